@@ -1,0 +1,33 @@
+# voltd: `make demo` shows the main job, `make test` runs every test. Both set themselves up.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo test lint clean help
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## ?/\t/' | expand -t 12
+
+setup: $(STAMP)  ## .venv with voltd and what its tests need
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "voltd needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "voltd needs Python 3.11 or newer, $(PYTHON) is older; set PYTHON=/path/to/python3"; exit 1; }
+	@echo "Setting up $(VENV) (once; about half a minute)"
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: on Debian, apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+demo: setup      ## fleet -> broker -> daemon -> database, live; DEMO_ARGS="--for 45 --summary FILE"
+	@$(BIN)/voltd demo $(DEMO_ARGS)
+
+test: setup      ## every test, with real servers; TEST_ARGS="-k replay"
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: setup      ## ruff and mypy --strict
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:           ## removes the environment, not the servers' cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,11 @@
+"""voltd: readings from an MQTT broker into TimescaleDB, nothing lost, nothing stored twice.
+
+The way of one reading, each step a module of ``voltd.pipeline`` (their alphabetical order is the order of the flow):
+
+    broker --QoS 1--> consume --Message--> decode --Reading--> flush --Batch--> write --COPY--> hypertable
+       ^                                      |                                   |
+       |                                      +----------- DeadLetter ------------+--> dead_letter
+       +----------------------------- PUBACK, only after COMMIT --------------------+
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,160 @@
+"""The nouns of the flow (design names): what arrived, what was measured, what is written together, what came of it.
+
+Plain containers without behaviour beyond their own consistency; no I/O, no clock. Payload validation is in
+``pipeline.decode``; this module only says what the validated values are called and in which unit they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+from typing import Any, NamedTuple
+
+
+class DeviceType(enum.StrEnum):
+    """What publishes readings; also the key of the topic filters in the settings."""
+
+    VEHICLE = "vehicle"
+    METER = "meter"
+
+
+class Reason(enum.StrEnum):
+    """Why a message or an array element is a dead letter. Bounded: safe as a metric label."""
+
+    NOT_JSON = "not_json"  # not UTF-8, not JSON, nested too deeply, a lone surrogate
+    NOT_AN_OBJECT = "not_an_object"  # JSON, but no object where a reading belongs
+    MISSING_FIELD = "missing_field"  # no id and none in the topic, or no time
+    WRONG_TYPE = "wrong_type"  # a text where a number belongs and the like
+    OUT_OF_RANGE = "out_of_range"  # outside the field's range, NaN, Infinity
+    BAD_TIME = "bad_time"  # no RFC 3339 time, or one without offset
+    TOO_OLD = "too_old"  # older than limits.max_age_days
+    IN_FUTURE = "in_future"  # further ahead than limits.max_future_s
+    NO_MEASUREMENT = "no_measurement"  # id and time only
+    BAD_TEXT = "bad_text"  # a NUL that PostgreSQL cannot hold, an id or text too long or empty
+    ID_MISMATCH = "id_mismatch"  # speaks for another device than its topic says
+    TOO_LARGE = "too_large"  # payload over limits.max_payload_bytes
+    TOO_MANY = "too_many"  # array over limits.max_array_readings
+    UNKNOWN_TOPIC = "unknown_topic"  # a topic that no filter of the settings accounts for
+    UNKNOWN_TYPE = "unknown_type"  # an envelope whose type is neither VEHICLE nor METER
+    REJECTED = "rejected_by_database"  # valid to us, refused by a constraint or limit of the database
+
+
+class Message(NamedTuple):
+    """What arrived from the broker, raw.
+
+    Attributes:
+        topic: as published, decoded UTF-8.
+        payload: as published, at most ``limits.max_payload_bytes`` + 1 bytes kept.
+        packet_id: MQTT packet identifier, 0 for QoS 0.
+        received_at: aware UTC.
+        qos: 0, 1 or 2.
+        retained: the broker's retain flag: history, not news.
+        redelivered: the DUP flag: it may have been stored before.
+        connection: which connection delivered it; an ack on any other one is void.
+        size: bytes of the payload as published.
+    """
+
+    topic: str
+    payload: bytes
+    packet_id: int
+    received_at: dt.datetime
+    qos: int = 1
+    retained: bool = False
+    redelivered: bool = False
+    connection: int = 0
+    size: int = 0
+
+
+class VehicleReading(NamedTuple):
+    """One measured set of values of a vehicle: the columns of ``volt.vehicle_reading`` in order; None is missing."""
+
+    vehicle_id: str
+    recorded_at: dt.datetime
+    soc_pct: float | None
+    speed_kmh: float | None
+    battery_temp_c: float | None
+    kwh_delivered_dc: float | None
+    dc_register_kwh: float | None
+    latitude: float | None
+    longitude: float | None
+    charging_status: str | None
+    odometer_km: float | None
+    diagnostics: str | None  # JSON text
+    received_at: dt.datetime
+
+
+class MeterReading(NamedTuple):
+    """One measured set of values of a meter: the columns of ``volt.meter_reading`` in order; None is missing."""
+
+    meter_id: str
+    recorded_at: dt.datetime
+    kwh_consumed_ac: float | None
+    ac_register_kwh: float | None
+    voltage_v: float | None
+    current_a: float | None
+    power_kw: float | None
+    received_at: dt.datetime
+
+
+Reading = VehicleReading | MeterReading
+
+
+class DeadLetter(NamedTuple):
+    """What can never be stored, and why.
+
+    Attributes:
+        message: the message it came in (or whose element it is).
+        payload: the message's payload, or the one array element as JSON.
+        reason: from the bounded list.
+        detail: one line for a person: field, value, limit.
+        element: index in the array, None where the whole message is meant.
+    """
+
+    message: Message
+    payload: bytes
+    reason: Reason
+    detail: str
+    element: int | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class Batch:
+    """Messages that are written in one transaction and acked together.
+
+    ``vehicles[i]`` came from ``messages[vehicle_sources[i]]``, likewise meters; every message has at least one
+    reading or dead letter, or none only where its array was empty.
+    """
+
+    messages: list[Message]
+    vehicles: list[VehicleReading] = dataclasses.field(default_factory=list)
+    meters: list[MeterReading] = dataclasses.field(default_factory=list)
+    vehicle_sources: list[int] = dataclasses.field(default_factory=list)
+    meter_sources: list[int] = dataclasses.field(default_factory=list)
+    dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
+    unknown_fields: int = 0
+
+    @property
+    def readings(self) -> int:
+        """How many readings would be stored if none is a duplicate."""
+        return len(self.vehicles) + len(self.meters)
+
+
+@dataclasses.dataclass(slots=True)
+class WriteResult:
+    """What a committed batch came to: written + duplicates + dead letters account for every reading of it."""
+
+    vehicles_written: int = 0
+    meters_written: int = 0
+    duplicates: int = 0
+    dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
+    staged: bool = False
+
+
+def as_json_value(reading: Reading) -> dict[str, Any]:
+    """The reading's present values by column name, times as RFC 3339 text."""
+    return {
+        name: value.isoformat() if isinstance(value, dt.datetime) else value
+        for name, value in reading._asdict().items()
+        if value is not None
+    }
