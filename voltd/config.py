@@ -1,0 +1,293 @@
+"""The settings: one TOML file, any of them overridden by the environment, checked once before anything starts.
+
+``load`` is called by ``cli`` for every command. Incoherent settings are refused here with the field, its value and
+a hint, so that nothing later has to check them again. ``config/voltd.toml`` documents each one; a test loads it.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import socket
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+import pydantic_settings
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from voltd import errors
+
+DEFAULT_PATH = pathlib.Path("/etc/voltd/voltd.toml")
+
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+_Filter = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Topics(_Section):
+    """MQTT topic filters by what is published there. In a device filter the last ``+`` is the device id."""
+
+    vehicle: tuple[_Filter, ...] = ("volt/vehicle/+/telemetry",)
+    meter: tuple[_Filter, ...] = ("volt/meter/+/telemetry",)
+    ingest: tuple[_Filter, ...] = ("volt/ingest",)
+
+    @pydantic.model_validator(mode="after")
+    def _no_filter_twice(self) -> Self:
+        every = [*self.vehicle, *self.meter, *self.ingest]
+        if not every:
+            raise ValueError("no topic filter at all: name at least one")
+        twice = sorted({name for name in every if every.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} is named twice: each filter belongs to one device type")
+        return self
+
+
+class Mqtt(_Section):
+    """How to reach the broker and how much it may send ahead of the acks."""
+
+    host: str = "localhost"
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    transport: Literal["tcp", "websockets"] = "tcp"
+    websocket_path: str = "/mqtt"
+    username: str | None = None
+    password: pydantic.SecretStr | None = None
+    password_file: pathlib.Path | None = None
+    tls: bool = False
+    ca_file: pathlib.Path | None = None
+    cert_file: pathlib.Path | None = None
+    key_file: pathlib.Path | None = None
+    client_id: str | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
+    session_expiry_s: Annotated[int, Field(ge=60, le=4294967295)] = 7 * 86400
+    receive_maximum: Annotated[int, Field(ge=1, le=65535)] = 20_000
+    reconnect_max_s: PositiveFloat = 30.0
+    topics: Topics = Topics()
+
+    @pydantic.model_validator(mode="after")
+    def _tls_files_need_tls(self) -> Self:
+        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
+            raise ValueError("ca_file, cert_file or key_file is set but tls is false: set tls = true")
+        if bool(self.cert_file) != bool(self.key_file):
+            raise ValueError("cert_file and key_file belong together: set both or neither")
+        return self
+
+
+class Database(_Section):
+    """How to reach TimescaleDB."""
+
+    dsn: str = "host=localhost dbname=volt"
+    migrate_dsn: str | None = None
+    password: pydantic.SecretStr | None = None
+    password_file: pathlib.Path | None = None
+    connect_timeout_s: PositiveInt = 5
+    statement_timeout_s: PositiveInt = 60
+    retry_max_s: PositiveFloat = 10.0
+
+
+class Batching(_Section):
+    """How much is written in one transaction. Without ``max_messages``: half of the window, at most 10,000."""
+
+    max_messages: PositiveInt | None = None
+    max_bytes: Annotated[int, Field(ge=65536, le=1 << 30)] = 8 << 20
+    linger_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
+
+
+class Limits(_Section):
+    """What a reading may be like; everything outside is a dead letter."""
+
+    max_payload_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 256 << 10
+    max_array_readings: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    max_future_s: Annotated[int, Field(ge=0, le=86400)] = 300
+    max_age_days: PositiveInt | None = None
+    max_held_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20
+
+
+class Live(_Section):
+    """The latest state of each vehicle on ``voltd/live/<fleet_id>/<vehicle_id>``."""
+
+    enabled: bool = True
+    max_per_second: PositiveInt = 500
+
+
+class Retention(_Section):
+    """How long data is kept. Hourly and daily history is kept for ever."""
+
+    raw_days: PositiveInt = 90
+    columnstore_after_days: PositiveInt = 7
+    dead_letter_days: PositiveInt = 30
+
+    @pydantic.model_validator(mode="after")
+    def _columnstore_before_drop(self) -> Self:
+        if self.columnstore_after_days >= self.raw_days:
+            raise ValueError(
+                f"columnstore_after_days = {self.columnstore_after_days} is not below raw_days = {self.raw_days}: "
+                "readings would be dropped before they are compressed"
+            )
+        return self
+
+
+class Efficiency(_Section):
+    """What a complete hour looks like."""
+
+    expected_interval_s: Annotated[int, Field(ge=1, le=3600)] = 60
+
+
+class Log(_Section):
+    """What is logged and how; ``auto`` is readable lines on a terminal and JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Settings(pydantic_settings.BaseSettings):
+    """All settings of one daemon."""
+
+    model_config = pydantic_settings.SettingsConfigDict(
+        env_prefix="VOLTD_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    instance: _Name = "main"
+    mqtt: Mqtt = Mqtt()
+    database: Database = Database()
+    batch: Batching = Batching()
+    limits: Limits = Limits()
+    live: Live = Live()
+    retention: Retention = Retention()
+    efficiency: Efficiency = Efficiency()
+    log: Log = Log()
+    current_interval_s: Annotated[NonNegativeFloat, Field(ge=0.05, le=10)] = 1.0
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[pydantic_settings.BaseSettings],  # noqa: ARG003 the library's signature
+        init_settings: pydantic_settings.PydanticBaseSettingsSource,
+        env_settings: pydantic_settings.PydanticBaseSettingsSource,
+        dotenv_settings: pydantic_settings.PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file (which ``load`` passes as initial values)."""
+        return env_settings, init_settings
+
+    @pydantic.model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.batch.max_messages is not None and self.batch.max_messages > self.mqtt.receive_maximum:
+            raise ValueError(
+                f"batch.max_messages = {self.batch.max_messages} is above mqtt.receive_maximum = "
+                f"{self.mqtt.receive_maximum}: such a batch can never fill, the broker stops sending before; "
+                "lower the one or raise the other"
+            )
+        if self.limits.max_held_bytes < 2 * max(self.limits.max_payload_bytes, self.batch.max_bytes):
+            raise ValueError(
+                f"limits.max_held_bytes = {self.limits.max_held_bytes} is below twice the larger of "
+                f"limits.max_payload_bytes and batch.max_bytes: the window could not hold one batch while the next "
+                "arrives; raise it"
+            )
+        if self.max_age_days > self.retention.raw_days:
+            raise ValueError(
+                f"limits.max_age_days = {self.max_age_days} is above retention.raw_days = {self.retention.raw_days}: "
+                "such readings would be stored and dropped at once; raise retention.raw_days too"
+            )
+        return self
+
+    @property
+    def client_id(self) -> str:
+        """The MQTT client id: stable over restarts, because the session at the broker hangs on it."""
+        return self.mqtt.client_id or f"voltd-{self.instance}"
+
+    @property
+    def max_batch_messages(self) -> int:
+        """The most messages in one transaction."""
+        return self.batch.max_messages or max(1, min(10_000, self.mqtt.receive_maximum // 2))
+
+    @property
+    def max_age_days(self) -> int:
+        """The oldest reading taken, in days; without a setting, the raw retention."""
+        return self.limits.max_age_days or self.retention.raw_days
+
+
+def load(path: pathlib.Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the file and the environment.
+
+    Args:
+        path: the TOML file; None is ``/etc/voltd/voltd.toml`` where that exists, otherwise defaults alone.
+        environ: for ``CREDENTIALS_DIRECTORY``; ``VOLTD_...`` overrides come from the process environment.
+
+    Raises:
+        ConfigurationError: the file cannot be read or a value is wrong; it names field, value and hint.
+    """
+    values = _read(path)
+    try:
+        settings = Settings(**values)
+    except pydantic.ValidationError as error:
+        raise errors.ConfigurationError(
+            _describe(error), hint=f"correct it in {path or DEFAULT_PATH} or in the environment (VOLTD_...)"
+        ) from error
+    except pydantic_settings.SettingsError as error:
+        raise errors.ConfigurationError(str(error), hint="check the VOLTD_... variables") from error
+    return _with_secrets(settings, environ)
+
+
+def _read(path: pathlib.Path | None) -> dict[str, Any]:
+    source = path or DEFAULT_PATH
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if path is None:
+            return {}
+        raise errors.ConfigurationError(
+            f"no configuration file {source}", hint="name one with --config, or leave it out for the defaults"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise errors.ConfigurationError(f"{source} is not TOML: {error}", hint="correct that line") from error
+    except OSError as error:
+        raise errors.ConfigurationError(
+            f"{source} cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
+
+
+def _describe(error: pydantic.ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "no such setting"
+        shown = "" if not field or isinstance(item["input"], dict) else f" = {item['input']!r}"
+        lines.append(f"{field}{shown}: {message}" if field else message)
+    return "; ".join(lines)
+
+
+def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """Passwords from files: as configured, or as systemd's LoadCredential hands them over."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    changes: dict[str, Any] = {}
+    for name in ("mqtt", "database"):
+        section: Mqtt | Database = getattr(settings, name)
+        path = section.password_file
+        if path is None and folder and section.password is None:
+            candidate = pathlib.Path(folder, f"{name}-password")
+            path = candidate if candidate.is_file() else None
+        elif path is not None and folder and not path.is_absolute():
+            path = pathlib.Path(folder, path)
+        if path is None:
+            continue
+        try:
+            secret = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise errors.ConfigurationError(
+                f"{name}.password_file = {str(path)!r} cannot be read: {error}",
+                hint="it must hold the password alone and be readable for the daemon's user",
+            ) from error
+        changes[name] = section.model_copy(update={"password": pydantic.SecretStr(secret)})
+    return settings.model_copy(update=changes) if changes else settings
+
+
+def hostname() -> str:
+    """This machine's name, for people who read logs and status of several daemons."""
+    return socket.gethostname()
