@@ -11,49 +11,6 @@ import dataclasses
 import time
 
 
-@dataclasses.dataclass
-class Metrics:
-    """Counters since the daemon's start, and the last values of its gauges."""
-
-    messages_received_total: int = 0  # messages taken from the broker, redeliveries included
-    messages_redelivered_total: int = 0  # of these, with the DUP flag
-    readings_written_total: int = 0  # readings committed to a hypertable
-    readings_duplicate_total: int = 0  # readings whose key was there already
-    batches_flushed_total: int = 0  # transactions committed
-    batches_staged_total: int = 0  # of these, through the staging table
-    flush_retries_total: int = 0  # attempts that failed transiently
-    unknown_fields_total: int = 0  # payload fields that no reading has
-    broker_connects_total: int = 0  # accepted connections
-    session_lost_total: int = 0  # connections without the expected session
-    acks_voided_total: int = 0  # acks of a connection that had ended: the broker sends these messages again
-    dropped_total: int = 0  # messages really lost by voltd; stays 0
-    messages_dead_lettered_total: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    in_flight: int = 0  # held messages that are not acked
-    last_flush_ms: float = 0.0  # decode to COMMIT of the last batch
-    last_batch_messages: int = 0
-    lag_s: float = 0.0  # age of the oldest message of the last batch at its COMMIT
-    store_available: bool = True
-    latency: Latency = dataclasses.field(default_factory=lambda: Latency())
-
-    @property
-    def dead_letters_total(self) -> int:
-        """Dead letters committed, all reasons."""
-        return sum(self.messages_dead_lettered_total.values())
-
-    def snapshot(self) -> dict[str, object]:
-        """The counters as JSON-ready values."""
-        values: dict[str, object] = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in {"messages_dead_lettered_total", "latency"}
-        }
-        values["messages_dead_lettered_total"] = dict(self.messages_dead_lettered_total)
-        values["latency_p50_ms"], values["latency_p99_ms"] = self.latency.percentiles_ms(0.50, 0.99)
-        return values
-
-
 class Latency:
     """How long messages waited between arrival and COMMIT: a histogram with bins 10 % apart, 0.1 ms to ~20 min."""
 
@@ -90,6 +47,47 @@ class Latency:
                     break
             found.append(round(value, 2))
         return found
+
+
+@dataclasses.dataclass
+class Metrics:
+    """Counters since the daemon's start, and the last values of its gauges."""
+
+    messages_received_total: int = 0  # messages taken from the broker, redeliveries included
+    messages_redelivered_total: int = 0  # of these, with the DUP flag
+    readings_written_total: int = 0  # readings committed to a hypertable
+    readings_duplicate_total: int = 0  # readings whose key was there already
+    batches_flushed_total: int = 0  # transactions committed
+    batches_staged_total: int = 0  # of these, through the staging table
+    flush_retries_total: int = 0  # attempts that failed transiently
+    unknown_fields_total: int = 0  # payload fields that no reading has
+    broker_connects_total: int = 0  # accepted connections
+    session_lost_total: int = 0  # connections without the expected session
+    acks_voided_total: int = 0  # acks of a connection that had ended: the broker sends these messages again
+    dropped_total: int = 0  # messages really lost by voltd; stays 0
+    messages_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    in_flight: int = 0  # held messages that are not acked
+    last_flush_ms: float = 0.0  # decode to COMMIT of the last batch
+    last_batch_messages: int = 0
+    lag_s: float = 0.0  # age of the oldest message of the last batch at its COMMIT
+    store_available: bool = True
+    latency: Latency = dataclasses.field(default_factory=Latency)
+
+    @property
+    def dead_letters_total(self) -> int:
+        """Dead letters committed, all reasons."""
+        return sum(self.messages_dead_lettered_total.values())
+
+    def snapshot(self) -> dict[str, object]:
+        """The counters as JSON-ready values."""
+        values: dict[str, object] = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in {"messages_dead_lettered_total", "latency"}
+        }
+        values["messages_dead_lettered_total"] = dict(self.messages_dead_lettered_total)
+        values["latency_p50_ms"], values["latency_p99_ms"] = self.latency.percentiles_ms(0.50, 0.99)
+        return values
 
 
 class Rate:

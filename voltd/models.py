@@ -98,6 +98,7 @@ class MeterReading(NamedTuple):
 
 
 Reading = VehicleReading | MeterReading
+Source = tuple[int, int | None]
 
 
 class DeadLetter(NamedTuple):
@@ -122,15 +123,15 @@ class DeadLetter(NamedTuple):
 class Batch:
     """Messages that are written in one transaction and acked together.
 
-    ``vehicles[i]`` came from ``messages[vehicle_sources[i]]``, likewise meters; every message has at least one
-    reading or dead letter, or none only where its array was empty.
+    ``vehicles[i]`` came from ``vehicle_sources[i]``: index in ``messages`` and index in that message's array, or None
+    where the message is the reading; likewise meters. Every message has at least one reading or dead letter.
     """
 
     messages: list[Message]
     vehicles: list[VehicleReading] = dataclasses.field(default_factory=list)
     meters: list[MeterReading] = dataclasses.field(default_factory=list)
-    vehicle_sources: list[int] = dataclasses.field(default_factory=list)
-    meter_sources: list[int] = dataclasses.field(default_factory=list)
+    vehicle_sources: list[Source] = dataclasses.field(default_factory=list)
+    meter_sources: list[Source] = dataclasses.field(default_factory=list)
     dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
     unknown_fields: int = 0
 

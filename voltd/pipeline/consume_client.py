@@ -1,0 +1,84 @@
+"""A paho client set up the way voltd talks to any MQTT 5 broker; ``consume`` runs it.
+
+MQTT 5 only: Receive Maximum is what bounds the window, and a 3.1.1 client has none.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from voltd import config, errors
+
+
+def status_topic(instance: str) -> str:
+    """Where a daemon says whether it is there: retained, and its last will."""
+    return f"voltd/{instance}/status"
+
+
+def offline_payload(reason: str) -> bytes:
+    """The retained status of a daemon that has gone."""
+    return json.dumps({"status": "offline", "reason": reason}).encode()
+
+
+def create(settings: config.Settings) -> paho.Client:
+    """A client that is not connected yet, with manual acks, credentials, TLS and the last will.
+
+    Raises:
+        ConfigurationError: a TLS file cannot be used; nothing was connected.
+    """
+    mqtt = settings.mqtt
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=settings.client_id,
+        protocol=paho.MQTTv5,
+        transport=mqtt.transport,
+        manual_ack=True,
+        reconnect_on_failure=False,
+    )
+    if mqtt.transport == "websockets":
+        client.ws_set_options(path=mqtt.websocket_path)
+    if mqtt.username is not None:
+        client.username_pw_set(mqtt.username, mqtt.password.get_secret_value() if mqtt.password else None)
+    if mqtt.tls:
+        client.tls_set_context(_tls_context(mqtt))
+    client.will_set(status_topic(settings.instance), offline_payload("connection lost"), qos=1, retain=True)
+    client.connect_timeout = 5.0
+    return client
+
+
+def connect_properties(mqtt: config.Mqtt) -> Properties:
+    """The session that outlives connections, the window, and no topic aliases (MQTT 5, 3.1.2.11)."""
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = mqtt.session_expiry_s
+    properties.ReceiveMaximum = mqtt.receive_maximum
+    properties.TopicAliasMaximum = 0
+    return properties
+
+
+def subscriptions(topics: config.Topics) -> list[tuple[str, SubscribeOptions]]:
+    """Every filter at QoS 1: the broker then sends QoS 2 messages as QoS 1, which a late PUBACK covers.
+
+    Retained messages come once, when the subscription is new (MQTT 5, 3.8.3.1, Retain Handling 1).
+    """
+    options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=1)
+    return [(topic_filter, options) for topic_filter in (*topics.vehicle, *topics.meter, *topics.ingest)]
+
+
+def _tls_context(mqtt: config.Mqtt) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(mqtt.ca_file) if mqtt.ca_file else None)
+        if mqtt.cert_file and mqtt.key_file:
+            context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise errors.ConfigurationError(
+            f"mqtt TLS files cannot be used: {error}",
+            hint="check mqtt.ca_file, mqtt.cert_file and mqtt.key_file: PEM, readable for the daemon's user",
+        ) from error
+    return context

@@ -1,0 +1,231 @@
+"""Decode: payloads into readings or dead letters, the pure step between ``consume`` and ``flush``.
+
+``flush`` calls ``Decoder.decode`` with the messages it has taken. No I/O and no clock: time is judged against each
+message's ``received_at``. Nothing raises for what a device sent: each message, and each element of an array, comes
+out as a reading or as a dead letter with its reason.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any, TypeVar
+
+import pydantic
+import pydantic_core
+import structlog
+
+from voltd import config, models
+from voltd.models import Reason
+from voltd.pipeline import decode_payload, decode_topic
+
+_log = structlog.get_logger()
+
+_ID_LENGTH = 64
+_WHITESPACE = b" \t\r\n"
+_ENVELOPE_TYPES = {"VEHICLE": models.DeviceType.VEHICLE, "METER": models.DeviceType.METER}
+_PayloadT = TypeVar("_PayloadT", decode_payload.VehiclePayload, decode_payload.MeterPayload)
+
+
+class _Invalid(Exception):  # noqa: N818 control flow inside this module, never seen outside
+    """One reading that cannot be stored."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Decoder:
+    """Turns messages into a batch.
+
+    Args:
+        topics: which filter carries what.
+        limits: payload, array and time limits.
+        max_age_days: the oldest reading taken.
+    """
+
+    def __init__(self, topics: config.Topics, limits: config.Limits, max_age_days: int) -> None:
+        self._topics = decode_topic.TopicTable(topics)
+        self._limits = limits
+        self._max_age = dt.timedelta(days=max_age_days)
+        self._max_future = dt.timedelta(seconds=limits.max_future_s)
+
+    def decode(self, messages: list[models.Message]) -> models.Batch:
+        """Every message's readings and dead letters, in the order received. Never raises for a payload."""
+        batch = models.Batch(messages)
+        for index, message in enumerate(messages):
+            try:
+                self._message(batch, index, message)
+            except _Invalid as invalid:
+                batch.dead_letters.append(models.DeadLetter(message, message.payload, invalid.reason, invalid.detail))
+            except Exception as error:  # noqa: BLE001
+                # A defect of ours must not become a crash loop over one message: it is kept where people look.
+                _log.exception("message.decode_failed", topic=message.topic)
+                detail = f"voltd could not decode it ({type(error).__name__}): please report this"
+                batch.dead_letters.append(models.DeadLetter(message, message.payload, Reason.NOT_JSON, detail))
+        return batch
+
+    def _message(self, batch: models.Batch, index: int, message: models.Message) -> None:
+        payload = message.payload
+        limit = self._limits.max_payload_bytes
+        if len(payload) > limit:
+            size = message.size or len(payload)
+            raise _Invalid(Reason.TOO_LARGE, f"payload of {size} bytes is over limits.max_payload_bytes = {limit}")
+        route = self._topics.route(message.topic)
+        if route is None:
+            raise _Invalid(Reason.UNKNOWN_TOPIC, "no topic filter in the settings matches this topic")
+        if payload[:1] != b"{" and payload.lstrip(_WHITESPACE)[:1] == b"[":
+            self._array(batch, index, message, route)
+        else:
+            self._one(batch, (index, None), message, route, payload)
+
+    def _array(self, batch: models.Batch, index: int, message: models.Message, route: decode_topic.Route) -> None:
+        try:
+            elements: list[Any] = pydantic_core.from_json(message.payload, allow_inf_nan=True)
+        except ValueError as error:
+            raise _Invalid(Reason.NOT_JSON, str(error)[:200]) from None
+        if not elements:
+            raise _Invalid(Reason.NO_MEASUREMENT, "an array without readings")
+        limit = self._limits.max_array_readings
+        if len(elements) > limit:
+            raise _Invalid(
+                Reason.TOO_MANY,
+                f"array of {len(elements)} readings is over limits.max_array_readings = {limit}",
+            )
+        for position, element in enumerate(elements):
+            # Back to JSON, so that an element is judged by the same rules as a message of its own.
+            text = pydantic_core.to_json(element, inf_nan_mode="constants")
+            try:
+                self._one(batch, (index, position), message, route, text)
+            except _Invalid as invalid:
+                batch.dead_letters.append(models.DeadLetter(message, text, invalid.reason, invalid.detail, position))
+
+    def _one(
+        self,
+        batch: models.Batch,
+        source: tuple[int, int | None],
+        message: models.Message,
+        route: decode_topic.Route,
+        payload: bytes,
+    ) -> None:
+        device_type = route.device_type
+        if device_type is None:
+            device_type, payload = _open_envelope(payload)
+        if device_type is models.DeviceType.VEHICLE:
+            batch.vehicles.append(self._vehicle(batch, message, route.device_id, payload))
+            batch.vehicle_sources.append(source)
+        else:
+            batch.meters.append(self._meter(batch, message, route.device_id, payload))
+            batch.meter_sources.append(source)
+
+    def _vehicle(
+        self, batch: models.Batch, message: models.Message, topic_id: str | None, payload: bytes
+    ) -> models.VehicleReading:
+        fields = _validate(decode_payload.VEHICLE, payload)
+        reading = models.VehicleReading(
+            _device_id(fields.id, topic_id, "vehicleId"),
+            self._recorded_at(fields.timestamp, message.received_at),
+            fields.soc,
+            fields.speed,
+            fields.battery_temp,
+            fields.kwh,
+            fields.register_kwh,
+            fields.latitude,
+            fields.longitude,
+            fields.charging_status,
+            fields.odometer,
+            None if fields.diagnostics is None else _jsonb_text(fields.diagnostics),
+            message.received_at,
+        )
+        _check_values(reading, payload)
+        batch.unknown_fields += len(fields.__pydantic_extra__ or ())
+        return reading
+
+    def _meter(
+        self, batch: models.Batch, message: models.Message, topic_id: str | None, payload: bytes
+    ) -> models.MeterReading:
+        fields = _validate(decode_payload.METER, payload)
+        reading = models.MeterReading(
+            _device_id(fields.id, topic_id, "meterId"),
+            self._recorded_at(fields.timestamp, message.received_at),
+            fields.kwh,
+            fields.register_kwh,
+            fields.voltage,
+            fields.current,
+            fields.power,
+            message.received_at,
+        )
+        _check_values(reading, payload)
+        batch.unknown_fields += len(fields.__pydantic_extra__ or ())
+        return reading
+
+    def _recorded_at(self, recorded_at: dt.datetime, received_at: dt.datetime) -> dt.datetime:
+        age = received_at - recorded_at
+        if age > self._max_age:
+            raise _Invalid(
+                Reason.TOO_OLD,
+                f"{recorded_at.isoformat()} is {age.days} days old, the limit is {self._max_age.days}",
+            )
+        if -age > self._max_future:
+            raise _Invalid(
+                Reason.IN_FUTURE,
+                f"{recorded_at.isoformat()} is {-age.total_seconds():.0f} s ahead, "
+                f"the limit is {self._limits.max_future_s}: check the device's clock",
+            )
+        return recorded_at
+
+
+def _validate(adapter: pydantic.TypeAdapter[_PayloadT], payload: bytes) -> _PayloadT:
+    try:
+        return adapter.validate_json(payload)
+    except pydantic.ValidationError as error:
+        raise _Invalid(*decode_payload.explain(error)) from None
+
+
+def _open_envelope(payload: bytes) -> tuple[models.DeviceType, bytes]:
+    """``{"type": "VEHICLE" | "METER", "payload": {...}}`` into its device type and the payload's JSON."""
+    try:
+        envelope = pydantic_core.from_json(payload, allow_inf_nan=True)
+    except ValueError as error:
+        raise _Invalid(Reason.NOT_JSON, str(error)[:200]) from None
+    if not isinstance(envelope, dict):
+        raise _Invalid(Reason.NOT_AN_OBJECT, "an envelope is an object with type and payload")
+    for name in ("type", "payload"):
+        if name not in envelope:
+            raise _Invalid(Reason.MISSING_FIELD, f"{name}: an envelope is an object with type and payload")
+    device_type = _ENVELOPE_TYPES.get(envelope["type"]) if isinstance(envelope["type"], str) else None
+    if device_type is None:
+        raise _Invalid(Reason.UNKNOWN_TYPE, f"type: should be VEHICLE or METER, not {envelope['type']!r:.60}")
+    return device_type, pydantic_core.to_json(envelope["payload"], inf_nan_mode="constants")
+
+
+def _device_id(in_payload: str | None, in_topic: str | None, field: str) -> str:
+    if in_topic is None:
+        if in_payload is None:
+            raise _Invalid(Reason.MISSING_FIELD, f"{field}: needed where the topic carries no device id")
+        return in_payload
+    if in_payload is not None and in_payload != in_topic:
+        raise _Invalid(Reason.ID_MISMATCH, f"{field}: {in_payload!r} was sent on the topic of {in_topic!r:.70}")
+    if not 1 <= len(in_topic) <= _ID_LENGTH:
+        raise _Invalid(Reason.BAD_TEXT, f"the topic's device id has {len(in_topic)} characters, 1 to 64 are allowed")
+    return in_topic
+
+
+def _check_values(reading: models.Reading, payload: bytes) -> None:
+    if all(value is None for value in reading[2:-1]):
+        raise _Invalid(Reason.NO_MEASUREMENT, "id and time only: at least one measurement belongs to a reading")
+    if b"\\u0000" in payload and any(isinstance(value, str) and _has_nul(value) for value in reading):
+        raise _Invalid(Reason.BAD_TEXT, "a NUL character (\\u0000) in text, which PostgreSQL cannot hold")
+
+
+def _has_nul(text: str) -> bool:
+    """A NUL itself, or, in the JSON text of diagnostics, an escaped one (an escaped backslash before u0000 is none)."""
+    return "\0" in text or "\\u0000" in text.replace("\\\\", "")
+
+
+def _jsonb_text(value: dict[str, Any]) -> str:
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    except ValueError as error:  # NaN, Infinity, or an integer of thousands of digits
+        raise _Invalid(Reason.OUT_OF_RANGE, f"diagnostics: {error}") from None
