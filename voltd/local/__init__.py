@@ -1,0 +1,11 @@
+"""Private Mosquitto and PostgreSQL with TimescaleDB for ``voltd demo``, ``voltd local`` and the tests.
+
+``start`` takes the first source that works: servers named in the environment, Docker, programs of this host, a
+private tree of Debian packages. These are the real servers; nothing here imitates one. Production servers are
+none of this package's business.
+"""
+
+from voltd.local.interfaces import Broker, Database, Source
+from voltd.local.servers import Servers, start
+
+__all__ = ["Broker", "Database", "Servers", "Source", "start"]
