@@ -179,7 +179,7 @@ class Consumer:
         poller = select.poll()
         poller.register(self._wake, select.POLLIN)
         poller.register(sock, interest)
-        buffered = reading and hasattr(sock, "pending") and sock.pending() > 0
+        buffered = reading and _buffered(sock)
         events = dict(poller.poll(0 if buffered else 500))
         if self._wake in events:
             os.eventfd_read(self._wake)
@@ -199,7 +199,7 @@ class Consumer:
             client.loop_read()
             if client.socket() is not sock or self._window.full:
                 return
-            if not (hasattr(sock, "pending") and sock.pending()) and not more.poll(0):
+            if not _buffered(sock) and not more.poll(0):
                 return
 
     def _send_acks(self) -> None:
@@ -300,7 +300,7 @@ class Consumer:
             _log.warning("broker.disconnected", reason=str(reason))
 
     def _message(self, _client: paho.Client, _userdata: Any, arrived: paho.MQTTMessage) -> None:
-        payload = arrived.payload
+        payload = bytes(arrived.payload)
         counters = self._counters
         counters.messages_received_total += 1
         counters.messages_redelivered_total += arrived.dup
@@ -318,3 +318,8 @@ class Consumer:
                 len(payload),
             )
         )
+
+
+def _buffered(sock: Any) -> bool:
+    """Whether TLS or the websocket holds bytes that poll cannot see."""
+    return hasattr(sock, "pending") and bool(sock.pending())

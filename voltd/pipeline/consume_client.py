@@ -28,18 +28,28 @@ def offline_payload(reason: str) -> bytes:
 
 
 def create(settings: config.Settings) -> paho.Client:
-    """A client that is not connected yet, with manual acks, credentials, TLS and the last will.
+    """The daemon's client, not connected yet: manual acks, credentials, TLS and the last will.
 
     Raises:
         ConfigurationError: a TLS file cannot be used; nothing was connected.
     """
-    mqtt = settings.mqtt
+    client = _client(settings.mqtt, settings.client_id, manual_ack=True)
+    client.will_set(status_topic(settings.instance), offline_payload("connection lost"), qos=1, retain=True)
+    return client
+
+
+def observer(settings: config.Settings) -> paho.Client:
+    """A client for a short look at the broker: a client id of its own, a session that ends with the connection."""
+    return _client(settings.mqtt, "", manual_ack=False)
+
+
+def _client(mqtt: config.Mqtt, client_id: str, *, manual_ack: bool) -> paho.Client:
     client = paho.Client(
         CallbackAPIVersion.VERSION2,
-        client_id=settings.client_id,
+        client_id=client_id,
         protocol=paho.MQTTv5,
         transport=mqtt.transport,
-        manual_ack=True,
+        manual_ack=manual_ack,
         reconnect_on_failure=False,
     )
     if mqtt.transport == "websockets":
@@ -48,14 +58,13 @@ def create(settings: config.Settings) -> paho.Client:
         client.username_pw_set(mqtt.username, mqtt.password.get_secret_value() if mqtt.password else None)
     if mqtt.tls:
         client.tls_set_context(_tls_context(mqtt))
-    client.will_set(status_topic(settings.instance), offline_payload("connection lost"), qos=1, retain=True)
     client.connect_timeout = 5.0
     return client
 
 
 def connect_properties(mqtt: config.Mqtt) -> Properties:
     """The session that outlives connections, the window, and no topic aliases (MQTT 5, 3.1.2.11)."""
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's gap
     properties.SessionExpiryInterval = mqtt.session_expiry_s
     properties.ReceiveMaximum = mqtt.receive_maximum
     properties.TopicAliasMaximum = 0

@@ -27,7 +27,7 @@ _ENVELOPE_TYPES = {"VEHICLE": models.DeviceType.VEHICLE, "METER": models.DeviceT
 _PayloadT = TypeVar("_PayloadT", decode_payload.VehiclePayload, decode_payload.MeterPayload)
 
 
-class _Invalid(Exception):  # noqa: N818 control flow inside this module, never seen outside
+class _Invalid(Exception):
     """One reading that cannot be stored."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

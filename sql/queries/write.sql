@@ -1,0 +1,65 @@
+-- The way of a batch into the tables. Run by voltd/pipeline/write.py as volt_writer.
+
+-- name: commit_status
+-- What became of a transaction whose COMMIT was never answered: 'committed', 'aborted', 'in progress' or NULL (forgotten).
+SELECT pg_xact_status(%(xid)s::xid8);
+
+-- name: transaction_id
+-- This transaction's id, so that commit_status can be asked about it afterwards.
+SELECT pg_current_xact_id()::text;
+
+-- name: copy_vehicle_readings
+-- The optimistic way: straight into the hypertable. 23505 means that something was there already.
+COPY volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at) FROM STDIN (FORMAT BINARY);
+
+-- name: copy_meter_readings
+-- The optimistic way for meters.
+COPY volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at) FROM STDIN (FORMAT BINARY);
+
+-- name: create_vehicle_staging
+-- One per connection; empty outside of a transaction.
+CREATE TEMP TABLE IF NOT EXISTS vehicle_staging (LIKE volt.vehicle_reading) ON COMMIT DELETE ROWS;
+
+-- name: create_meter_staging
+-- One per connection; empty outside of a transaction.
+CREATE TEMP TABLE IF NOT EXISTS meter_staging (LIKE volt.meter_reading) ON COMMIT DELETE ROWS;
+
+-- name: copy_vehicle_staging
+-- First half of the way that tolerates duplicates.
+COPY pg_temp.vehicle_staging (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at) FROM STDIN (FORMAT BINARY);
+
+-- name: copy_meter_staging
+-- First half of the way that tolerates duplicates.
+COPY pg_temp.meter_staging (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at) FROM STDIN (FORMAT BINARY);
+
+-- name: insert_vehicle_staging
+-- Second half: what is there already stays as it is; the row count is what was new.
+INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at)
+SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at
+FROM pg_temp.vehicle_staging
+ON CONFLICT DO NOTHING;
+
+-- name: insert_meter_staging
+-- Second half for meters.
+INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at)
+SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at
+FROM pg_temp.meter_staging
+ON CONFLICT DO NOTHING;
+
+-- name: clear_vehicle_staging
+-- Between parts of one transaction, when rows are isolated.
+DELETE FROM pg_temp.vehicle_staging;
+
+-- name: clear_meter_staging
+-- Between parts of one transaction, when rows are isolated.
+DELETE FROM pg_temp.meter_staging;
+
+-- name: copy_dead_letters
+-- Dead letters of messages that were delivered for the first time.
+COPY volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key) FROM STDIN (FORMAT BINARY);
+
+-- name: insert_redelivered_dead_letter
+-- A dead letter of a message that may have left it already, in a transaction whose acks were lost.
+INSERT INTO volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key)
+SELECT %(received_at)s, %(topic)s, %(payload)s, %(reason)s, %(detail)s, %(element)s, %(redelivery_key)s
+WHERE NOT EXISTS (SELECT FROM volt.dead_letter WHERE redelivery_key = %(redelivery_key)s);

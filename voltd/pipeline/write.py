@@ -1,0 +1,211 @@
+"""Write: one batch, one transaction, into the hypertables and the dead letters.
+
+``flush`` calls ``PostgresStore.write`` from its thread, the only user of this connection. The optimistic way is a plain
+COPY; a duplicate sends the batch through staging and ON CONFLICT; a row the database refuses is isolated there and
+becomes a dead letter. Nothing here decides on retries, and nothing is acked here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+import structlog
+
+from voltd import errors, models
+from voltd.database import queries, rollup, session, sqlstate
+from voltd.pipeline import write_dead_letters
+
+_log = structlog.get_logger()
+
+# What psycopg's dumpers raise, beside its own errors, for a value that has no binary form.
+_UNENCODABLE = (ValueError, TypeError, OverflowError)
+
+
+class _Way(enum.Enum):
+    PLAIN = enum.auto()  # COPY into the hypertables
+    STAGED = enum.auto()  # duplicates tolerated
+    ISOLATED = enum.auto()  # rows the database refuses are taken out one by one
+
+
+class _Commit:
+    """What is known of a transaction whose COMMIT was sent: enough to ask the server about it later."""
+
+    def __init__(self, batch: models.Batch, xid: str, result: models.WriteResult) -> None:
+        self.batch, self.xid, self.result = batch, xid, result
+
+
+class PostgresStore:
+    """Stores batches in TimescaleDB; implements ``flush.Store``.
+
+    Args:
+        connect: opens a connection of the writer's; called again after each loss.
+        client_id: part of the dead letters' redelivery key, as packet ids are per client.
+    """
+
+    def __init__(self, connect: session.Connect, client_id: str) -> None:
+        self._connect = connect
+        self._client_id = client_id
+        self._connection: psycopg.Connection[Any] | None = None
+        self._unanswered: _Commit | None = None
+
+    def write(self, batch: models.Batch) -> models.WriteResult:
+        """See ``flush.Store.write``. A COMMIT that was never answered is looked up before anything is written again."""
+        if self._unanswered is not None:
+            result = self._look_up(self._unanswered, batch)
+            if result is not None:
+                return result
+        way = _Way.STAGED if any(message.redelivered for message in batch.messages) else _Way.PLAIN
+        while True:
+            try:
+                return self._transaction(batch, way)
+            except psycopg.errors.UniqueViolation:
+                # 23505 on the plain way only: ON CONFLICT leaves none on the others.
+                if way is not _Way.PLAIN:
+                    raise
+                way = _Way.STAGED
+            except errors.StoreRejected as error:
+                if way is _Way.ISOLATED:  # not a row, so nothing that could be set aside: keep the batch, loudly
+                    raise errors.StoreUnavailable(str(error), hint=error.hint) from error
+                _log.warning("batch.refused", error=str(error), sqlstate=error.sqlstate)
+                way = _Way.ISOLATED
+
+    def close(self) -> None:
+        """Closes the connection; a later ``write`` opens another."""
+        if self._connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _transaction(self, batch: models.Batch, way: _Way) -> models.WriteResult:
+        result = models.WriteResult(dead_letters=list(batch.dead_letters), staged=way is not _Way.PLAIN)
+        with self._errors():
+            connection = self._open()
+            with connection.transaction(), connection.cursor() as cursor:
+                closing_watermark = rollup.begin_batch(connection)
+                result.vehicles_written = self._readings(cursor, _VEHICLE, batch, way, result)
+                result.meters_written = self._readings(cursor, _METER, batch, way, result)
+                result.duplicates = batch.readings - result.vehicles_written - result.meters_written
+                result.duplicates -= len(result.dead_letters) - len(batch.dead_letters)
+                if closing_watermark is not None:
+                    rollup.mark_late(connection, closing_watermark, batch.vehicles, batch.meters)
+                write_dead_letters.insert(cursor, result.dead_letters, self._client_id)
+                row = cursor.execute(queries.text("transaction_id")).fetchone()
+                self._unanswered = _Commit(batch, row[0] if row else "", result)
+            self._unanswered = None
+        return result
+
+    def _readings(
+        self, cursor: psycopg.Cursor[Any], table: _Table, batch: models.Batch, way: _Way, result: models.WriteResult
+    ) -> int:
+        rows: Sequence[models.Reading] = batch.vehicles if table is _VEHICLE else batch.meters
+        if not rows:
+            return 0
+        if way is _Way.PLAIN:
+            return table.copy(cursor, queries.text(table.copy_direct), rows)
+        if way is _Way.STAGED:
+            return table.stage(cursor, rows)
+        sources = batch.vehicle_sources if table is _VEHICLE else batch.meter_sources
+        return _isolate(cursor, table, list(zip(rows, sources, strict=True)), batch.messages, result)
+
+    def _look_up(self, commit: _Commit, batch: models.Batch) -> models.WriteResult | None:
+        """The result of the unanswered COMMIT if it did commit this batch, None if it has to be written again."""
+        status = None
+        with self._errors():
+            connection = self._open()
+            # 22023: another server, say a promoted standby, that never saw this transaction
+            with contextlib.suppress(psycopg.errors.InvalidParameterValue):
+                row = connection.execute(queries.text("commit_status"), {"xid": commit.xid}).fetchone()
+                status = row[0] if row else None
+        if status == "in progress":
+            raise errors.CommitUnknown("the server has not finished the last COMMIT yet")
+        self._unanswered = None
+        _log.info("commit.looked_up", status=status)
+        return commit.result if status == "committed" and batch is commit.batch else None
+
+    def _open(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            connection = self._connect()
+            for name in ("create_vehicle_staging", "create_meter_staging"):
+                connection.execute(queries.text(name))
+            self._connection = connection
+        return self._connection
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Foreign errors into ours; after a transient one the next write begins on a new connection."""
+        try:
+            yield
+        except psycopg.errors.UniqueViolation:
+            self._unanswered = None
+            raise
+        except psycopg.Error as error:
+            wrapped = sqlstate.wrap(error)
+            if isinstance(wrapped, errors.StoreUnavailable):
+                self.close()
+                if self._unanswered is not None:
+                    raise errors.CommitUnknown(str(wrapped), hint=wrapped.hint) from error
+            self._unanswered = None
+            raise wrapped from error
+        except _UNENCODABLE as error:
+            self._unanswered = None
+            raise errors.StoreRejected(f"not encodable: {error}") from error
+
+
+class _Table:
+    """The statements and binary types of one hypertable, and the two ways of rows into it."""
+
+    def __init__(self, noun: str, types: Sequence[str]) -> None:
+        self.copy_direct = f"copy_{noun}_readings"
+        self._copy_staging = f"copy_{noun}_staging"
+        self._insert_staging = f"insert_{noun}_staging"
+        self._clear_staging = f"clear_{noun}_staging"
+        self._types = types
+
+    def copy(self, cursor: psycopg.Cursor[Any], statement: str, rows: Sequence[models.Reading]) -> int:
+        """COPY in binary; the number of rows."""
+        with cursor.copy(statement) as copy:
+            copy.set_types(self._types)
+            for row in rows:
+                copy.write_row(row)
+        return len(rows)
+
+    def stage(self, cursor: psycopg.Cursor[Any], rows: Sequence[models.Reading]) -> int:
+        """COPY into staging, then insert what is new; the number of new rows."""
+        self.copy(cursor, queries.text(self._copy_staging), rows)
+        new = cursor.execute(queries.text(self._insert_staging)).rowcount
+        cursor.execute(queries.text(self._clear_staging))
+        return new
+
+
+_VEHICLE = _Table(
+    "vehicle", ["text", "timestamptz", *["float8"] * 7, "text", "float8", "jsonb", "timestamptz"]
+)
+_METER = _Table("meter", ["text", "timestamptz", *["float8"] * 5, "timestamptz"])
+
+
+def _isolate(
+    cursor: psycopg.Cursor[Any],
+    table: _Table,
+    rows: list[tuple[models.Reading, models.Source]],
+    messages: list[models.Message],
+    result: models.WriteResult,
+) -> int:
+    """Halves the rows until those that the database refuses stand alone; the number of new rows."""
+    try:
+        with cursor.connection.transaction():
+            return table.stage(cursor, [reading for reading, _ in rows])
+    except psycopg.Error as error:
+        refusal = sqlstate.wrap(error)
+        if not isinstance(refusal, errors.StoreRejected):
+            raise
+    except _UNENCODABLE as error:
+        refusal = errors.StoreRejected(f"not encodable: {error}")
+    if len(rows) == 1:
+        result.dead_letters.append(write_dead_letters.refused(rows[0], messages, refusal))
+        return 0
+    middle = len(rows) // 2
+    return sum(_isolate(cursor, table, half, messages, result) for half in (rows[:middle], rows[middle:]))

@@ -1,0 +1,114 @@
+"""What a daemon says of itself: built by ``app`` every few seconds, retained at the broker, read by ``voltd status``.
+
+The topic is ``voltd/<instance>/status``; its last will turns it to offline when the daemon vanishes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import threading
+from typing import Any
+
+from paho.mqtt import client as paho
+
+import voltd
+from voltd import config, errors, metrics
+from voltd.pipeline import consume_client
+
+
+class Reporter:
+    """Builds the status of a running daemon; rates are per second since the last call."""
+
+    def __init__(self, settings: config.Settings, counters: metrics.Metrics) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._started_at = dt.datetime.now(dt.UTC)
+        self._messages, self._readings = metrics.Rate(), metrics.Rate()
+
+    def build(self) -> dict[str, Any]:
+        """The status as JSON-ready values; times are RFC 3339, ``_s`` seconds, ``_ms`` milliseconds."""
+        counters = self._counters
+        return {
+            "status": "online",
+            "instance": self._settings.instance,
+            "version": voltd.__version__,
+            "host": config.hostname(),
+            "pid": os.getpid(),
+            "started_at": self._started_at.isoformat(timespec="seconds"),
+            "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+            "store": "ok" if counters.store_available else "unavailable",
+            "messages_per_s": round(self._messages.update(counters.messages_received_total), 1),
+            "readings_per_s": round(self._readings.update(counters.readings_written_total), 1),
+            "receive_maximum": self._settings.mqtt.receive_maximum,
+            **counters.snapshot(),
+        }
+
+
+def line(status: dict[str, Any]) -> str:
+    """One line for ``systemctl status`` and the log."""
+    store = "" if status["store"] == "ok" else "database unavailable, "
+    return (
+        f"{store}{status['readings_per_s']:.0f} readings/s, in flight {status['in_flight']}, "
+        f"lag {status['lag_s']:.2f} s, dead letters {sum(status['messages_dead_lettered_total'].values())}"
+    )
+
+
+def fetch(settings: config.Settings, *, timeout_s: float = 5.0) -> dict[str, Any]:
+    """The retained status of the instance of the settings, read from the broker; blocks up to ``timeout_s``.
+
+    Raises:
+        BrokerUnavailable: the broker cannot be reached, or has no status of this instance.
+    """
+    arrived: list[bytes] = []
+    done = threading.Event()
+    topic = consume_client.status_topic(settings.instance)
+
+    def on_connect(client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            done.set()
+        client.subscribe(topic, qos=1)
+
+    def on_message(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        arrived.append(bytes(message.payload))
+        done.set()
+
+    client = consume_client.observer(settings)
+    client.on_connect, client.on_message = on_connect, on_message
+    where = f"{settings.mqtt.host}:{settings.mqtt.port}"
+    try:
+        client.connect(settings.mqtt.host, settings.mqtt.port)
+    except (OSError, ValueError) as error:
+        raise errors.BrokerUnavailable(f"{where}: {error}", hint="is the broker up? try: voltd check") from error
+    client.loop_start()
+    done.wait(timeout_s)
+    client.disconnect()
+    client.loop_stop()
+    if not arrived:
+        raise errors.BrokerUnavailable(
+            f"{where} has no status of instance {settings.instance!r}",
+            hint="has this daemon ever run? set VOLTD_INSTANCE or --config to the one you mean",
+        )
+    found: dict[str, Any] = json.loads(arrived[0])
+    return found
+
+
+def show(status: dict[str, Any]) -> str:
+    """The status as lines for a person."""
+    if status["status"] != "online":
+        return f"offline ({status.get('reason', 'no reason given')})"
+    dead = status["messages_dead_lettered_total"]
+    rows = [
+        ("instance", f"{status['instance']} (voltd {status['version']}, {status['host']}, pid {status['pid']})"),
+        ("online since", status["started_at"]),
+        ("database", status["store"]),
+        ("rate", f"{status['messages_per_s']:.0f} messages/s in, {status['readings_per_s']:.0f} readings/s stored"),
+        ("window", f"{status['in_flight']} of {status['receive_maximum']} messages held"),
+        ("last flush", f"{status['last_batch_messages']} messages in {status['last_flush_ms']:.1f} ms"),
+        ("lag", f"{status['lag_s']:.3f} s (p50 {status['latency_p50_ms']} ms, p99 {status['latency_p99_ms']} ms)"),
+        ("readings", f"{status['readings_written_total']} stored, {status['readings_duplicate_total']} duplicates"),
+        ("dead letters", ", ".join(f"{count} {reason}" for reason, count in dead.items()) or "none"),
+        ("sessions lost", str(status["session_lost_total"])),
+    ]
+    return "\n".join(f"{name:<14}{value}" for name, value in rows)
