@@ -1,0 +1,62 @@
+-- What: what must be there before the first migration: extensions, roles, the schema and the ledger of migrations.
+-- Why:  run at every "voltd migrate", outside of the ledger that it makes; every statement can be run again. Roles belong
+--       to the whole server, so two databases may make them at the same moment: that is no error.
+-- Lock: none on data.
+
+CREATE EXTENSION IF NOT EXISTS timescaledb;
+CREATE EXTENSION IF NOT EXISTS btree_gist;
+
+DO $$
+DECLARE
+  may_create boolean := (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user);
+  wanted record;
+BEGIN
+  FOR wanted IN
+    -- The owner may log in because TimescaleDB runs background jobs as the owner of their table.
+    SELECT * FROM (VALUES ('volt_owner', 'LOGIN'), ('volt_writer', 'NOLOGIN'), ('volt_reader', 'NOLOGIN')) AS r (name, login)
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.name)
+  LOOP
+    IF NOT may_create THEN
+      RAISE insufficient_privilege USING
+        MESSAGE = format('role %s is missing and %s may not create roles', wanted.name, current_user),
+        HINT = format('as an administrator: CREATE ROLE volt_owner LOGIN; CREATE ROLE volt_writer; '
+                      'CREATE ROLE volt_reader; GRANT volt_owner TO %I;', current_user);
+    END IF;
+    BEGIN
+      EXECUTE format('CREATE ROLE %I %s', wanted.name, wanted.login);
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN
+      NULL; -- another database's migration was faster
+    END;
+  END LOOP;
+  IF may_create AND NOT pg_has_role(current_user, 'volt_owner', 'MEMBER') THEN
+    EXECUTE format('GRANT volt_owner TO %I', current_user);
+  END IF;
+END $$;
+
+CREATE SCHEMA IF NOT EXISTS volt;
+COMMENT ON SCHEMA volt IS 'Fleet telemetry: readings, current state, hourly energy and efficiency. Kept by voltd.';
+
+CREATE TABLE IF NOT EXISTS volt.migration (
+  name          text        NOT NULL,
+  sha256        text        NOT NULL,
+  applied_at    timestamptz NOT NULL DEFAULT now(),
+  voltd_version text        NOT NULL,
+  CONSTRAINT migration_pkey PRIMARY KEY (name)
+);
+COMMENT ON TABLE volt.migration IS 'Ledger: which migrations this database has, each applied exactly once.';
+COMMENT ON COLUMN volt.migration.name IS 'File name of the migration.';
+COMMENT ON COLUMN volt.migration.sha256 IS 'SHA-256 of the file as it was applied.';
+COMMENT ON COLUMN volt.migration.applied_at IS 'When it was applied.';
+COMMENT ON COLUMN volt.migration.voltd_version IS 'Version of voltd that applied it.';
+
+DO $$
+BEGIN
+  IF pg_has_role(current_user, 'volt_owner', 'MEMBER')
+     AND (SELECT nspowner <> 'volt_owner'::regrole FROM pg_namespace WHERE nspname = 'volt') THEN
+    ALTER SCHEMA volt OWNER TO volt_owner;
+    ALTER TABLE volt.migration OWNER TO volt_owner;
+  END IF;
+  IF NOT has_database_privilege('volt_writer', current_database(), 'TEMPORARY') THEN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO volt_writer', current_database());
+  END IF;
+END $$;

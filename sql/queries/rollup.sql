@@ -1,0 +1,20 @@
+-- What: how the roll-ups of TimescaleDB's Apache-2 edition learn of late readings; both editions run the same queries.
+-- Why:  hours before the closing watermark are computed once; a reading that comes later must have them computed again.
+-- Lock: a shared advisory lock that only the closing of hours waits for; ROW EXCLUSIVE on the append-only dirty tables.
+
+-- name: rollup_closing_watermark
+-- First statement of every batch's transaction. NULL: nothing to mark. Readings recorded before the time returned
+-- get their device-hours marked (next two queries) in the same transaction. Holds a shared advisory lock until commit.
+SELECT volt.rollup_closing_watermark() AS closing_watermark
+
+-- name: mark_vehicle_hours_dirty
+-- vehicle_ids text[], recorded_ats timestamptz[]: of the readings recorded before the closing watermark.
+INSERT INTO volt.vehicle_rollup_dirty (vehicle_id, hour)
+SELECT DISTINCT vehicle_id, date_trunc('hour', recorded_at, 'UTC')
+FROM unnest(%(vehicle_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (vehicle_id, recorded_at)
+
+-- name: mark_meter_hours_dirty
+-- meter_ids text[], recorded_ats timestamptz[]: of the readings recorded before the closing watermark.
+INSERT INTO volt.meter_rollup_dirty (meter_id, hour)
+SELECT DISTINCT meter_id, date_trunc('hour', recorded_at, 'UTC')
+FROM unnest(%(meter_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (meter_id, recorded_at)

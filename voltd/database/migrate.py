@@ -1,0 +1,226 @@
+"""Brings the schema ``volt`` up to date, and says how far it is: ``voltd migrate`` and the daemon's check at start.
+
+Each migration runs exactly once, in one transaction with its row in the ledger ``volt.migration``; after them the
+idempotent files (functions, views, policies, grants) run in one transaction of their own. One runner at a time, by an
+advisory lock; killed at any point nothing is left half done, and the next run carries on.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import psycopg
+from psycopg import sql
+
+import voltd
+from voltd import errors
+from voltd.database import edition, files, sqlstate
+
+_RUNNER_LOCK = 0x766F6C7464  # "voltd": one runner at a time in a database
+_LOCK_TIMEOUT = "30s"  # a queued ACCESS EXCLUSIVE lock stops every reader behind it
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MigrateOptions:
+    """Settings that the database must know; written to ``volt.setting``, where policies and views read them.
+
+    Attributes:
+        raw_retention_days: raw readings are kept at least this long.
+        columnstore_after_days: older chunks of raw readings are compressed (Community edition).
+        expected_interval_s: how often a device is expected to report, in seconds; the base of coverage.
+        dead_letter_days: dead letters are kept this long.
+    """
+
+    raw_retention_days: int = 90
+    columnstore_after_days: int = 7
+    expected_interval_s: float = 60.0
+    dead_letter_days: int = 30
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MigrateResult:
+    """What a run did: names of the migrations it applied (empty: none was missing), and the edition it found."""
+
+    applied: list[str]
+    edition: edition.Edition
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SchemaState:
+    """How far a database is, compared with this installation.
+
+    Attributes:
+        server: versions and edition.
+        pending: what "voltd migrate" would do, in order: migrations by name, then ``views and policies``.
+        altered: applied migrations whose file is another one now.
+        ahead: applied migrations that this installation does not know: the database is of a newer voltd.
+    """
+
+    server: edition.Server
+    pending: list[str]
+    altered: list[str]
+    ahead: list[str]
+
+    @property
+    def current(self) -> bool:
+        """Whether the daemon may start on it."""
+        return not (self.pending or self.altered or self.ahead)
+
+    def require_current(self) -> None:
+        """Returns where the schema is the one this voltd expects.
+
+        Raises:
+            errors.SchemaError: it is not; configuration, nothing was written.
+        """
+        self.require_known()
+        if self.pending:
+            raise errors.SchemaError(
+                f"the database's schema is behind: {', '.join(self.pending)}", hint='run "voltd migrate"'
+            )
+
+    def require_known(self) -> None:
+        """Returns where nothing stands against migrating.
+
+        Raises:
+            errors.SchemaError: altered or ahead.
+        """
+        if self.altered:
+            raise errors.SchemaError(
+                f"released migrations were changed after they were applied here: {', '.join(self.altered)}",
+                hint="install the voltd that migrated this database, or a newer released one",
+            )
+        if self.ahead:
+            raise errors.SchemaError(
+                f"the database was migrated by a newer voltd: {', '.join(self.ahead)}",
+                hint="install that version of voltd (column voltd_version of volt.migration)",
+            )
+
+
+def status(dsn: str) -> SchemaState:
+    """How far the database is; reads only, blocks for a few round trips.
+
+    Raises:
+        errors.StoreUnavailable: no answer.
+        errors.SchemaError: a server that voltd does not support, or migration files that are not the released ones.
+    """
+    with _connected(dsn) as connection:
+        return _state(connection)
+
+
+def migrate(dsn: str, options: MigrateOptions, *, report: Callable[[str], None]) -> MigrateResult:
+    """Brings the schema up to date; safe to run twice, by two at once, and after being killed.
+
+    Blocks until done, and while another runner is at work. ``report`` gets one line a step.
+
+    Raises:
+        errors.StoreUnavailable: the connection broke or a lock was not to be had; what was committed stays, run again.
+        errors.SchemaError: not supported, altered or ahead, or a role may not do it; nothing was changed by this step.
+    """
+    with _connected(dsn) as connection, _only_runner(connection, report):
+        _bootstrap(connection)
+        state = _state(connection)
+        state.require_known()
+        found = edition.require_supported(state.server)
+        report(f"PostgreSQL {state.server.postgres}, TimescaleDB {state.server.timescaledb} ({found.label} edition)")
+        missing = [one for one in files.migrations() if one.name in state.pending]
+        for migration in missing:
+            report(f"applying {migration.name}")
+            _apply(connection, migration)
+        report("refreshing functions, views, policies and grants")
+        _refresh(connection, options, found)
+        return MigrateResult([one.name for one in missing], found)
+
+
+@contextlib.contextmanager
+def _connected(dsn: str) -> Iterator[Connection]:
+    try:
+        with psycopg.connect(dsn, autocommit=True, application_name="voltd migrate") as connection:
+            connection.execute("SET TIME ZONE 'UTC'")
+            connection.execute("SET client_min_messages = warning")
+            yield connection
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise errors.SchemaError(
+            str(error.diag.message_primary or error),
+            hint=error.diag.message_hint or "run it as an administrator or as volt_owner, who owns the schema",
+        ) from error
+    except psycopg.errors.FeatureNotSupported as error:
+        raise errors.SchemaError(
+            str(error.diag.message_primary or error),
+            hint=error.diag.message_hint or "is the timescaledb extension installed on the server?",
+        ) from error
+    except psycopg.Error as error:
+        raise sqlstate.wrap(error) from error
+
+
+@contextlib.contextmanager
+def _only_runner(connection: Connection, report: Callable[[str], None]) -> Iterator[None]:
+    """Holds the runner's lock; a connection that breaks gives it back by itself."""
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_RUNNER_LOCK,)).fetchone()
+    if row != (True,):
+        report("another migrate is at work: waiting for it")
+        connection.execute("SELECT pg_advisory_lock(%s)", (_RUNNER_LOCK,))
+    yield
+    connection.execute("SELECT pg_advisory_unlock(%s)", (_RUNNER_LOCK,))
+
+
+def _bootstrap(connection: Connection) -> None:
+    with connection.transaction():
+        connection.execute(files.bootstrap().text.encode())
+
+
+def _apply(connection: Connection, migration: files.SqlFile) -> None:
+    with connection.transaction():
+        _become_owner(connection)
+        connection.execute(migration.text.encode())
+        connection.execute(
+            "INSERT INTO volt.migration (name, sha256, voltd_version) VALUES (%s, %s, %s)",
+            (migration.name, migration.sha256, voltd.__version__),
+        )
+
+
+def _refresh(connection: Connection, options: MigrateOptions, found: edition.Edition) -> None:
+    chosen = files.idempotent(found)
+    settings = {name: str(value) for name, value in dataclasses.asdict(options).items()}
+    settings |= {"edition": found.value, "idempotent_sha256": files.fingerprint(chosen)}
+    with connection.transaction():
+        _become_owner(connection)
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO volt.setting (name, value) VALUES (%s, %s) ON CONFLICT (name)"
+                " DO UPDATE SET value = excluded.value, updated_at = now() WHERE setting.value <> excluded.value",
+                list(settings.items()),
+            )
+        for one in chosen:
+            connection.execute(one.text.encode())
+
+
+def _become_owner(connection: Connection) -> None:
+    """Until the transaction ends: volt_owner where allowed, names found in PostgreSQL's and TimescaleDB's schemas."""
+    row = connection.execute("SELECT pg_has_role(current_user, 'volt_owner', 'MEMBER')").fetchone()
+    if row == (True,):
+        connection.execute("SET LOCAL ROLE volt_owner")
+    connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+    row = connection.execute(
+        "SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'timescaledb'"
+    ).fetchone()
+    schema = sql.Identifier(str(row[0]) if row else "public")
+    connection.execute(sql.SQL("SET LOCAL search_path = pg_catalog, {}").format(schema))
+
+
+def _state(connection: Connection) -> SchemaState:
+    server = edition.detect(connection)
+    known = files.migrations()
+    applied: dict[object, object] = {}
+    if connection.execute("SELECT to_regclass('volt.migration')").fetchone() != (None,):
+        applied = dict(connection.execute("SELECT name, sha256 FROM volt.migration").fetchall())  # type: ignore[arg-type]
+    pending = [one.name for one in known if one.name not in applied]
+    if not pending and server.edition is not None:
+        wanted = files.fingerprint(files.idempotent(server.edition))
+        row = connection.execute("SELECT value FROM volt.setting WHERE name = 'idempotent_sha256'").fetchone()
+        if row != (wanted,):
+            pending.append("views and policies")
+    names = {one.name for one in known}
+    altered = [one.name for one in known if applied.get(one.name, one.sha256) != one.sha256]
+    return SchemaState(server, pending, altered, sorted(str(name) for name in applied.keys() - names))

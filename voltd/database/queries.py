@@ -1,0 +1,40 @@
+"""Loads the named queries of ``sql/queries/*.sql``; whoever talks to the database takes its SQL from here.
+
+A query starts at a line ``-- name: NAME`` and ends before the next one; comment lines below the name describe it and
+its parameters, which are psycopg's named ones, ``%(name)s``.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import LiteralString
+
+from voltd import resources
+
+_MARK = "-- name: "
+
+
+@functools.cache
+def load() -> Mapping[str, LiteralString]:
+    """Every query's text by its name; read once, from files that ship with voltd (so the text counts as literal).
+
+    Raises:
+        ValueError: a name is given twice.
+    """
+    found: dict[str, LiteralString] = {}
+    for path in sorted((resources.share("sql") / "queries").glob("*.sql")):
+        for part in ("\n" + path.read_text()).split("\n" + _MARK)[1:]:
+            name, _, body = part.partition("\n")
+            if name in found:
+                raise ValueError(f"query {name!r} is defined twice, the second time in {path.name}")
+            lines = (line for line in body.splitlines() if not line.startswith("--"))
+            found[name] = "\n".join(lines).strip()
+    return found
+
+
+def text(name: str) -> LiteralString:
+    """The text of one query.
+
+    Raises:
+        KeyError: there is no such query; a test holds every name used against the files.
+    """
+    return load()[name]

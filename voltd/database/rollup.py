@@ -1,0 +1,80 @@
+"""Keeps the hourly roll-ups on TimescaleDB's Apache-2 edition; on Community there is nothing to keep.
+
+Two sides that must not miss each other. ``write`` begins each batch with ``begin_batch`` and marks what is late with
+``mark_late``, in the same transaction. The scheduler calls ``run_once``: it closes hours (waiting for the batches under
+way, so every later one knows), computes closed hours once, and computes marked device-hours again.
+"""
+
+import dataclasses
+import datetime as dt
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from voltd import models
+from voltd.database import queries, sqlstate
+
+_RECOMPUTE_AT_ONCE = 2000  # device-hours a transaction
+_RUNNER_LOCK = 0x726F6C6C7570  # "rollup": one daemon at a time
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RollupResult:
+    """What one run did.
+
+    Attributes:
+        advanced: slices of hours that were computed for the first time.
+        recomputed: device-hours that were computed again because late readings had arrived.
+        finished: nothing was left to do; False: time was up, or another daemon is at it.
+    """
+
+    advanced: int = 0
+    recomputed: int = 0
+    finished: bool = True
+
+
+def begin_batch(connection: psycopg.Connection[Any]) -> dt.datetime | None:
+    """To be called first in the transaction of a batch: readings recorded before the time returned must be marked.
+
+    None: nothing needs marking. Holds a shared advisory lock until the transaction ends.
+
+    Raises:
+        psycopg.Error: as it comes; the caller wraps it.
+    """
+    row = connection.execute(queries.text("rollup_closing_watermark")).fetchone()
+    return row[0] if row else None
+
+
+def mark_late(
+    connection: psycopg.Connection[Any],
+    closing_watermark: dt.datetime,
+    vehicles: Sequence[models.VehicleReading],
+    meters: Sequence[models.MeterReading],
+) -> None:
+    """Marks the device-hours of readings recorded before ``closing_watermark`` to be computed again.
+
+    To be called in the transaction that stores the readings; marking too much costs time but changes no number.
+
+    Raises:
+        psycopg.Error: as it comes; the caller wraps it.
+    """
+    late_vehicles = [one for one in vehicles if one.recorded_at < closing_watermark]
+    if late_vehicles:
+        connection.execute(
+            queries.text("mark_vehicle_hours_dirty"),
+            {
+                "vehicle_ids": [one.vehicle_id for one in late_vehicles],
+                "recorded_ats": [one.recorded_at for one in late_vehicles],
+            },
+        )
+    late_meters = [one for one in meters if one.recorded_at < closing_watermark]
+    if late_meters:
+        connection.execute(
+            queries.text("mark_meter_hours_dirty"),
+            {
+                "meter_ids": [one.meter_id for one in late_meters],
+                "recorded_ats": [one.recorded_at for one in late_meters],
+            },
+        )
