@@ -1,0 +1,97 @@
+"""Who is who in a simulated fleet, and how it gets into the database's registry.
+
+``fleet`` makes a ``Registry``; ``voltd demo`` and tests write it with ``write_registry``. Readings do not need it:
+devices are stored whether they are registered or not, but efficiency needs to know which meter feeds which vehicle.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, NamedTuple
+
+import psycopg
+
+
+class FleetRow(NamedTuple):
+    """A row of ``volt.fleet``."""
+
+    fleet_id: str
+    name: str
+    manager: str
+
+
+class VehicleRow(NamedTuple):
+    """A row of ``volt.vehicle``."""
+
+    vehicle_id: str
+    fleet_id: str
+    vin: str
+    model: str
+    status: str
+
+
+class MeterRow(NamedTuple):
+    """A row of ``volt.meter``."""
+
+    meter_id: str
+    location: str
+
+
+class LinkRow(NamedTuple):
+    """A row of ``volt.vehicle_meter``, valid from ``since`` (aware) on."""
+
+    vehicle_id: str
+    meter_id: str
+    location: str
+    since: dt.datetime
+
+
+class Registry(NamedTuple):
+    """All of it, in the order in which foreign keys want it written."""
+
+    fleets: list[FleetRow]
+    vehicles: list[VehicleRow]
+    meters: list[MeterRow]
+    links: list[LinkRow]
+
+
+_FLEETS = """
+    INSERT INTO volt.fleet (fleet_id, name, manager)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])
+    ON CONFLICT DO NOTHING"""
+_VEHICLES = """
+    INSERT INTO volt.vehicle (vehicle_id, fleet_id, vin, model, status)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    ON CONFLICT DO NOTHING"""
+_METERS = """
+    INSERT INTO volt.meter (meter_id, location)
+    SELECT * FROM unnest(%s::text[], %s::text[])
+    ON CONFLICT DO NOTHING"""
+# A link that is there already, from whatever day on, stays as it is: people may have corrected it.
+_LINKS = """
+    INSERT INTO volt.vehicle_meter (vehicle_id, meter_id, location, valid)
+    SELECT link.vehicle_id, link.meter_id, link.location, tstzrange(link.since, NULL)
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) AS link (vehicle_id, meter_id, location, since)
+    WHERE NOT EXISTS (
+        SELECT FROM volt.vehicle_meter AS known
+        WHERE known.vehicle_id = link.vehicle_id AND known.valid && tstzrange(link.since, NULL)
+    )"""
+
+
+def write_registry(connection: psycopg.Connection[Any], registry: Registry) -> None:
+    """Insert what is missing of ``registry``, in one transaction; writing it again changes nothing.
+
+    Needs INSERT on the four registry tables. Blocks; on return it is committed (or part of the caller's transaction).
+
+    Raises:
+        psycopg.Error: nothing was written.
+    """
+    with connection.transaction():
+        for statement, rows in (
+            (_FLEETS, registry.fleets),
+            (_VEHICLES, registry.vehicles),
+            (_METERS, registry.meters),
+            (_LINKS, registry.links),
+        ):
+            if rows:
+                connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
