@@ -51,14 +51,14 @@ def _list(connection: psycopg.Connection[dict[str, Any]], args: argparse.Namespa
     rows = connection.execute(queries.text("list_dead_letters"), filters).fetchall()
     if args.json:
         for row in rows:
-            print(json.dumps(row, default=str))  # noqa: T201 a command's output
+            print(json.dumps(row, default=str))
         return 0
     for row in rows:
         element = "" if row["element"] is None else f"[{row['element']}]"
-        print(f"{row['id']:>8}  {row['received_at']:%Y-%m-%d %H:%M:%S}Z  {row['reason']:<16} {row['topic']}{element}")  # noqa: T201
-        print(f"          {row['detail']}")  # noqa: T201
+        print(f"{row['id']:>8}  {row['received_at']:%Y-%m-%d %H:%M:%S}Z  {row['reason']:<16} {row['topic']}{element}")
+        print(f"          {row['detail']}")
     if not rows:
-        print("no dead letters")  # noqa: T201
+        print("no dead letters")
     return 0
 
 
@@ -68,9 +68,9 @@ def _show(connection: psycopg.Connection[dict[str, Any]], identity: int) -> int:
         raise errors.VoltdError(f"no dead letter {identity}", hint="voltd dead-letters list shows which there are")
     payload: bytes = row.pop("payload")
     for name, value in row.items():
-        print(f"{name:<12}{'' if value is None else value}")  # noqa: T201
-    print("payload")  # noqa: T201
-    print(payload.decode("utf-8", "backslashreplace"))  # noqa: T201
+        print(f"{name:<12}{'' if value is None else value}")
+    print("payload")
+    print(payload.decode("utf-8", "backslashreplace"))
     return 0
 
 

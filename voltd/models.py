@@ -134,6 +134,7 @@ class Batch:
     meter_sources: list[Source] = dataclasses.field(default_factory=list)
     dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
     unknown_fields: int = 0
+    retained: bool = False  # whether any message carried the retain flag
 
     @property
     def readings(self) -> int:
@@ -143,12 +144,16 @@ class Batch:
 
 @dataclasses.dataclass(slots=True)
 class WriteResult:
-    """What a committed batch came to: written + duplicates + dead letters account for every reading of it."""
+    """What a committed batch came to: written + duplicates + dead letters account for every reading of it.
+
+    ``refused`` readings are among the dead letters too.
+    """
 
     vehicles_written: int = 0
     meters_written: int = 0
     duplicates: int = 0
     dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
+    refused: list[Reading] = dataclasses.field(default_factory=list)  # dead letters that only the database found
     staged: bool = False
 
 

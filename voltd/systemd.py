@@ -29,6 +29,10 @@ class Notifier:
         """Start-up is complete."""
         self._send(f"READY=1\nSTATUS={status}")
 
+    def waiting(self, reason: str) -> None:
+        """Start-up is not over yet and not stuck: asks for another half minute (EXTEND_TIMEOUT_USEC)."""
+        self._send(f"EXTEND_TIMEOUT_USEC=30000000\nSTATUS={reason}\nWATCHDOG=1")
+
     def status(self, line: str) -> None:
         """One line for ``systemctl status``."""
         self._send(f"STATUS={line}")

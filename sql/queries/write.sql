@@ -63,3 +63,16 @@ COPY volt.dead_letter (received_at, topic, payload, reason, detail, element, red
 INSERT INTO volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key)
 SELECT %(received_at)s, %(topic)s, %(payload)s, %(reason)s, %(detail)s, %(element)s, %(redelivery_key)s
 WHERE NOT EXISTS (SELECT FROM volt.dead_letter WHERE redelivery_key = %(redelivery_key)s);
+
+-- name: current_until
+-- Up to which received_at this instance's readings are in the current state; no row: never merged.
+SELECT current_until FROM volt.ingest_state WHERE instance = %(instance)s;
+
+-- name: set_current_until
+-- In the transaction of the merge; never goes back.
+INSERT INTO volt.ingest_state AS s (instance, current_until) VALUES (%(instance)s, %(until)s)
+ON CONFLICT (instance) DO UPDATE SET current_until = greatest(s.current_until, excluded.current_until);
+
+-- name: fleets
+-- Which fleet each registered vehicle belongs to, for the live topic.
+SELECT vehicle_id, fleet_id FROM volt.vehicle WHERE fleet_id IS NOT NULL;

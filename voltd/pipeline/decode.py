@@ -55,6 +55,8 @@ class Decoder:
         """Every message's readings and dead letters, in the order received. Never raises for a payload."""
         batch = models.Batch(messages)
         for index, message in enumerate(messages):
+            if message.retained:
+                batch.retained = True
             try:
                 self._message(batch, index, message)
             except _Invalid as invalid:

@@ -89,7 +89,7 @@ class PostgresStore:
                 result.vehicles_written = self._readings(cursor, _VEHICLE, batch, way, result)
                 result.meters_written = self._readings(cursor, _METER, batch, way, result)
                 result.duplicates = batch.readings - result.vehicles_written - result.meters_written
-                result.duplicates -= len(result.dead_letters) - len(batch.dead_letters)
+                result.duplicates -= len(result.refused)
                 if closing_watermark is not None:
                     rollup.mark_late(connection, closing_watermark, batch.vehicles, batch.meters)
                 write_dead_letters.insert(cursor, result.dead_letters, self._client_id)
@@ -181,9 +181,7 @@ class _Table:
         return new
 
 
-_VEHICLE = _Table(
-    "vehicle", ["text", "timestamptz", *["float8"] * 7, "text", "float8", "jsonb", "timestamptz"]
-)
+_VEHICLE = _Table("vehicle", ["text", "timestamptz", *["float8"] * 7, "text", "float8", "jsonb", "timestamptz"])
 _METER = _Table("meter", ["text", "timestamptz", *["float8"] * 5, "timestamptz"])
 
 
@@ -206,6 +204,7 @@ def _isolate(
         refusal = errors.StoreRejected(f"not encodable: {error}")
     if len(rows) == 1:
         result.dead_letters.append(write_dead_letters.refused(rows[0], messages, refusal))
+        result.refused.append(rows[0][0])
         return 0
     middle = len(rows) // 2
     return sum(_isolate(cursor, table, half, messages, result) for half in (rows[:middle], rows[middle:]))

@@ -1,0 +1,189 @@
+"""The composition root of ``voltd run``: open, start named threads, watch them, stop in order.
+
+Everything is made here and handed to what needs it. The main thread only watches: a thread that dies or stalls ends the
+daemon, so that systemd starts it again; what was not acked the broker sends again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+
+from voltd import backoff, config, errors, jobs, live, log, metrics, status, systemd
+from voltd.database import migrate, session
+from voltd.pipeline import consume, consume_client, consume_window, decode, flush, write, write_current
+
+_log = structlog.get_logger()
+
+_STOP_WITHIN_S = 10.0  # of which the store gets
+_STORE_GETS_S = 6.0
+_NETWORK_STALL_S = 30.0
+
+
+class Daemon:
+    """One running daemon.
+
+    Args:
+        settings: checked settings.
+        config_path: read again on SIGHUP for the log level; None keeps it.
+    """
+
+    def __init__(self, settings: config.Settings, config_path: pathlib.Path | None = None) -> None:
+        self._settings = settings
+        self._config_path = config_path
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._notifier = systemd.Notifier()
+        self.counters = metrics.Metrics()
+        self._threads: dict[str, threading.Thread] = {}
+
+        connect = session.connector(settings)
+        self._window = consume_window.Window(settings.limits.max_held_bytes)
+        self._consumer = consume.Consumer(settings, self._window, self.counters, on_subscribed=self._announce)
+        self._store = write.PostgresStore(connect, settings.client_id)
+        publisher = live.LivePublisher(
+            self._consumer.publish, settings.live.max_per_second, settings.current_interval_s
+        )
+        self._current = write_current.CurrentState(
+            connect,
+            settings.instance,
+            settings.current_interval_s,
+            publisher.publish if settings.live.enabled else None,
+        )
+        self._flusher = flush.Flusher(
+            self._window,
+            decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days),
+            self._store,
+            settings,
+            self.counters,
+            ack=self._consumer.ack,
+            committed=self._current.note,
+        )
+        self._reporter = status.Reporter(settings, self.counters)
+        self._jobs = jobs.Jobs(settings, report=self._report, set_fleets=publisher.set_fleets)
+
+    def run(self) -> int:
+        """Runs until SIGTERM or SIGINT; returns 0.
+
+        Raises:
+            SchemaError: the database's schema is not the one this version expects; nothing was taken.
+            VoltdError: what ended a thread, for example BrokerRefused or ClientIdTaken.
+        """
+        self._handle_signals()
+        if not self._wait_for_schema():
+            return 0
+        self._start("current", self._current.run)
+        self._start("flush", self._flusher.run)
+        self._start("network", self._consumer.run)
+        self._jobs.start()
+        _log.info("daemon.started", instance=self._settings.instance, client_id=self._settings.client_id)
+        self._watch()
+        self._shut_down()
+        if self._failure is not None:
+            raise self._failure
+        _log.info("daemon.stopped", **self.counters.snapshot())
+        return 0
+
+    def _wait_for_schema(self) -> bool:
+        """True once the schema is found current; waits while the database is away; False when told to stop."""
+        delays = backoff.Backoff(0.5, self._settings.database.retry_max_s)
+        while not self._stop.is_set():
+            try:
+                migrate.status(session.dsn(self._settings)).require_current()
+            except errors.StoreUnavailable as error:
+                _log.warning("store.unavailable", error=str(error), hint=error.hint, attempt=delays.attempts + 1)
+                self._notifier.waiting("waiting for the database")
+                self._stop.wait(delays.next_s())
+            else:
+                return True
+        return False
+
+    def _start(self, name: str, body: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                body()
+            except BaseException as error:  # noqa: BLE001 whatever ended the thread ends the daemon
+                self._failure = self._failure or error
+                if not isinstance(error, errors.VoltdError):
+                    _log.exception("thread.died", thread=name)
+            finally:
+                self._stop.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads[name] = thread
+        thread.start()
+
+    def _watch(self) -> None:
+        """Until told to stop: readiness, status line, and the watchdog fed by the threads' own progress."""
+        ready = False
+        interval_s = min(1.0, self._notifier.watchdog_s / 4) if self._notifier.watchdog_s else 1.0
+        while not self._stop.wait(interval_s if ready else 0.05):
+            if not ready and self._consumer.subscribed.is_set():
+                ready = True
+                self._notifier.ready("subscribed")
+            if self._stalled() is None:
+                self._notifier.watchdog()
+
+    def _stalled(self) -> str | None:
+        """The thread that has made no progress for too long. A flush may take as long as a statement may."""
+        now = time.monotonic()
+        flush_s = self._settings.database.statement_timeout_s * 2 + 60
+        if now - self._consumer.beat > _NETWORK_STALL_S:
+            return "network"
+        return "flush" if now - self._flusher.beat > flush_s else None
+
+    def _shut_down(self) -> None:
+        """Stop taking, write what is held, ack, disconnect keeping the session."""
+        self._notifier.stopping()
+        _log.info("daemon.stopping", in_flight=self._window.held)
+        ends = time.monotonic() + _STOP_WITHIN_S - 1
+        self._jobs.stop()
+        self._consumer.stop_taking()
+        self._flusher.stop(_STORE_GETS_S)
+        self._join("flush", ends - 1.5)
+        self._current.stop()
+        self._join("current", ends - 0.75)
+        self._consumer.close()
+        self._join("network", ends)
+        self._store.close()
+
+    def _join(self, name: str, until: float) -> None:
+        thread = self._threads[name]
+        thread.join(max(0.1, until - time.monotonic()))
+        if thread.is_alive():
+            _log.warning("thread.left_behind", thread=name)
+
+    def _announce(self) -> None:
+        """In the network thread, after each subscribe: the last will may have said offline."""
+        self._report()
+
+    def _report(self) -> None:
+        built = self._reporter.build()
+        topic = consume_client.status_topic(self._settings.instance)
+        self._consumer.publish(consume.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
+        self._notifier.status(status.line(built))
+
+    def _handle_signals(self) -> None:
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            if self._stop.is_set():
+                os._exit(1)  # a second signal leaves at once; unacked messages come back
+            self._stop.set()
+
+        def reload(_number: int, _frame: FrameType | None) -> None:
+            with contextlib.suppress(errors.ConfigurationError):
+                fresh = config.load(self._config_path)
+                log.configure(fresh.log.level, fresh.log.format)
+                _log.info("settings.reloaded", level=fresh.log.level)
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGHUP, reload)

@@ -1,0 +1,102 @@
+"""The daemon's periodic work beside the pipeline, run by APScheduler: status, fleets, roll-ups, retention.
+
+``app`` starts and stops it. Each job uses a pooled connection for the time it runs; a job that fails is logged and
+comes again at its next time. Nothing here touches the batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Mapping
+
+import psycopg
+import psycopg_pool
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from voltd import config, errors
+from voltd.database import pool, queries, retention, rollup, session
+
+_log = structlog.get_logger()
+
+_STATUS_S = 2.0
+_FLEETS_S = 30.0
+_ROLLUP_S = 30.0
+_RETENTION_S = 3600.0
+
+
+class Jobs:
+    """The scheduler and its jobs.
+
+    Args:
+        settings: where the database is.
+        report: publishes the daemon's status; must not block.
+        set_fleets: takes the fleet of each registered vehicle.
+    """
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        *,
+        report: Callable[[], None],
+        set_fleets: Callable[[Mapping[str, str]], None],
+    ) -> None:
+        self._settings = settings
+        self._report = report
+        self._set_fleets = set_fleets
+        self._pool: pool.Pool | None = None
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(2)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+
+    def start(self) -> None:
+        """Starts the jobs; those that read run at once, too."""
+        self._pool = pool.open_pool(session.dsn(self._settings), size=2)
+        self._add(self._report, _STATUS_S, first_s=_STATUS_S)
+        self._add(self._fleets, _FLEETS_S, first_s=0.1)
+        self._add(self._rollup, _ROLLUP_S, first_s=1.0)
+        self._add(self._retention, _RETENTION_S, first_s=60.0)
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Starts no more jobs; one that runs is cut off with its connection, its transaction rolled back."""
+        self._scheduler.shutdown(wait=False)
+        if self._pool is not None:
+            self._pool.close(timeout=0.5)
+
+    def _add(self, job: Callable[[], None], every_s: float, *, first_s: float) -> None:
+        name = getattr(job, "__name__", "job").strip("_")
+
+        def guarded() -> None:
+            try:
+                job()
+            except (errors.VoltdError, psycopg.Error, psycopg_pool.PoolTimeout) as error:
+                _log.warning("job.failed", job=name, error=str(error))
+
+        first = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=first_s)
+        self._scheduler.add_job(guarded, "interval", seconds=every_s, next_run_time=first, id=name)
+
+    def _fleets(self) -> None:
+        with self._connection() as connection:
+            rows = connection.execute(queries.text("fleets")).fetchall()
+        self._set_fleets({str(vehicle_id): str(fleet_id) for vehicle_id, fleet_id in rows})
+
+    def _rollup(self) -> None:
+        with self._connection() as connection:
+            result = rollup.run_once(connection)
+        if result.advanced or result.recomputed:
+            _log.debug("rollup.advanced", hours=result.advanced, recomputed=result.recomputed)
+
+    def _retention(self) -> None:
+        with self._connection() as connection:
+            dropped = retention.run_once(connection)
+        _log.debug("retention.applied", result=str(dropped))
+
+    def _connection(self) -> contextlib.AbstractContextManager[psycopg.Connection[tuple[object, ...]]]:
+        if self._pool is None:
+            raise errors.StoreUnavailable("the jobs have not been started")
+        return self._pool.connection(timeout=5.0)

@@ -1,0 +1,61 @@
+"""The latest state of each vehicle on ``voltd/live/<fleet_id>/<vehicle_id>``, for maps and dashboards.
+
+``write_current`` calls ``publish`` after each merge, so at most once per interval a vehicle; what is beyond
+``live.max_per_second`` is left out (the table has it). The payload is the event ``telemetry.update`` as JSON. QoS 0,
+not retained: a lost update is replaced by the next one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from voltd.pipeline import consume
+
+UNASSIGNED = "unassigned"  # the fleet of a vehicle that is in none, or not registered
+_NOT_IN_TOPIC = re.compile(r"[/+#\x00]")
+_HIDDEN = frozenset({"updated_at", "diagnostics", "diagnostics_at"})
+
+
+class LivePublisher:
+    """Turns merged rows of ``volt.vehicle_current`` into messages.
+
+    Args:
+        send: takes a message for the broker; does not block.
+        max_per_second: how many messages leave per second at most.
+        interval_s: how often ``publish`` is called.
+    """
+
+    def __init__(self, send: Callable[[consume.Outgoing], None], max_per_second: int, interval_s: float) -> None:
+        self._send = send
+        self._budget = max(1, round(max_per_second * max(interval_s, 0.05)))
+        self._fleets: Mapping[str, str] = {}
+        self._offset = 0
+
+    def set_fleets(self, fleets: Mapping[str, str]) -> None:
+        """Which fleet each registered vehicle belongs to."""
+        self._fleets = fleets
+
+    def publish(self, rows: list[dict[str, Any]]) -> None:
+        """Publishes the states; where there are more than the budget, another part of them each time."""
+        if len(rows) > self._budget:
+            start = self._offset % len(rows)
+            self._offset = start + self._budget
+            rows = (rows + rows)[start : start + self._budget]
+        for row in rows:
+            vehicle_id = row["vehicle_id"]
+            fleet_id = self._fleets.get(vehicle_id) or UNASSIGNED
+            topic = f"voltd/live/{_NOT_IN_TOPIC.sub('_', fleet_id)}/{_NOT_IN_TOPIC.sub('_', vehicle_id)}"
+            self._send(consume.Outgoing(topic, _payload(fleet_id, row)))
+
+
+def _payload(fleet_id: str, row: dict[str, Any]) -> bytes:
+    state = {
+        name: value.isoformat() if isinstance(value, dt.datetime) else value
+        for name, value in row.items()
+        if value is not None and name not in _HIDDEN
+    }
+    return json.dumps({"event": "telemetry.update", "fleet_id": fleet_id, **state}).encode()

@@ -1,0 +1,190 @@
+"""The newest known state of every device, kept about a second behind the hypertables.
+
+``flush`` hands each committed batch over (``note``); a thread of its own folds what came since the last time and
+merges it into ``volt.vehicle_current`` and ``volt.meter_current`` once per interval: written per batch, it would cost
+more than the readings. It never leads the hypertables, and what a crash cut off is healed from them at start.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import rows as psycopg_rows
+
+from voltd import errors, models
+from voltd.database import queries, session, sqlstate
+from voltd.pipeline import write_current_fold
+
+_log = structlog.get_logger()
+
+_MOST_PENDING = 200_000
+_RETRY_S = 2.0
+
+Pending = list[tuple[models.Reading, bool]]
+OnVehicles = Callable[[list[dict[str, Any]]], None]
+
+_VEHICLE_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "float8", "float8", "timestamptz"]
+_VEHICLE_TYPES += ["text", "timestamptz", "float8", "timestamptz", "jsonb", "timestamptz", "timestamptz"]
+_METER_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "timestamptz"]
+
+
+class CurrentState:
+    """Keeps the current tables. ``note`` is called by the flusher, ``run`` is a thread of its own.
+
+    Args:
+        connect: opens a connection of the writer's role.
+        instance: whose progress is remembered for healing.
+        interval_s: how far the state may trail.
+        on_vehicles: called after each merge with the full merged rows of the vehicles that had news; must not raise.
+    """
+
+    def __init__(
+        self, connect: session.Connect, instance: str, interval_s: float, on_vehicles: OnVehicles | None = None
+    ) -> None:
+        self._connect = connect
+        self._instance = instance
+        self._interval_s = interval_s
+        self._on_vehicles = on_vehicles
+        self._lock = threading.Lock()
+        self._vehicles: Pending = []
+        self._meters: Pending = []
+        self._noted_until: dt.datetime | None = None
+        self._heal = True
+        self._stopping = threading.Event()
+        self._connection: psycopg.Connection[Any] | None = None
+        self.beat = time.monotonic()
+
+    def note(self, batch: models.Batch, result: models.WriteResult) -> None:
+        """Takes the readings of a committed batch; cheap, does not block on the database."""
+        vehicles = _with_liveness(batch, batch.vehicles, batch.vehicle_sources, result)
+        meters = _with_liveness(batch, batch.meters, batch.meter_sources, result)
+        with self._lock:
+            if len(self._vehicles) + len(self._meters) + batch.readings > _MOST_PENDING:
+                # Bounded: what does not fit is read back from the hypertables.
+                self._vehicles, self._meters, self._heal = [], [], True
+                return
+            self._vehicles += vehicles
+            self._meters += meters
+            self._noted_until = batch.messages[-1].received_at
+
+    def stop(self) -> None:
+        """Ends ``run`` after a last merge."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Merges once per interval until stopped; while the database is away it keeps what it has and tries again."""
+        while True:
+            self.beat = time.monotonic()
+            last = self._stopping.is_set()
+            try:
+                self.merge()
+            except errors.VoltdError as error:
+                _log.warning("current_state.delayed", error=str(error), hint=error.hint)
+                self._stopping.wait(_RETRY_S)
+            if last:
+                break
+            self._stopping.wait(self._interval_s)
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; a later merge opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def merge(self) -> None:
+        """One pass: heals if it must, then merges what was noted since the last pass.
+
+        Raises:
+            StoreUnavailable, StoreRejected: nothing was merged; what was noted is kept for the next pass.
+        """
+        with self._lock:
+            vehicles, meters, until, heal = self._vehicles, self._meters, self._noted_until, self._heal
+            self._vehicles, self._meters, self._heal = [], [], False
+        if not (vehicles or meters or heal):
+            return
+        try:
+            changed = self._merge(vehicles, meters, until, heal=heal)
+        except BaseException as error:
+            with self._lock:
+                self._vehicles, self._meters = vehicles + self._vehicles, meters + self._meters
+                self._heal = self._heal or heal
+            if isinstance(error, psycopg.Error):
+                self.close()
+                raise sqlstate.wrap(error) from error
+            raise
+        if self._on_vehicles and changed:
+            self._on_vehicles(changed)
+
+    def _merge(
+        self, vehicles: Pending, meters: Pending, until: dt.datetime | None, *, heal: bool
+    ) -> list[dict[str, Any]]:
+        connection = self._open()
+        if heal:
+            self._heal_from_readings(connection)
+        changed: list[dict[str, Any]] = []
+        with connection.transaction(), connection.cursor(row_factory=psycopg_rows.dict_row) as cursor:
+            if vehicles:
+                states = write_current_fold.fold(vehicles, write_current_fold.VEHICLE_FIELDS)
+                _copy(cursor, "copy_staged_vehicle_current", _VEHICLE_TYPES, states)
+                cursor.execute(queries.text("merge_vehicle_current"))
+                changed = cursor.fetchall() if self._on_vehicles else []
+            if meters:
+                states = write_current_fold.fold(meters, write_current_fold.METER_FIELDS)
+                _copy(cursor, "copy_staged_meter_current", _METER_TYPES, states)
+                cursor.execute(queries.text("merge_meter_current"))
+            if until is not None:
+                cursor.execute(queries.text("set_current_until"), {"instance": self._instance, "until": until})
+        return changed
+
+    def _heal_from_readings(self, connection: psycopg.Connection[Any]) -> None:
+        """What was committed and not merged: readings received since the last merge of this instance."""
+        started = time.monotonic()
+        row = connection.execute(queries.text("current_until"), {"instance": self._instance}).fetchone()
+        since = row[0] if row else None
+        with connection.transaction():
+            healed = connection.execute(queries.text("stage_vehicle_current_since"), {"since": since}).rowcount
+            connection.execute(queries.text("merge_vehicle_current"))
+            healed += connection.execute(queries.text("stage_meter_current_since"), {"since": since}).rowcount
+            connection.execute(queries.text("merge_meter_current"))
+        if healed:
+            _log.info("current_state.healed", devices=healed, since=since, s=round(time.monotonic() - started, 2))
+
+    def _open(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            connection = self._connect()
+            connection.execute(queries.text("create_staged_vehicle_current"))
+            connection.execute(queries.text("create_staged_meter_current"))
+            self._connection = connection
+        return self._connection
+
+
+def _copy(cursor: psycopg.Cursor[Any], name: str, types: Sequence[str], states: list[tuple[Any, ...]]) -> None:
+    with cursor.copy(queries.text(name)) as copy:
+        copy.set_types(types)
+        for state in states:
+            copy.write_row(state)
+
+
+def _with_liveness(
+    batch: models.Batch,
+    readings: Sequence[models.Reading],
+    sources: Sequence[models.Source],
+    result: models.WriteResult,
+) -> Pending:
+    """Each stored reading with whether it is live; a message retained by the broker is history, not news."""
+    if not batch.retained and not result.refused:
+        return [(reading, True) for reading in readings]
+    refused = {id(reading) for reading in result.refused}
+    messages = batch.messages
+    return [
+        (reading, not messages[source[0]].retained)
+        for reading, source in zip(readings, sources, strict=True)
+        if id(reading) not in refused
+    ]
