@@ -39,17 +39,29 @@ def _database_on(superuser_dsn):
             admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
-@pytest.fixture(scope="session")
-def servers(pytestconfig):
-    """A broker and a database, real and private to this run."""
-    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+def _progress_of(config):
+    """Writes a line to the terminal although pytest captures output."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    capture = config.pluginmanager.getplugin("capturemanager")
 
     def progress(line):
         with capture.global_and_fixture_disabled():
             reporter.write_line(line)
 
-    started = local.start(_home("servers"), progress=progress, ephemeral=True)
+    return progress
+
+
+def pytest_collection_finish(session):
+    """Downloads before the first test starts, so that no test's time limit pays for it."""
+    if not session.config.option.collectonly and any("servers" in item.fixturenames for item in session.items):
+        with contextlib.suppress(errors.ServersNotFound):  # the fixture will say it
+            local.prepare(_progress_of(session.config))
+
+
+@pytest.fixture(scope="session")
+def servers(pytestconfig):
+    """A broker and a database, real and private to this run."""
+    started = local.start(_home("servers"), progress=_progress_of(pytestconfig), ephemeral=True)
     yield started
     started.stop()
 

@@ -1,7 +1,89 @@
-"""The servers of `voltd.local` start, restart and go, and the fixtures give what they promise."""
+"""The servers of `voltd.local` start, restart, survive and go; the fixtures give what they promise."""
 
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import paho.mqtt.client as mqtt
 import psycopg
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from voltd import errors, local
+from voltd.local import commands, process, sources
+
+
+@pytest.fixture
+def environ():
+    """The environment without servers that others run: these tests stop theirs."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_TEST_")}
+
+
+@pytest.fixture
+def home():
+    """A home that the servers' own user can reach; pytest's folders are closed to others."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="voltd-test-home-"))
+    yield folder
+    commands.down(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def own_programs(servers, environ):  # noqa: ARG001 - whatever must be downloaded is there then
+    """Skips where servers can only be had from Docker or from somebody else."""
+    try:
+        sources.choose(environ, lambda _line: None)
+    except errors.ServersNotFound as problem:
+        pytest.skip(str(problem).splitlines()[0])
+
+
+def _quiet(_line):
+    """Nobody reads the progress."""
+
+
+def _running(home):
+    return process.find(["postgres"], home / "postgresql") + process.find(["mosquitto"], home / "mosquitto.conf")
+
+
+def _wait_until(condition, patience_s=20):
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class Client:
+    """An MQTT client with a persistent session."""
+
+    def __init__(self, broker, client_id):
+        self.heard = []
+        self.subscribed = threading.Event()
+        self._mqtt = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5)
+        self._mqtt.on_message = lambda _client, _data, message: self.heard.append(message.payload)
+        self._mqtt.on_subscribe = lambda *_: self.subscribed.set()
+        expiry = Properties(PacketTypes.CONNECT)
+        expiry.SessionExpiryInterval = 3600
+        self._mqtt.connect(broker.host, broker.port, clean_start=False, properties=expiry)
+        self._mqtt.loop_start()
+
+    def subscribe(self, topic):
+        self._mqtt.subscribe(topic, qos=1)
+        assert self.subscribed.wait(10)
+
+    def publish(self, topic, payload):
+        self._mqtt.publish(topic, payload, qos=1).wait_for_publish(10)
+
+    def leave(self):
+        self._mqtt.disconnect()
+        self._mqtt.loop_stop()
 
 
 def test_fresh_database_has_the_extension_and_nothing_else(fresh_database):
@@ -18,3 +100,124 @@ def test_database_of_an_edition_has_its_licence(database_of, edition):
 
 def test_each_database_is_a_new_one(database_of, editions):
     assert database_of(editions[0]) != database_of(editions[0])
+
+
+@pytest.mark.usefixtures("own_programs")
+class TestEphemeral:
+    def test_broker_restart_keeps_port_and_queued_messages(self, home, environ):
+        servers = local.start(home, progress=_quiet, environ=environ)
+        port = servers.broker.port
+        listener = Client(servers.broker, "listener")
+        listener.subscribe("volt/#")
+        listener.leave()
+        talker = Client(servers.broker, "talker")
+        talker.publish("volt/x", b"while you were away")
+        talker.leave()
+
+        servers.broker.stop()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        servers.broker.start()
+
+        assert servers.broker.port == port
+        again = Client(servers.broker, "listener")
+        _wait_until(lambda: again.heard == [b"while you were away"])
+        again.leave()
+        servers.stop()
+
+    def test_database_crash_keeps_port_and_committed_rows(self, home, environ):
+        servers = local.start(home, progress=_quiet, environ=environ)
+        dsn = servers.database.dsn
+        with psycopg.connect(dsn) as connection:
+            connection.execute("create table t as select 42 as answer")
+
+        servers.database.stop(immediate=True)
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(dsn)
+        servers.database.start()
+
+        assert servers.database.dsn == dsn
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("select answer from t").fetchone() == (42,)
+        servers.stop()
+
+    def test_stop_leaves_neither_process_nor_folder(self, home, environ):
+        servers = local.start(home, progress=_quiet, environ=environ)
+        assert len(_running(home)) == 2
+        servers.stop()
+        assert not _running(home)
+        assert not home.exists()
+
+    def test_killed_starter_leaves_neither_process_nor_folder(self, home, environ):
+        """Whatever ends the test run, nothing stays behind."""
+        code = (
+            "import pathlib, sys, time; from voltd import local\n"
+            "local.start(pathlib.Path(sys.argv[1]), progress=lambda line: None)\n"
+            "print('up', flush=True); time.sleep(99)"
+        )
+        with subprocess.Popen([sys.executable, "-c", code, home], env=environ, stdout=subprocess.PIPE) as starter:
+            assert starter.stdout.readline() == b"up\n"
+            assert len(_running(home)) == 2
+            starter.send_signal(signal.SIGKILL)
+        _wait_until(lambda: not home.exists())
+        assert not _running(home)
+
+    def test_server_that_refuses_its_configuration_is_quoted(self, home, environ):
+        with pytest.raises(errors.VoltdError, match=r"(?s)Mosquitto.*no_such_setting"):
+            local.start(home, progress=_quiet, environ=environ, broker_conf=["no_such_setting 1"])
+        assert not home.exists()
+
+    def test_database_that_refuses_its_configuration_is_quoted(self, home, environ):
+        with pytest.raises(errors.VoltdError, match="no_such_setting"):
+            local.start(home, progress=_quiet, environ=environ, postgres_conf=["no_such_setting = 1"])
+        assert not home.exists()
+
+    def test_taken_ports_are_passed_over(self, home, environ, monkeypatch):
+        free_port = process.free_port
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            answers = [taken.getsockname()[1], free_port(), taken.getsockname()[1], free_port()]
+            monkeypatch.setattr(process, "free_port", lambda: answers.pop(0))
+            servers = local.start(home, progress=_quiet, environ=environ)
+            assert taken.getsockname()[1] not in {servers.database.port, servers.broker.port}
+            servers.stop()
+
+    def test_folder_with_other_files_is_left_alone(self, home, environ):
+        (home / "thesis.txt").write_text("mine")
+        with pytest.raises(errors.VoltdError, match="did not make"):
+            local.start(home, progress=_quiet, environ=environ)
+        assert (home / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("own_programs")
+class TestUpDownEnv:
+    def test_servers_outlive_the_command_and_end_with_down(self, home, environ):
+        code = (
+            "import pathlib, sys; from voltd.local import commands\n"
+            "commands.up(pathlib.Path(sys.argv[1]), lambda line: None)"
+        )
+        for _ in range(2):  # the second finds them running
+            subprocess.run([sys.executable, "-c", code, home], env=environ, check=True, timeout=60)
+        variables = commands.env(home)
+        with psycopg.connect(variables["VOLTD_DATABASE__DSN"]) as connection:
+            connection.execute("create table t as select 42 as answer")
+            assert connection.execute("show fsync").fetchone() == ("on",)
+        socket.create_connection((variables["VOLTD_MQTT__HOST"], int(variables["VOLTD_MQTT__PORT"]))).close()
+
+        assert commands.down(home)
+        assert not _running(home)
+        assert not commands.down(home)
+        with pytest.raises(errors.VoltdError, match="no local servers run"):
+            commands.env(home)
+
+        commands.up(home, _quiet, environ)
+        assert commands.env(home)["VOLTD_MQTT__PORT"] == variables["VOLTD_MQTT__PORT"]
+        with psycopg.connect(variables["VOLTD_DATABASE__DSN"]) as connection:
+            assert connection.execute("select answer from t").fetchone() == (42,)
+
+    def test_two_at_once_start_one_pair(self, home, environ):
+        threads = [threading.Thread(target=commands.up, args=(home, _quiet, environ)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(_running(home)) == 2

@@ -6,6 +6,6 @@ none of this package's business.
 """
 
 from voltd.local.interfaces import Broker, Database, Source
-from voltd.local.servers import Servers, start
+from voltd.local.servers import Servers, prepare, start
 
-__all__ = ["Broker", "Database", "Servers", "Source", "start"]
+__all__ = ["Broker", "Database", "Servers", "Source", "prepare", "start"]

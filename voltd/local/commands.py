@@ -30,7 +30,7 @@ def up(home: pathlib.Path, progress: interfaces.Progress, environ: Mapping[str, 
         VoltdError: a server does not start; what did start keeps running, ``down`` ends it.
     """
     home = home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    process.claim(home)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second `up` waits here and then finds everything running
         return servers.start(home, progress=progress, environ=environ, ephemeral=False)

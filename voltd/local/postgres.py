@@ -122,7 +122,17 @@ class Postgres(interfaces.Database):
         file.chmod(0o644)
         log_start = self._log.stat().st_size if self._log.exists() else 0
         try:
-            self._run("pg_ctl", "start", "--no-wait", "--silent", "-D", str(self._data), "-l", str(self._log))
+            self._run(
+                "pg_ctl",
+                "start",
+                "--wait",
+                f"--timeout={_START_TIMEOUT_S}",
+                "--silent",
+                "-D",
+                str(self._data),
+                "-l",
+                str(self._log),
+            )
             self._await(port)
         except errors.VoltdError:
             self.stop(immediate=True)

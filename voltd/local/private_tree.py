@@ -50,6 +50,9 @@ def ready(environ: Mapping[str, str], progress: interfaces.Progress) -> pathlib.
     except elf.PatchFailed as problem:
         raise NotPossible(str(problem)) from problem
     folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:  # whatever root's umask is, the servers' user must get in
+        folder.chmod(0o755)
+        folder.parent.chmod(0o755)
     with _lock(folder / "lock", progress) as lock:
         if not _complete(tree):
             try:

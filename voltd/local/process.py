@@ -15,12 +15,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 
 from voltd import errors
 
 _POLL_S = 0.02
+_MARK = ".voltd-home"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +50,23 @@ def account() -> Account:
     )
 
 
+def claim(home: pathlib.Path) -> None:
+    """Makes ``home`` ours, so that changing owners in it and deleting it is safe.
+
+    Raises:
+        VoltdError: it holds files that are not ours.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    names = {path.name for path in home.iterdir()}
+    if names and _MARK not in names:
+        raise errors.VoltdError(
+            f"{home} holds files that voltd did not make", hint="Choose a folder that is empty or does not exist yet."
+        )
+    (home / _MARK).touch()
+
+
 def hand_over(folder: pathlib.Path, to: Account) -> None:
-    """Creates ``folder`` and gives it with all its content to the servers' account.
+    """Creates a folder of our home and gives it with all its content to the servers' account.
 
     Raises:
         VoltdError: that account cannot reach the folder.
@@ -69,24 +86,24 @@ def hand_over(folder: pathlib.Path, to: Account) -> None:
 
 def run(command: Sequence[str], to: Account, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end as that account, with a clean environment; both outputs are in ``stdout``."""
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-    return subprocess.run(
-        command,
-        user=to.uid if to.switch else None,
-        group=to.gid if to.switch else None,
-        extra_groups=[] if to.switch else None,
-        env=environment,
-        cwd="/",
-        umask=0o077,
-        start_new_session=True,  # Ctrl-C is for voltd, which then stops its servers in order
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=timeout_s,
-    )
+    with tempfile.TemporaryFile("w+", errors="replace") as said:  # a pipe would be held open by what detaches itself
+        done = subprocess.run(
+            command,
+            user=to.uid if to.switch else None,
+            group=to.gid if to.switch else None,
+            extra_groups=[] if to.switch else None,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+            cwd="/",
+            umask=0o077,
+            start_new_session=True,  # Ctrl-C is for voltd, which then stops its servers in order
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=timeout_s,
+        )
+        said.seek(0)
+        return subprocess.CompletedProcess(command, done.returncode, said.read())
 
 
 def find(programs: Iterable[str], argument: pathlib.Path) -> list[int]:

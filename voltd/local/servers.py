@@ -111,6 +111,7 @@ def start(
         raise errors.ServersNotFound(f"VOLTD_LOCAL_SOURCE asks for Docker, but {reason}.\n{sources.HOW_TO_GET_SERVERS}")
 
     chosen = sources.choose(environ, progress, _major(home))
+    process.claim(home)
     keeper = Keeper(home) if ephemeral else None
     try:
         account = process.account()
@@ -137,6 +138,20 @@ def start(
             keeper.finish()
         raise
     return servers
+
+
+def prepare(progress: Progress, environ: Mapping[str, str] = os.environ) -> None:
+    """Does what may take long at the first ephemeral ``start`` and is kept: the download of the private tree.
+
+    Raises:
+        ServersNotFound: no source works here.
+    """
+    given = environ.get("VOLTD_TEST_DATABASE_DSN") and environ.get("VOLTD_TEST_MQTT_HOST")
+    wanted = sources.forced(environ)
+    if wanted is None and (given or containers.engine_answers()):
+        return
+    if wanted is not Source.DOCKER:
+        sources.choose(environ, progress)
 
 
 def recorded(home: pathlib.Path) -> dict[str, Any]:
