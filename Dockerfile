@@ -1,0 +1,13 @@
+# voltd as an image: docker build -t voltd .
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY . .
+RUN python -m venv /opt/voltd && /opt/voltd/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+COPY --from=build /opt/voltd /opt/voltd
+ENV PATH=/opt/voltd/bin:$PATH
+RUN useradd --system --no-create-home voltd
+USER voltd
+ENTRYPOINT ["voltd"]
+CMD ["run"]
