@@ -13,27 +13,14 @@ import math
 import random
 from collections.abc import Iterator
 
-from voltd import errors, models
-from voltd.simulate import path, rubbish, wire
-from voltd.simulate.meter import Meter
+from voltd import errors
+from voltd.simulate import rubbish
 from voltd.simulate.registry import FleetRow, LinkRow, MeterRow, Registry, VehicleRow
-from voltd.simulate.vehicle import MODELS, Activity, Vehicle
+from voltd.simulate.site import DEPOTS, SMALLEST_RESET_KWH, Sender, Site
 from voltd.simulate.wire import Publication
 
-DEPOTS = (
-    ("utrecht", "Utrecht", "A. de Wit", (52.0907, 5.1214)),
-    ("lyon", "Lyon", "C. Moreau", (45.7640, 4.8357)),
-    ("torino", "Torino", "G. Ferrari", (45.0703, 7.6869)),
-    ("aarhus", "Aarhus", "M. Holm", (56.1629, 10.2039)),
-)
 IN_SERVICE_SINCE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-REGISTER_SHARE = 0.35  # vehicles and meters that report cumulative registers
-SESSION_COUNTER_SHARE = 0.4  # of the vehicles with registers: back to zero at each plug-in
-EXCHANGE_SHARE = 0.1  # of the meters with registers: exchanged once, within the first day
-ENVELOPE_SHARE = 0.05
-SMALLEST_RESET_KWH = 2.0  # a counter falls from at least this, or the fall could be taken for drain
 BACKLOG = (3, 15)  # intervals that a device stays offline
-PHASE_MARGIN_S = 2.5  # more than the skew: both sides of a pair fall into the same minute, so into the same hour
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,53 +64,6 @@ class FleetOptions:
             raise errors.UsageError("start without offset", hint="write it like 2026-05-01T08:00:00Z")
 
 
-class _Sender:
-    """One device with what it holds back: a register, a backlog while offline, a copy to send later."""
-
-    __slots__ = ("backlog", "copy", "device", "offline_for", "register_kwh")
-
-    def __init__(self, device: wire.Device, register_kwh: float) -> None:
-        self.device = device
-        self.register_kwh = register_kwh
-        self.backlog: list[str] = []
-        self.offline_for = 0
-        self.copy: Publication | None = None
-
-
-class _Site:
-    """A charger with its vehicle and its meter, or either alone; ``phase_s`` is its second within the interval."""
-
-    __slots__ = ("began", "counts_sessions", "exchange_at_s", "meter", "meter_sender", "phase_s", "vehicle",
-                 "vehicle_sender")  # fmt: skip
-
-    def __init__(self, index: int, options: FleetOptions, rng: random.Random) -> None:
-        margin = min(PHASE_MARGIN_S, options.interval_s / 4)
-        self.phase_s = round(rng.uniform(margin, options.interval_s - margin), 3)
-        self.began = False
-        self.counts_sessions = False
-        self.exchange_at_s = math.inf
-        self.meter, self.meter_sender = None, None
-        self.vehicle, self.vehicle_sender = None, None
-        meter = Meter(rng)
-        if index < options.meters:
-            self.meter = meter
-            self.meter_sender = _Sender(
-                _device(options, index, models.DeviceType.METER, rng), rng.uniform(800.0, 40_000.0)
-            )
-            if self.meter_sender.device.habits.registers and rng.random() < EXCHANGE_SHARE:
-                self.exchange_at_s = options.start.timestamp() + rng.uniform(0.0, 86_400.0)
-        if index < options.vehicles:
-            _, _, _, centre = DEPOTS[index % len(DEPOTS)]
-            home = path.destination(centre, rng.uniform(0.0, 2 * math.pi), rng.uniform(0.2, 4.0))
-            activity = (Activity.CHARGING, Activity.DRIVING, Activity.HOME)[index % 3]
-            self.vehicle = Vehicle(MODELS[index % len(MODELS)], home, activity, rng, meter.charger_kw)
-            self.counts_sessions = rng.random() < SESSION_COUNTER_SHARE
-            self.vehicle_sender = _Sender(
-                _device(options, index, models.DeviceType.VEHICLE, rng),
-                rng.uniform(3.0, 25.0) if self.counts_sessions else rng.uniform(500.0, 20_000.0),
-            )
-
-
 class Fleet:
     """A seeded fleet. Not thread-safe; step it from one thread."""
 
@@ -131,7 +71,7 @@ class Fleet:
         self._options = options
         self._rng = random.Random(options.seed)
         count = max(options.vehicles, options.meters)
-        self._by_index = [_Site(index, options, self._rng) for index in range(count)]
+        self._by_index = [_make_site(index, options, self._rng) for index in range(count)]
         self._sites = sorted(self._by_index, key=lambda site: site.phase_s)
         start_s = options.start.timestamp()
         self._round_s = math.floor(start_s / options.interval_s) * options.interval_s
@@ -165,8 +105,7 @@ class Fleet:
                     copy, sender.copy = sender.copy, None
                     yield copy
                 if sender.backlog:
-                    sender.offline_for = 0
-                    yield _send_backlog(sender)
+                    yield sender.message()
 
     def efficiency(self, index: int, at: dt.datetime) -> float:
         """True efficiency of the charger of the ``index``-th pair at ``at``: what the database should find.
@@ -200,7 +139,7 @@ class Fleet:
                     links.append(LinkRow(vehicle_id, site.meter_sender.device.device_id, location, since))
         return Registry(fleets, vehicles, meters, links)
 
-    def _visit(self, site: _Site, due_s: float) -> Iterator[Publication]:
+    def _visit(self, site: Site, due_s: float) -> Iterator[Publication]:
         dt_s = self._options.interval_s if site.began else 0.0
         dc_kwh = 0.0
         if site.vehicle and site.vehicle_sender:
@@ -222,7 +161,7 @@ class Fleet:
             yield from self._send(sender, due_s, sender.device.meter_reading(due_s, meter, sender.register_kwh))
         site.began = True
 
-    def _send(self, sender: _Sender, due_s: float, text: str) -> Iterator[Publication]:
+    def _send(self, sender: Sender, due_s: float, text: str) -> Iterator[Publication]:
         options, rng, device = self._options, self._rng, sender.device
         if sender.copy is not None:
             copy, sender.copy = sender.copy, None
@@ -232,7 +171,7 @@ class Fleet:
             sender.offline_for -= 1
             if sender.offline_for:
                 return
-            publication = _send_backlog(sender)
+            publication = sender.message()
         elif rng.random() < self._goes_offline:
             sender.backlog.append(text)
             sender.offline_for = rng.randint(*BACKLOG)
@@ -252,12 +191,10 @@ class Fleet:
                 sender.copy = publication.again()
 
 
-def _send_backlog(sender: _Sender) -> Publication:
-    texts, sender.backlog = sender.backlog, []
-    return sender.device.message(texts, array=True)
-
-
-def _device(options: FleetOptions, index: int, device_type: models.DeviceType, rng: random.Random) -> wire.Device:
-    name = "EV" if device_type is models.DeviceType.VEHICLE else "METER"
-    habits = wire.draw_habits(rng, register_share=REGISTER_SHARE, envelope_share=ENVELOPE_SHARE)
-    return wire.Device(f"{options.prefix}{name}-{index + 1:05d}", device_type, habits)
+def _make_site(index: int, options: FleetOptions, rng: random.Random) -> Site:
+    site = Site(options.interval_s, rng)
+    if index < options.meters:
+        site.equip(f"{options.prefix}METER-{index + 1:05d}", options.start.timestamp(), rng)
+    if index < options.vehicles:
+        site.assign(f"{options.prefix}EV-{index + 1:05d}", index, rng)
+    return site

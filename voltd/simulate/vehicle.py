@@ -60,8 +60,8 @@ class Vehicle:
 
     __slots__ = (
         "_comes_back", "_hold_s", "_km", "_rest_s", "_route", "_target_kmh", "_target_pct", "activity",
-        "battery_temp_c", "charger_kw", "dc_kwh", "home", "latitude", "longitude", "model", "odometer_km", "plugged_in", "soc_pct",
-        "speed_kmh",
+        "battery_temp_c", "charger_kw", "dc_kwh", "home", "latitude", "longitude", "model", "odometer_km",
+        "plugged_in", "soc_pct", "speed_kmh",
     )  # fmt: skip
 
     def __init__(

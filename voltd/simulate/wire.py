@@ -84,8 +84,8 @@ def draw_habits(rng: random.Random, *, register_share: float, envelope_share: fl
 class Device:
     """Identity and voice of one device. ``topic`` is its own, ``publishes_to`` the one it uses for good readings."""
 
-    __slots__ = ("_head", "_tail", "_temperature_key", "_zone", "device_id", "habits", "id_key", "is_vehicle", "measure",
-                 "publishes_to", "topic")  # fmt: skip
+    __slots__ = ("_head", "_tail", "_temperature_key", "_zone", "device_id", "habits", "id_key", "is_vehicle",
+                 "measure", "publishes_to", "topic")  # fmt: skip
 
     def __init__(self, device_id: str, device_type: models.DeviceType, habits: Habits) -> None:
         self.device_id = device_id

@@ -1,0 +1,227 @@
+"""One MQTT 5 connection to publish on: paho underneath, a window of messages in flight, one tally for all of them.
+
+``publish`` opens a few and says which device belongs to which. Reconnects with backoff; paho then sends again what was
+not acknowledged, and that is counted, because the broker may have passed it on already. Must not wait for the window:
+the caller does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import ssl
+import threading
+import time
+from typing import Any, Literal
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from voltd import errors
+from voltd.simulate.wire import Publication
+
+CONNECT_TIMEOUT_S = 10.0
+RETRY_S = (0.2, 5.0)  # first and longest wait between two attempts to reconnect
+POLL_S = 0.2  # how often a blocked caller looks around although nobody woke it
+REFUSALS = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # protocol, client id, password, authorisation, banned, method
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MqttTarget:
+    """Where to publish. Files are PEM; ``tls`` without ``ca_file`` trusts the system's authorities.
+
+    ``transport`` is tcp or websockets; ``websocket_path`` counts for the latter only.
+    """
+
+    host: str = "localhost"
+    port: int = 1883
+    username: str | None = None
+    password: str | None = dataclasses.field(default=None, repr=False)
+    tls: bool = False
+    ca_file: str | os.PathLike[str] | None = None
+    cert_file: str | os.PathLike[str] | None = None
+    key_file: str | os.PathLike[str] | None = None
+    transport: Literal["tcp", "websockets"] = "tcp"
+    websocket_path: str = "/mqtt"
+
+
+@dataclasses.dataclass(slots=True)
+class Tally:
+    """What the broker has acknowledged, counted in readings.
+
+    Attributes:
+        vehicle, meter: good readings; each sent copy of a duplicate counts.
+        bad: dead letters that it must come to.
+        duplicates: of ``vehicle`` and ``meter``, those sent before on purpose.
+        messages: publications.
+        resent: readings (good or bad) in flight when a connection broke and sent again: the broker may have passed
+            them on twice, so up to this many duplicates or dead letters more than published are no fault.
+        in_flight: messages sent and not acknowledged; at the end, those whose fate is unknown.
+    """
+
+    vehicle: int = 0
+    meter: int = 0
+    bad: int = 0
+    duplicates: int = 0
+    messages: int = 0
+    resent: int = 0
+    in_flight: int = 0
+
+    @property
+    def readings(self) -> int:
+        """Everything that must be stored, dead-lettered or found a duplicate."""
+        return self.vehicle + self.meter + self.bad
+
+
+class Connection:
+    """One connection. Its network thread runs the callbacks; ``arrived`` guards everything shared with it."""
+
+    def __init__(
+        self, target: MqttTarget, client_id: str, window: int, arrived: threading.Condition, tally: Tally
+    ) -> None:
+        self._target = target
+        self._arrived = arrived
+        self._tally = tally
+        self._window = self._most = window
+        self._connected = False
+        self._failure: errors.VoltdError | None = None
+        self._sent: dict[int, Publication] = {}
+        self._early: set[int] = set()  # acknowledged before publish() had returned their id
+        self.in_flight = 0
+        self._client = client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, transport=target.transport
+        )
+        if target.transport == "websockets":
+            client.ws_set_options(path=target.websocket_path)
+        client.max_inflight_messages_set(0)  # the window here is the limit; paho's would queue without bound
+        client.reconnect_delay_set(*RETRY_S)  # type: ignore[arg-type] # int by annotation, any number in fact
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        if target.username is not None:
+            client.username_pw_set(target.username, target.password)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+
+    def connect(self) -> None:
+        """Connect and wait until the broker has let us in, up to ten seconds. Raises as ``Publisher.__enter__``."""
+        where = f"{self._target.host}:{self._target.port}"
+        try:
+            if self._target.tls:
+                self._client.tls_set_context(_tls_context(self._target))
+            self._client.connect(self._target.host, self._target.port, keepalive=30)
+        except OSError as error:
+            raise errors.BrokerUnavailable(
+                f"no broker at {where}: {error}", hint="start it, or point at another one (host, port, TLS)"
+            ) from error
+        self._client.loop_start()
+        ends = time.monotonic() + CONNECT_TIMEOUT_S
+        with self._arrived:
+            while not self._connected:
+                self._raise_failure()
+                if time.monotonic() > ends:
+                    raise errors.BrokerUnavailable(
+                        f"{where} accepts connections but does not answer as an MQTT 5 broker",
+                        hint="check the port, and whether it expects TLS",
+                    )
+                self._arrived.wait(POLL_S)
+
+    def ready(self) -> bool:
+        """Whether one more may be sent now. Holds the lock."""
+        self._raise_failure()
+        return self._connected and self.in_flight < self._window
+
+    def busy(self) -> bool:
+        """Whether acknowledgements are missing. Holds the lock."""
+        self._raise_failure()
+        return self.in_flight > 0
+
+    def send(self, publication: Publication) -> None:
+        """Hand it to the network thread; only when ``ready``."""
+        with self._arrived:
+            self.in_flight += 1
+        # Not under the lock: paho holds its own lock while it calls _on_publish, which takes ours.
+        mid = self._client.publish(publication.topic, publication.payload, qos=1).mid
+        with self._arrived:
+            if mid in self._early:
+                self._early.remove(mid)
+                self._count(publication)
+            else:
+                self._sent[mid] = publication
+
+    def close(self) -> None:
+        """Disconnect; what is not acknowledged by now stays uncounted."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _count(self, publication: Publication) -> None:
+        tally = self._tally
+        tally.vehicle += publication.vehicle
+        tally.meter += publication.meter
+        tally.bad += publication.bad
+        tally.duplicates += publication.duplicate
+        tally.messages += 1
+        self.in_flight -= 1
+        self._arrived.notify_all()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _fail(self, what: str, reason: ReasonCode) -> None:
+        self._failure = errors.BrokerRefused(
+            f"{self._target.host}:{self._target.port} {what}: {reason}",
+            hint="check user name, password and the broker's access rules",
+        )
+        self._arrived.notify_all()
+
+    def _on_connect(
+        self,
+        _client: paho.Client,
+        _data: Any,
+        _flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        with self._arrived:
+            if reason.is_failure:
+                # Anything else (server busy, shutting down) is worth another attempt.
+                if reason.value in REFUSALS:
+                    self._fail("refused the connection", reason)
+                return
+            # MQTT 5, 3.2.2.3.3: more in flight than this and the broker closes the connection.
+            self._window = min(self._most, getattr(properties, "ReceiveMaximum", 65_535))
+            # paho sends these again by itself, right after this callback.
+            self._tally.resent += sum(sent.vehicle + sent.meter + sent.bad for sent in self._sent.values())
+            self._connected = True
+            self._arrived.notify_all()
+
+    def _on_disconnect(self, *_: Any) -> None:
+        with self._arrived:
+            self._connected = False
+
+    def _on_publish(
+        self, _client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties
+    ) -> None:
+        with self._arrived:
+            if reason.is_failure:
+                self._fail("refused a message", reason)
+                return
+            publication = self._sent.pop(mid, None)
+            if publication is None:
+                self._early.add(mid)
+            else:
+                self._count(publication)
+
+
+def _tls_context(target: MqttTarget) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=target.ca_file)
+        if target.cert_file is not None:
+            context.load_cert_chain(target.cert_file, target.key_file)
+    except OSError as error:
+        raise errors.ConfigurationError(
+            f"TLS files cannot be used: {error}", hint="check the paths of the CA, certificate and key files"
+        ) from error
+    return context
