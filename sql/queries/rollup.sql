@@ -18,3 +18,27 @@ FROM unnest(%(vehicle_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (v
 INSERT INTO volt.meter_rollup_dirty (meter_id, hour)
 SELECT DISTINCT meter_id, date_trunc('hour', recorded_at, 'UTC')
 FROM unnest(%(meter_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (meter_id, recorded_at)
+
+-- name: rollup_try_lock
+-- key bigint. One roll-up runner at a time; false: another daemon is at it.
+SELECT pg_try_advisory_lock(%(key)s::bigint)
+
+-- name: rollup_unlock
+-- key bigint.
+SELECT pg_advisory_unlock(%(key)s::bigint)
+
+-- name: rollup_close_hours
+-- The new closing watermark; NULL: Community edition, nothing to do.
+SELECT volt.rollup_close_hours()
+
+-- name: rollup_advance
+-- Computes one closed hour; false: none is left.
+SELECT volt.rollup_advance()
+
+-- name: rollup_recompute_vehicles
+-- at_once int: at most so many marks. How many vehicle-hours were computed again.
+SELECT volt.rollup_recompute_vehicles(%(at_once)s::int)
+
+-- name: rollup_recompute_meters
+-- at_once int: at most so many marks. How many meter-hours were computed again.
+SELECT volt.rollup_recompute_meters(%(at_once)s::int)

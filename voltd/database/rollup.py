@@ -78,3 +78,46 @@ def mark_late(
                 "recorded_ats": [one.recorded_at for one in late_meters],
             },
         )
+
+
+def run_once(connection: psycopg.Connection[Any], *, within_s: float = 20.0) -> RollupResult:
+    """Closes hours, computes them, and computes marked device-hours again; on Community returns at once.
+
+    Blocks for at most about ``within_s`` seconds and one slice more; every slice is a transaction of its own, so a
+    kill loses at most one. ``connection`` must be in autocommit mode.
+
+    Raises:
+        errors.StoreUnavailable: transient; what was committed stays, call again.
+    """
+    until = time.monotonic() + within_s
+    try:
+        row = connection.execute(queries.text("rollup_try_lock"), {"key": _RUNNER_LOCK}).fetchone()
+        if row is None or row[0] is not True:
+            return RollupResult(finished=False)
+        try:
+            return _run(connection, until)
+        finally:
+            connection.execute(queries.text("rollup_unlock"), {"key": _RUNNER_LOCK})
+    except psycopg.Error as error:
+        raise sqlstate.wrap(error) from error
+
+
+def _run(connection: psycopg.Connection[Any], until: float) -> RollupResult:
+    def call(name: str, **parameters: object) -> Any:
+        row = connection.execute(queries.text(name), parameters).fetchone()
+        return row[0] if row else None
+
+    advanced = recomputed = 0
+    if call("rollup_close_hours") is None:
+        return RollupResult()
+    # Marked hours first: the catching up with a long history must not hold back corrections for hours.
+    for late in ("rollup_recompute_vehicles", "rollup_recompute_meters"):
+        while taken := call(late, at_once=_RECOMPUTE_AT_ONCE):
+            recomputed += taken
+            if time.monotonic() > until:
+                return RollupResult(advanced, recomputed, finished=False)
+    while call("rollup_advance"):
+        advanced += 1
+        if time.monotonic() > until:
+            return RollupResult(advanced, recomputed, finished=False)
+    return RollupResult(advanced, recomputed)

@@ -1,0 +1,49 @@
+-- What: drops what is older than the settings say.
+-- Why:  Community drops raw chunks by policy (80_policies); on Apache-2 the scheduler calls this, and on both it ages
+--       dead letters. Two days of margin: raw readings go only after they can no longer be computed again.
+--       SECURITY DEFINER because the daemon's role may not delete.
+-- Lock: ACCESS EXCLUSIVE on the chunks that are dropped; ROW EXCLUSIVE on dead_letter.
+
+CREATE OR REPLACE FUNCTION volt.drop_chunks_before(older_than timestamptz) RETURNS integer
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+  SELECT count(*)::int
+  FROM (VALUES ('volt.vehicle_reading'::regclass), ('volt.meter_reading'::regclass)) AS raw (name),
+    LATERAL drop_chunks(raw.name, drop_chunks_before.older_than);
+END;
+COMMENT ON FUNCTION volt.drop_chunks_before(timestamptz) IS
+  'Drops chunks of raw readings that end before a time, with the rights of who calls it; how many.';
+
+CREATE OR REPLACE FUNCTION volt.drop_old_readings() RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  older_than timestamptz := date_trunc(
+    'day', now() - make_interval(days => volt.setting_number('raw_retention_days')::int + 2), 'UTC');
+BEGIN
+  IF NOT EXISTS (SELECT FROM volt.setting WHERE name = 'edition' AND value = 'apache') THEN
+    RETURN 0;
+  END IF;
+  -- Never what is not in the roll-ups yet.
+  UPDATE volt.rollup_state SET dropped_before = greatest(dropped_before, least(older_than, watermark));
+  SELECT least(older_than, watermark) INTO older_than FROM volt.rollup_state;
+  IF older_than = '-infinity' THEN
+    RETURN 0;
+  END IF;
+  RETURN volt.drop_chunks_before(older_than);
+END $$;
+COMMENT ON FUNCTION volt.drop_old_readings() IS
+  'Drops chunks of raw readings older than raw_retention_days and two days more; how many. Apache-2 edition only.';
+
+CREATE OR REPLACE FUNCTION volt.drop_old_dead_letters(at_most integer) RETURNS integer
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH gone AS (
+    DELETE FROM volt.dead_letter WHERE id IN (
+      SELECT id FROM volt.dead_letter
+      WHERE received_at < now() - make_interval(days => volt.setting_number('dead_letter_days')::int)
+      ORDER BY received_at LIMIT at_most)
+    RETURNING 1
+  )
+  SELECT count(*)::int FROM gone
+$$;
+COMMENT ON FUNCTION volt.drop_old_dead_letters(integer) IS
+  'Deletes dead letters older than dead_letter_days, the oldest first, at most so many; how many.';

@@ -1,0 +1,49 @@
+-- What: TimescaleDB's own jobs: refresh of the continuous aggregates, columnstore and retention of raw readings.
+-- Why:  late readings are taken for as long as raw ones are kept, so the refresh looks back that far and one day more,
+--       and the retention drops a day after that: a refresh over dropped chunks would wipe hours that nothing can
+--       compute again. Made anew only when the settings changed, so that running jobs keep their rhythm.
+-- Lock: SHARE UPDATE EXCLUSIVE on the tables, short.
+
+DO $$
+DECLARE
+  raw_days integer := volt.setting_number('raw_retention_days');
+  columnstore_days integer := volt.setting_number('columnstore_after_days');
+  wanted text := format('1 raw %s columnstore %s', raw_days, columnstore_days);
+  device text;
+BEGIN
+  IF EXISTS (SELECT FROM volt.setting WHERE name = 'policies' AND value = wanted) THEN
+    RETURN;
+  END IF;
+  FOREACH device IN ARRAY ARRAY['vehicle', 'meter'] LOOP
+    PERFORM remove_continuous_aggregate_policy(format('volt.%s_hourly', device)::regclass, if_exists => true);
+    PERFORM add_continuous_aggregate_policy(
+      format('volt.%s_hourly', device)::regclass,
+      start_offset => make_interval(days => raw_days + 1),
+      end_offset => INTERVAL '1 hour',
+      schedule_interval => INTERVAL '10 minutes');
+    PERFORM remove_continuous_aggregate_policy(format('volt.%s_daily', device)::regclass, if_exists => true);
+    PERFORM add_continuous_aggregate_policy(
+      format('volt.%s_daily', device)::regclass,
+      start_offset => make_interval(days => raw_days + 1),
+      end_offset => INTERVAL '1 day',
+      schedule_interval => INTERVAL '1 hour');
+
+    IF NOT EXISTS (
+      SELECT FROM timescaledb_information.hypertables
+      WHERE hypertable_schema = 'volt' AND hypertable_name = format('%s_reading', device) AND compression_enabled
+    ) THEN
+      EXECUTE format(
+        'ALTER TABLE volt.%1$s_reading SET (timescaledb.enable_columnstore = true,'
+        ' timescaledb.segmentby = %2$L, timescaledb.orderby = %3$L)',
+        device, device || '_id', 'recorded_at DESC');
+    END IF;
+    CALL remove_columnstore_policy(format('volt.%s_reading', device)::regclass, if_exists => true);
+    CALL add_columnstore_policy(
+      format('volt.%s_reading', device)::regclass, after => make_interval(days => columnstore_days));
+    PERFORM remove_retention_policy(format('volt.%s_reading', device)::regclass, if_exists => true);
+    PERFORM add_retention_policy(
+      format('volt.%s_reading', device)::regclass, drop_after => make_interval(days => raw_days + 2));
+  END LOOP;
+  INSERT INTO volt.setting (name, value) VALUES ('policies', wanted)
+  ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now();
+END $$;

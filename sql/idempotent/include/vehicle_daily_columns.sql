@@ -1,0 +1,18 @@
+-- What the hours of one vehicle in one UTC day come to. Interval energy counts only in hours without a register.
+count(*) AS hours,
+sum(readings)::bigint AS readings,
+first(soc_first_pct, hour) FILTER (WHERE soc_first_pct IS NOT NULL) AS soc_first_pct,
+last(soc_last_pct, hour) FILTER (WHERE soc_last_pct IS NOT NULL) AS soc_last_pct,
+min(soc_min_pct) AS soc_min_pct,
+max(soc_max_pct) AS soc_max_pct,
+max(speed_max_kmh) AS speed_max_kmh,
+sum(speed_sum_kmh) AS speed_sum_kmh,
+sum(speed_readings)::bigint AS speed_readings,
+min(battery_temp_min_c) AS battery_temp_min_c,
+max(battery_temp_max_c) AS battery_temp_max_c,
+sum(interval_kwh) FILTER (WHERE register_first_kwh IS NULL) AS interval_kwh,
+first(register_first_kwh, hour) FILTER (WHERE register_first_kwh IS NOT NULL) AS register_first_kwh,
+last(register_last_kwh, hour) FILTER (WHERE register_last_kwh IS NOT NULL) AS register_last_kwh,
+volt.register_chain(register_first_kwh, register_last_kwh, register_increase_kwh ORDER BY hour) AS register_increase_kwh,
+first(odometer_first_km, hour) FILTER (WHERE odometer_first_km IS NOT NULL) AS odometer_first_km,
+last(odometer_last_km, hour) FILTER (WHERE odometer_last_km IS NOT NULL) AS odometer_last_km

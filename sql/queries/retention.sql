@@ -1,0 +1,11 @@
+-- What: what the scheduler runs to keep the database from growing without end.
+-- Why:  see sql/idempotent/75_retention.sql.
+-- Lock: ACCESS EXCLUSIVE on chunks that are dropped.
+
+-- name: drop_old_readings
+-- How many chunks were dropped; always 0 on the Community edition, whose own policy does it.
+SELECT volt.drop_old_readings()
+
+-- name: drop_old_dead_letters
+-- at_most int. How many dead letters were deleted.
+SELECT volt.drop_old_dead_letters(%(at_most)s::int)
