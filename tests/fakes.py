@@ -1,0 +1,107 @@
+"""Stand-ins for the broker and the store, for unit tests; each passes the same contract suite as the real one."""
+
+import collections
+import datetime as dt
+
+from voltd import errors, models
+
+
+class FakeStore:
+    """Keeps committed rows in dictionaries; can be told to be away or to lose the answer of a COMMIT."""
+
+    def __init__(self):
+        self.vehicles = {}
+        self.meters = {}
+        self.dead_letters = []
+        self.failures = collections.deque()
+        self._unanswered = None
+
+    def fail(self, *failures):
+        """The next writes: 'unavailable' (nothing committed) or 'unanswered' (committed, but the reply is lost)."""
+        self.failures.extend(failures)
+
+    def write(self, batch):
+        if self._unanswered and self._unanswered[0] is batch:
+            return self._unanswered[1]
+        failure = self.failures.popleft() if self.failures else None
+        if failure == "unavailable":
+            raise errors.StoreUnavailable("told to be away")
+        result = models.WriteResult(
+            vehicles_written=_insert(self.vehicles, batch.vehicles),
+            meters_written=_insert(self.meters, batch.meters),
+            dead_letters=list(batch.dead_letters),
+        )
+        result.duplicates = batch.readings - result.vehicles_written - result.meters_written
+        for letter in batch.dead_letters:
+            if not (letter.message.redelivered and _key(letter) in map(_key, self.dead_letters)):
+                self.dead_letters.append(letter)
+        if failure == "unanswered":
+            self._unanswered = (batch, result)
+            raise errors.CommitUnknown("told to lose the reply")
+        return result
+
+
+def _insert(table, rows):
+    before = len(table)
+    for row in rows:
+        table.setdefault((row[0], row[1]), row)
+    return len(table) - before
+
+
+def _key(letter):
+    return (letter.message.packet_id, letter.message.topic, letter.payload, letter.element)
+
+
+class FakeBroker:
+    """One persistent session at QoS 1: a queue, a window of unacked messages, redelivery on connect."""
+
+    def __init__(self, receive_maximum):
+        self._receive_maximum = receive_maximum
+        self._queue = collections.deque()
+        self._in_flight = {}
+        self._next_id = 1
+        self._connection = 0
+        self._deliver = None
+
+    def publish(self, topic, payload):
+        self._queue.append((topic, payload))
+        self._pump()
+
+    def connect(self, window):
+        """A new connection: what is unacked comes again with DUP, then what is queued."""
+        if self._connection:
+            window.reconnected()
+        self._connection += 1
+        self._deliver = window.put
+        for packet_id, (topic, payload) in self._in_flight.items():
+            self._send(packet_id, topic, payload, redelivered=True)
+        self._pump()
+
+    def disconnect(self):
+        self._deliver = None
+
+    def ack(self, messages):
+        """As ``Consumer.ack``: acks of an earlier connection mean nothing."""
+        for message in messages:
+            if message.connection == self._connection and self._deliver:
+                del self._in_flight[message.packet_id]
+        self._pump()
+
+    def _pump(self):
+        while self._deliver and self._queue and len(self._in_flight) < self._receive_maximum:
+            packet_id, self._next_id = self._next_id, self._next_id % 65535 + 1
+            self._in_flight[packet_id] = self._queue.popleft()
+            self._send(packet_id, *self._in_flight[packet_id], redelivered=False)
+
+    def _send(self, packet_id, topic, payload, *, redelivered):
+        self._deliver(
+            models.Message(
+                topic,
+                payload,
+                packet_id,
+                dt.datetime.now(dt.UTC),
+                redelivered=redelivered,
+                connection=self._connection,
+                size=len(payload),
+            )
+        )

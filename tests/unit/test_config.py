@@ -1,0 +1,95 @@
+"""The settings: what is refused says field, value and hint; the sample file is every default."""
+
+import re
+import tomllib
+
+import pytest
+
+from voltd import config, errors, resources
+
+
+def _write(tmp_path, text):
+    path = tmp_path / "voltd.toml"
+    path.write_text(text)
+    return path
+
+
+def test_sample_configuration_is_the_defaults(tmp_path):
+    """Uncommenting every setting of config/voltd.toml gives the built-in defaults, so the file tells the truth."""
+    text = (resources.share("config") / "voltd.toml").read_text()
+    lines = [re.sub(r"^# ", "", line) for line in text.splitlines() if not line.startswith("##")]
+    optional = ("username", "password_file", "ca_file", "cert_file", "key_file", "client_id", "migrate_dsn")
+    lines = [line for line in lines if not line.startswith((*optional, "max_messages", "max_age_days"))]
+    assert config.load(_write(tmp_path, "\n".join(lines)), environ={}) == config.Settings()
+
+
+def test_sample_configuration_names_every_setting():
+    """No setting is missing from config/voltd.toml."""
+    text = (resources.share("config") / "voltd.toml").read_text()
+    named = tomllib.loads("\n".join(re.sub(r"^# ", "", line) for line in text.splitlines() if "##" not in line))
+
+    def names(model, found, prefix=""):
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, config._Section):
+                names(field.annotation, found, f"{prefix}{name}.")
+            else:
+                found.add(prefix + name)
+        return found
+
+    def flat(values, prefix=""):
+        for name, value in values.items():
+            yield from flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+
+    secrets = {"mqtt.password", "database.password"}  # environment only: a file is readable for too many
+    assert names(config.Settings, set()) - secrets == set(flat(named))
+
+
+def test_environment_wins_over_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("VOLTD_MQTT__HOST", "from-environment")
+    settings = config.load(_write(tmp_path, '[mqtt]\nhost = "from-file"\nport = 1884\n'), environ={})
+    assert (settings.mqtt.host, settings.mqtt.port) == ("from-environment", 1884)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[mqtt]\nport = 70000", "mqtt.port = 70000"),
+        ("[mqtt]\nhots = 'x'", "mqtt.hots"),
+        ("[batch]\nmax_messages = 30000", "above mqtt.receive_maximum = 20000"),
+        ("[limits]\nmax_held_bytes = 1048576", "limits.max_held_bytes = 1048576"),
+        ("[limits]\nmax_age_days = 91", "raise retention.raw_days"),
+        ("[retention]\nraw_days = 5", "columnstore_after_days = 7 is not below raw_days = 5"),
+        ("[mqtt]\nca_file = 'x'", "set tls = true"),
+        ("[mqtt.topics]\nvehicle = ['a']\nmeter = ['a']", "'a' is named twice"),
+        ("instance = 'a/b'", "instance = 'a/b'"),
+        ("not toml", "is not TOML"),
+    ],
+)
+def test_incoherent_settings_are_refused_with_field_and_value(tmp_path, text, said):
+    """Invariant 2: an incoherent configuration is refused at start, exit code 78."""
+    with pytest.raises(errors.ConfigurationError) as caught:
+        config.load(_write(tmp_path, text), environ={})
+    assert said in str(caught.value)
+    assert caught.value.hint
+    assert caught.value.exit_code == 78
+
+
+def test_a_named_file_that_is_missing_is_an_error(tmp_path):
+    with pytest.raises(errors.ConfigurationError, match="no configuration file"):
+        config.load(tmp_path / "absent.toml", environ={})
+
+
+def test_password_comes_from_its_file(tmp_path):
+    (tmp_path / "secret").write_text("s3cret\n")
+    settings = config.load(_write(tmp_path, f"[mqtt]\npassword_file = '{tmp_path}/secret'"), environ={})
+    assert settings.mqtt.password.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(settings)
+
+
+def test_systemd_credentials_are_found_by_themselves(tmp_path):
+    """LoadCredential=database-password:... needs no setting; an empty fallback means no password."""
+    (tmp_path / "database-password").write_text("db")
+    (tmp_path / "mqtt-password").write_text("")
+    settings = config.load(_write(tmp_path, ""), environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert settings.database.password.get_secret_value() == "db"
+    assert settings.mqtt.password is None
