@@ -214,6 +214,15 @@ class TestUpDownEnv:
         with psycopg.connect(variables["VOLTD_DATABASE__DSN"]) as connection:
             assert connection.execute("select answer from t").fetchone() == (42,)
 
+    def test_ports_taken_meanwhile_are_replaced(self, home, environ):
+        commands.up(home, _quiet, environ)
+        before = commands.env(home)
+        commands.down(home)
+        with socket.create_server(("127.0.0.1", int(before["VOLTD_MQTT__PORT"]))):
+            commands.up(home, _quiet, environ)
+        assert commands.env(home)["VOLTD_MQTT__PORT"] != before["VOLTD_MQTT__PORT"]
+        assert commands.env(home)["VOLTD_DATABASE__DSN"] == before["VOLTD_DATABASE__DSN"]
+
     def test_two_at_once_start_one_pair(self, home, environ):
         threads = [threading.Thread(target=commands.up, args=(home, _quiet, environ)) for _ in range(2)]
         for thread in threads:

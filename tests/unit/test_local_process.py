@@ -17,8 +17,8 @@ PYTHON = pathlib.Path(os.path.realpath(sys.executable)).name
 
 @pytest.fixture
 def sleeper(tmp_path):
-    """A process with our folder on its command line."""
-    code = "print(flush=True); import time; time.sleep(60)"
+    """A process with our folder on its command line; deaf to SIGTERM."""
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
     with subprocess.Popen([os.path.realpath(sys.executable), "-c", code, tmp_path], stdout=subprocess.PIPE) as running:
         running.stdout.readline()
         yield running
@@ -37,7 +37,6 @@ def test_other_programs_and_other_folders_are_not_ours(sleeper, tmp_path):
 
 
 def test_end_takes_the_next_step_where_one_did_not_help(sleeper, tmp_path):
-    sleeper.send_signal(signal.SIGSTOP)
     process.end([PYTHON], tmp_path, [(signal.SIGTERM, 0.2), (signal.SIGKILL, 10)])
     assert sleeper.wait(10) == -signal.SIGKILL
 

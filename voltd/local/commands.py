@@ -33,6 +33,8 @@ def up(home: pathlib.Path, progress: interfaces.Progress, environ: Mapping[str, 
     process.claim(home)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second `up` waits here and then finds everything running
+        if not servers.recorded(home):
+            down(home)  # what an `up` left that was cut short before it wrote down its ports
         return servers.start(home, progress=progress, environ=environ, ephemeral=False)
 
 

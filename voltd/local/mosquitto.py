@@ -27,7 +27,7 @@ class Mosquitto(interfaces.Broker):
     Args:
         program: path of the mosquitto executable.
         home: folder for configuration, log and stored messages; belongs to ``account``.
-        port: 0 takes a free one at the first start.
+        port: the one to try first; 0 for a free one. After the first start it stays.
         conf: extra lines of mosquitto.conf; they replace ours of the same name.
     """
 
@@ -36,6 +36,7 @@ class Mosquitto(interfaces.Broker):
     ) -> None:
         self.host = "127.0.0.1"
         self.port = port
+        self._settled = False  # clients know the port
         self._program = program
         self._account = account
         self._conf = conf
@@ -51,12 +52,15 @@ class Mosquitto(interfaces.Broker):
     def start(self) -> None:
         """See Broker."""
         if self.port and self.running:
+            self._settled = True
             return
         process.hand_over(self._data, self._account)
-        for _ in range(_ATTEMPTS):
-            port = self.port or process.free_port()
+        for attempt in range(_ATTEMPTS):
+            keep = self.port and (self._settled or attempt == 0)
+            port = self.port if keep else process.free_port()
             if self._try(port):
                 self.port = port
+                self._settled = True
                 return
         raise errors.VoltdError(
             f"Mosquitto cannot listen on 127.0.0.1:{port}: another program has taken the port; its log ends with\n"
@@ -86,18 +90,22 @@ class Mosquitto(interfaces.Broker):
         while launched.returncode == 0 and time.monotonic() < deadline:
             if not self.running:
                 break
-            if answers(self.host, port):
+            # its own word first: on a port that another broker has, that one would answer
+            if b" running" in self._news(log_start) and answers(self.host, port):
                 return True
             time.sleep(0.02)
         self.kill()
-        news = self._log.read_text(errors="replace")[log_start:] if self._log.exists() else ""
-        if "Address already in use" in news:
+        if b"Address already in use" in self._news(log_start):
             time.sleep(0.1)
             return False
         raise errors.VoltdError(
             f"Mosquitto ({self._program}) did not start. {launched.stdout.strip()}\n"
             f"Its log {self._log} ends with\n{process.tail(self._log)}"
         )
+
+    def _news(self, start: int) -> bytes:
+        """The log from this byte on."""
+        return self._log.read_bytes()[start:] if self._log.exists() else b""
 
 
 def configuration(listener: str, data: str, log: str, conf: Sequence[str]) -> str:
@@ -112,9 +120,10 @@ def configuration(listener: str, data: str, log: str, conf: Sequence[str]) -> st
         "max_inflight_messages 0",  # a client's own Receive Maximum is the limit
         "set_tcp_nodelay true",
         f"log_dest {log}",
+        *(f"log_type {kind}" for kind in ("error", "warning", "notice", "information")),  # how its start is seen
         "log_timestamp_format %Y-%m-%dT%H:%M:%S",
     ]
-    replaced = {line.split()[0] for line in conf if line.strip()} - {"listener", "log_dest"}
+    replaced = {line.split()[0] for line in conf if line.strip()} - {"listener", "log_dest", "log_type"}
     kept = [line for line in ours if line.split()[0] not in replaced]
     return "\n".join(["# written by voltd at each start; changes are lost", *kept, *conf, ""])
 

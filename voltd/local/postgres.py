@@ -37,7 +37,7 @@ class Postgres(interfaces.Database):
     Args:
         programs: what to run it with; its major version must be the cluster's.
         home: folder for data and log; belongs to ``account``.
-        port: 0 takes a free one at the first start.
+        port: the one to try first; 0 for a free one. After the first start it stays.
         conf: extra lines of postgresql.conf; they win over ours.
         durable: False skips fsync: data survives every crash but the machine's.
     """
@@ -54,6 +54,7 @@ class Postgres(interfaces.Database):
     ) -> None:
         self.host = "127.0.0.1"
         self.port = port
+        self._settled = False  # clients know the port
         self._programs = programs
         self._account = account
         self._conf = conf
@@ -74,14 +75,17 @@ class Postgres(interfaces.Database):
     def start(self) -> None:
         """See Database."""
         if self.port and self.running:
+            self._settled = True
             self._await(self.port)
             return
         if not (self._data / "voltd.conf").exists():
             self._create_cluster()
-        for _ in range(_ATTEMPTS):
-            port = self.port or process.free_port()
+        for attempt in range(_ATTEMPTS):
+            keep = self.port and (self._settled or attempt == 0)
+            port = self.port if keep else process.free_port()
             if self._try(port):
                 self.port = port
+                self._settled = True
                 self._ensure_database()
                 return
         raise errors.VoltdError(
@@ -136,8 +140,8 @@ class Postgres(interfaces.Database):
             self._await(port)
         except errors.VoltdError:
             self.stop(immediate=True)
-            news = self._log.read_text(errors="replace")[log_start:] if self._log.exists() else ""
-            if "Address already in use" in news:
+            news = self._log.read_bytes()[log_start:] if self._log.exists() else b""
+            if b"Address already in use" in news:
                 return False
             raise
         return True
