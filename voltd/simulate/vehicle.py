@@ -94,6 +94,7 @@ class Vehicle:
             self.soc_pct = rng.uniform(45.0, 95.0)
             self._depart(rng)
             self._km = rng.uniform(0.1, 0.8) * self._route.length_km
+            self.latitude, self.longitude = self._route.position(self._km)
         else:
             self.soc_pct = rng.uniform(35.0, 95.0)
             self._rest_s = rng.uniform(0.0, 7200.0)
@@ -137,7 +138,7 @@ class Vehicle:
             change = self._target_kmh - before
             rate = ACCELERATION_KMH_S if change > 0.0 else BRAKING_KMH_S
             changing_s = min(h, abs(change) / rate)
-            after = before + math.copysign(rate * changing_s, change)
+            after = max(0.0, before + math.copysign(rate * changing_s, change))
             km = ((before + after) / 2 * changing_s + after * (h - changing_s)) / 3600.0
             mean_kmh = km / h * 3600.0
             used_kwh += km * (0.105 + 1.0e-5 * mean_kmh * mean_kmh) + 0.4 * h / 3600.0
