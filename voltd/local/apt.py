@@ -38,6 +38,8 @@ _NOT_NEEDED = (
     "sensible-utils", "ssl-cert", "sysvinit-utils", "tzdata", "ucf",
 )  # fmt: skip
 
+_STATUS = ("-o", "APT::Status-Fd=1")  # lines "dlstatus:<file>:<percent>:<text>" among the output
+
 
 class AptFailed(Exception):
     """apt ended with an error; the text is apt's own."""
@@ -130,24 +132,18 @@ Acquire::Retries "3";
 """
         )
 
-    def update(self) -> None:
-        """Fetches the package lists and checks their signatures; drops packages of an earlier, older list."""
-        for _ in (*self._get("update", "--error-on=any"), *self._get("autoclean")):
+    def update(self) -> Iterator[str]:
+        """Fetches the package lists and checks their signatures; drops packages of an earlier, older list.
+
+        Yields a progress line each second or so, as ``download`` does.
+        """
+        yield from _progress("Reading Debian's package lists", self._get("update", "--error-on=any", *_STATUS))
+        for _ in self._get("autoclean"):
             pass
 
     def download(self, packages: Iterable[str]) -> Iterator[str]:
-        """Fetches the packages with what they need into ``archives``; yields a progress line each second or so."""
-        what = "Downloading packages"
-        last = 0.0
-        for line in self._get("install", "--download-only", "-o", "APT::Status-Fd=1", *packages):
-            if count := re.search(r"(\d+) newly installed", line):
-                what = f"Downloading {count[1]} packages"
-            elif size := re.match(r"Need to get (?:\S+ \S+/)?(\S+ \S+) of archives", line):
-                what += f" ({size[1]})"
-            elif (done := re.match(r"dlstatus:\d+:(\d+)", line)) and time.monotonic() - last >= 1:
-                yield f"{what} … {done[1]:>3} %"
-                last = time.monotonic()
-        yield f"{what} … 100 %"
+        """Fetches the packages with what they need into ``archives``."""
+        yield from _progress("Downloading packages", self._get("install", "--download-only", *_STATUS, *packages))
 
     def _get(self, *arguments: str) -> Iterator[str]:
         environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
@@ -168,6 +164,21 @@ Acquire::Retries "3";
                     said.append("  " + line.strip())
         if running.returncode != 0:
             raise AptFailed("\n".join([f"apt-get {arguments[0]} failed:", *said[-8:]]))
+
+
+def _progress(what: str, lines: Iterable[str]) -> Iterator[str]:
+    """Apt's output, status lines included, as lines for people."""
+    last = time.monotonic()
+    yield f"{what} …"
+    for line in lines:
+        if count := re.search(r"(\d+) newly installed", line):
+            what = f"Downloading {count[1]} packages"
+        elif size := re.match(r"Need to get (?:\S+ \S+/)?(\S+ \S+) of archives", line):
+            what += f" ({size[1]})"
+        elif (done := re.match(r"dlstatus:\d+:(\d+)", line)) and time.monotonic() - last >= 1:
+            yield f"{what} … {done[1]:>3} %"
+            last = time.monotonic()
+    yield f"{what} … 100 %"
 
 
 def _sources(mirror: Mirror) -> str:

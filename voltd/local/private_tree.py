@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import fcntl
+import itertools
 import os
 import pathlib
 import platform
@@ -108,9 +109,7 @@ def _lock(path: pathlib.Path, progress: interfaces.Progress) -> Iterator[int]:
 def _make(tree: pathlib.Path, work: pathlib.Path, mirror: apt.Mirror, lock: int, progress: interfaces.Progress) -> None:
     progress(f"Servers for a local run are not installed here; making a private copy in {tree}")
     source = apt.Apt(work, mirror, inherit=[lock])
-    progress(f"Reading Debian's package lists from {mirror.archive} …")
-    source.update()
-    for line in source.download(_PACKAGES):
+    for line in itertools.chain(source.update(), source.download(_PACKAGES)):
         progress(line)
     unpacked = work / "tree"
     process.remove(unpacked)
@@ -132,7 +131,8 @@ def _unpack(packages: list[pathlib.Path], into: pathlib.Path, lock: int, progres
     def one(package: pathlib.Path) -> None:
         subprocess.run(["dpkg-deb", "-x", str(package), str(into)], check=True, capture_output=True, pass_fds=[lock])
 
-    last = 0.0
+    progress(f"Unpacking {len(packages)} packages …")
+    last = time.monotonic()
     packages.sort(key=lambda package: package.stat().st_size, reverse=True)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         for count, _ in enumerate(pool.map(one, packages), 1):
