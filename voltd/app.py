@@ -155,6 +155,7 @@ class Daemon:
         self._consumer.close()
         self._join("network", ends)
         self._store.close()
+        self._notifier.close()
 
     def _join(self, name: str, until: float) -> None:
         thread = self._threads[name]

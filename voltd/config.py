@@ -272,7 +272,7 @@ def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> Settings:
         path = section.password_file
         if path is None and folder and section.password is None:
             candidate = pathlib.Path(folder, f"{name}-password")
-            path = candidate if candidate.is_file() and candidate.stat().st_size else None
+            path = candidate if candidate.is_file() and candidate.read_bytes().strip() else None
         elif path is not None and folder and not path.is_absolute():
             path = pathlib.Path(folder, path)
         if path is None:

@@ -45,6 +45,10 @@ class Notifier:
         """Real progress was seen; without this call in time systemd restarts the daemon."""
         self._send("WATCHDOG=1")
 
+    def close(self) -> None:
+        """Gives the socket back."""
+        self._socket.close()
+
     def _send(self, text: str) -> None:
         if self._address:
             with contextlib.suppress(OSError):

@@ -87,9 +87,9 @@ def test_password_comes_from_its_file(tmp_path):
 
 
 def test_systemd_credentials_are_found_by_themselves(tmp_path):
-    """LoadCredential=database-password:... needs no setting; an empty fallback means no password."""
+    """LoadCredential=database-password:... needs no setting; a blank fallback means no password."""
     (tmp_path / "database-password").write_text("db")
-    (tmp_path / "mqtt-password").write_text("")
+    (tmp_path / "mqtt-password").write_text("\n")
     settings = config.load(_write(tmp_path, ""), environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert settings.database.password.get_secret_value() == "db"
     assert settings.mqtt.password is None

@@ -1,0 +1,190 @@
+"""What integration and acceptance tests share: the daemon as a process, a publisher, a proxy, waiting for facts."""
+
+import contextlib
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import psycopg
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+VOLTD = str(pathlib.Path(sys.executable).with_name("voltd"))
+
+
+def wait_for(fact, within_s=20.0, what="it"):
+    """Polls until ``fact()`` is true and returns its value; fails with ``what`` after the time."""
+    ends = time.monotonic() + within_s
+    while True:
+        value = fact()
+        if value:
+            return value
+        if time.monotonic() > ends:
+            raise AssertionError(f"{what} did not happen within {within_s} s")
+        time.sleep(0.02)
+
+
+class Daemon:
+    """``voltd run`` as a process of its own, with a private instance, topics and database."""
+
+    def __init__(self, *, dsn, mqtt, name, log, **settings):
+        self.name = name
+        self.topics = {kind: f"{name}/{kind}" for kind in ("vehicle", "meter", "ingest")}
+        self.env = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("VOLTD_")},
+            "VOLTD_INSTANCE": name,
+            "VOLTD_DATABASE__DSN": dsn,
+            "VOLTD_MQTT__HOST": mqtt[0],
+            "VOLTD_MQTT__PORT": str(mqtt[1]),
+            "VOLTD_MQTT__TOPICS__VEHICLE": json.dumps([f"{name}/vehicle/+"]),
+            "VOLTD_MQTT__TOPICS__METER": json.dumps([f"{name}/meter/+"]),
+            "VOLTD_MQTT__TOPICS__INGEST": json.dumps([f"{name}/ingest"]),
+            "VOLTD_LOG__FORMAT": "json",
+            "VOLTD_LOG__LEVEL": "debug",
+            **{f"VOLTD_{key.upper()}": str(value) for key, value in settings.items()},
+        }
+        self._log = log
+        self.process = None
+
+    def run(self, *words, **options):
+        """Another command with the same settings."""
+        return subprocess.run(
+            [VOLTD, *words], env=self.env, capture_output=True, text=True, timeout=60, check=False, **options
+        )
+
+    def start(self, *, wait=True):
+        """Starts it; with ``wait``, returns once it has subscribed."""
+        connected = self.events("broker.connected")
+        with self._log.open("a") as log:
+            self.process = subprocess.Popen([VOLTD, "run"], env=self.env, stdout=log, stderr=log)
+        if wait:
+            wait_for(
+                lambda: self.events("broker.connected") > connected or self.process.poll() is not None, what="start"
+            )
+            assert self.process.poll() is None, self.log()
+            wait_for(lambda: self.status().get("status") == "online", what="status online")
+        return self
+
+    def log(self):
+        return self._log.read_text() if self._log.exists() else ""
+
+    def events(self, name):
+        """How often an event was logged."""
+        return self.log().count(f'"event": "{name}"')
+
+    def status(self):
+        """The retained status, {} without one."""
+        result = self.run("status", "--json")
+        return json.loads(result.stdout) if result.stdout else {}
+
+    def kill(self):
+        """Ends it with kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, within_s=15.0):
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(within_s)
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.kill()
+
+
+class Publisher:
+    """Publishes at QoS 1 and knows what the broker has acked."""
+
+    def __init__(self, host, port):
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.max_inflight_messages_set(1000)
+        self._client.connect(host, port)
+        self._client.loop_start()
+
+    def publish(self, topic, payload, **options):
+        body = payload if isinstance(payload, bytes | str) else json.dumps(payload)
+        return self._client.publish(topic, body, qos=options.pop("qos", 1), **options)
+
+    def flush(self, infos, within_s=60.0):
+        """Returns once the broker has acked them all."""
+        ends = time.monotonic() + within_s
+        for info in infos:
+            info.wait_for_publish(max(0.1, ends - time.monotonic()))
+            assert info.is_published()
+
+    def close(self):
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Proxy:
+    """A TCP proxy in front of a server that can hold what the client sends, or cut every connection."""
+
+    def __init__(self, host, port):
+        self._target = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = self._listener.getsockname()
+        self._held = threading.Event()
+        self._pairs = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def hold_client(self):
+        """From now on nothing of what clients send reaches the server."""
+        self._held.set()
+
+    def pass_on(self):
+        self._held.clear()
+
+    def cut(self):
+        """Closes every connection."""
+        for pair in self._pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+        self._pairs = []
+
+    def close(self):
+        self._listener.close()
+        self.cut()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(self._target)
+                except OSError:
+                    client.close()
+                    continue
+                self._pairs.append((client, server))
+                threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
+                threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
+
+    def _pump(self, source, sink, from_client):
+        with contextlib.suppress(OSError, ValueError):
+            while True:
+                if from_client and self._held.is_set():
+                    time.sleep(0.01)
+                    continue
+                ready, _, _ = select.select([source], [], [], 0.05)
+                if not ready or (from_client and self._held.is_set()):
+                    continue
+                data = source.recv(65536)
+                if not data:
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            end.close()
+
+
+def count(dsn, table, where="true"):
+    """How many rows a table of the schema has."""
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(f"SELECT count(*) FROM volt.{table} WHERE {where}").fetchone()[0]
