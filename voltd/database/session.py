@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 from psycopg import conninfo
+from psycopg.types import json
 
 from voltd import config
 
@@ -46,6 +47,7 @@ def connector(settings: config.Settings) -> Connect:
 
     def connect() -> psycopg.Connection[Any]:
         connection: psycopg.Connection[Any] = psycopg.connect(text, autocommit=True)
+        json.set_json_dumps(str, connection)  # diagnostics are JSON text already
         connection.execute("SET TIME ZONE 'UTC'")
         connection.execute(f"SET statement_timeout = {timeout_ms}")
         # Invariant 4: an acked reading is on disk. A stricter setting of the server stays.
