@@ -26,16 +26,15 @@ def _home(purpose):
 def _database_on(superuser_dsn):
     """A new database with the extension timescaledb; yields its DSN and drops it afterwards."""
     name = f"test_{secrets.token_hex(6)}"
+    dsn = conninfo.make_conninfo(superuser_dsn, dbname=name)
     with psycopg.connect(superuser_dsn, autocommit=True) as admin:
         admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        dsn = conninfo.make_conninfo(superuser_dsn, dbname=name)
-        try:
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                connection.execute("create extension if not exists timescaledb")
-            yield dsn
-        finally:
-            if admin.closed or admin.broken:  # a test restarted the server
-                admin = psycopg.connect(superuser_dsn, autocommit=True)  # noqa: PLW2901
+    try:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("create extension if not exists timescaledb")
+        yield dsn
+    finally:
+        with psycopg.connect(superuser_dsn, autocommit=True) as admin:  # a test may have restarted the server
             admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 

@@ -109,6 +109,7 @@ class Publisher:
         self._client.loop_start()
 
     def publish(self, topic, payload, **options):
+        wait_for(self._client.is_connected, what="the publisher's connection")
         body = payload if isinstance(payload, bytes | str) else json.dumps(payload)
         return self._client.publish(topic, body, qos=options.pop("qos", 1), **options)
 
