@@ -235,6 +235,7 @@ def test_start_between_two_intervals():
 @pytest.mark.parametrize(
     "wrong",
     [{"vehicles": 0, "meters": 0}, {"vehicles": -1}, {"interval_s": 0.1}, {"bad_share": 1.5}, {"offline_share": 0.9},
+     {"prefix": "a/"},
      {"start": dt.datetime(2026, 5, 1)}],  # noqa: DTZ001 - the point
 )  # fmt: skip
 def test_impossible_options(wrong):

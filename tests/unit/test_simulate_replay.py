@@ -118,7 +118,8 @@ def test_lines_that_cannot_be_published(write):
     """Each is reported with its line number and its reason; the others go out."""
     content = (
         CSV.encode()
-        + b'EV-3,\xff\xfe,1,,,,\nEV-4,one,two\nEV-5,"open,1,1,1,1,1\n,2021-03-29T11:00:00Z,1,,,,\na/b,,1,,,,\n+,,1,,,,\nEV-6,,1,,,,\n'
+        + b'EV-3,\xff\xfe,1,,,,\nEV-4,one,two\nEV-5,"open,1,1,1,1,1\n'
+        + b",2021-03-29T11:00:00Z,1,,,,\na/b,,1,,,,\n+,,1,,,,\nEV-6,,1,,,,\n"
     )
     sent, tally, faults = _replay(write(content))
     assert [fault.line for fault in faults] == [6, 7, 8, 9, 10, 11]

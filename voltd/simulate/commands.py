@@ -136,9 +136,12 @@ def run_replay(args: argparse.Namespace, mqtt: MqttTarget) -> int:
 
 
 def _moment(text: str) -> dt.datetime:
-    moment = dt.datetime.fromisoformat(text)
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        moment = dt.datetime.min  # noqa: DTZ901 - has no offset either
     if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} has no offset: write it like 2026-05-01T08:00:00Z")
+        raise argparse.ArgumentTypeError(f"{text!r} is no time with an offset: write it like 2026-05-01T08:00:00Z")
     return moment
 
 
@@ -154,6 +157,8 @@ def _print_tally(tally: Tally, elapsed_s: float) -> None:
     print(f"published {_counts(tally)}: {tally.messages} messages in {elapsed_s:.1f} s ({rate:.0f}/s)")  # noqa: T201
     if tally.resent:
         print(f"sent again after a lost connection: {tally.resent} readings")  # noqa: T201
+    if tally.oversize:
+        print(f"not sent, larger than the broker takes: {tally.oversize} messages")  # noqa: T201
     if tally.in_flight:
         print(f"not acknowledged by the broker: {tally.in_flight} messages")  # noqa: T201
 

@@ -25,6 +25,7 @@ from voltd.simulate.wire import Publication
 CONNECT_TIMEOUT_S = 10.0
 RETRY_S = (0.2, 5.0)  # first and longest wait between two attempts to reconnect
 POLL_S = 0.2  # how often a blocked caller looks around although nobody woke it
+MOST_HEADER_BYTES = 16  # of a PUBLISH without properties, beside topic and payload
 REFUSALS = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # protocol, client id, password, authorisation, banned, method
 
 
@@ -59,6 +60,7 @@ class Tally:
         resent: readings (good or bad) in flight when a connection broke and sent again: the broker may have passed
             them on twice, so up to this many duplicates or dead letters more than published are no fault.
         in_flight: messages sent and not acknowledged; at the end, those whose fate is unknown.
+        oversize: messages not sent because the broker takes none of their size; counted nowhere else.
     """
 
     vehicle: int = 0
@@ -68,6 +70,7 @@ class Tally:
     messages: int = 0
     resent: int = 0
     in_flight: int = 0
+    oversize: int = 0
 
     @property
     def readings(self) -> int:
@@ -85,6 +88,7 @@ class Connection:
         self._arrived = arrived
         self._tally = tally
         self._window = self._most = window
+        self._most_bytes = 1 << 28
         self._connected = False
         self._failure: errors.VoltdError | None = None
         self._sent: dict[int, Publication] = {}
@@ -140,6 +144,9 @@ class Connection:
     def send(self, publication: Publication) -> None:
         """Hand it to the network thread; only when ``ready``."""
         with self._arrived:
+            if len(publication.topic) + len(publication.payload) + MOST_HEADER_BYTES > self._most_bytes:
+                self._tally.oversize += 1
+                return
             self.in_flight += 1
         # Not under the lock: paho holds its own lock while it calls _on_publish, which takes ours.
         mid = self._client.publish(publication.topic, publication.payload, qos=1).mid
@@ -192,6 +199,8 @@ class Connection:
                 return
             # MQTT 5, 3.2.2.3.3: more in flight than this and the broker closes the connection.
             self._window = min(self._most, getattr(properties, "ReceiveMaximum", 65_535))
+            # MQTT 5, 3.2.2.3.6: it would do so for a larger packet as well, each time it is sent again.
+            self._most_bytes = getattr(properties, "MaximumPacketSize", 1 << 28)
             # paho sends these again by itself, right after this callback.
             self._tally.resent += sum(sent.vehicle + sent.meter + sent.bad for sent in self._sent.values())
             self._connected = True

@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 import math
 import random
+import re
 from collections.abc import Iterator
 
 from voltd import errors
@@ -35,7 +36,7 @@ class FleetOptions:
         bad_share: rubbish messages per good reading, 0-1.
         duplicate_share: messages that are sent twice, 0-1.
         offline_share: devices that are offline at a time, 0-0.5; they send their backlog as an array later.
-        prefix: put before every device id, so that several fleets share a broker.
+        prefix: put before every device id, so that several fleets share a broker; letters, digits, ``._-``, at most 32.
     """
 
     vehicles: int
@@ -60,6 +61,10 @@ class FleetOptions:
                                   ("offline", self.offline_share, 0.5)):  # fmt: skip
             if not 0.0 <= share <= most:
                 raise errors.UsageError(f"{name} share of {share}", hint=f"choose --{name}-share between 0 and {most}")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{0,32}", self.prefix):
+            raise errors.UsageError(
+                f"prefix {self.prefix!r}", hint="up to 32 letters, digits, dots, dashes, underscores"
+            )
         if self.start.tzinfo is None:
             raise errors.UsageError("start without offset", hint="write it like 2026-05-01T08:00:00Z")
 

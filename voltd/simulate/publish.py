@@ -71,7 +71,8 @@ class Publisher:
         """Send one; blocks while the window is full or the connection is down.
 
         Returns:
-            False if ``stop`` was set or ``timeout_s`` was over before it could be sent: it was not published.
+            True once it is on its way (or counted as ``oversize``: the broker takes no such). False if ``stop`` was
+            set or ``timeout_s`` was over before it could be sent: it was not published.
 
         Raises:
             BrokerRefused: the broker does not let us publish to this topic, or no longer lets us in.

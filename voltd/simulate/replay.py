@@ -23,6 +23,7 @@ from voltd.simulate.run import PROGRESS_S, Publishes
 from voltd.simulate.wire import Publication
 
 DRAIN_S = 30.0
+DRAIN_STOPPED_S = 5.0  # somebody waits for the prompt
 MOST_IN_ARRAY = 10_000  # limits.max_array_readings
 MOST_ARRAY_CHARS = 200_000  # well under limits.max_payload_bytes
 
@@ -163,7 +164,7 @@ class Replay:
             if self._stop.is_set() or not self._publisher.publish(publication, stop=self._stop):
                 break
             self._progress()
-        self._publisher.drain(DRAIN_S)
+        self._publisher.drain(DRAIN_STOPPED_S if self._stop.is_set() else DRAIN_S)
         return self._tally()
 
     def _publications(self) -> Iterator[tuple[Publication, float | None]]:

@@ -23,6 +23,7 @@ TICK_S = 0.1
 PROGRESS_S = 1.0
 OVERTIME_S = 2.0  # a fleet that lags behind (rate limit, slow broker) is cut off this long after its duration
 FINISH_S = 10.0  # for what devices still hold back at the end, and again for the last acknowledgements
+FINISH_STOPPED_S = 3.0  # the same when somebody waits for the prompt
 DEFAULT_PAST_H = 24.0
 
 
@@ -179,11 +180,12 @@ class Run:
             self._publish(self._fleet.step(min(fleet_now, self._clock())))
             if not over:
                 self._stop.wait(TICK_S)
-        ends_s = self._monotonic() + FINISH_S
+        patience_s = FINISH_STOPPED_S if self._stop.is_set() else FINISH_S
+        ends_s = self._monotonic() + patience_s
         for publication in self._fleet.finish():
             if not self._publisher.publish(publication, timeout_s=max(0.0, ends_s - self._monotonic())):
                 break
-        self._publisher.drain(FINISH_S)
+        self._publisher.drain(patience_s)
         return self._publisher.tally()
 
     def _publish(self, publications: Iterable[Publication]) -> None:

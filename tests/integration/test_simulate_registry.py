@@ -1,0 +1,52 @@
+"""The simulated fleet's registry in a real database."""
+
+import datetime as dt
+
+import psycopg
+import pytest
+
+from voltd.database import migrate
+from voltd.simulate.fleet import Fleet, FleetOptions
+from voltd.simulate.registry import write_registry
+
+START = dt.datetime(2026, 5, 1, 8, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def connection(fresh_database):
+    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
+    with psycopg.connect(fresh_database, autocommit=True) as opened:
+        yield opened
+
+
+def _counts(connection):
+    tables = ("fleet", "vehicle", "meter", "vehicle_meter")
+    return [connection.execute(f"select count(*) from volt.{table}").fetchone()[0] for table in tables]
+
+
+def test_written_twice(connection):
+    """Everybody is registered once, however often it is written and whenever the fleet starts."""
+    write_registry(connection, Fleet(FleetOptions(10, 8, 1, START)).registry())
+    assert _counts(connection) == [4, 10, 8, 8]
+    write_registry(connection, Fleet(FleetOptions(10, 8, 1, START - dt.timedelta(days=4000))).registry())
+    assert _counts(connection) == [4, 10, 8, 8]
+    linked = connection.execute(
+        "select count(*) from volt.vehicle_meter where valid @> %s and right(vehicle_id, 5) = right(meter_id, 5)",
+        [START],
+    ).fetchone()
+    assert linked == (8,)
+
+
+def test_corrected_by_people(connection):
+    """What people changed since stays as they left it; a fleet that has grown is completed."""
+    write_registry(connection, Fleet(FleetOptions(3, 3, 1, START)).registry())
+    connection.execute("update volt.vehicle set status = 'retired' where vehicle_id = 'EV-00001'")
+    connection.execute("update volt.vehicle_meter set meter_id = 'OTHER' where vehicle_id = 'EV-00002'")
+    write_registry(connection, Fleet(FleetOptions(5, 5, 1, START)).registry())
+    assert _counts(connection) == [4, 5, 5, 5]
+    assert connection.execute("select status from volt.vehicle where vehicle_id = 'EV-00001'").fetchone() == (
+        "retired",
+    )
+    assert connection.execute("select meter_id from volt.vehicle_meter where vehicle_id = 'EV-00002'").fetchone() == (
+        "OTHER",
+    )
