@@ -19,7 +19,7 @@ from voltd import errors, local
 
 def _home(purpose):
     """A home that the servers' own user can reach; pytest's temporary folders are closed to others."""
-    return pathlib.Path(tempfile.mkdtemp(prefix=f"voltd-test-{purpose}-"))
+    return pathlib.Path(tempfile.gettempdir(), f"voltd-test-{purpose}-{secrets.token_hex(6)}")
 
 
 @contextlib.contextmanager

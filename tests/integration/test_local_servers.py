@@ -203,6 +203,10 @@ class TestUpDownEnv:
             assert connection.execute("show fsync").fetchone() == ("on",)
         socket.create_connection((variables["VOLTD_MQTT__HOST"], int(variables["VOLTD_MQTT__PORT"]))).close()
 
+        said = []
+        commands.up(home, said.append, environ)
+        assert said == ["The servers run already"]
+
         assert commands.down(home)
         assert not _running(home)
         assert not commands.down(home)
@@ -230,3 +234,20 @@ class TestUpDownEnv:
         for thread in threads:
             thread.join()
         assert len(_running(home)) == 2
+
+    def test_one_that_died_is_started_again(self, home, environ):
+        servers = commands.up(home, _quiet, environ)
+        before = commands.env(home)
+        servers.broker.kill()
+        with pytest.raises(errors.VoltdError, match="no local servers run"):
+            commands.env(home)
+        commands.up(home, _quiet, environ)
+        assert commands.env(home) == before
+
+    def test_up_that_was_cut_short_is_made_good(self, home, environ):
+        """Killed after the servers started and before their ports were written down."""
+        commands.up(home, _quiet, environ)
+        (home / "servers.json").unlink()
+        commands.up(home, _quiet, environ)
+        assert len(_running(home)) == 2
+        socket.create_connection(("127.0.0.1", int(commands.env(home)["VOLTD_MQTT__PORT"]))).close()

@@ -90,3 +90,24 @@ def test_commit_is_always_synchronous(durable):
     assert f"fsync = '{'on' if durable else 'off'}'" in text
     assert "listen_addresses = '127.0.0.1'" in text
     assert text.rstrip().endswith("max_connections = 7")
+
+
+def test_docker_that_does_not_work_is_not_the_end(tmp_path, monkeypatch):
+    """Images may not be had although the engine answers; the next source is taken."""
+
+    def no_image(*_, **__):
+        raise OSError("no such image")
+
+    def next_source(*_):
+        raise errors.ServersNotFound("the next source was asked")  # and the home is not left behind
+
+    monkeypatch.setattr(local.servers.containers, "engine_answers", lambda: True)
+    monkeypatch.setattr(local.servers, "_in_docker", no_image)
+    monkeypatch.setattr(sources, "choose", next_source)
+    said = []
+    with pytest.raises(errors.ServersNotFound, match="next source"):
+        local.start(tmp_path / "home", progress=said.append, environ={})
+    assert "no such image" in said[0]
+    assert not (tmp_path / "home").exists()
+    with pytest.raises(errors.VoltdError, match="no such image"):
+        local.start(tmp_path / "home", progress=said.append, environ={"VOLTD_LOCAL_SOURCE": "docker"})

@@ -35,6 +35,9 @@ def up(home: pathlib.Path, progress: interfaces.Progress, environ: Mapping[str, 
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second `up` waits here and then finds everything running
         if not servers.recorded(home):
             down(home)  # what an `up` left that was cut short before it wrote down its ports
+        if all(_running(home)):
+            progress("The servers run already")
+            progress = _say_nothing
         return servers.start(home, progress=progress, environ=environ, ephemeral=False)
 
 
@@ -45,7 +48,7 @@ def down(home: pathlib.Path) -> bool:
         False where none was running.
     """
     home = home.resolve()
-    if not _running(home):
+    if not any(_running(home)):
         return False
     process.end(["mosquitto"], home / "mosquitto.conf", [(signal.SIGTERM, 20), (signal.SIGKILL, 10)])
     process.end(["postgres"], home / "postgresql", [(signal.SIGINT, 60), (signal.SIGQUIT, 20), (signal.SIGKILL, 10)])
@@ -60,7 +63,7 @@ def env(home: pathlib.Path, environ: Mapping[str, str] = os.environ) -> dict[str
     """
     home = home.resolve()
     state = servers.recorded(home)
-    if not state or not _running(home):
+    if not state or not all(_running(home)):
         raise errors.VoltdError(f"no local servers run in {home}", hint="Start them with `voltd local up`.")
     variables = {
         "VOLTD_MQTT__HOST": "127.0.0.1",
@@ -74,5 +77,11 @@ def env(home: pathlib.Path, environ: Mapping[str, str] = os.environ) -> dict[str
     return variables
 
 
-def _running(home: pathlib.Path) -> bool:
-    return bool(process.find(["mosquitto"], home / "mosquitto.conf") or process.find(["postgres"], home / "postgresql"))
+def _running(home: pathlib.Path) -> tuple[bool, bool]:
+    """Whether the home's broker and its database run."""
+    broker = process.find(["mosquitto"], home / "mosquitto.conf")
+    return bool(broker), bool(process.find(["postgres"], home / "postgresql"))
+
+
+def _say_nothing(_line: str) -> None:
+    """Progress of what is done already."""

@@ -24,12 +24,13 @@ _START_TIMEOUT_S = 90
 
 
 def engine_answers() -> bool:
-    """Whether testcontainers is installed and a Docker engine answers a ping; takes 3 s at most."""
-    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if address.startswith("unix://"):  # docker-py leaks its socket where nobody listens
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(address.removeprefix("unix://")):
-                return False
+    """Whether testcontainers is installed and a Docker engine of this host answers a ping; takes 3 s at most."""
+    address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if not address.startswith("unix://"):
+        return False  # another machine's loopback address is out of our reach
+    with socket.socket(socket.AF_UNIX) as probe:  # docker-py leaks its socket where nobody listens
+        if probe.connect_ex(address.removeprefix("unix://")):
+            return False
     try:
         import docker  # type: ignore[import-untyped] # noqa: PLC0415 - see module docstring
         import testcontainers.core.container  # noqa: F401, PLC0415
@@ -112,7 +113,8 @@ class DockerDatabase(interfaces.Database):
 
     def __init__(self, conf: Sequence[str], durable: bool) -> None:
         self.host = "127.0.0.1"
-        settings = postgres.settings(5432, conf, durable, listen="*")
+        socket_for_image = "unix_socket_directories = '/var/run/postgresql'"  # its entrypoint sets up through it
+        settings = postgres.settings(5432, [socket_for_image, *conf], durable, listen="*")
         script = (
             'printf "%s" "$VOLTD_CONF" > /tmp/voltd.conf && chmod a+r /tmp/voltd.conf'
             " && exec docker-entrypoint.sh postgres -c config_file=/tmp/voltd.conf"

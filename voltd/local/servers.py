@@ -96,24 +96,31 @@ def start(
         if given_broker and given_database:
             return Servers(given_broker, given_database, "servers named in the environment")
         if wanted in {None, Source.DOCKER} and containers.engine_answers():
-            return _in_docker(
-                given_broker,
-                given_database,
-                broker_conf=broker_conf,
-                postgres_conf=postgres_conf,
-                durable=durable,
-                progress=progress,
-            )
+            try:
+                return _in_docker(
+                    given_broker,
+                    given_database,
+                    broker_conf=broker_conf,
+                    postgres_conf=postgres_conf,
+                    durable=durable,
+                    progress=progress,
+                )
+            except Exception as problem:  # no image, no network, an engine that is not this host's
+                if wanted is Source.DOCKER:
+                    raise errors.VoltdError(
+                        f"Docker answers, but the servers did not start in it: {problem}"
+                    ) from problem
+                progress(f"Docker answers, but the servers did not start in it ({problem}); trying without")
     else:
         given_broker = given_database = None
     if wanted is Source.DOCKER:
         reason = "no Docker engine answers" if ephemeral else "servers that keep running do not come from Docker"
         raise errors.ServersNotFound(f"VOLTD_LOCAL_SOURCE asks for Docker, but {reason}.\n{sources.HOW_TO_GET_SERVERS}")
 
-    chosen = sources.choose(environ, progress, _major(home))
     process.claim(home)
     keeper = Keeper(home) if ephemeral else None
     try:
+        chosen = sources.choose(environ, progress, _major(home))
         account = process.account()
         process.hand_over(home, account)
         ports = recorded(home)
