@@ -15,15 +15,18 @@ import sys
 import voltd
 from voltd.local import process
 
+_CODE = "import pathlib, sys; from voltd.local import keeper; keeper.watch(pathlib.Path(sys.argv[1]))"
+
 
 class Keeper:
     """The starting side: one keeper for one home folder."""
 
     def __init__(self, home: pathlib.Path) -> None:
+        self._home = home
         package = pathlib.Path(voltd.__file__).resolve().parent.parent
         search = os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "voltd.local.keeper", str(home)],
+            [sys.executable, "-c", _CODE, str(home)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -37,19 +40,20 @@ class Keeper:
         if self._process.stdin:
             self._process.stdin.close()
         self._process.wait()
+        _clean(self._home)  # a keeper that was killed did nothing
 
 
-def main(home: pathlib.Path) -> None:
-    """Waits for the end of standard input, then cleans up."""
+def watch(home: pathlib.Path) -> None:
+    """The keeper itself: waits for the end of standard input, then cleans up."""
     for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, signal.SIG_IGN)
     sys.stdin.buffer.read()
+    _clean(home)
+
+
+def _clean(home: pathlib.Path) -> None:
     kill = [(signal.SIGKILL, 10.0)]
     process.end(["initdb"], home / "postgresql", kill)
     process.end(["postgres"], home / "postgresql", [(signal.SIGQUIT, 10.0), *kill])
     process.end(["mosquitto"], home / "mosquitto.conf", kill)
     process.remove(home)
-
-
-if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))

@@ -137,8 +137,8 @@ def start(
         )
         servers = Servers(broker, database, chosen.text, chosen.tools, keeper.finish if keeper else None)
         progress(f"Starting {chosen.text}")
+        broker.start()  # first: it is quick to refuse a bad configuration
         database.start()
-        broker.start()
         _remember(home, servers)
     except BaseException:
         if keeper:
