@@ -1,0 +1,167 @@
+"""The command ``voltd demo``: stage, fleet, view, and the sum at the end. Called by ``cli``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from voltd import errors
+from voltd.demo import facts, stage, view
+from voltd.simulate import connection
+from voltd.simulate import run as fleet_run
+from voltd.simulate.fleet import Fleet
+from voltd.simulate.publish import Tally
+
+_ONLINE_WITHIN_S = 30.0
+_SETTLE_WITHIN_S = 30.0
+_SPEED = 240.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``voltd demo``."""
+    add = parser.add_argument
+    add("--vehicles", type=int, default=200, metavar="N", help="vehicles (default %(default)s)")
+    add("--meters", type=int, default=200, metavar="N", help="meters (default %(default)s)")
+    add("--for", dest="duration_s", type=float, metavar="SECONDS", help="end after so long (default: at Ctrl-C)")
+    add("--speed", type=float, default=_SPEED, metavar="X", help="fleet life X times faster (default %(default)g)")
+    add("--bad-share", type=float, default=0.005, metavar="P", help="rubbish per good reading (default %(default)g)")
+    add("--seed", type=int, default=1, metavar="N", help="same seed, same fleet (default %(default)s)")
+    add("--summary", type=pathlib.Path, metavar="FILE", help="write the numbers of the run as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; 0 when every published reading has met its fate.
+
+    Raises:
+        ServersNotFound, VoltdError: servers or daemon did not come up; nothing is left running.
+    """
+    if args.summary is not None and not args.summary.resolve().parent.is_dir():
+        raise errors.UsageError(f"--summary {args.summary}: no such folder", hint="create it first")
+    with _signals() as stop, stage.Stage(_say) as on:
+        summary = _play(args, on, stop)
+    _say("")
+    for line in _story(summary):
+        _say(line)
+    if args.summary is not None:
+        args.summary.write_text(json.dumps(summary, indent=2) + "\n")
+    missing = facts.difference(summary)
+    if missing:
+        raise errors.VoltdError(f"the numbers do not add up: {missing} readings without a known fate")
+    return 0
+
+
+def _play(args: argparse.Namespace, on: stage.Stage, stop: threading.Event) -> dict[str, Any]:
+    broker = on.servers.broker
+    options = fleet_run.SimulateOptions(
+        target=connection.MqttTarget(broker.host, broker.port),
+        vehicles=args.vehicles,
+        meters=args.meters,
+        speed=args.speed,
+        duration_s=args.duration_s,
+        bad_share=args.bad_share,
+        seed=args.seed,
+    )
+    made_of = fleet_run.fleet_options(options, dt.datetime.now(dt.UTC))
+    on.write_registry(Fleet(made_of).registry())
+    on.start_daemon()
+    headline = f"voltd demo   {args.vehicles} vehicles, {args.meters} meters, {args.speed:g} x real time"
+    with facts.Facts(on.dsn, broker.host, broker.port, stage.INSTANCE) as known:
+        _wait(lambda: known.online, _ONLINE_WITHIN_S, on)
+        _say(f"{headline}, TimescaleDB {on.edition.label} edition")
+        _say(f"Look at the data:  {on.psql}")
+        fleet = _Fleet(options, stop)
+        began_s = time.monotonic()
+        with view.make(headline, on.psql) as shown:
+            while fleet.is_alive():
+                on.check_daemon()
+                shown.show(time.monotonic() - began_s, fleet.tally, known)
+                fleet.join(1.0)
+            published = fleet.result()
+            expected = published.readings - published.duplicates
+            _wait(lambda: known.counts().fates >= expected, _SETTLE_WITHIN_S, on)
+            shown.show(time.monotonic() - began_s, published, known)
+        on.stop_daemon()
+        return known.summary(published, str(on.edition.label))
+
+
+class _Fleet(threading.Thread):
+    """The simulated fleet in a thread; ``tally`` is what the broker has acknowledged so far."""
+
+    def __init__(self, options: fleet_run.SimulateOptions, stop: threading.Event) -> None:
+        super().__init__(name="fleet", daemon=True)
+        self._options, self._ending = options, stop
+        self._error: BaseException | None = None
+        self.tally = Tally()
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.tally = fleet_run.simulate(self._options, stop=self._ending, on_progress=self._progress)
+        except BaseException as error:  # noqa: BLE001 raised again in the main thread
+            self._error = error
+
+    def result(self) -> Tally:
+        """What was published in all; raises what ended the fleet."""
+        if self._error is not None:
+            raise self._error
+        return self.tally
+
+    def _progress(self, tally: Tally) -> None:
+        self.tally = tally
+
+
+def _wait(fact: Callable[[], bool], within_s: float, on: stage.Stage) -> bool:
+    """Whether it came true in time; a daemon that ends meanwhile is an error."""
+    ends = time.monotonic() + within_s
+    while not fact():
+        on.check_daemon()
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _story(summary: dict[str, Any]) -> list[str]:
+    published, stored = summary["published"], summary["stored"]
+    sent = published["vehicle"] + published["meter"] + published["bad"]
+    kinds = "({vehicle:,} vehicle, {meter:,} meter, {bad:,} bad)".format_map(published)
+    return [
+        f"published   {sent:>9,} readings {kinds}",
+        f"stored      {sum(stored.values()):>9,} ({stored['vehicle']:,} vehicle, {stored['meter']:,} meter)",
+        f"duplicates  {summary['duplicates']:>9,}",
+        f"dead letters{summary['dead_letters']:>9,}",
+        f"unaccounted {facts.difference(summary):>9,}",
+        f"efficiency  {summary['efficiency_rows']:>9,} vehicle-hours in volt.efficiency_hourly",
+        f"p99 from arrival to COMMIT: {summary['p99_ms']} ms",
+    ]
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second one is a KeyboardInterrupt."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,114 @@
+"""What is true right now: the daemon's retained status from the broker, rows from the database.
+
+Asked by ``commands`` and ``view``. Stored readings and dead letters are counted in the tables, never taken from the
+daemon's own counters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from typing import Any, Self
+
+import psycopg
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from voltd.pipeline import consume_client
+from voltd.simulate.publish import Tally
+
+_COUNTS = """
+SELECT (SELECT count(*) FROM volt.vehicle_reading), (SELECT count(*) FROM volt.meter_reading),
+       (SELECT count(*) FROM volt.dead_letter)"""
+_WORST = """
+SELECT meter_id, vehicle_id, hour AT TIME ZONE 'UTC', dc_kwh::float8, ac_kwh::float8, efficiency_pct::float8, quality
+FROM volt.efficiency_hourly
+WHERE efficiency_pct IS NOT NULL AND quality IN ('ok', 'partial') AND ac_kwh > 1
+ORDER BY efficiency_pct LIMIT 5"""
+_DEAD = "SELECT reason, count(*) FROM volt.dead_letter GROUP BY reason ORDER BY 2 DESC, 1 LIMIT 6"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows in the tables."""
+
+    vehicle: int
+    meter: int
+    dead_letters: int
+
+    @property
+    def fates(self) -> int:
+        """Readings that are stored or dead-lettered."""
+        return self.vehicle + self.meter + self.dead_letters
+
+
+class Facts:
+    """A context manager: one connection to the database and one to the broker."""
+
+    def __init__(self, dsn: str, host: str, port: int, instance: str) -> None:
+        self._dsn = dsn
+        self._address = (host, port)
+        self._topic = consume_client.status_topic(instance)
+        self.status: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._connection = psycopg.connect(self._dsn, autocommit=True, application_name="voltd demo")
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.on_connect = lambda client, *_: client.subscribe(self._topic, qos=1)
+        self._client.on_message = self._arrived
+        self._client.connect(*self._address)
+        self._client.loop_start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+        self._connection.close()
+
+    @property
+    def online(self) -> bool:
+        """Whether the daemon says so."""
+        return bool(self.status.get("status") == "online")
+
+    def counts(self) -> Counts:
+        """Rows in the tables."""
+        return Counts(*(self._connection.execute(_COUNTS).fetchone() or (0, 0, 0)))
+
+    def worst_chargers(self) -> list[tuple[Any, ...]]:
+        """Up to five vehicle-hours with the lowest efficiency: meter, vehicle, hour, DC, AC, %, quality."""
+        return self._connection.execute(_WORST).fetchall()
+
+    def dead_letter_reasons(self) -> list[tuple[str, int]]:
+        """The most frequent reasons with their counts."""
+        return self._connection.execute(_DEAD).fetchall()
+
+    def efficiency_rows(self) -> int:
+        """Rows of the view ``volt.efficiency_hourly``."""
+        row = self._connection.execute("SELECT count(*) FROM volt.efficiency_hourly").fetchone()
+        return int(row[0]) if row else 0
+
+    def summary(self, published: Tally, edition: str) -> dict[str, Any]:
+        """The numbers of the whole run, in readings; see the README for the names."""
+        counts = self.counts()
+        return {
+            "edition": edition,
+            "published": {"vehicle": published.vehicle, "meter": published.meter, "bad": published.bad},
+            "stored": {"vehicle": counts.vehicle, "meter": counts.meter},
+            "duplicates": published.duplicates,
+            "dead_letters": counts.dead_letters,
+            "efficiency_rows": self.efficiency_rows(),
+            "p99_ms": self.status.get("latency_p99_ms"),
+        }
+
+    def _arrived(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        with contextlib.suppress(ValueError):
+            fresh = json.loads(message.payload)
+            self.status = {**self.status, **fresh}  # the last rates stay known when the daemon goes offline
+
+
+def difference(summary: dict[str, Any]) -> int:
+    """Readings published minus readings with a known fate: 0 when the numbers add up."""
+    published, stored = summary["published"], summary["stored"]
+    fates = stored["vehicle"] + stored["meter"] + summary["dead_letters"] + summary["duplicates"]
+    return int(published["vehicle"] + published["meter"] + published["bad"] - fates)

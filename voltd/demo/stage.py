@@ -1,0 +1,130 @@
+"""Everything the demo runs on: private servers, the schema, the fleet's registry, and the daemon as a process.
+
+Opened by ``commands`` before the fleet starts and closed after it; on closing nothing is left behind. The daemon logs
+in as a member of ``volt_writer``, as it would in production.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Self
+
+import psycopg
+from psycopg import conninfo
+
+from voltd import errors, local
+from voltd.database import edition, migrate
+from voltd.simulate import registry
+
+INSTANCE = "demo"
+_STOP_WITHIN_S = 15.0
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Stage:
+    """A context manager; inside it servers and schema are up, and ``start_daemon`` may be called.
+
+    Args:
+        report: told in lines for people what takes time.
+    """
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="voltd-demo-"))
+        self._folder.chmod(0o755)  # started by root, the servers run as somebody else
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self.servers: local.Servers
+        self.edition: edition.Edition
+
+    def __enter__(self) -> Self:
+        try:
+            self.servers = local.start(self._folder / "servers", progress=self._report, ephemeral=True)
+            self._report("Creating the schema")
+            self.edition = migrate.migrate(self.dsn, migrate.MigrateOptions(), report=lambda _line: None).edition
+            with psycopg.connect(self.dsn, autocommit=True) as connection:
+                exists = connection.execute("SELECT FROM pg_roles WHERE rolname = 'voltd_demo'").fetchone()
+                if exists is None:
+                    connection.execute("CREATE ROLE voltd_demo LOGIN IN ROLE volt_writer")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_daemon()
+        if hasattr(self, "servers"):
+            self.servers.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def dsn(self) -> str:
+        """Superuser's connection string: what the demo counts with and what people look with."""
+        return self.servers.database.dsn
+
+    @property
+    def psql(self) -> str:
+        """A ready command line for a look at the data."""
+        return f'{self.servers.tool("psql") or "psql"} "{self.dsn}"'
+
+    @property
+    def log(self) -> pathlib.Path:
+        """The daemon's log."""
+        return self._folder / "voltd.log"
+
+    def write_registry(self, entries: registry.Registry) -> None:
+        """Registers the fleet and which meter feeds which vehicle."""
+        with psycopg.connect(self.dsn) as connection:
+            registry.write_registry(connection, entries)
+
+    def start_daemon(self) -> None:
+        """Starts ``voltd run``; it is up once its status says online."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
+        environ |= {
+            "VOLTD_INSTANCE": INSTANCE,
+            "VOLTD_MQTT__HOST": self.servers.broker.host,
+            "VOLTD_MQTT__PORT": str(self.servers.broker.port),
+            "VOLTD_DATABASE__DSN": conninfo.make_conninfo(self.dsn, user="voltd_demo"),
+        }
+        with self.log.open("ab") as log:
+            self._daemon = subprocess.Popen(
+                [sys.executable, "-m", "voltd.cli", "run"],
+                env=environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the demo, which then stops the daemon in order
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 one thread so far
+            )
+
+    def check_daemon(self) -> None:
+        """Returns while the daemon runs.
+
+        Raises:
+            VoltdError: it ended by itself; the message quotes its log.
+        """
+        if self._daemon is not None and (code := self._daemon.poll()) is not None:
+            tail = "\n".join(self.log.read_text().splitlines()[-10:])
+            raise errors.VoltdError(f"the daemon ended with {code}:\n{tail}")
+
+    def stop_daemon(self) -> None:
+        """SIGTERM, and waits until it has written what it held."""
+        if self._daemon is None or self._daemon.poll() is not None:
+            return
+        self._daemon.send_signal(signal.SIGTERM)
+        try:
+            self._daemon.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._daemon.kill()
+            self._daemon.wait()
+
+
+def _die_with_parent() -> None:
+    """A demo that is killed leaves no daemon behind (prctl(2), Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
