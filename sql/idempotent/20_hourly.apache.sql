@@ -24,6 +24,8 @@ BEGIN
     ALTER TABLE volt.vehicle_hourly_rollup ADD CONSTRAINT vehicle_hourly_rollup_pkey PRIMARY KEY (vehicle_id, hour);
     PERFORM create_hypertable('volt.vehicle_hourly_rollup', by_range('hour', INTERVAL '10 days'),
                               create_default_indexes => false);
+    CREATE INDEX vehicle_hourly_rollup_hour_brin ON volt.vehicle_hourly_rollup USING brin (hour)
+      WITH (pages_per_range = 32, autosummarize = on);
   END IF;
 END $$;
 
@@ -55,9 +57,10 @@ END;
 COMMENT ON FUNCTION volt.vehicle_hours_of(text, timestamptz, timestamptz) IS
   'Hours of one vehicle, computed from the raw readings of a time range (whole hours, the end excluded).';
 
-CREATE OR REPLACE VIEW volt.vehicle_hourly AS
-SELECT * FROM volt.vehicle_hourly_rollup WHERE hour < (SELECT volt.rollup_watermark())
-UNION ALL
+CREATE OR REPLACE VIEW volt.vehicle_hourly_stored AS
+SELECT * FROM volt.vehicle_hourly_rollup WHERE hour < (SELECT volt.rollup_watermark());
+
+CREATE OR REPLACE VIEW volt.vehicle_hourly_live AS
 SELECT
   vehicle_id,
   time_bucket(INTERVAL '1 hour', recorded_at) AS hour,
@@ -65,6 +68,11 @@ SELECT
 FROM volt.vehicle_reading
 WHERE recorded_at >= (SELECT volt.rollup_watermark())
 GROUP BY vehicle_id, time_bucket(INTERVAL '1 hour', recorded_at);
+
+CREATE OR REPLACE VIEW volt.vehicle_hourly AS
+SELECT * FROM volt.vehicle_hourly_stored
+UNION ALL
+SELECT * FROM volt.vehicle_hourly_live;
 
 CREATE OR REPLACE VIEW volt.vehicle_daily AS
 SELECT
@@ -89,6 +97,8 @@ BEGIN
     ALTER TABLE volt.meter_hourly_rollup ADD CONSTRAINT meter_hourly_rollup_pkey PRIMARY KEY (meter_id, hour);
     PERFORM create_hypertable('volt.meter_hourly_rollup', by_range('hour', INTERVAL '10 days'),
                               create_default_indexes => false);
+    CREATE INDEX meter_hourly_rollup_hour_brin ON volt.meter_hourly_rollup USING brin (hour)
+      WITH (pages_per_range = 32, autosummarize = on);
   END IF;
 END $$;
 
@@ -120,9 +130,10 @@ END;
 COMMENT ON FUNCTION volt.meter_hours_of(text, timestamptz, timestamptz) IS
   'Hours of one meter, computed from the raw readings of a time range (whole hours, the end excluded).';
 
-CREATE OR REPLACE VIEW volt.meter_hourly AS
-SELECT * FROM volt.meter_hourly_rollup WHERE hour < (SELECT volt.rollup_watermark())
-UNION ALL
+CREATE OR REPLACE VIEW volt.meter_hourly_stored AS
+SELECT * FROM volt.meter_hourly_rollup WHERE hour < (SELECT volt.rollup_watermark());
+
+CREATE OR REPLACE VIEW volt.meter_hourly_live AS
 SELECT
   meter_id,
   time_bucket(INTERVAL '1 hour', recorded_at) AS hour,
@@ -130,6 +141,11 @@ SELECT
 FROM volt.meter_reading
 WHERE recorded_at >= (SELECT volt.rollup_watermark())
 GROUP BY meter_id, time_bucket(INTERVAL '1 hour', recorded_at);
+
+CREATE OR REPLACE VIEW volt.meter_hourly AS
+SELECT * FROM volt.meter_hourly_stored
+UNION ALL
+SELECT * FROM volt.meter_hourly_live;
 
 CREATE OR REPLACE VIEW volt.meter_daily AS
 SELECT

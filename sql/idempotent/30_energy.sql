@@ -1,47 +1,98 @@
 -- What: energy per device and hour, from interval energy or from registers.
--- Why:  the step of a register across the hour's start needs the last reading before it, from any earlier hour: a
---       look-up of one row, so the cost grows with the rows asked for and filters on device and hour reach the index.
---       Window functions are not allowed in a continuous aggregate, and over a view they would read all history.
+-- Why:  the step of a register across the hour's start needs the last register reading before it, from any earlier hour.
+--       In the stored half that is one look-up on an index, so the cost grows with the rows asked for and filters on
+--       device and hour reach the index; lag() over all of it would read the whole history for one day of the fleet. The
+--       live half is a few hours: lag() within it, and the look-up for each device's first hour.
 -- Lock: ACCESS EXCLUSIVE on the views while they are replaced.
+
+CREATE OR REPLACE FUNCTION volt.hour_energy(
+  register_readings bigint, interval_kwh numeric, increase_kwh numeric, previous_kwh double precision,
+  first_kwh double precision
+) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+  WHEN register_readings = 0 THEN interval_kwh
+  WHEN previous_kwh IS NOT NULL THEN increase_kwh + volt.register_step(previous_kwh::numeric, first_kwh::numeric)
+  WHEN register_readings > 1 THEN increase_kwh
+END;
+COMMENT ON FUNCTION volt.hour_energy(bigint, numeric, numeric, double precision, double precision) IS
+  'Energy of one device-hour, kWh: where there are register readings, their increase and the step from the last one '
+  'before the hour; otherwise the sum of interval energy. The first register reading ever says nothing yet: NULL.';
 
 CREATE OR REPLACE VIEW volt.vehicle_energy_hourly AS
 SELECT
   h.vehicle_id,
   h.hour,
-  CASE
-    WHEN h.register_readings = 0 THEN h.interval_kwh
-    WHEN p.register_last_kwh IS NOT NULL
-      THEN h.register_increase_kwh + volt.register_step(p.register_last_kwh::numeric, h.register_first_kwh::numeric)
-    WHEN h.register_readings > 1 THEN h.register_increase_kwh
-  END AS energy_kwh,
+  volt.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh) AS energy_kwh,
   h.readings,
   CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END AS source
-FROM volt.vehicle_hourly h
+FROM volt.vehicle_hourly_stored h
 LEFT JOIN LATERAL (
-  SELECT b.register_last_kwh
-  FROM volt.vehicle_hourly b
-  WHERE b.vehicle_id = h.vehicle_id AND b.hour < h.hour AND b.register_readings > 0 AND h.register_readings > 0
+  SELECT b.register_last_kwh AS kwh
+  FROM volt.vehicle_hourly_stored b
+  WHERE b.vehicle_id = h.vehicle_id AND b.hour < h.hour AND b.register_readings > 0
   ORDER BY b.hour DESC
   LIMIT 1
-) p ON true;
+) p ON h.register_readings > 0
+UNION ALL
+SELECT
+  h.vehicle_id,
+  h.hour,
+  volt.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh),
+  h.readings,
+  CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END
+FROM (
+  SELECT
+    *,
+    -- Hours without a register are a partition of their own, so lag() passes over them.
+    lag(register_last_kwh) OVER (PARTITION BY vehicle_id, register_readings > 0 ORDER BY hour) AS live_kwh
+  FROM volt.vehicle_hourly_live
+) h
+LEFT JOIN LATERAL (
+  SELECT coalesce(h.live_kwh, (
+    SELECT b.register_last_kwh
+    FROM volt.vehicle_hourly_stored b
+    WHERE b.vehicle_id = h.vehicle_id AND b.hour < h.hour AND b.register_readings > 0
+    ORDER BY b.hour DESC
+    LIMIT 1
+  )) AS kwh
+) p ON h.register_readings > 0;
 
 CREATE OR REPLACE VIEW volt.meter_energy_hourly AS
 SELECT
   h.meter_id,
   h.hour,
-  CASE
-    WHEN h.register_readings = 0 THEN h.interval_kwh
-    WHEN p.register_last_kwh IS NOT NULL
-      THEN h.register_increase_kwh + volt.register_step(p.register_last_kwh::numeric, h.register_first_kwh::numeric)
-    WHEN h.register_readings > 1 THEN h.register_increase_kwh
-  END AS energy_kwh,
+  volt.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh) AS energy_kwh,
   h.readings,
   CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END AS source
-FROM volt.meter_hourly h
+FROM volt.meter_hourly_stored h
 LEFT JOIN LATERAL (
-  SELECT b.register_last_kwh
-  FROM volt.meter_hourly b
-  WHERE b.meter_id = h.meter_id AND b.hour < h.hour AND b.register_readings > 0 AND h.register_readings > 0
+  SELECT b.register_last_kwh AS kwh
+  FROM volt.meter_hourly_stored b
+  WHERE b.meter_id = h.meter_id AND b.hour < h.hour AND b.register_readings > 0
   ORDER BY b.hour DESC
   LIMIT 1
-) p ON true;
+) p ON h.register_readings > 0
+UNION ALL
+SELECT
+  h.meter_id,
+  h.hour,
+  volt.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh),
+  h.readings,
+  CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END
+FROM (
+  SELECT
+    *,
+    -- Hours without a register are a partition of their own, so lag() passes over them.
+    lag(register_last_kwh) OVER (PARTITION BY meter_id, register_readings > 0 ORDER BY hour) AS live_kwh
+  FROM volt.meter_hourly_live
+) h
+LEFT JOIN LATERAL (
+  SELECT coalesce(h.live_kwh, (
+    SELECT b.register_last_kwh
+    FROM volt.meter_hourly_stored b
+    WHERE b.meter_id = h.meter_id AND b.hour < h.hour AND b.register_readings > 0
+    ORDER BY b.hour DESC
+    LIMIT 1
+  )) AS kwh
+) p ON h.register_readings > 0;
