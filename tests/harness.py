@@ -133,6 +133,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = self._listener.getsockname()
         self._held = threading.Event()
+        self._shut = threading.Event()
         self._pairs = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -142,6 +143,21 @@ class Proxy:
 
     def pass_on(self):
         self._held.clear()
+
+    def shut_out(self):
+        """New connections are closed at once."""
+        self._shut.set()
+
+    def admit(self):
+        self._shut.clear()
+
+    def accepts(self):
+        """Whether to take a new connection; for subclasses."""
+        return True
+
+    def passes(self, data, *, from_client):  # noqa: ARG002 for subclasses
+        """Whether to pass these bytes on; False cuts the connection."""
+        return True
 
     def cut(self):
         """Closes every connection."""
@@ -159,6 +175,9 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self._shut.is_set() or not self.accepts():
+                    client.close()
+                    continue
                 try:
                     server = socket.create_connection(self._target)
                 except OSError:
@@ -179,6 +198,8 @@ class Proxy:
                     continue
                 data = source.recv(65536)
                 if not data:
+                    break
+                if not self.passes(data, from_client=from_client):
                     break
                 sink.sendall(data)
         for end in (source, sink):

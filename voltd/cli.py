@@ -80,7 +80,7 @@ def _migrate(args: argparse.Namespace) -> int:
         print("schema: up to date")
         return 0
     options = migrate.MigrateOptions(
-        raw_retention_days=settings.retention.raw_days,
+        raw_retention_days=settings.raw_retention_days,
         columnstore_after_days=settings.retention.columnstore_after_days,
         expected_interval_s=settings.efficiency.expected_interval_s,
         dead_letter_days=settings.retention.dead_letter_days,

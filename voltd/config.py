@@ -188,11 +188,6 @@ class Settings(pydantic_settings.BaseSettings):
                 f"limits.max_payload_bytes and batch.max_bytes: the window could not hold one batch while the next "
                 "arrives; raise it"
             )
-        if self.max_age_days > self.retention.raw_days:
-            raise ValueError(
-                f"limits.max_age_days = {self.max_age_days} is above retention.raw_days = {self.retention.raw_days}: "
-                "such readings would be stored and dropped at once; raise retention.raw_days too"
-            )
         return self
 
     @property
@@ -209,6 +204,11 @@ class Settings(pydantic_settings.BaseSettings):
     def max_age_days(self) -> int:
         """The oldest reading taken, in days; without a setting, the raw retention."""
         return self.limits.max_age_days or self.retention.raw_days
+
+    @property
+    def raw_retention_days(self) -> int:
+        """How long raw readings are kept, in days: at least as long as they may be old when they arrive."""
+        return max(self.retention.raw_days, self.max_age_days)
 
 
 def load(path: pathlib.Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -57,7 +57,6 @@ def test_environment_wins_over_the_file(tmp_path, monkeypatch):
         ("[mqtt]\nhots = 'x'", "mqtt.hots"),
         ("[batch]\nmax_messages = 30000", "above mqtt.receive_maximum = 20000"),
         ("[limits]\nmax_held_bytes = 1048576", "limits.max_held_bytes = 1048576"),
-        ("[limits]\nmax_age_days = 91", "raise retention.raw_days"),
         ("[retention]\nraw_days = 5", "columnstore_after_days = 7 is not below raw_days = 5"),
         ("[mqtt]\nca_file = 'x'", "set tls = true"),
         ("[mqtt.topics]\nvehicle = ['a']\nmeter = ['a']", "'a' is named twice"),
@@ -72,6 +71,11 @@ def test_incoherent_settings_are_refused_with_field_and_value(tmp_path, text, sa
     assert said in str(caught.value)
     assert caught.value.hint
     assert caught.value.exit_code == 78
+
+
+def test_raw_readings_are_kept_as_long_as_they_may_be_old(tmp_path):
+    settings = config.load(_write(tmp_path, "[limits]\nmax_age_days = 400"), environ={})
+    assert (settings.max_age_days, settings.raw_retention_days) == (400, 400)
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path):

@@ -118,6 +118,7 @@ def test_array_elements_have_their_own_fate():
         ({"timestamp": "1777636800", "soc": 1}, Reason.BAD_TIME),
         ({"timestamp": "2026-05-01T12:05:01Z", "soc": 1}, Reason.IN_FUTURE),
         ({"timestamp": "2026-01-31T11:59:59Z", "soc": 1}, Reason.TOO_OLD),
+        ({"timestamp": "2021-01-31T11:59:59Z", "soc": 999}, Reason.TOO_OLD),
         ({"timestamp": "0001-01-01T00:00:00+14:00", "soc": 1}, Reason.TOO_OLD),
         ({"timestamp": "9999-12-31T23:59:59-14:00", "soc": 1}, Reason.IN_FUTURE),
         ({"timestamp": AT}, Reason.NO_MEASUREMENT),

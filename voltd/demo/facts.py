@@ -26,6 +26,10 @@ SELECT meter_id, vehicle_id, hour AT TIME ZONE 'UTC', dc_kwh::float8, ac_kwh::fl
 FROM volt.efficiency_hourly
 WHERE efficiency_pct IS NOT NULL AND quality IN ('ok', 'partial') AND ac_kwh > 1
 ORDER BY efficiency_pct LIMIT 5"""
+_ALERTS = """
+SELECT count(*) FILTER (WHERE soc_pct < 15 AND upper(charging_status) IS DISTINCT FROM 'CHARGING'),
+       count(*) FILTER (WHERE speed_kmh > 120), count(*) FILTER (WHERE battery_temp_c > 80)
+FROM volt.vehicle_current"""
 _DEAD = "SELECT reason, count(*) FROM volt.dead_letter GROUP BY reason ORDER BY 2 DESC, 1 LIMIT 6"
 
 
@@ -78,6 +82,12 @@ class Facts:
     def worst_chargers(self) -> list[tuple[Any, ...]]:
         """Up to five vehicle-hours with the lowest efficiency: meter, vehicle, hour, DC, AC, %, quality."""
         return self._connection.execute(_WORST).fetchall()
+
+    def alerts(self) -> list[str]:
+        """What a fleet manager should look at now, from the vehicles' current state; empty when all is well."""
+        row = self._connection.execute(_ALERTS).fetchone() or (0, 0, 0)
+        kinds = ("below 15 % state of charge", "over 120 km/h", "over 80 °C battery temperature")
+        return [f"{count} {kind}" for count, kind in zip(row, kinds, strict=True) if count]
 
     def dead_letter_reasons(self) -> list[tuple[str, int]]:
         """The most frequent reasons with their counts."""

@@ -80,7 +80,7 @@ class TerminalView:
                 rich.text.Text(f"{self._headline}   {elapsed_s:.0f} s   Ctrl-C ends it", style="bold"),
                 _flow(published, known),
                 _chargers(known),
-                _dead_letters(known),
+                _lines(known),
                 rich.text.Text(f"Look at the data:  {self._psql}", style="cyan", overflow="fold"),
             ),
             refresh=True,
@@ -90,7 +90,7 @@ class TerminalView:
 def _flow(published: Tally, known: facts.Facts) -> rich.table.Table:
     counts, status = known.counts(), known.status
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("published", "stored", "duplicates", "dead letters", "readings/s", "window", "lag", "p99", "alerts"):
+    for name in ("published", "stored", "duplicates", "dead letters", "readings/s", "window", "lag", "p99"):
         table.add_column(name, justify="right")
     table.add_row(
         f"{published.readings:,}",
@@ -101,7 +101,6 @@ def _flow(published: Tally, known: facts.Facts) -> rich.table.Table:
         f"{status.get('in_flight', 0):,} of {status.get('receive_maximum', 0):,}",
         f"{status.get('lag_s', 0) * 1000:.0f} ms",
         f"{status.get('latency_p99_ms', 0):.0f} ms",
-        "no rules yet",
     )
     return table
 
@@ -118,6 +117,6 @@ def _chargers(known: facts.Facts) -> rich.table.Table:
     return table
 
 
-def _dead_letters(known: facts.Facts) -> rich.text.Text:
+def _lines(known: facts.Facts) -> rich.text.Text:
     reasons = ", ".join(f"{count} {reason}" for reason, count in known.dead_letter_reasons())
-    return rich.text.Text(f"Dead letters: {reasons or 'none'}")
+    return rich.text.Text(f"Alerts: {', '.join(known.alerts()) or 'none'}\nDead letters: {reasons or 'none'}")

@@ -7,6 +7,7 @@ out as a reading or as a dead letter with its reason.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 from typing import Any, TypeVar
@@ -124,7 +125,7 @@ class Decoder:
     def _vehicle(
         self, batch: models.Batch, message: models.Message, topic_id: str | None, payload: bytes
     ) -> models.VehicleReading:
-        fields = _validate(decode_payload.VEHICLE, payload)
+        fields = self._validate(decode_payload.VEHICLE, payload, message)
         reading = models.VehicleReading(
             _device_id(fields.id, topic_id, "vehicleId"),
             self._recorded_at(fields.timestamp, message.received_at),
@@ -147,7 +148,7 @@ class Decoder:
     def _meter(
         self, batch: models.Batch, message: models.Message, topic_id: str | None, payload: bytes
     ) -> models.MeterReading:
-        fields = _validate(decode_payload.METER, payload)
+        fields = self._validate(decode_payload.METER, payload, message)
         reading = models.MeterReading(
             _device_id(fields.id, topic_id, "meterId"),
             self._recorded_at(fields.timestamp, message.received_at),
@@ -161,6 +162,15 @@ class Decoder:
         _check_values(reading, payload)
         batch.unknown_fields += len(fields.__pydantic_extra__ or ())
         return reading
+
+    def _validate(self, adapter: pydantic.TypeAdapter[_PayloadT], payload: bytes, message: models.Message) -> _PayloadT:
+        try:
+            return adapter.validate_json(payload)
+        except pydantic.ValidationError as error:
+            # Its age decides first: mending a value would not make such a reading storable.
+            with contextlib.suppress(pydantic.ValidationError):
+                self._recorded_at(decode_payload.TIME_ONLY.validate_json(payload).timestamp, message.received_at)
+            raise _Invalid(*decode_payload.explain(error)) from None
 
     def _recorded_at(self, recorded_at: dt.datetime, received_at: dt.datetime) -> dt.datetime:
         age = received_at - recorded_at
@@ -176,13 +186,6 @@ class Decoder:
                 f"the limit is {self._limits.max_future_s}: check the device's clock",
             )
         return recorded_at
-
-
-def _validate(adapter: pydantic.TypeAdapter[_PayloadT], payload: bytes) -> _PayloadT:
-    try:
-        return adapter.validate_json(payload)
-    except pydantic.ValidationError as error:
-        raise _Invalid(*decode_payload.explain(error)) from None
 
 
 def _open_envelope(payload: bytes) -> tuple[models.DeviceType, bytes]:

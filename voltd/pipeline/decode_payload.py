@@ -46,6 +46,12 @@ class _Payload(pydantic.BaseModel):
     timestamp: _Time = Field(validation_alias=AliasChoices("timestamp", "createdAt"))
 
 
+class TimeOnly(pydantic.BaseModel):
+    """What a payload must have for its age to be judged, whatever else is wrong with it."""
+
+    timestamp: _Time = Field(validation_alias=AliasChoices("timestamp", "createdAt"))
+
+
 class VehiclePayload(_Payload):
     """A vehicle reading on the wire; everything but id and time is optional."""
 
@@ -76,6 +82,7 @@ class MeterPayload(_Payload):
 
 
 VEHICLE: pydantic.TypeAdapter[VehiclePayload] = pydantic.TypeAdapter(VehiclePayload)
+TIME_ONLY: pydantic.TypeAdapter[TimeOnly] = pydantic.TypeAdapter(TimeOnly)
 METER: pydantic.TypeAdapter[MeterPayload] = pydantic.TypeAdapter(MeterPayload)
 
 _BY_KIND = dict.fromkeys(("finite_number", "greater_than_equal", "less_than_equal"), models.Reason.OUT_OF_RANGE)

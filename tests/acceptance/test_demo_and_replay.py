@@ -1,0 +1,92 @@
+"""``voltd demo`` and ``voltd replay`` as a user runs them."""
+
+import gzip
+import json
+import pathlib
+import subprocess
+
+import psycopg
+import pytest
+
+import harness
+
+RECORDED = pathlib.Path(__file__).parents[3] / "shared/data/twizy_trips.csv.gz"
+
+
+def test_demo_adds_up(tmp_path):
+    """Every published reading is stored, dead-lettered or a duplicate, and there are efficiencies."""
+    summary = tmp_path / "summary.json"
+    words = ["demo", "--for", "6", "--speed", "1200", "--bad-share", "0.02", "--vehicles", "40", "--meters", "40"]
+    result = subprocess.run(
+        [harness.VOLTD, *words, "--summary", str(summary)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = json.loads(summary.read_text())
+    published, stored = found["published"], found["stored"]
+    assert sum(published.values()) == sum(stored.values()) + found["dead_letters"] + found["duplicates"]
+    assert published["bad"] == found["dead_letters"] > 0
+    assert found["efficiency_rows"] > 0
+    assert found["p99_ms"] > 0
+    assert "psql" in result.stdout
+
+
+def _replay(daemon, path, *words):
+    result = daemon.run("replay", str(path), *words)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.fixture
+def default_topics(make_daemon):
+    """A function that makes a daemon on the default topics, as ``voltd replay`` uses them."""
+
+    def make(**settings):
+        daemon = make_daemon(**settings)
+        for kind in ("VEHICLE", "METER", "INGEST"):
+            del daemon.env[f"VOLTD_MQTT__TOPICS__{kind}"]
+        return daemon.start()
+
+    return make
+
+
+def test_replay_of_a_small_recording(default_topics, database, tmp_path):
+    """CSV, gzipped, blank cells left out, shifted to end now; the same again changes nothing."""
+    rows = ["vehicleId,timestamp,soc,speed,odometer", "R1,2021-03-29T11:13:45Z,80,,1", "R1,2021-03-29T11:13:46Z,,50,2"]
+    path = tmp_path / "trip.csv.gz"
+    path.write_bytes(gzip.compress("\n".join(rows).encode()))
+    daemon = default_topics()
+    first = _replay(daemon, path, "--now")
+    harness.wait_for(lambda: harness.count(database, "vehicle_reading", "vehicle_id = 'R1'") == 2)
+    shift = first.stderr.split("--shift ")[1].split()[0]
+    _replay(daemon, path, "--shift", shift)
+    harness.wait_for(lambda: daemon.status()["readings_duplicate_total"] == 2)
+    with psycopg.connect(database) as connection:
+        stored = connection.execute(
+            "SELECT soc_pct, speed_kmh, odometer_km FROM volt.vehicle_reading ORDER BY recorded_at"
+        ).fetchall()
+    assert stored == [(80, None, 1), (None, 50, 2)]
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded trips are not part of the project")
+def test_replay_of_recorded_trips(default_topics, database):
+    """55,475 real readings: 3 impossible longitudes are dead letters, all others stored; again changes nothing."""
+    daemon = default_topics(limits__max_age_days=3650)
+    first = daemon.run("replay", str(RECORDED), "--now", "--speed", "0")
+    shift = first.stderr.split("--shift ")[1].split()[0]
+    harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 55_472, 30)
+    assert harness.count(database, "dead_letter", "reason = 'out_of_range' AND detail LIKE 'longitude%'") == 3
+    _replay(daemon, RECORDED, "--shift", shift, "--speed", "0")
+    harness.wait_for(lambda: daemon.status()["readings_duplicate_total"] == 55_472, 30)
+    assert harness.count(database, "vehicle_reading") == 55_472
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded trips are not part of the project")
+def test_recorded_trips_as_recorded_are_too_old(default_topics, database):
+    """As recorded in 2021 and with default settings every row is a dead letter too_old."""
+    daemon = default_topics()
+    _replay(daemon, RECORDED, "--fast")
+    harness.wait_for(lambda: harness.count(database, "dead_letter") == 55_475, 30)
+    with psycopg.connect(database) as connection:
+        reasons = dict(connection.execute("SELECT reason, count(*) FROM volt.dead_letter GROUP BY 1").fetchall())
+    assert reasons == {"too_old": 55_475}
+    assert harness.count(database, "vehicle_reading") == 0
