@@ -1,6 +1,7 @@
-"""What the scheduler ages out: raw chunks on the Apache-2 edition, dead letters on both.
+"""Ages what the settings say is old: raw readings (Apache-2 edition; Community has its own policy) and dead letters.
 
-On Community a policy drops the raw chunks, and the function called here does nothing there.
+The scheduler calls ``run_once`` about once an hour. It deletes through functions of the schema's owner, because the
+daemon's role may not delete.
 """
 
 import dataclasses
@@ -8,28 +9,35 @@ from typing import Any
 
 import psycopg
 
-from voltd.database import sqlstate
+from voltd.database import queries, sqlstate
 
-_AT_ONCE = 10_000
+_DEAD_LETTERS_AT_ONCE = 10_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RetentionResult:
-    """How many chunks and dead letters one run dropped."""
+    """What one run dropped: chunks of raw readings, and single dead letters."""
 
     chunks: int
     dead_letters: int
 
 
 def run_once(connection: psycopg.Connection[Any]) -> RetentionResult:
-    """Drops what is older than the settings in ``volt.setting`` say; at most 10,000 dead letters a run.
+    """Drops what is too old; ``connection`` must be in autocommit mode. Blocks until done.
 
     Raises:
-        errors.StoreUnavailable: nothing of the step under way was dropped; the next run comes.
+        errors.StoreUnavailable: transient; what was dropped stays dropped, call again.
     """
     try:
-        chunks = connection.execute("SELECT volt.drop_old_readings()").fetchone()
-        letters = connection.execute("SELECT volt.drop_old_dead_letters(%s)", (_AT_ONCE,)).fetchone()
+        chunks = _number(connection, "drop_old_readings")
+        dead_letters = 0
+        while gone := _number(connection, "drop_old_dead_letters", at_most=_DEAD_LETTERS_AT_ONCE):
+            dead_letters += gone
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
-    return RetentionResult(chunks[0] if chunks else 0, letters[0] if letters else 0)
+    return RetentionResult(chunks, dead_letters)
+
+
+def _number(connection: psycopg.Connection[Any], name: str, **parameters: object) -> int:
+    row = connection.execute(queries.text(name), parameters).fetchone()
+    return int(row[0]) if row else 0
