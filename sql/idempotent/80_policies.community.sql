@@ -1,14 +1,15 @@
 -- What: TimescaleDB's own jobs: refresh of the continuous aggregates, columnstore and retention of raw readings.
 -- Why:  late readings are taken for as long as raw ones are kept, so the refresh looks back that far and one day more,
 --       and the retention drops a day after that: a refresh over dropped chunks would wipe hours that nothing can
---       compute again. Made anew only when the settings changed, so that running jobs keep their rhythm.
+--       compute again. Made anew only when the settings changed, so that running jobs keep their rhythm; the first
+--       refresh waits, because until then everything is computed live and late readings show at once.
 -- Lock: SHARE UPDATE EXCLUSIVE on the tables, short.
 
 DO $$
 DECLARE
   raw_days integer := volt.setting_number('raw_retention_days');
   columnstore_days integer := volt.setting_number('columnstore_after_days');
-  wanted text := format('1 raw %s columnstore %s', raw_days, columnstore_days);
+  wanted text := format('2 raw %s columnstore %s', raw_days, columnstore_days);
   device text;
 BEGIN
   IF EXISTS (SELECT FROM volt.setting WHERE name = 'policies' AND value = wanted) THEN
@@ -20,13 +21,15 @@ BEGIN
       format('volt.%s_hourly', device)::regclass,
       start_offset => make_interval(days => raw_days + 1),
       end_offset => INTERVAL '1 hour',
-      schedule_interval => INTERVAL '10 minutes');
+      schedule_interval => INTERVAL '10 minutes',
+      initial_start => now() + INTERVAL '10 minutes');
     PERFORM remove_continuous_aggregate_policy(format('volt.%s_daily', device)::regclass, if_exists => true);
     PERFORM add_continuous_aggregate_policy(
       format('volt.%s_daily', device)::regclass,
       start_offset => make_interval(days => raw_days + 1),
       end_offset => INTERVAL '1 day',
-      schedule_interval => INTERVAL '1 hour');
+      schedule_interval => INTERVAL '1 hour',
+      initial_start => now() + INTERVAL '15 minutes');
 
     IF NOT EXISTS (
       SELECT FROM timescaledb_information.hypertables
