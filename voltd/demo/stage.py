@@ -46,7 +46,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         try:
-            self.servers = local.start(self._folder / "servers", progress=self._report, ephemeral=True)
+            self.servers = local.start(self._folder / "servers", progress=self._report, ephemeral=True, durable=True)
             self._report("Creating the schema")
             self.edition = migrate.migrate(self.dsn, migrate.MigrateOptions(), report=lambda _line: None).edition
             with psycopg.connect(self.dsn, autocommit=True) as connection:
