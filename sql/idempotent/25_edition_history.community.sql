@@ -1,25 +1,24 @@
 -- What: the second half of a move from Apache-2 to Community: hours that only the roll-up tables have.
--- Why:  raw readings are kept raw_retention_days, hourly history for ever. What is older than the raw readings is copied
---       into the continuous aggregates' own tables, which the refresh never touches that far back.
+-- Why:  raw readings are kept raw_retention_days, hourly history for ever. What is older than that is copied into the
+--       continuous aggregates' own tables; the refresh computes the last raw_retention_days + 1 again, so the two overlap
+--       by a day and leave no gap. Nothing newer is copied, because the newest row there moves the watermark.
 -- Lock: none on raw data; the roll-up tables are dropped at the end.
 
 DO $$
 DECLARE
   device text;
-  raw_from timestamptz;
+  copied_until timestamptz := now() - make_interval(days => volt.setting_number('raw_retention_days')::int);
   target text;
 BEGIN
   IF to_regclass('volt.vehicle_hourly_rollup') IS NULL THEN
     RETURN;
   END IF;
   FOREACH device IN ARRAY ARRAY['vehicle', 'meter'] LOOP
-    SELECT coalesce(min(range_start), 'infinity') INTO raw_from
-    FROM timescaledb_information.chunks
-    WHERE hypertable_schema = 'volt' AND hypertable_name = device || '_reading';
     SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name) INTO STRICT target
     FROM timescaledb_information.continuous_aggregates
     WHERE view_schema = 'volt' AND view_name = device || '_hourly';
-    EXECUTE format('INSERT INTO %s SELECT * FROM volt.%I WHERE hour < %L', target, device || '_hourly_rollup', raw_from);
+    EXECUTE format('INSERT INTO %s SELECT * FROM volt.%I WHERE hour < %L',
+                   target, device || '_hourly_rollup', copied_until);
     EXECUTE format('DROP FUNCTION volt.%I(timestamptz, timestamptz)', device || '_hours');
     EXECUTE format('DROP FUNCTION volt.%I(text, timestamptz, timestamptz)', device || '_hours_of');
     EXECUTE format('DROP TABLE volt.%I', device || '_hourly_rollup');

@@ -274,7 +274,8 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
         migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=5), report=quiet)
         assert rollup.begin_batch(connection) is None
         connection.execute(
-            "CALL refresh_continuous_aggregate('volt.meter_hourly', now() - INTERVAL '6 days', now() - INTERVAL '1 hour')"
+            "CALL refresh_continuous_aggregate('volt.meter_hourly', now() - INTERVAL '6 days',"
+            " now() - INTERVAL '1 hour')"
         )
         assert connection.execute(wanted).fetchall() == before
     monkeypatch.setattr(
