@@ -28,8 +28,15 @@ BEGIN
       NULL; -- another database's migration was faster
     END;
   END LOOP;
-  IF may_create AND NOT pg_has_role(current_user, 'volt_owner', 'MEMBER') THEN
-    EXECUTE format('GRANT volt_owner TO %I', current_user);
+  -- From PostgreSQL 16 on, having made a role does not yet mean to be allowed to become it.
+  IF may_create AND NOT pg_has_role(
+    current_user, 'volt_owner', CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+  THEN
+    BEGIN
+      EXECUTE format('GRANT volt_owner TO %I', current_user);
+    EXCEPTION WHEN insufficient_privilege THEN
+      NULL; -- somebody else's role: the schema will belong to this user instead
+    END;
   END IF;
 END $$;
 
@@ -51,7 +58,8 @@ COMMENT ON COLUMN volt.migration.voltd_version IS 'Version of voltd that applied
 
 DO $$
 BEGIN
-  IF pg_has_role(current_user, 'volt_owner', 'MEMBER')
+  IF pg_has_role(
+       current_user, 'volt_owner', CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
      AND (SELECT nspowner <> 'volt_owner'::regrole FROM pg_namespace WHERE nspname = 'volt') THEN
     ALTER SCHEMA volt OWNER TO volt_owner;
     ALTER TABLE volt.migration OWNER TO volt_owner;

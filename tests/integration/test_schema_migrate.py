@@ -112,6 +112,27 @@ def test_a_role_that_may_not_is_told_what_to_do(fresh_database):
             admin.execute(f"DROP ROLE {name}")
 
 
+def test_the_owner_of_a_database_may_migrate_it(fresh_database):
+    """No superuser is needed where the roles are there: the schema then belongs to whoever migrated."""
+    migrate.migrate(fresh_database, OPTIONS, report=quiet)  # so that the server has the roles
+    name = "voltd_test_owner"
+    with psycopg.connect(fresh_database, autocommit=True) as admin:
+        admin.execute("DROP SCHEMA volt CASCADE")
+        admin.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'x'")
+        (database,) = admin.execute("SELECT current_database()").fetchone()
+        try:
+            admin.execute(f"ALTER DATABASE {database} OWNER TO {name}")
+            dsn = conninfo.make_conninfo(fresh_database, user=name, password="x")
+            migrate.migrate(dsn, OPTIONS, report=quiet)
+            assert migrate.migrate(dsn, OPTIONS, report=quiet).applied == []
+            migrate.status(dsn).require_current()
+        finally:
+            admin.execute(f"ALTER DATABASE {database} OWNER TO CURRENT_USER")
+            admin.execute("DROP SCHEMA IF EXISTS volt CASCADE")
+            admin.execute(f"DROP OWNED BY {name} CASCADE")
+            admin.execute(f"DROP ROLE {name}")
+
+
 def test_everything_has_a_comment(migrated):
     """Every table, column, view and function of the schema says what it is."""
     missing = rows(

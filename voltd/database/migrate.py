@@ -198,7 +198,8 @@ def _refresh(connection: Connection, options: MigrateOptions, found: edition.Edi
 
 def _become_owner(connection: Connection) -> None:
     """Until the transaction ends: volt_owner where allowed, names found in PostgreSQL's and TimescaleDB's schemas."""
-    row = connection.execute("SELECT pg_has_role(current_user, 'volt_owner', 'MEMBER')").fetchone()
+    may = "SET" if connection.info.server_version >= 160000 else "MEMBER"  # noqa: PLR2004 -- that release's SET option
+    row = connection.execute("SELECT pg_has_role(current_user, 'volt_owner', %s)", (may,)).fetchone()
     if row == (True,):
         connection.execute("SET LOCAL ROLE volt_owner")
     connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
