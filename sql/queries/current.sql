@@ -89,10 +89,6 @@ ON CONFLICT (vehicle_id) DO UPDATE SET
   updated_at = now()
 RETURNING c.*
 
--- name: vehicle_current_written_at
--- When any state was last written, by the database's clock; NULL: never.
-SELECT max(updated_at) AS written_at FROM volt.vehicle_current
-
 -- name: create_staged_meter_current
 -- Once a session; empty again after each transaction. At most one row a meter.
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_meter_current (LIKE volt.meter_current INCLUDING DEFAULTS) ON COMMIT DELETE ROWS
@@ -155,7 +151,3 @@ ON CONFLICT (meter_id) DO UPDATE SET
   power_at = greatest(c.power_at, excluded.power_at),
   last_seen_at = greatest(c.last_seen_at, excluded.last_seen_at),
   updated_at = now()
-
--- name: meter_current_written_at
--- When any state was last written, by the database's clock; NULL: never.
-SELECT max(updated_at) AS written_at FROM volt.meter_current

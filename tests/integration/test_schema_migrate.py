@@ -186,52 +186,6 @@ def test_every_query_can_be_prepared(migrated):
                 pytest.fail(f"{name}: {problem}")
 
 
-def test_the_daemons_role_can_do_its_job_and_no_more(migrated):
-    """volt_writer runs every query of the daemon; raw data it can neither delete, change, empty nor alter."""
-    now = rows(migrated, "SELECT now()")[0][0]
-    with psycopg.connect(migrated, autocommit=True) as connection:
-        connection.execute("SET ROLE volt_writer")
-        with connection.transaction():
-            rollup.begin_batch(connection)
-            connection.execute(
-                "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, received_at)"
-                " VALUES ('w', %s, 50, %s)",
-                (now, now),
-            )
-            connection.execute(queries.text("mark_vehicle_hours_dirty"), {"vehicle_ids": ["w"], "recorded_ats": [now]})
-            connection.execute(queries.text("create_staged_vehicle_current"))
-            connection.execute(queries.text("stage_vehicle_current_since"), {"since": None})
-            (merged,) = connection.execute(queries.text("merge_vehicle_current")).fetchall()
-        assert merged[:3] == ("w", now, 50)
-        rollup.run_once(connection)
-        retention.run_once(connection)
-        connection.execute("SELECT * FROM volt.efficiency_hourly")
-        for statement in (
-            "DELETE FROM volt.vehicle_reading",
-            "UPDATE volt.vehicle_reading SET soc_pct = 1",
-            "TRUNCATE volt.meter_reading",
-            "ALTER TABLE volt.meter_reading ADD COLUMN x int",
-            "DROP TABLE volt.meter_reading",
-            "DELETE FROM volt.dead_letter",
-            "SELECT drop_chunks('volt.vehicle_reading', now())",
-        ):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(statement)
-
-
-def test_analysts_see_all_but_payloads(migrated):
-    """volt_reader reads dead letters without what was in them, and every view."""
-    with psycopg.connect(migrated, autocommit=True) as connection:
-        connection.execute("SET ROLE volt_reader")
-        connection.execute("SELECT id, topic, reason, detail FROM volt.dead_letter")
-        for (view,) in connection.execute("SELECT viewname FROM pg_views WHERE schemaname = 'volt'").fetchall():
-            connection.execute(f"SELECT * FROM volt.{view}")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("SELECT payload FROM volt.dead_letter")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("INSERT INTO volt.setting VALUES ('a', 'b')")
-
-
 def test_policies_follow_the_settings(database_of):
     """Community: refresh looks back further than raw readings are kept, the retention drops later still."""
     dsn = database_of("timescale")

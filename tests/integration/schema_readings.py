@@ -1,0 +1,90 @@
+"""What the tests of the schema share: migrated databases of each edition, readings, and storing as the daemon does.
+
+Each edition has a few databases for a module; a test speaks of its own devices only.
+"""
+
+import contextlib
+import datetime as dt
+import secrets
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+from voltd import models
+from voltd.database import migrate, rollup
+
+NOW = dt.datetime.now(dt.UTC)
+HOUR = NOW.replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=30)
+
+
+@pytest.fixture(scope="module")
+def connection_of(_edition_servers):
+    """A function: edition, purpose -> autocommit connection to a migrated database; skips where the edition is not."""
+    with contextlib.ExitStack() as stack:
+        opened = {}
+
+        def connection(edition, purpose="common"):
+            if (edition, purpose) not in opened:
+                admin_dsn = _edition_servers(edition)
+                name = f"test_{secrets.token_hex(6)}"
+                admin = stack.enter_context(psycopg.connect(admin_dsn, autocommit=True))
+                admin.execute(f"CREATE DATABASE {name}")
+                stack.callback(admin.execute, f"DROP DATABASE {name} WITH (FORCE)")
+                dsn = conninfo.make_conninfo(admin_dsn, dbname=name)
+                migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+                opened[edition, purpose] = stack.enter_context(psycopg.connect(dsn, autocommit=True))
+                opened[edition, purpose].execute("SET TIME ZONE 'UTC'")
+            return opened[edition, purpose]
+
+        yield connection
+
+
+def at(hour, minute=0, second=0):
+    return HOUR + dt.timedelta(hours=hour, minutes=minute, seconds=second)
+
+
+def vehicle(device, when, *, kwh=None, register=None, soc=None, odometer=None, speed=None):
+    return models.VehicleReading(
+        device, when, soc, speed, None, kwh, register, None, None, None, odometer, None, when
+    )  # fmt: skip
+
+
+def meter(device, when, *, kwh=None, register=None, power=None):
+    return models.MeterReading(device, when, kwh, register, None, None, power, when)
+
+
+def store(connection, readings, size=100):
+    """In batches, as the daemon does it: watermark first, duplicates ignored, late device-hours marked."""
+    for start in range(0, len(readings), size):
+        batch = readings[start : start + size]
+        vehicles = [one for one in batch if isinstance(one, models.VehicleReading)]
+        meters = [one for one in batch if isinstance(one, models.MeterReading)]
+        with connection.transaction(), connection.cursor() as cursor:
+            closing = rollup.begin_batch(connection)
+            for table, rows in (("vehicle_reading", vehicles), ("meter_reading", meters)):
+                if rows:
+                    marks = ", ".join(["%s"] * len(rows[0]))
+                    cursor.executemany(f"INSERT INTO volt.{table} VALUES ({marks}) ON CONFLICT DO NOTHING", rows)
+            if closing is not None:
+                rollup.mark_late(connection, closing, vehicles, meters)
+
+
+def materialise(connection):
+    """Community: refresh; Apache-2: one run of the roll-up. Twice, the second has nothing to do."""
+    (edition,) = connection.execute("SHOW timescaledb.license").fetchone()
+    if edition == "timescale":
+        for view, until in (("vehicle_hourly", "1 hour"), ("meter_hourly", "1 hour"), ("vehicle_daily", "1 day"),
+                            ("meter_daily", "1 day")):  # fmt: skip
+            connection.execute(f"CALL refresh_continuous_aggregate('volt.{view}', NULL, now() - INTERVAL '{until}')")
+        return
+    assert rollup.run_once(connection).finished
+    again = rollup.run_once(connection)
+    assert (again.advanced, again.recomputed, again.finished) == (0, 0, True)
+
+
+def link(connection, vehicle_id, meter_id, since=None, until=None):
+    connection.execute(
+        "INSERT INTO volt.vehicle_meter (vehicle_id, meter_id, valid) VALUES (%s, %s, tstzrange(%s, %s))",
+        (vehicle_id, meter_id, since, until),
+    )
