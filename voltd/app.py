@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+import psycopg
 import structlog
 
 from voltd import backoff, config, errors, jobs, live, log, metrics, status, systemd
-from voltd.database import migrate, session
+from voltd.database import migrate, retention, session, sqlstate
 from voltd.pipeline import consume, consume_client, consume_window, decode, flush, write, write_current
 
 _log = structlog.get_logger()
@@ -46,7 +47,7 @@ class Daemon:
         self.counters = metrics.Metrics()
         self._threads: dict[str, threading.Thread] = {}
 
-        connect = session.connector(settings)
+        connect = self._connect = session.connector(settings)
         self._window = consume_window.Window(settings.limits.max_held_bytes)
         self._consumer = consume.Consumer(settings, self._window, self.counters, on_subscribed=self._announce)
         self._store = write.PostgresStore(connect, settings.client_id)
@@ -99,6 +100,7 @@ class Daemon:
         while not self._stop.is_set():
             try:
                 migrate.status(session.dsn(self._settings)).require_current()
+                self._keep_what_may_be_old()
             except errors.StoreUnavailable as error:
                 _log.warning("store.unavailable", error=str(error), hint=error.hint, attempt=delays.attempts + 1)
                 self._notifier.waiting("waiting for the database")
@@ -106,6 +108,15 @@ class Daemon:
             else:
                 return True
         return False
+
+    def _keep_what_may_be_old(self) -> None:
+        """Readings that are taken must outlive the database's retention, which may have been set for other limits."""
+        try:
+            with self._connect() as connection:
+                if retention.ensure(connection, self._settings.max_age_days):
+                    _log.warning("retention.raised", days=self._settings.max_age_days)
+        except psycopg.Error as error:
+            raise sqlstate.wrap(error) from error
 
     def _start(self, name: str, body: Callable[[], None]) -> None:
         def guarded() -> None:

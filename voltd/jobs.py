@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 _STATUS_S = 2.0
 _FLEETS_S = 30.0
-_ROLLUP_S = 30.0
+_ROLLUP_S = 10.0
 _RETENTION_S = 3600.0
 
 

@@ -47,3 +47,19 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
 $$;
 COMMENT ON FUNCTION volt.drop_old_dead_letters(integer) IS
   'Deletes dead letters older than dead_letter_days, the oldest first, at most so many; how many.';
+
+CREATE OR REPLACE FUNCTION volt.keep_raw_readings(at_least_days integer) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF volt.setting_number('raw_retention_days') >= at_least_days THEN
+    RETURN false;
+  END IF;
+  UPDATE volt.setting SET value = at_least_days, updated_at = now() WHERE name = 'raw_retention_days';
+  IF to_regprocedure('volt.apply_policies()') IS NOT NULL THEN
+    EXECUTE 'SELECT volt.apply_policies()';
+  END IF;
+  RETURN true;
+END $$;
+COMMENT ON FUNCTION volt.keep_raw_readings(integer) IS
+  'Raises the retention of raw readings to so many days, never lowers it; whether it had to. A daemon calls it that '
+  'takes older readings than the database keeps.';

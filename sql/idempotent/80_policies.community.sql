@@ -5,7 +5,8 @@
 --       refresh waits, because until then everything is computed live and late readings show at once.
 -- Lock: SHARE UPDATE EXCLUSIVE on the tables, short.
 
-DO $$
+CREATE OR REPLACE FUNCTION volt.apply_policies() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
   raw_days integer := volt.setting_number('raw_retention_days');
   columnstore_days integer := volt.setting_number('columnstore_after_days');
@@ -50,3 +51,6 @@ BEGIN
   INSERT INTO volt.setting (name, value) VALUES ('policies', wanted)
   ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now();
 END $$;
+COMMENT ON FUNCTION volt.apply_policies() IS
+  'Makes TimescaleDB''s jobs fit volt.setting; does nothing where they do already. Community edition only.';
+SELECT volt.apply_policies();

@@ -38,6 +38,21 @@ def run_once(connection: psycopg.Connection[Any]) -> RetentionResult:
     return RetentionResult(chunks, dead_letters)
 
 
+def ensure(connection: psycopg.Connection[Any], at_least_days: int) -> bool:
+    """Raises the database's retention of raw readings where a daemon takes older ones; whether it had to.
+
+    To be called before such readings are written, or a policy may drop them as soon as they are stored.
+
+    Raises:
+        errors.StoreUnavailable: transient; nothing was changed.
+    """
+    try:
+        row = connection.execute(queries.text("keep_raw_readings"), {"at_least_days": at_least_days}).fetchone()
+    except psycopg.Error as error:
+        raise sqlstate.wrap(error) from error
+    return bool(row and row[0])
+
+
 def _number(connection: psycopg.Connection[Any], name: str, **parameters: object) -> int:
     row = connection.execute(queries.text(name), parameters).fetchone()
     return int(row[0]) if row else 0

@@ -43,6 +43,7 @@ _CASES: dict[str, tuple[Fate, str, str]] = {
     "53": (Fate.TRANSIENT, "insufficient resources", "look at the server's connections, memory and disk"),
     "53100": (Fate.TRANSIENT, "disk full", "free disk space on the database server; nothing is lost meanwhile"),
     "53300": (Fate.TRANSIENT, "too many connections", "raise max_connections or close idle clients"),
+    "54": (Fate.PERMANENT, "program limit exceeded (a value too large or too deep)", ""),
     "55": (Fate.TRANSIENT, "object not in prerequisite state", ""),
     "55P03": (Fate.TRANSIENT, "lock not available", "another session holds a lock, perhaps a migration"),
     "57": (Fate.TRANSIENT, "operator intervention (shutdown, crash, cannot connect now)", ""),
