@@ -90,7 +90,7 @@ def _play(args: argparse.Namespace, on: stage.Stage, stop: threading.Event) -> d
             _wait(lambda: known.counts().fates >= expected, _SETTLE_WITHIN_S, on)
             shown.show(time.monotonic() - began_s, published, known)
         on.stop_daemon()
-        return known.summary(published, str(on.edition.label))
+        return known.summary(published, on.edition.folder_suffix)
 
 
 class _Fleet(threading.Thread):
