@@ -90,7 +90,7 @@ def _play(args: argparse.Namespace, on: stage.Stage, stop: threading.Event) -> d
             _wait(lambda: known.counts().fates >= expected, _SETTLE_WITHIN_S, on)
             shown.show(time.monotonic() - began_s, published, known)
         on.stop_daemon()
-        return known.summary(published, on.edition.folder_suffix)
+        return known.summary(published, on.edition.file_suffix)
 
 
 class _Fleet(threading.Thread):
@@ -105,7 +105,9 @@ class _Fleet(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.tally = fleet_run.simulate(self._options, stop=self._ending, on_progress=self._progress)
+            self.tally = fleet_run.simulate(
+                self._options, stop=self._ending, on_progress=self._progress, progress_s=0.1
+            )
         except BaseException as error:  # noqa: BLE001 raised again in the main thread
             self._error = error
 

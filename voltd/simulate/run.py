@@ -126,12 +126,13 @@ def simulate(
     *,
     stop: threading.Event,
     on_progress: Callable[[Tally], None] | None = None,
+    progress_s: float = PROGRESS_S,
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> Tally:
     """Connect, run the fleet until its duration is over or ``stop`` is set, wait for the acknowledgements. Blocks.
 
     At the end devices send what they hold back (backlogs, late copies), so that no charge is reported by one side
-    only. ``on_progress`` is called about once a second, in this thread.
+    only. ``on_progress`` is called about every ``progress_s``, in this thread.
 
     Raises:
         BrokerUnavailable, BrokerRefused: see ``publish``. UsageError: the options make no fleet.
@@ -139,7 +140,14 @@ def simulate(
     made_of = fleet_options(options, clock())
     with Publisher.to(options.target, connections=options.connections) as publisher:
         return Run(
-            options, Fleet(made_of), made_of.start, publisher, stop=stop, on_progress=on_progress, clock=clock
+            options,
+            Fleet(made_of),
+            made_of.start,
+            publisher,
+            stop=stop,
+            on_progress=on_progress,
+            progress_s=progress_s,
+            clock=clock,
         ).run()
 
 
@@ -156,6 +164,7 @@ class Run:
         stop: threading.Event,
         on_progress: Callable[[Tally], None] | None,
         clock: Callable[[], dt.datetime],
+        progress_s: float = PROGRESS_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
@@ -164,6 +173,7 @@ class Run:
         self._publisher = publisher
         self._stop = stop
         self._on_progress = on_progress
+        self._progress_s = progress_s
         self._clock = clock
         self._monotonic = monotonic
         self._began_s = self._next_progress_s = self._next_message_s = monotonic()
@@ -207,5 +217,5 @@ class Run:
     def _progress(self) -> None:
         now_s = self._monotonic()
         if self._on_progress is not None and now_s >= self._next_progress_s:
-            self._next_progress_s = now_s + PROGRESS_S
+            self._next_progress_s = now_s + self._progress_s
             self._on_progress(self._publisher.tally())
