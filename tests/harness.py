@@ -50,6 +50,7 @@ class Daemon:
             "VOLTD_LOG__LEVEL": "debug",
             **{f"VOLTD_{key.upper()}": str(value) for key, value in settings.items()},
         }
+        self.words = ["run"]
         self._log = log
         self.process = None
 
@@ -63,7 +64,7 @@ class Daemon:
         """Starts it; with ``wait``, returns once it has subscribed."""
         connected = self.events("broker.connected")
         with self._log.open("a") as log:
-            self.process = subprocess.Popen([VOLTD, "run"], env=self.env, stdout=log, stderr=log)
+            self.process = subprocess.Popen([VOLTD, *self.words], env=self.env, stdout=log, stderr=log)
         if wait:
             wait_for(
                 lambda: self.events("broker.connected") > connected or self.process.poll() is not None, what="start"

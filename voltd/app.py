@@ -6,7 +6,6 @@ daemon, so that systemd starts it again; what was not acked the broker sends aga
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
@@ -28,6 +27,7 @@ _log = structlog.get_logger()
 _STOP_WITHIN_S = 10.0  # of which the store gets
 _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
+_REPORT_S = 2.0
 
 
 class Daemon:
@@ -42,6 +42,7 @@ class Daemon:
         self._settings = settings
         self._config_path = config_path
         self._stop = threading.Event()
+        self._reload = threading.Event()
         self._failure: BaseException | None = None
         self._notifier = systemd.Notifier()
         self.counters = metrics.Metrics()
@@ -49,7 +50,7 @@ class Daemon:
 
         connect = self._connect = session.connector(settings)
         self._window = consume_window.Window(settings.limits.max_held_bytes)
-        self._consumer = consume.Consumer(settings, self._window, self.counters, on_subscribed=self._announce)
+        self._consumer = consume.Consumer(settings, self._window, self.counters, on_subscribed=self._report)
         self._store = write.PostgresStore(connect, settings.client_id)
         publisher = live.LivePublisher(
             self._consumer.publish, settings.live.max_per_second, settings.current_interval_s
@@ -70,7 +71,7 @@ class Daemon:
             committed=self._current.note,
         )
         self._reporter = status.Reporter(settings, self.counters)
-        self._jobs = jobs.Jobs(settings, report=self._report, set_fleets=publisher.set_fleets)
+        self._jobs = jobs.Jobs(settings, set_fleets=publisher.set_fleets)
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns 0.
@@ -82,6 +83,7 @@ class Daemon:
         self._handle_signals()
         if not self._wait_for_schema():
             return 0
+        self._consumer.expect_session(expected=self._current.has_run())
         self._start("current", self._current.run)
         self._start("flush", self._flusher.run)
         self._start("network", self._consumer.run)
@@ -136,21 +138,30 @@ class Daemon:
     def _watch(self) -> None:
         """Until told to stop: readiness, status line, and the watchdog fed by the threads' own progress."""
         ready = False
-        interval_s = min(1.0, self._notifier.watchdog_s / 4) if self._notifier.watchdog_s else 1.0
-        while not self._stop.wait(interval_s if ready else 0.05):
+        next_report = time.monotonic()
+        while not self._stop.wait(0.5 if ready else 0.05):
+            if self._reload.is_set():
+                self._reload.clear()
+                self._read_settings_again()
             if not ready and self._consumer.subscribed.is_set():
                 ready = True
                 self._notifier.ready("subscribed")
-            if self._stalled() is None:
+            if time.monotonic() < next_report:
+                continue
+            next_report = time.monotonic() + _REPORT_S
+            self._report()
+            if not ready:
+                self._notifier.waiting("waiting for the broker")
+            elif self._stalled() is None:
                 self._notifier.watchdog()
 
     def _stalled(self) -> str | None:
-        """The thread that has made no progress for too long. A flush may take as long as a statement may."""
+        """The thread that has made no progress for too long; writing may take as long as a few statements may."""
         now = time.monotonic()
-        flush_s = self._settings.database.statement_timeout_s * 2 + 60
-        if now - self._consumer.beat > _NETWORK_STALL_S:
-            return "network"
-        return "flush" if now - self._flusher.beat > flush_s else None
+        writing_s = self._settings.database.statement_timeout_s * 2 + 60
+        limits = {"network": _NETWORK_STALL_S, "flush": writing_s, "current": writing_s}
+        beats = {"network": self._consumer.beat, "flush": self._flusher.beat, "current": self._current.beat}
+        return next((name for name, beat in beats.items() if now - beat > limits[name]), None)
 
     def _shut_down(self) -> None:
         """Stop taking, write what is held, ack, disconnect keeping the session."""
@@ -165,7 +176,8 @@ class Daemon:
         self._join("current", ends - 0.75)
         self._consumer.close()
         self._join("network", ends)
-        self._store.close()
+        if not self._threads["flush"].is_alive():
+            self._store.close()
         self._notifier.close()
 
     def _join(self, name: str, until: float) -> None:
@@ -174,15 +186,22 @@ class Daemon:
         if thread.is_alive():
             _log.warning("thread.left_behind", thread=name)
 
-    def _announce(self) -> None:
-        """In the network thread, after each subscribe: the last will may have said offline."""
-        self._report()
-
     def _report(self) -> None:
+        """Publishes the status: every few seconds, and after each subscribe, as the last will may have spoken."""
         built = self._reporter.build()
         topic = consume_client.status_topic(self._settings.instance)
         self._consumer.publish(consume.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
         self._notifier.status(status.line(built))
+
+    def _read_settings_again(self) -> None:
+        """SIGHUP: takes the log level over; a broken file changes nothing."""
+        try:
+            fresh = config.load(self._config_path)
+        except errors.ConfigurationError as error:
+            _log.error("settings.refused", error=str(error), hint=error.hint)
+            return
+        log.configure(fresh.log.level, fresh.log.format)
+        _log.info("settings.reloaded", level=fresh.log.level)
 
     def _handle_signals(self) -> None:
         def stop(_number: int, _frame: FrameType | None) -> None:
@@ -191,10 +210,7 @@ class Daemon:
             self._stop.set()
 
         def reload(_number: int, _frame: FrameType | None) -> None:
-            with contextlib.suppress(errors.ConfigurationError):
-                fresh = config.load(self._config_path)
-                log.configure(fresh.log.level, fresh.log.format)
-                _log.info("settings.reloaded", level=fresh.log.level)
+            self._reload.set()
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)

@@ -9,8 +9,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
+
 from voltd import config, errors
-from voltd.database import edition, migrate, session
+from voltd.database import edition, migrate, queries, session, sqlstate
 from voltd.pipeline import consume_client
 
 _MEANING = {
@@ -43,13 +45,22 @@ def _broker(settings: config.Settings) -> list[str]:
     where = f"{mqtt.host}:{mqtt.port}"
     answered = threading.Event()
     answer: list[Any] = []
+    refused: list[str] = []
+    wanted = consume_client.subscriptions(mqtt.topics)
 
-    def on_connect(_client: Any, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
+    def on_connect(client: Any, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         answer.extend((reason, properties))
+        if reason.is_failure:
+            answered.set()
+        else:
+            client.subscribe(wanted)
+
+    def on_subscribe(_client: Any, _userdata: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
+        refused.extend(name for (name, _), reason in zip(wanted, reasons, strict=True) if reason.is_failure)
         answered.set()
 
     client = consume_client.observer(settings)
-    client.on_connect = on_connect
+    client.on_connect, client.on_subscribe = on_connect, on_subscribe
     try:
         client.connect(mqtt.host, mqtt.port)
     except (OSError, ValueError) as error:
@@ -69,17 +80,36 @@ def _broker(settings: config.Settings) -> list[str]:
         raise errors.BrokerRefused(
             f"{where} refused the connection: {reason}", hint="check mqtt.username and the password file"
         )
+    if refused:
+        raise errors.BrokerRefused(
+            f"{where} refuses the subscription to {', '.join(refused)}",
+            hint="allow this user to read these topics in the broker's access list",
+        )
     largest = getattr(properties, "MaximumPacketSize", None)
     note = f", largest packet {largest} bytes" if largest else ""
-    return [f"broker: {where} speaks MQTT 5{note}"]
+    return [f"broker: {where} speaks MQTT 5 and lets us subscribe{note}"]
 
 
 def _database(settings: config.Settings) -> list[str]:
     state = migrate.status(session.dsn(settings))
     found = edition.require_supported(state.server)
     state.require_current()
+    _require_privileges(settings)
     return [
         f"database: PostgreSQL {state.server.postgres}",
         f"edition: TimescaleDB {state.server.timescaledb}, {found.label}: {_MEANING[found]}",
-        "schema: up to date",
+        "schema: up to date, and this user may write",
     ]
+
+
+def _require_privileges(settings: config.Settings) -> None:
+    try:
+        with psycopg.connect(session.dsn(settings)) as connection:
+            rows = connection.execute(queries.text("missing_privileges")).fetchall()
+    except psycopg.Error as error:
+        raise sqlstate.wrap(error) from error
+    if rows:
+        user, names = rows[0][0], ", ".join(f"{privilege} on {table}" for _, table, privilege in rows)
+        raise errors.ConfigurationError(
+            f"{user} lacks {names}", hint=f'as an administrator: GRANT volt_writer TO "{user}"'
+        )

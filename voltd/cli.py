@@ -21,6 +21,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The console script ``voltd``."""
     words = sys.argv[1:] if argv is None else argv
     args = _parser(words).parse_args(words)
+    code = _execute(args)
+    if args.name == "run":
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # all is said and done; a job's thread that hangs in the database must not hold up the exit
+    return code
+
+
+def _execute(args: argparse.Namespace) -> int:
     try:
         return int(args.command(args))
     except errors.VoltdError as error:

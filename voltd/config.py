@@ -13,8 +13,10 @@ import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
+import psycopg
 import pydantic
 import pydantic_settings
+from psycopg import conninfo
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from voltd import errors
@@ -22,7 +24,32 @@ from voltd import errors
 DEFAULT_PATH = pathlib.Path("/etc/voltd/voltd.toml")
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-_Filter = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+def _topic_filter(text: str) -> str:
+    """MQTT 5, 4.7.1: ``#`` is the last level alone, ``+`` a level alone; 4.8.2: ``$share/<group>/<filter>``."""
+    levels = text.split("/")
+    if levels[0] == "$share":
+        if len(levels) < 3 or not levels[1] or not levels[2] or set(levels[1]) & set("+#"):  # noqa: PLR2004
+            raise ValueError(f"{text!r} is no shared subscription: write $share/<group>/<filter>")
+        levels = levels[2:]
+    if any("#" in level for level in levels[:-1]) or ("#" in levels[-1] and levels[-1] != "#"):
+        raise ValueError(f"{text!r} is no topic filter: # may only be the whole last level")
+    if any("+" in level and level != "+" for level in levels):
+        raise ValueError(f"{text!r} is no topic filter: + may only be a whole level")
+    return text
+
+
+def _dsn(text: str) -> str:
+    try:
+        conninfo.conninfo_to_dict(text)
+    except psycopg.Error as error:
+        raise ValueError(f"not a libpq connection string or URL: {str(error).strip()}") from error
+    return text
+
+
+_Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
+_Dsn = Annotated[str, pydantic.AfterValidator(_dsn)]
 
 
 class _Section(pydantic.BaseModel):
@@ -50,7 +77,7 @@ class Topics(_Section):
 class Mqtt(_Section):
     """How to reach the broker and how much it may send ahead of the acks."""
 
-    host: str = "localhost"
+    host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     transport: Literal["tcp", "websockets"] = "tcp"
     websocket_path: str = "/mqtt"
@@ -80,8 +107,8 @@ class Mqtt(_Section):
 class Database(_Section):
     """How to reach TimescaleDB."""
 
-    dsn: str = "host=localhost dbname=volt"
-    migrate_dsn: str | None = None
+    dsn: _Dsn = "host=localhost dbname=volt"
+    migrate_dsn: _Dsn | None = None
     password: pydantic.SecretStr | None = None
     password_file: pathlib.Path | None = None
     connect_timeout_s: PositiveInt = 5

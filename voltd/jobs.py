@@ -1,4 +1,4 @@
-"""The daemon's periodic work beside the pipeline, run by APScheduler: status, fleets, roll-ups, retention.
+"""The daemon's periodic work beside the pipeline, run by APScheduler: fleets, roll-ups, retention.
 
 ``app`` starts and stops it. Each job uses a pooled connection for the time it runs; a job that fails is logged and
 comes again at its next time. Nothing here touches the batches.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import psycopg
 import psycopg_pool
@@ -21,7 +21,6 @@ from voltd.database import pool, queries, retention, rollup, session
 
 _log = structlog.get_logger()
 
-_STATUS_S = 2.0
 _FLEETS_S = 30.0
 _ROLLUP_S = 10.0
 _RETENTION_S = 3600.0
@@ -32,7 +31,6 @@ class Jobs:
 
     Args:
         settings: where the database is.
-        report: publishes the daemon's status; must not block.
         set_fleets: takes the fleet of each registered vehicle.
     """
 
@@ -40,11 +38,10 @@ class Jobs:
         self,
         settings: config.Settings,
         *,
-        report: Callable[[], None],
         set_fleets: Callable[[Mapping[str, str]], None],
     ) -> None:
         self._settings = settings
-        self._report = report
+        self._running: set[psycopg.Connection[tuple[object, ...]]] = set()
         self._set_fleets = set_fleets
         self._pool: pool.Pool | None = None
         self._scheduler = BackgroundScheduler(
@@ -54,17 +51,19 @@ class Jobs:
         )
 
     def start(self) -> None:
-        """Starts the jobs; those that read run at once, too."""
+        """Starts the jobs; does not block."""
         self._pool = pool.open_pool(session.dsn(self._settings), size=2)
-        self._add(self._report, _STATUS_S, first_s=_STATUS_S)
         self._add(self._fleets, _FLEETS_S, first_s=0.1)
         self._add(self._rollup, _ROLLUP_S, first_s=1.0)
         self._add(self._retention, _RETENTION_S, first_s=60.0)
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Starts no more jobs; one that runs is cut off with its connection, its transaction rolled back."""
+        """Starts no more jobs; one that runs is cancelled, its transaction rolled back."""
         self._scheduler.shutdown(wait=False)
+        for connection in list(self._running):
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=0.5)
         if self._pool is not None:
             self._pool.close(timeout=0.5)
 
@@ -96,7 +95,13 @@ class Jobs:
             dropped = retention.run_once(connection)
         _log.debug("retention.applied", result=str(dropped))
 
-    def _connection(self) -> contextlib.AbstractContextManager[psycopg.Connection[tuple[object, ...]]]:
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         if self._pool is None:
             raise errors.StoreUnavailable("the jobs have not been started")
-        return self._pool.connection(timeout=5.0)
+        with self._pool.connection(timeout=5.0) as connection:
+            self._running.add(connection)
+            try:
+                yield connection
+            finally:
+                self._running.discard(connection)

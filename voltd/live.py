@@ -16,7 +16,9 @@ from typing import Any
 from voltd.pipeline import consume
 
 UNASSIGNED = "unassigned"  # the fleet of a vehicle that is in none, or not registered
-_NOT_IN_TOPIC = re.compile(r"[/+#\x00]")
+_LEVEL_LENGTH = 64
+# MQTT 5, 1.5.4 and 4.7: what a topic level must not hold, and what brokers refuse as malformed.
+_NOT_IN_TOPIC = re.compile("[/+#\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]|[\U0001fffe-\U0010ffff]")
 _HIDDEN = frozenset({"updated_at", "diagnostics", "diagnostics_at"})
 
 
@@ -48,8 +50,13 @@ class LivePublisher:
         for row in rows:
             vehicle_id = row["vehicle_id"]
             fleet_id = self._fleets.get(vehicle_id) or UNASSIGNED
-            topic = f"voltd/live/{_NOT_IN_TOPIC.sub('_', fleet_id)}/{_NOT_IN_TOPIC.sub('_', vehicle_id)}"
+            topic = f"voltd/live/{_level(fleet_id)}/{_level(vehicle_id)}"
             self._send(consume.Outgoing(topic, _payload(fleet_id, row)))
+
+
+def _level(name: str) -> str:
+    """An id as one topic level: a device must not be able to break the daemon's own connection with its name."""
+    return _NOT_IN_TOPIC.sub("_", name)[:_LEVEL_LENGTH]
 
 
 def _payload(fleet_id: str, row: dict[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime as dt
 import time
 
 
@@ -64,26 +65,22 @@ class Metrics:
     broker_connects_total: int = 0  # accepted connections
     session_lost_total: int = 0  # connections without the expected session
     acks_voided_total: int = 0  # acks of a connection that had ended: the broker sends these messages again
-    dropped_total: int = 0  # messages really lost by voltd; stays 0
     messages_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     in_flight: int = 0  # held messages that are not acked
     last_flush_ms: float = 0.0  # decode to COMMIT of the last batch
     last_batch_messages: int = 0
     lag_s: float = 0.0  # age of the oldest message of the last batch at its COMMIT
     store_available: bool = True
+    batch_since: float | None = None  # monotonic time at which the batch under way was taken; None: none is
+    batch_oldest_at: dt.datetime | None = None  # when its oldest message arrived
     latency: Latency = dataclasses.field(default_factory=Latency)
-
-    @property
-    def dead_letters_total(self) -> int:
-        """Dead letters committed, all reasons."""
-        return sum(self.messages_dead_lettered_total.values())
 
     def snapshot(self) -> dict[str, object]:
         """The counters as JSON-ready values."""
         values: dict[str, object] = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in {"messages_dead_lettered_total", "latency"}
+            if field.name not in {"messages_dead_lettered_total", "latency", "batch_since", "batch_oldest_at"}
         }
         values["messages_dead_lettered_total"] = dict(self.messages_dead_lettered_total)
         values["latency_p50_ms"], values["latency_p99_ms"] = self.latency.percentiles_ms(0.50, 0.99)

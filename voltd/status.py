@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import os
 import threading
+import time
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -16,6 +17,9 @@ from paho.mqtt import client as paho
 import voltd
 from voltd import config, errors, metrics
 from voltd.pipeline import consume_client
+
+_SLOW_S = 5.0  # a batch that takes longer to write
+_STALE_S = 15.0  # a status older than this is not how things are
 
 
 class Reporter:
@@ -38,17 +42,31 @@ class Reporter:
             "pid": os.getpid(),
             "started_at": self._started_at.isoformat(timespec="seconds"),
             "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
-            "store": "ok" if counters.store_available else "unavailable",
+            "store": self._store(),
             "messages_per_s": round(self._messages.update(counters.messages_received_total), 1),
             "readings_per_s": round(self._readings.update(counters.readings_written_total), 1),
             "receive_maximum": self._settings.mqtt.receive_maximum,
             **counters.snapshot(),
+            "lag_s": self._lag_s(),
         }
+
+    def _store(self) -> str:
+        since = self._counters.batch_since
+        if not self._counters.store_available:
+            return "unavailable"
+        return "slow" if since is not None and time.monotonic() - since > _SLOW_S else "ok"
+
+    def _lag_s(self) -> float:
+        """Age of the oldest message that is being written; when none is, of the oldest of the last batch at COMMIT."""
+        oldest_at = self._counters.batch_oldest_at
+        if oldest_at is None:
+            return round(self._counters.lag_s, 6)
+        return max(0.0, (dt.datetime.now(dt.UTC) - oldest_at).total_seconds())
 
 
 def line(status: dict[str, Any]) -> str:
     """One line for ``systemctl status`` and the log."""
-    store = "" if status["store"] == "ok" else "database unavailable, "
+    store = "" if status["store"] == "ok" else f"database {status['store']}, "
     return (
         f"{store}{status['readings_per_s']:.0f} readings/s, in flight {status['in_flight']}, "
         f"lag {status['lag_s']:.2f} s, dead letters {sum(status['messages_dead_lettered_total'].values())}"
@@ -99,9 +117,12 @@ def show(status: dict[str, Any]) -> str:
     if status["status"] != "online":
         return f"offline ({status.get('reason', 'no reason given')})"
     dead = status["messages_dead_lettered_total"]
+    age_s = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(status["at"])).total_seconds()
+    stale = " - stale: the daemon does not report any more" if age_s > _STALE_S else ""
     rows = [
         ("instance", f"{status['instance']} (voltd {status['version']}, {status['host']}, pid {status['pid']})"),
         ("online since", status["started_at"]),
+        ("as of", f"{status['at']}{stale}"),
         ("database", status["store"]),
         ("rate", f"{status['messages_per_s']:.0f} messages/s in, {status['readings_per_s']:.0f} readings/s stored"),
         ("window", f"{status['in_flight']} of {status['receive_maximum']} messages held"),

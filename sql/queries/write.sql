@@ -62,7 +62,10 @@ COPY volt.dead_letter (received_at, topic, payload, reason, detail, element, red
 -- A dead letter of a message that may have left it already, in a transaction whose acks were lost.
 INSERT INTO volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key)
 SELECT %(received_at)s, %(topic)s, %(payload)s, %(reason)s, %(detail)s, %(element)s, %(redelivery_key)s
-WHERE NOT EXISTS (SELECT FROM volt.dead_letter WHERE redelivery_key = %(redelivery_key)s);
+WHERE NOT EXISTS (
+  SELECT FROM volt.dead_letter
+  -- packet ids come round again: an equal message of longer ago than a session lives is another one
+  WHERE redelivery_key = %(redelivery_key)s AND received_at > %(received_at)s - INTERVAL '7 days');
 
 -- name: current_until
 -- Up to which received_at this instance's readings are in the current state; no row: never merged.

@@ -162,3 +162,81 @@ def test_second_signal_leaves_at_once(make_daemon, publisher, servers):
         assert daemon.process.wait(2) == 1
     finally:
         servers.database.start()
+
+
+def test_restart_with_more_queued_than_the_window(make_daemon, publisher, database):
+    """What is committed before the broker has answered SUBSCRIBE is acked, too: no slot of the window is lost."""
+    daemon = make_daemon(mqtt__receive_maximum=200).start()
+    assert daemon.terminate() == 0
+    publisher.flush(_publish(publisher, daemon, 3000))
+    daemon.start()
+    _all_stored(database, 3000)
+    assert daemon.status()["acks_voided_total"] == 0
+    assert daemon.terminate() == 0
+    daemon.start()
+    assert daemon.status()["messages_redelivered_total"] == 0
+
+
+def test_window_full_by_bytes_for_longer_than_the_keepalive(make_daemon, publisher, database):
+    """A long outage with large payloads: the daemon stays connected without reading, and catches up afterwards."""
+    daemon = make_daemon(
+        mqtt__keepalive_s=5, limits__max_held_bytes=1 << 20, batch__max_bytes=1 << 16, limits__max_payload_bytes=1 << 18
+    ).start()
+    with psycopg.connect(database) as blocker:
+        blocker.execute("LOCK TABLE volt.vehicle_reading IN ACCESS EXCLUSIVE MODE")
+        notes = "x" * 50_000
+        at = START.isoformat()
+        infos = [
+            publisher.publish(f"{daemon.name}/vehicle/V{number}", {"timestamp": at, "diagnostics": {"notes": notes}})
+            for number in range(100)
+        ]
+        publisher.flush(infos)
+        harness.wait_for(lambda: daemon.status()["store"] == "slow", 30, "the status telling it")
+        harness.wait_for(lambda: daemon.status()["lag_s"] > 9, 30, "two keepalives")
+        assert daemon.status()["status"] == "online"
+        assert daemon.events("broker.connected") == 1
+        blocker.rollback()
+    _all_stored(database, 100)
+    assert daemon.events("broker.connected") == 1
+
+
+def test_broker_that_falls_silent(make_daemon, publisher, database, broker_proxy):
+    """A connection that is a black hole is given up after the keepalive, and a new one made."""
+    daemon = make_daemon(mqtt=broker_proxy.address, mqtt__keepalive_s=5, mqtt__reconnect_max_s=0.5).start()
+    broker_proxy.hold_client()
+    harness.wait_for(lambda: daemon.events("broker.disconnected") == 1, 30, "the loss being noticed")
+    broker_proxy.pass_on()
+    harness.wait_for(lambda: daemon.events("broker.connected") == 2, 30)
+    publisher.flush(_publish(publisher, daemon, 10))
+    _all_stored(database, 10)
+    assert daemon.process.poll() is None
+
+
+def test_sigterm_with_a_database_that_hangs(make_daemon, publisher, database):
+    """Locks on everything the daemon touches do not hold up the stop either."""
+    daemon = make_daemon().start()
+    with psycopg.connect(database) as blocker:
+        blocker.execute("LOCK TABLE volt.vehicle, volt.vehicle_reading, volt.vehicle_current IN ACCESS EXCLUSIVE MODE")
+        publisher.flush(_publish(publisher, daemon, 50))
+        harness.wait_for(lambda: daemon.status()["lag_s"] > 1)
+        assert daemon.terminate(12) == 0
+        blocker.rollback()
+    daemon.start()
+    _all_stored(database, 50)
+
+
+def test_hangup_with_a_broken_file(make_daemon, tmp_path):
+    """SIGHUP takes the log level over; a broken file is refused, said, and changes nothing."""
+    file = tmp_path / "voltd.toml"
+    file.write_text("[log]\nlevel = 'info'\n")
+    daemon = make_daemon()
+    del daemon.env["VOLTD_LOG__LEVEL"]
+    daemon.words = ["--config", str(file), "run"]
+    daemon.start()
+    file.write_text("[log]\nlevel = 'shout'\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    harness.wait_for(lambda: daemon.events("settings.refused") == 1)
+    file.write_text("[log]\nlevel = 'debug'\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    harness.wait_for(lambda: daemon.events("settings.reloaded") == 1)
+    assert daemon.terminate() == 0

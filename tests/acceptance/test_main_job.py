@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import secrets
 
 import psycopg
 import pytest
@@ -152,6 +153,20 @@ def test_check_says_ok_or_what_to_do(make_daemon):
     assert bad.returncode == 1
     assert "FAIL  broker" in bad.stdout
     assert "VOLTD_MQTT__HOST" in bad.stdout
+
+
+def test_check_finds_a_user_who_may_not_write(make_daemon, database):
+    """A reader's login is told apart from a writer's before the daemon fails on it."""
+    name = f"reader_{secrets.token_hex(4)}"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN IN ROLE volt_reader")
+    daemon = make_daemon()
+    daemon.env["VOLTD_DATABASE__DSN"] = psycopg.conninfo.make_conninfo(database, user=name)
+    result = daemon.run("check")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE {name}")
+    assert result.returncode == 78
+    assert f'GRANT volt_writer TO "{name}"' in result.stdout
 
 
 def test_run_refuses_a_database_without_schema(make_daemon, database_of, editions):

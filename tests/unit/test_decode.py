@@ -172,6 +172,13 @@ def test_topic_filter_with_several_levels():
     assert batch.vehicles[0].vehicle_id == "c9"
 
 
+def test_shared_subscription():
+    """The topics of $share/<group>/<filter> are those of the filter."""
+    topics = config.Topics(vehicle=("$share/g/cars/+",), meter=(), ingest=())
+    batch = decode.Decoder(topics, config.Limits(), 90).decode([message({"timestamp": AT, "soc": 1}, "cars/c9")])
+    assert batch.vehicles[0].vehicle_id == "c9"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

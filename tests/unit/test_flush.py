@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import threading
+import time
 
 import pytest
 
@@ -121,21 +122,54 @@ def test_store_that_stays_away_leaves_the_batch_with_the_broker(quick):
     assert fresh.window.held == 1
 
 
-def test_acks_of_an_earlier_connection_are_void(quick):
-    """Invariant 5: after a reconnect the old packet ids are dead; the redelivery is acked instead, stored once."""
+def test_reconnect_in_the_middle_of_a_batch(quick):
+    """Invariant 5: what is being written when the connection breaks is acked by its redelivery, and stored once."""
     rig = Rig(**quick)
     rig.broker.publish(TOPIC, body(1))
-    taken = rig.window.take(10, 1000, 0, 0)
-    rig.broker.connect(rig.window)
-    rig.broker.ack(taken)
+    write, again = rig.store.write, []
+
+    def reconnecting(batch):
+        if not again:
+            again.append(batch)
+            rig.broker.connect(rig.window)
+        return write(batch)
+
+    rig.store.write = reconnecting
     rig.drain()
-    assert rig.acked == [[1]]
-    assert len(rig.store.vehicles) == 1
+    assert rig.acked == [[1], [1]]
+    assert (len(rig.store.vehicles), rig.counters.readings_duplicate_total) == (1, 1)
 
 
 def test_a_low_rate_is_not_held_up(quick):
-    """Invariant 6: group commit; a lone message is stored without waiting for a timer."""
+    """Invariant 6: group commit; lone messages are stored as they come, without waiting for a timer."""
     rig = Rig(**quick)
+    thread = threading.Thread(target=rig.flusher.run)
+    thread.start()
+    began = time.monotonic()
+    for number in range(10):
+        rig.broker.publish(TOPIC, body(number))
+        while len(rig.acked) <= number:
+            assert time.monotonic() < began + 5
+            time.sleep(0.001)
+    took_s = time.monotonic() - began
+    rig.flusher.stop(1)
+    thread.join(5)
+    assert took_s < 1.0, "ten messages one after the other, each far faster than a tenth of a second"
+
+
+def test_messages_that_wait_are_one_batch(quick):
+    """Invariant 6: batches grow by themselves: what arrives while one is written is the next."""
+    rig = Rig(**quick)
+    write, sizes = rig.store.write, []
+
+    def slow(batch):
+        if not sizes:
+            for number in range(1, 8):
+                rig.broker.publish(TOPIC, body(number))
+        sizes.append(len(batch.messages))
+        return write(batch)
+
+    rig.store.write = slow
     rig.broker.publish(TOPIC, body(0))
     rig.drain()
-    assert rig.counters.lag_s < 0.2
+    assert sizes == [1, 7]

@@ -37,8 +37,8 @@ def test_a_message_over_the_batch_limit_comes_alone():
 
 def test_full_by_bytes_until_released():
     """Invariant 2: held bytes are bounded; what is in a batch still counts."""
-    window = consume_window.Window(10)
-    window.put(message(1, b"x" * 10))
+    window = consume_window.Window(1000)
+    window.put(message(1, b"x" * 500))
     assert window.full
     taken = take(window)
     assert window.full
@@ -89,3 +89,21 @@ def test_qos_0_stays_in_line_over_a_reconnect():
     window.put(message(0, qos=0))
     window.reconnected()
     assert [m.qos for m in take(window)] == [0]
+
+
+def test_many_small_messages_fill_it_too():
+    """Invariant 2: Receive Maximum does not bound QoS 0, so each message counts with what it costs."""
+    window = consume_window.Window(10_000)
+    count = 0
+    while not window.full:
+        window.put(message(0, b"", qos=0))
+        count += 1
+    assert count < 25
+
+
+def test_arrays_of_rubbish_do_not_make_a_boundless_batch():
+    """Invariant 2: a batch is bounded in elements, not only in bytes and messages."""
+    window = consume_window.Window(1 << 30)
+    for packet_id in range(1, 101):
+        window.put(message(packet_id, b"[" + b"0," * 9999 + b"0]"))
+    assert len(window.take(1000, 1 << 30, 0.0, 0.0)) == 40

@@ -7,34 +7,24 @@ import psycopg
 import psycopg_pool
 from psycopg import conninfo
 
-from voltd.database import sqlstate
-
 Pool = psycopg_pool.ConnectionPool[psycopg.Connection[tuple[object, ...]]]
 
-_OPEN_WITHIN_S = 10.0
+_STATEMENT_TIMEOUT_MS = 30_000
 
 
-def open_pool(dsn: str, size: int = 2, *, password: str | None = None, application_name: str = "voltd") -> Pool:
-    """An open pool of up to ``size`` autocommit connections in UTC; blocks until the first one is made.
+def open_pool(dsn: str, size: int = 2, *, application_name: str = "voltd") -> Pool:
+    """A pool of up to ``size`` autocommit connections in UTC, each statement limited to half a minute.
 
-    The caller closes it. Connections that break are made anew in the background.
-
-    Raises:
-        errors.StoreUnavailable: no connection within ten seconds.
+    Does not block: connections are made in the background, and made anew when they break. The caller closes it.
     """
-    overrides = {"application_name": application_name} | ({"password": password} if password else {})
     pool: Pool = psycopg_pool.ConnectionPool(
-        conninfo.make_conninfo(dsn, **overrides),
+        conninfo.make_conninfo(dsn, application_name=application_name),
         min_size=1,
         max_size=size,
-        kwargs={"autocommit": True, "options": "-c TimeZone=UTC"},
+        kwargs={"autocommit": True, "options": f"-c TimeZone=UTC -c statement_timeout={_STATEMENT_TIMEOUT_MS}"},
         check=psycopg_pool.ConnectionPool.check_connection,
         name=application_name,
         open=False,
     )
-    try:
-        pool.open(wait=True, timeout=_OPEN_WITHIN_S)
-    except psycopg.Error as error:
-        pool.close()
-        raise sqlstate.wrap(error) from error
+    pool.open()
     return pool

@@ -50,6 +50,11 @@ def connector(settings: config.Settings) -> Connect:
         json.set_json_dumps(str, connection)  # diagnostics are JSON text already
         connection.execute("SET TIME ZONE 'UTC'")
         connection.execute(f"SET statement_timeout = {timeout_ms}")
+        # The server, too, must give up a transaction whose client vanished: its rows and locks would stay in the way.
+        connection.execute("SET idle_in_transaction_session_timeout = '30s'")
+        connection.execute(
+            "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+        )
         # Invariant 4: an acked reading is on disk. A stricter setting of the server stays.
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"

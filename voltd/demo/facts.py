@@ -15,22 +15,9 @@ import psycopg
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from voltd.database import queries
 from voltd.pipeline import consume_client
 from voltd.simulate.publish import Tally
-
-_COUNTS = """
-SELECT (SELECT count(*) FROM volt.vehicle_reading), (SELECT count(*) FROM volt.meter_reading),
-       (SELECT count(*) FROM volt.dead_letter)"""
-_WORST = """
-SELECT meter_id, vehicle_id, hour AT TIME ZONE 'UTC', dc_kwh::float8, ac_kwh::float8, efficiency_pct::float8, quality
-FROM volt.efficiency_hourly
-WHERE efficiency_pct IS NOT NULL AND quality IN ('ok', 'partial') AND ac_kwh > 1
-ORDER BY efficiency_pct LIMIT 5"""
-_ALERTS = """
-SELECT count(*) FILTER (WHERE soc_pct < 15 AND upper(charging_status) IS DISTINCT FROM 'CHARGING'),
-       count(*) FILTER (WHERE speed_kmh > 120), count(*) FILTER (WHERE battery_temp_c > 80)
-FROM volt.vehicle_current"""
-_DEAD = "SELECT reason, count(*) FROM volt.dead_letter GROUP BY reason ORDER BY 2 DESC, 1 LIMIT 6"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,25 +64,25 @@ class Facts:
 
     def counts(self) -> Counts:
         """Rows in the tables."""
-        return Counts(*(self._connection.execute(_COUNTS).fetchone() or (0, 0, 0)))
+        return Counts(*(self._connection.execute(queries.text("demo_counts")).fetchone() or (0, 0, 0)))
 
     def worst_chargers(self) -> list[tuple[Any, ...]]:
         """Up to five vehicle-hours with the lowest efficiency: meter, vehicle, hour, DC, AC, %, quality."""
-        return self._connection.execute(_WORST).fetchall()
+        return self._connection.execute(queries.text("demo_worst_chargers")).fetchall()
 
     def alerts(self) -> list[str]:
         """What a fleet manager should look at now, from the vehicles' current state; empty when all is well."""
-        row = self._connection.execute(_ALERTS).fetchone() or (0, 0, 0)
+        row = self._connection.execute(queries.text("demo_alerts")).fetchone() or (0, 0, 0)
         kinds = ("below 15 % state of charge", "over 120 km/h", "over 80 °C battery temperature")
         return [f"{count} {kind}" for count, kind in zip(row, kinds, strict=True) if count]
 
     def dead_letter_reasons(self) -> list[tuple[str, int]]:
         """The most frequent reasons with their counts."""
-        return self._connection.execute(_DEAD).fetchall()
+        return self._connection.execute(queries.text("demo_dead_letter_reasons")).fetchall()
 
     def efficiency_rows(self) -> int:
         """Rows of the view ``volt.efficiency_hourly``."""
-        row = self._connection.execute("SELECT count(*) FROM volt.efficiency_hourly").fetchone()
+        row = self._connection.execute(queries.text("demo_efficiency_rows")).fetchone()
         return int(row[0]) if row else 0
 
     def summary(self, published: Tally, edition: str) -> dict[str, Any]:

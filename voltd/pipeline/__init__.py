@@ -1,6 +1,6 @@
 """The way of a reading: consume -> decode -> flush -> write; the files' alphabetical order is the order of the flow.
 
-Invariants, each with a test that bears its name (tests/**/test_invariant_*.py or the docstring ``Invariant N``):
+Invariants; tests name the one they hold in their docstrings (``Invariant N``):
 
 1. One batch, one transaction, one ack: readings and dead letters of a batch commit together; only then are its
    messages acked, in the order received (MQTT 5, 4.6.0-2).

@@ -72,6 +72,8 @@ class Consumer:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._backoff = backoff.Backoff(0.25, settings.mqtt.reconnect_max_s)
         self._connection = 0
+        self._accepted = 0  # the connection that has had its CONNACK and still stands; 0: none
+        self._full_at = float("-inf")
         self._session_expected = False
         self._fatal: errors.VoltdError | None = None
         self._paused = False
@@ -80,6 +82,10 @@ class Consumer:
         self.beat = time.monotonic()
 
     # -- from other threads
+
+    def expect_session(self, *, expected: bool) -> None:
+        """Whether the broker should know this client: if it then does not, messages may be lost. Before ``run``."""
+        self._session_expected = expected
 
     def ack(self, messages: list[models.Message]) -> None:
         """Tells the broker that these messages are stored, in this order. Never blocks.
@@ -118,8 +124,11 @@ class Consumer:
                 self._connect()
                 self._serve()
             except errors.BrokerUnavailable as error:
-                _log.warning("broker.unavailable", error=str(error), attempt=self._backoff.attempts + 1)
+                _log.warning(
+                    "broker.unavailable", error=str(error), hint=error.hint, attempt=self._backoff.attempts + 1
+                )
             finally:
+                self._accepted = 0
                 self.subscribed.clear()
             if self._fatal:
                 raise self._fatal
@@ -148,7 +157,8 @@ class Consumer:
                 properties=consume_client.connect_properties(mqtt),
             )
         except (OSError, ValueError, paho.WebsocketConnectionError) as error:
-            raise errors.BrokerUnavailable(f"{mqtt.host}:{mqtt.port}: {error}") from error
+            hint = "is the broker up, and are mqtt.host, mqtt.port and mqtt.transport right? try: voltd check"
+            raise errors.BrokerUnavailable(f"{mqtt.host}:{mqtt.port}: {error}", hint=hint) from error
 
     def _serve(self) -> None:
         client = self._client
@@ -157,13 +167,15 @@ class Consumer:
         while (sock := client.socket()) is not None and not self._fatal:
             now = self.beat = time.monotonic()
             if now >= next_misc:
-                client.loop_misc()
+                next_misc = now + 0.5
                 self._window.tick()
                 self._counters.in_flight = self._window.held
-                next_misc = now + 0.5
-            if not self.subscribed.is_set() and now > handshake_ends:
+                self._keep_alive(now)
+                if client.socket() is not sock:
+                    continue
+            if not self._accepted and now > handshake_ends:
                 self._drop_connection()
-                raise errors.BrokerUnavailable("no answer to CONNECT and SUBSCRIBE in time")
+                raise errors.BrokerUnavailable("no answer to CONNECT", hint="does an MQTT 5 broker listen there?")
             self._send_acks()
             self._send_outbox()
             if self._closing.is_set():
@@ -171,10 +183,20 @@ class Consumer:
                 return
             self._turn(sock)
 
+    def _keep_alive(self, now: float) -> None:
+        """Lets paho ping, but not while the window is full by bytes: their answers cannot be read behind the messages.
+
+        The broker then knows us alive by the status that is published every few seconds.
+        """
+        if self._window.full:
+            self._full_at = now
+        if now - self._full_at > self._settings.mqtt.keepalive_s:
+            self._client.loop_misc()
+
     def _turn(self, sock: Any) -> None:
         """Waits for the socket or a wake-up, reads a bounded number of packets, writes what is queued."""
         client = self._client
-        reading = not (self._paused or self._window.full)
+        reading = not (self._accepted and (self._paused or self._window.full))
         interest = (select.POLLIN if reading else 0) | (select.POLLOUT if client.want_write() else 0)
         poller = select.poll()
         poller.register(self._wake, select.POLLIN)
@@ -197,19 +219,18 @@ class Consumer:
         more.register(sock, select.POLLIN)
         for _ in range(_READS_PER_TURN):
             client.loop_read()
-            if client.socket() is not sock or self._window.full:
+            if client.socket() is not sock or (self._accepted and self._window.full):
                 return
             if not _buffered(sock) and not more.poll(0):
                 return
 
     def _send_acks(self) -> None:
         client = self._client
-        connection = self._connection if self.subscribed.is_set() else -1
         while self._acks:
             for message in self._acks.popleft():
                 if message.qos == 0:
                     continue
-                if message.connection == connection:
+                if message.connection == self._accepted:
                     client.ack(message.packet_id, message.qos)
                 else:
                     self._counters.acks_voided_total += 1
@@ -218,7 +239,11 @@ class Consumer:
         if not self.subscribed.is_set():
             return
         while self._outbox:
-            self._client.publish(*self._outbox.popleft())
+            outgoing = self._outbox.popleft()
+            try:
+                self._client.publish(*outgoing)
+            except ValueError as error:  # not a topic, or too large
+                _log.warning("message.not_published", topic=outgoing.topic, error=str(error))
 
     def _say_goodbye(self) -> None:
         topic = consume_client.status_topic(self._settings.instance)
@@ -260,6 +285,7 @@ class Consumer:
             _log.error("session.lost", hint="messages queued at the broker may be lost: check its persistence")
         if flags.session_present:
             self._window.reconnected()
+        self._accepted = self._connection
         self._session_expected = True
         self._counters.broker_connects_total += 1
         client.subscribe(consume_client.subscriptions(self._settings.mqtt.topics))
@@ -288,6 +314,7 @@ class Consumer:
         reason: ReasonCode,
         _p: Properties | None,
     ) -> None:
+        self._accepted = 0
         self.subscribed.clear()
         if self._closing.is_set():
             return

@@ -12,6 +12,8 @@ import time
 
 from voltd import models
 
+_OVERHEAD_BYTES = 512  # what a held message costs beside topic and payload, about
+_MOST_COMMAS = 400_000  # in the arrays of one batch: a bound on readings and dead letters before they are decoded
 _REDELIVERY_S = 5.0  # after this long the broker has sent again what it is going to send again
 
 
@@ -19,7 +21,7 @@ class Window:
     """Messages in the order received, counted in messages and bytes until they are released.
 
     Args:
-        max_bytes: payload bytes that may be held before ``full``.
+        max_bytes: memory that may be held before ``full``, in bytes: topics, payloads and 512 bytes a message.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -40,7 +42,7 @@ class Window:
 
     @property
     def held_bytes(self) -> int:
-        """Payload bytes of the held messages."""
+        """About how much memory the held messages take."""
         return self._put_bytes - self._superseded_bytes - self._released_bytes
 
     @property
@@ -53,7 +55,7 @@ class Window:
         if self._stale:
             self._supersede(message)
         self._put_messages += 1
-        self._put_bytes += len(message.payload)
+        self._put_bytes += _cost(message)
         self._waiting.append(message)
         if not self._arrived.is_set():
             self._arrived.set()
@@ -88,8 +90,8 @@ class Window:
         """The next messages in order (flusher); waits up to ``timeout_s`` for the first, then ``linger_s`` for more.
 
         Returns:
-            1 to ``max_messages`` messages of together at most ``max_bytes`` (one larger message comes alone), or an
-            empty list when none arrived in time.
+            1 to ``max_messages`` messages of together at most ``max_bytes`` payload and a bounded number of array
+            elements (one larger message comes alone), or an empty list when none arrived in time.
         """
         if not self._arrived.wait(timeout_s):
             return []
@@ -97,7 +99,7 @@ class Window:
             time.sleep(linger_s)
         self._arrived.clear()
         taken: list[models.Message] = []
-        size = 0
+        size = elements = 0
         waiting = self._waiting
         while len(taken) < max_messages:
             try:
@@ -105,7 +107,9 @@ class Window:
             except IndexError:
                 return taken
             size += len(message.payload)
-            if taken and size > max_bytes:
+            if message.payload[:1] == b"[":
+                elements += message.payload.count(b",")
+            if taken and (size > max_bytes or elements > _MOST_COMMAS):
                 waiting.appendleft(message)
                 break
             taken.append(message)
@@ -115,14 +119,14 @@ class Window:
     def release(self, messages: list[models.Message]) -> None:
         """The messages have met their fate (flusher)."""
         self._released_messages += len(messages)
-        self._released_bytes += sum(len(message.payload) for message in messages)
+        self._released_bytes += sum(map(_cost, messages))
 
     def _supersede(self, message: models.Message) -> None:
         old = self._stale.get(message.packet_id) if message.qos else None
         if old is not None and old.payload == message.payload and old.topic == message.topic:
             del self._stale[message.packet_id]
             self._superseded_messages += 1
-            self._superseded_bytes += len(old.payload)
+            self._superseded_bytes += _cost(old)
         elif message.qos and not message.redelivered:
             # MQTT 5, 4.4.0-1: unacknowledged messages are sent again first, in their order; this one is new.
             self._restore_stale()
@@ -132,3 +136,7 @@ class Window:
             self._waiting.extend(self._stale.values())
             self._stale = {}
             self._arrived.set()
+
+
+def _cost(message: models.Message) -> int:
+    return len(message.payload) + len(message.topic) + _OVERHEAD_BYTES

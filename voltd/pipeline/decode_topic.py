@@ -30,7 +30,7 @@ class TopicTable:
             *((topic_filter, models.DeviceType.METER) for topic_filter in topics.meter),
             *((topic_filter, None) for topic_filter in topics.ingest),
         ]
-        self._filters = typed
+        self._filters = [(_shared_with_nobody(topic_filter), device_type) for topic_filter, device_type in typed]
         self._known: dict[str, Route | None] = {}
 
     def route(self, topic: str) -> Route | None:
@@ -48,6 +48,11 @@ class TopicTable:
             if paho.topic_matches_sub(topic_filter, topic):
                 return Route(device_type, _id_in(topic_filter, topic) if device_type else None)
         return None
+
+
+def _shared_with_nobody(topic_filter: str) -> str:
+    """The filter of a shared subscription, ``$share/<group>/<filter>`` (MQTT 5, 4.8.2)."""
+    return topic_filter.split("/", 2)[2] if topic_filter.startswith("$share/") else topic_filter
 
 
 def _id_in(topic_filter: str, topic: str) -> str | None:

@@ -98,9 +98,11 @@ class Flusher:
                 return
 
     def _flush(self, messages: list[models.Message]) -> bool:
-        started = time.monotonic()
+        started = self._counters.batch_since = time.monotonic()
+        self._counters.batch_oldest_at = messages[0].received_at
         batch = self._decoder.decode(messages)
         result = self._write(batch)
+        self._counters.batch_since = self._counters.batch_oldest_at = None
         if result is None:
             return False
         self._window.release(messages)

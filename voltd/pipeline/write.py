@@ -62,10 +62,11 @@ class PostgresStore:
         while True:
             try:
                 return self._transaction(batch, way)
-            except psycopg.errors.UniqueViolation:
+            except psycopg.errors.UniqueViolation as error:
                 # 23505 on the plain way only: ON CONFLICT leaves none on the others.
                 if way is not _Way.PLAIN:
-                    raise
+                    hint = "another unique key refuses it; was the database restored with sequences that lag behind?"
+                    raise errors.StoreUnavailable(str(error), hint=hint) from error
                 way = _Way.STAGED
             except errors.StoreRejected as error:
                 if way is _Way.ISOLATED:  # not a row, so nothing that could be set aside: keep the batch, loudly

@@ -25,6 +25,7 @@ _log = structlog.get_logger()
 
 _MOST_PENDING = 200_000
 _RETRY_S = 2.0
+_NEVER_MERGED = dt.timedelta(days=1)
 
 Pending = list[tuple[models.Reading, bool]]
 OnVehicles = Callable[[list[dict[str, Any]]], None]
@@ -73,6 +74,13 @@ class CurrentState:
             self._meters += meters
             self._noted_until = batch.messages[-1].received_at
 
+    def has_run(self) -> bool:
+        """Whether this instance has stored readings before; False also where the database does not answer."""
+        try:
+            return self._open().execute(queries.text("current_until"), {"instance": self._instance}).rowcount == 1
+        except psycopg.Error:
+            return False
+
     def stop(self) -> None:
         """Ends ``run`` after a last merge."""
         self._stopping.set()
@@ -106,28 +114,24 @@ class CurrentState:
         """
         with self._lock:
             vehicles, meters, until, heal = self._vehicles, self._meters, self._noted_until, self._heal
-            self._vehicles, self._meters, self._heal = [], [], False
-        if not (vehicles or meters or heal):
-            return
+            self._vehicles, self._meters = [], []
         try:
-            changed = self._merge(vehicles, meters, until, heal=heal)
-        except BaseException as error:
+            if vehicles or meters:
+                # What is to be healed lies before: progress is remembered only when nothing is.
+                changed = self._merge(vehicles, meters, None if heal else until)
+                vehicles, meters = [], []
+                if self._on_vehicles and changed:
+                    self._on_vehicles(changed)
+            if heal:
+                self._heal_from_readings()
+        except psycopg.Error as error:
             with self._lock:
                 self._vehicles, self._meters = vehicles + self._vehicles, meters + self._meters
-                self._heal = self._heal or heal
-            if isinstance(error, psycopg.Error):
-                self.close()
-                raise sqlstate.wrap(error) from error
-            raise
-        if self._on_vehicles and changed:
-            self._on_vehicles(changed)
+            self.close()
+            raise sqlstate.wrap(error) from error
 
-    def _merge(
-        self, vehicles: Pending, meters: Pending, until: dt.datetime | None, *, heal: bool
-    ) -> list[dict[str, Any]]:
+    def _merge(self, vehicles: Pending, meters: Pending, until: dt.datetime | None) -> list[dict[str, Any]]:
         connection = self._open()
-        if heal:
-            self._heal_from_readings(connection)
         changed: list[dict[str, Any]] = []
         with connection.transaction(), connection.cursor(row_factory=psycopg_rows.dict_row) as cursor:
             if vehicles:
@@ -143,18 +147,31 @@ class CurrentState:
                 cursor.execute(queries.text("set_current_until"), {"instance": self._instance, "until": until})
         return changed
 
-    def _heal_from_readings(self, connection: psycopg.Connection[Any]) -> None:
-        """What was committed and not merged: readings received since the last merge of this instance."""
+    def _heal_from_readings(self) -> None:
+        """What was committed and not merged: readings received since the last merge of this instance.
+
+        An instance that never merged has left nothing behind but on a database older than its progress table: a day.
+        """
+        with self._lock:
+            self._heal = False  # what is given up while this runs is the next pass's to heal
+        try:
+            self._heal_since(self._open())
+        except BaseException:
+            self._heal = True
+            raise
+
+    def _heal_since(self, connection: psycopg.Connection[Any]) -> None:
         started = time.monotonic()
         row = connection.execute(queries.text("current_until"), {"instance": self._instance}).fetchone()
-        since = row[0] if row else None
+        since = row[0] if row else dt.datetime.now(dt.UTC) - _NEVER_MERGED
         with connection.transaction():
             healed = connection.execute(queries.text("stage_vehicle_current_since"), {"since": since}).rowcount
             connection.execute(queries.text("merge_vehicle_current"))
             healed += connection.execute(queries.text("stage_meter_current_since"), {"since": since}).rowcount
             connection.execute(queries.text("merge_meter_current"))
         if healed:
-            _log.info("current_state.healed", devices=healed, since=since, s=round(time.monotonic() - started, 2))
+            seconds = round(time.monotonic() - started, 2)
+            _log.info("current_state.healed", devices=healed, since=since.isoformat(), s=seconds)
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:

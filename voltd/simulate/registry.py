@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from voltd.database import queries
+
 
 class FleetRow(NamedTuple):
     """A row of ``volt.fleet``."""
@@ -55,29 +57,6 @@ class Registry(NamedTuple):
     links: list[LinkRow]
 
 
-_FLEETS = """
-    INSERT INTO volt.fleet (fleet_id, name, manager)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])
-    ON CONFLICT DO NOTHING"""
-_VEHICLES = """
-    INSERT INTO volt.vehicle (vehicle_id, fleet_id, vin, model, status)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-    ON CONFLICT DO NOTHING"""
-_METERS = """
-    INSERT INTO volt.meter (meter_id, location)
-    SELECT * FROM unnest(%s::text[], %s::text[])
-    ON CONFLICT DO NOTHING"""
-# A link that is there already, from whatever day on, stays as it is: people may have corrected it.
-_LINKS = """
-    INSERT INTO volt.vehicle_meter (vehicle_id, meter_id, location, valid)
-    SELECT link.vehicle_id, link.meter_id, link.location, tstzrange(link.since, NULL)
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) AS link (vehicle_id, meter_id, location, since)
-    WHERE NOT EXISTS (
-        SELECT FROM volt.vehicle_meter AS known
-        WHERE known.vehicle_id = link.vehicle_id AND known.valid && tstzrange(link.since, NULL)
-    )"""
-
-
 def write_registry(connection: psycopg.Connection[Any], registry: Registry) -> None:
     """Insert what is missing of ``registry``, in one transaction; writing it again changes nothing.
 
@@ -87,11 +66,11 @@ def write_registry(connection: psycopg.Connection[Any], registry: Registry) -> N
         psycopg.Error: nothing was written.
     """
     with connection.transaction():
-        for statement, rows in (
-            (_FLEETS, registry.fleets),
-            (_VEHICLES, registry.vehicles),
-            (_METERS, registry.meters),
-            (_LINKS, registry.links),
+        for name, rows in (
+            ("register_fleets", registry.fleets),
+            ("register_vehicles", registry.vehicles),
+            ("register_meters", registry.meters),
+            ("register_links", registry.links),
         ):
             if rows:
-                connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+                connection.execute(queries.text(name), [list(column) for column in zip(*rows, strict=True)])

@@ -1,0 +1,28 @@
+-- What "voltd demo" shows. Run by voltd/demo/facts.py as the servers' superuser.
+
+-- name: demo_counts
+-- Rows in the tables.
+SELECT (SELECT count(*) FROM volt.vehicle_reading), (SELECT count(*) FROM volt.meter_reading),
+       (SELECT count(*) FROM volt.dead_letter);
+
+-- name: demo_worst_chargers
+-- The vehicle-hours with the lowest efficiency that say something about their charger.
+SELECT meter_id, vehicle_id, hour AT TIME ZONE 'UTC', dc_kwh::float8, ac_kwh::float8, efficiency_pct::float8, quality
+FROM volt.efficiency_hourly
+WHERE efficiency_pct IS NOT NULL AND quality IN ('ok', 'partial') AND ac_kwh > 1
+ORDER BY efficiency_pct
+LIMIT 5;
+
+-- name: demo_alerts
+-- Vehicles that somebody should look at now.
+SELECT count(*) FILTER (WHERE soc_pct < 15 AND upper(charging_status) IS DISTINCT FROM 'CHARGING'),
+       count(*) FILTER (WHERE speed_kmh > 120), count(*) FILTER (WHERE battery_temp_c > 80)
+FROM volt.vehicle_current;
+
+-- name: demo_dead_letter_reasons
+-- The most frequent ones.
+SELECT reason, count(*) FROM volt.dead_letter GROUP BY reason ORDER BY 2 DESC, 1 LIMIT 6;
+
+-- name: demo_efficiency_rows
+-- How much there is to look at.
+SELECT count(*) FROM volt.efficiency_hourly;
