@@ -18,7 +18,7 @@ from types import FrameType
 import psycopg
 import structlog
 
-from voltd import backoff, config, errors, jobs, live, log, metrics, status, systemd
+from voltd import backoff, config, config_file, errors, jobs, live, log, metrics, status, systemd
 from voltd.database import migrate, retention, session, sqlstate
 from voltd.pipeline import consume, consume_client, consume_window, decode, flush, write, write_current
 
@@ -196,7 +196,7 @@ class Daemon:
     def _read_settings_again(self) -> None:
         """SIGHUP: takes the log level over; a broken file changes nothing."""
         try:
-            fresh = config.load(self._config_path)
+            fresh = config_file.load(self._config_path)
         except errors.ConfigurationError as error:
             _log.error("settings.refused", error=str(error), hint=error.hint)
             return

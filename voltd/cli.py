@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import voltd
-from voltd import config, errors, log
+from voltd import config, config_file, errors, log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +48,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="voltd", description="EV telemetry from MQTT into TimescaleDB.")
     parser.add_argument("--version", action="version", version=f"voltd {voltd.__version__}")
     parser.add_argument(
-        "--config", type=pathlib.Path, metavar="FILE", help=f"settings (default {config.DEFAULT_PATH}, if it exists)"
+        "--config",
+        type=pathlib.Path,
+        metavar="FILE",
+        help=f"settings (default {config_file.DEFAULT_PATH}, if it exists)",
     )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     for name, (sentence, arguments, command) in _COMMANDS.items():
@@ -64,7 +67,7 @@ def _none(_parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(args: argparse.Namespace) -> config.Settings:
-    settings = config.load(args.config)
+    settings = config_file.load(args.config)
     log.configure(settings.log.level, settings.log.format)
     return settings
 

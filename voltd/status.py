@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import socket
 import threading
 import time
 from typing import Any
@@ -38,7 +39,7 @@ class Reporter:
             "status": "online",
             "instance": self._settings.instance,
             "version": voltd.__version__,
-            "host": config.hostname(),
+            "host": socket.gethostname(),
             "pid": os.getpid(),
             "started_at": self._started_at.isoformat(timespec="seconds"),
             "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),

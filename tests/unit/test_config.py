@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from voltd import config, errors, resources
+from voltd import config, config_file, errors, resources
 
 
 def _write(tmp_path, text):
@@ -20,7 +20,7 @@ def test_sample_configuration_is_the_defaults(tmp_path):
     lines = [re.sub(r"^# ", "", line) for line in text.splitlines() if not line.startswith("##")]
     optional = ("username", "password_file", "ca_file", "cert_file", "key_file", "client_id", "migrate_dsn")
     lines = [line for line in lines if not line.startswith((*optional, "max_messages", "max_age_days"))]
-    assert config.load(_write(tmp_path, "\n".join(lines)), environ={}) == config.Settings()
+    assert config_file.load(_write(tmp_path, "\n".join(lines)), environ={}) == config.Settings()
 
 
 def test_sample_configuration_names_every_setting():
@@ -46,7 +46,7 @@ def test_sample_configuration_names_every_setting():
 
 def test_environment_wins_over_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("VOLTD_MQTT__HOST", "from-environment")
-    settings = config.load(_write(tmp_path, '[mqtt]\nhost = "from-file"\nport = 1884\n'), environ={})
+    settings = config_file.load(_write(tmp_path, '[mqtt]\nhost = "from-file"\nport = 1884\n'), environ={})
     assert (settings.mqtt.host, settings.mqtt.port) == ("from-environment", 1884)
 
 
@@ -71,25 +71,25 @@ def test_environment_wins_over_the_file(tmp_path, monkeypatch):
 def test_incoherent_settings_are_refused_with_field_and_value(tmp_path, text, said):
     """Invariant 2: an incoherent configuration is refused at start, exit code 78."""
     with pytest.raises(errors.ConfigurationError) as caught:
-        config.load(_write(tmp_path, text), environ={})
+        config_file.load(_write(tmp_path, text), environ={})
     assert said in str(caught.value)
     assert caught.value.hint
     assert caught.value.exit_code == 78
 
 
 def test_raw_readings_are_kept_as_long_as_they_may_be_old(tmp_path):
-    settings = config.load(_write(tmp_path, "[limits]\nmax_age_days = 400"), environ={})
+    settings = config_file.load(_write(tmp_path, "[limits]\nmax_age_days = 400"), environ={})
     assert (settings.max_age_days, settings.raw_retention_days) == (400, 400)
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path):
     with pytest.raises(errors.ConfigurationError, match="no configuration file"):
-        config.load(tmp_path / "absent.toml", environ={})
+        config_file.load(tmp_path / "absent.toml", environ={})
 
 
 def test_password_comes_from_its_file(tmp_path):
     (tmp_path / "secret").write_text("s3cret\n")
-    settings = config.load(_write(tmp_path, f"[mqtt]\npassword_file = '{tmp_path}/secret'"), environ={})
+    settings = config_file.load(_write(tmp_path, f"[mqtt]\npassword_file = '{tmp_path}/secret'"), environ={})
     assert settings.mqtt.password.get_secret_value() == "s3cret"
     assert "s3cret" not in repr(settings)
 
@@ -98,6 +98,6 @@ def test_systemd_credentials_are_found_by_themselves(tmp_path):
     """LoadCredential=database-password:... needs no setting; a blank fallback means no password."""
     (tmp_path / "database-password").write_text("db")
     (tmp_path / "mqtt-password").write_text("\n")
-    settings = config.load(_write(tmp_path, ""), environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    settings = config_file.load(_write(tmp_path, ""), environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert settings.database.password.get_secret_value() == "db"
     assert settings.mqtt.password is None

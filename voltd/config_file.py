@@ -1,0 +1,97 @@
+"""Loads the settings: one TOML file, any of them overridden by the environment, passwords from files of their own.
+
+``cli`` calls ``load`` for every command, ``app`` again on SIGHUP. What cannot be read or does not fit is refused here
+with the field, its value and a hint.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+import pydantic_settings
+
+from voltd import config, errors
+
+DEFAULT_PATH = pathlib.Path("/etc/voltd/voltd.toml")
+
+
+def load(path: pathlib.Path | None = None, *, environ: Mapping[str, str] = os.environ) -> config.Settings:
+    """Reads the file and the environment.
+
+    Args:
+        path: the TOML file; None is ``/etc/voltd/voltd.toml`` where that exists, otherwise defaults alone.
+        environ: for ``CREDENTIALS_DIRECTORY``; ``VOLTD_...`` overrides come from the process environment.
+
+    Raises:
+        ConfigurationError: the file cannot be read or a value is wrong; it names field, value and hint.
+    """
+    values = _read(path)
+    try:
+        settings = config.Settings(**values)
+    except pydantic.ValidationError as error:
+        raise errors.ConfigurationError(
+            _describe(error), hint=f"correct it in {path or DEFAULT_PATH} or in the environment (VOLTD_...)"
+        ) from error
+    except pydantic_settings.SettingsError as error:
+        raise errors.ConfigurationError(str(error), hint="check the VOLTD_... variables") from error
+    return _with_secrets(settings, environ)
+
+
+def _read(path: pathlib.Path | None) -> dict[str, Any]:
+    source = path or DEFAULT_PATH
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if path is None:
+            return {}
+        raise errors.ConfigurationError(
+            f"no configuration file {source}", hint="name one with --config, or leave it out for the defaults"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise errors.ConfigurationError(f"{source} is not TOML: {error}", hint="correct that line") from error
+    except OSError as error:
+        raise errors.ConfigurationError(
+            f"{source} cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
+
+
+def _describe(error: pydantic.ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "no such setting"
+        shown = "" if not field or isinstance(item["input"], dict) else f" = {item['input']!r}"
+        lines.append(f"{field}{shown}: {message}" if field else message)
+    return "; ".join(lines)
+
+
+def _with_secrets(settings: config.Settings, environ: Mapping[str, str]) -> config.Settings:
+    """Passwords from files: as configured, or as systemd's LoadCredential hands them over."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    changes: dict[str, Any] = {}
+    for name in ("mqtt", "database"):
+        section: config.Mqtt | config.Database = getattr(settings, name)
+        path = section.password_file
+        if path is None and folder and section.password is None:
+            candidate = pathlib.Path(folder, f"{name}-password")
+            path = candidate if candidate.is_file() and candidate.read_bytes().strip() else None
+        elif path is not None and folder and not path.is_absolute():
+            path = pathlib.Path(folder, path)
+        if path is None:
+            continue
+        try:
+            secret = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise errors.ConfigurationError(
+                f"{name}.password_file = {str(path)!r} cannot be read: {error}",
+                hint="it must hold the password alone and be readable for the daemon's user",
+            ) from error
+        changes[name] = section.model_copy(update={"password": pydantic.SecretStr(secret)})
+    return settings.model_copy(update=changes) if changes else settings

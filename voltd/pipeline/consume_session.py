@@ -1,0 +1,171 @@
+"""The session at the broker: what paho's callbacks tell, and what follows from it.
+
+Owned by ``consume``, whose network thread runs every callback here. Messages go into the window as they come; what the
+broker says of connection, subscription and takeover is kept as state for the loop. Must not block.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from paho.mqtt import client as paho
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from voltd import config, errors, metrics, models
+from voltd.pipeline import consume_client, consume_window
+
+_log = structlog.get_logger()
+
+_SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1
+# MQTT 5, 3.2.2.2: protocol version, client id, credentials, authorisation, banned, authentication method
+_REFUSED_FOR_GOOD = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
+
+
+class Session:
+    """State of the session, kept over connections.
+
+    Attributes:
+        client: paho's client.
+        accepted: number of the connection that has had its CONNACK and still stands; 0: none.
+        subscribed: set while the broker has confirmed our subscriptions on this connection.
+        expected: whether the broker should know this client; if it then does not, messages may be lost.
+        fatal: what makes going on pointless, for ``Consumer.run`` to raise.
+        closing: whether a disconnect is our own wish.
+    """
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        window: consume_window.Window,
+        counters: metrics.Metrics,
+        on_subscribed: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._window = window
+        self._counters = counters
+        self._on_subscribed = on_subscribed
+        self._connection = 0
+        self._subscriptions = consume_client.subscriptions(settings.mqtt.topics)
+        self.accepted = 0
+        self.subscribed = threading.Event()
+        self.expected = False
+        self.closing = False
+        self.fatal: errors.VoltdError | None = None
+        self.client = consume_client.create(settings)
+        self.client.on_connect = self._connected
+        self.client.on_disconnect = self._disconnected
+        self.client.on_subscribe = self._suback
+        self.client.on_message = self._message
+        # With this set paho only queues packets, and the loop writes them: one thread owns the socket.
+        self.client.on_socket_register_write = lambda *_: None
+
+    def connect(self) -> None:
+        """Opens a connection and sends CONNECT; the answer comes through the callbacks.
+
+        Raises:
+            BrokerUnavailable: no connection; unacked messages stay with the broker.
+        """
+        mqtt = self._settings.mqtt
+        self._connection += 1
+        try:
+            self.client.connect(
+                mqtt.host,
+                mqtt.port,
+                keepalive=mqtt.keepalive_s,
+                clean_start=False,
+                properties=consume_client.connect_properties(mqtt),
+            )
+        except (OSError, ValueError, paho.WebsocketConnectionError) as error:
+            hint = "is the broker up, and are mqtt.host, mqtt.port and mqtt.transport right? try: voltd check"
+            raise errors.BrokerUnavailable(f"{mqtt.host}:{mqtt.port}: {error}", hint=hint) from error
+
+    def drop(self) -> None:
+        """Closes the connection without a word."""
+        sock = self.client.socket()
+        if sock is not None:
+            sock.close()
+        self.client.loop_misc()
+
+    def ended(self) -> None:
+        """There is no connection any more."""
+        self.accepted = 0
+        self.subscribed.clear()
+
+    def _connected(
+        self, client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            if reason.value in _REFUSED_FOR_GOOD and not self._counters.broker_connects_total:
+                self.fatal = errors.BrokerRefused(
+                    f"the broker refused the connection: {reason}",
+                    hint="check mqtt.username, the password file and mqtt.client_id against the broker's settings",
+                )
+            else:
+                _log.warning("broker.refused", reason=str(reason))
+            return
+        if self.expected and not flags.session_present:
+            self._counters.session_lost_total += 1
+            _log.error("session.lost", hint="messages queued at the broker may be lost: check its persistence")
+        if flags.session_present:
+            self._window.reconnected()
+        self.accepted = self._connection
+        self.expected = True
+        self._counters.broker_connects_total += 1
+        client.subscribe(self._subscriptions)
+        _log.info("broker.connected", session_present=flags.session_present, client_id=self._settings.client_id)
+
+    def _suback(
+        self, _client: paho.Client, _userdata: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        refused = [name for (name, _), code in zip(self._subscriptions, reasons, strict=False) if code.is_failure]
+        if refused:
+            self.fatal = errors.BrokerRefused(
+                f"the broker refused the subscription to {', '.join(refused)}",
+                hint="allow this client to read these topics in the broker's access list",
+            )
+            return
+        self.subscribed.set()
+        self._on_subscribed()
+
+    def _disconnected(
+        self,
+        _client: paho.Client,
+        _userdata: Any,
+        _flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        _p: Properties | None,
+    ) -> None:
+        self.ended()
+        if self.closing:
+            return
+        if reason.value == _SESSION_TAKEN_OVER:
+            self.fatal = errors.ClientIdTaken(
+                f"another client took over the session of client id {self._settings.client_id!r}",
+                hint="each daemon needs its own: set instance (or mqtt.client_id) differently for each",
+            )
+        else:
+            _log.warning("broker.disconnected", reason=str(reason))
+
+    def _message(self, _client: paho.Client, _userdata: Any, arrived: paho.MQTTMessage) -> None:
+        payload = bytes(arrived.payload)
+        self._counters.messages_received_total += 1
+        self._counters.messages_redelivered_total += arrived.dup
+        kept = self._settings.limits.max_payload_bytes + 1
+        self._window.put(
+            models.Message(
+                arrived.topic,
+                payload if len(payload) <= kept else payload[:kept],
+                arrived.mid,
+                dt.datetime.now(dt.UTC),
+                arrived.qos,
+                bool(arrived.retain),
+                bool(arrived.dup),
+                self._connection,
+                len(payload),
+            )
+        )
