@@ -73,4 +73,5 @@ def write_registry(connection: psycopg.Connection[Any], registry: Registry) -> N
             ("register_links", registry.links),
         ):
             if rows:
-                connection.execute(queries.text(name), [list(column) for column in zip(*rows, strict=True)])
+                columns = map(list, zip(*rows, strict=True))
+                connection.execute(queries.text(name), dict(zip(rows[0]._fields, columns, strict=True)))
