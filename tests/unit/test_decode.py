@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import unittest.mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -208,3 +209,45 @@ def test_any_bytes_have_exactly_one_fate(payload, topic):
     array = isinstance(value, list) and topic != "x"
     whole = [letter for letter in batch.dead_letters if letter.element is None]
     assert fates == (max(len(value), 1) if array and not whole else 1)
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), st.text(max_size=70), st.just("x" * 33)
+)
+_NAIVE = NOW.replace(tzinfo=None)
+DATES = st.datetimes(_NAIVE - dt.timedelta(days=100), _NAIVE, timezones=st.just(dt.UTC))
+TIME_TEXT = r"2026-0[45]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9](:[0-6][0-9])?([.,][0-9]{0,9})?(Z|z|[+-]0[0-9]:?00)?"
+TIMES = DATES.map(dt.datetime.isoformat) | st.from_regex(TIME_TEXT, fullmatch=True) | st.just(AT)
+WIRE = ["vehicleId", "meterId", "createdAt", "soc", "speed", "batteryTemp", "temperature", "kwhDeliveredDc",
+        "kwhDeliveredDcTotal", "longitude", "chargingStatus", "odometer", "kwhConsumedAc", "voltage", "firmware",
+        "current", "latitude"]  # fmt: skip
+GOOD = {
+    "timestamp": TIMES,
+    "soc": st.floats(0, 100),
+    "power": st.floats(-1e9, 1e9),
+    "vehicleId": st.just("V1"),
+    "diagnostics": st.dictionaries(st.text(max_size=3), JSON, max_size=3),
+}
+
+
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    fields=st.dictionaries(st.sampled_from(WIRE), VALUES, max_size=6),
+    good=st.fixed_dictionaries({}, optional=GOOD),
+    topic=st.sampled_from([VEHICLE, METER, INGEST]),
+    array=st.booleans(),
+)
+def test_fast_and_slow_way_agree(fields, good, topic, array):
+    """Whatever the fast decoder takes, the slow one takes with the same values; alone, in an array, in an envelope."""
+    value = fields | good
+    if topic == INGEST:
+        value = {"type": "METER" if "power" in value else "VEHICLE", "payload": value}
+    arrived = message([value] if array else value, topic)
+    quick = decoder().decode([arrived])
+    slow = decoder()
+    with unittest.mock.patch.object(decode.decode_fast, "add", return_value=False):
+        thorough = slow.decode([arrived])
+    assert quick.vehicles == thorough.vehicles
+    assert quick.meters == thorough.meters
+    assert quick.unknown_fields == thorough.unknown_fields
+    assert [letter[2:] for letter in quick.dead_letters] == [letter[2:] for letter in thorough.dead_letters]

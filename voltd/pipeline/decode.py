@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import pydantic
 import pydantic_core
 import structlog
 
 from voltd import config, models
 from voltd.models import Reason
-from voltd.pipeline import decode_payload, decode_topic
+from voltd.pipeline import decode_fast, decode_payload, decode_topic
 
 _log = structlog.get_logger()
 
-_ID_LENGTH = 64
 _WHITESPACE = b" \t\r\n"
 _ENVELOPE_TYPES = {"VEHICLE": models.DeviceType.VEHICLE, "METER": models.DeviceType.METER}
+_LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
+_raw_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _PayloadT = TypeVar("_PayloadT", decode_payload.VehiclePayload, decode_payload.MeterPayload)
 
 
@@ -55,21 +57,39 @@ class Decoder:
     def decode(self, messages: list[models.Message]) -> models.Batch:
         """Every message's readings and dead letters, in the order received. Never raises for a payload."""
         batch = models.Batch(messages)
+        route_of = self._topics.route
+        limit = self._limits.max_payload_bytes
+        times = decode_fast.Times(_LONG_AGO, _LONG_AGO, _LONG_AGO)
         for index, message in enumerate(messages):
+            if message.received_at is not times.received_at:  # what was read together arrived together
+                times = self._times(message.received_at)
             if message.retained:
                 batch.retained = True
-            try:
-                self._message(batch, index, message)
-            except _Invalid as invalid:
-                batch.dead_letters.append(models.DeadLetter(message, message.payload, invalid.reason, invalid.detail))
-            except Exception as error:  # noqa: BLE001
-                # A defect of ours must not become a crash loop over one message: it is kept where people look.
-                _log.exception("message.decode_failed", topic=message.topic)
-                detail = f"voltd could not decode it ({type(error).__name__}): please report this"
-                batch.dead_letters.append(models.DeadLetter(message, message.payload, Reason.NOT_JSON, detail))
+            route = route_of(message.topic)
+            payload = message.payload
+            if (
+                route is None
+                or payload[:1] != b"{"
+                or len(payload) > limit
+                or not decode_fast.add(batch, (index, None), route, payload, times)
+            ):
+                self._slowly(batch, index, message, times)
         return batch
 
-    def _message(self, batch: models.Batch, index: int, message: models.Message) -> None:
+    def _slowly(self, batch: models.Batch, index: int, message: models.Message, times: decode_fast.Times) -> None:
+        """A message that is an array, or with which something is wrong."""
+        try:
+            self._message(batch, index, message, times)
+        except _Invalid as invalid:
+            letter = models.DeadLetter(message, message.payload, invalid.reason, invalid.detail)
+            batch.dead_letters.append(letter)
+        except Exception as error:  # noqa: BLE001
+            # A defect of ours must not become a crash loop over one message: it is kept where people look.
+            _log.exception("message.decode_failed", topic=message.topic)
+            detail = f"voltd could not decode it ({type(error).__name__}): please report this"
+            batch.dead_letters.append(models.DeadLetter(message, message.payload, Reason.NOT_JSON, detail))
+
+    def _message(self, batch: models.Batch, index: int, message: models.Message, times: decode_fast.Times) -> None:
         payload = message.payload
         limit = self._limits.max_payload_bytes
         if len(payload) > limit:
@@ -78,31 +98,38 @@ class Decoder:
         route = self._topics.route(message.topic)
         if route is None:
             raise _Invalid(Reason.UNKNOWN_TOPIC, "no topic filter in the settings matches this topic")
-        if payload[:1] != b"{" and payload.lstrip(_WHITESPACE)[:1] == b"[":
-            self._array(batch, index, message, route)
+        if payload.lstrip(_WHITESPACE)[:1] == b"[":
+            self._array(batch, index, message, route, times)
         else:
             self._one(batch, (index, None), message, route, payload)
 
-    def _array(self, batch: models.Batch, index: int, message: models.Message, route: decode_topic.Route) -> None:
-        try:
-            elements: list[Any] = pydantic_core.from_json(message.payload, allow_inf_nan=True)
-        except ValueError as error:
-            raise _Invalid(Reason.NOT_JSON, str(error)[:200]) from None
+    def _array(
+        self,
+        batch: models.Batch,
+        index: int,
+        message: models.Message,
+        route: decode_topic.Route,
+        times: decode_fast.Times,
+    ) -> None:
+        elements = _elements(message.payload)
         if not elements:
             raise _Invalid(Reason.NO_MEASUREMENT, "an array without readings")
         limit = self._limits.max_array_readings
         if len(elements) > limit:
             raise _Invalid(
-                Reason.TOO_MANY,
-                f"array of {len(elements)} readings is over limits.max_array_readings = {limit}",
+                Reason.TOO_MANY, f"array of {len(elements)} readings is over limits.max_array_readings = {limit}"
             )
-        for position, element in enumerate(elements):
-            # Back to JSON, so that an element is judged by the same rules as a message of its own.
-            text = pydantic_core.to_json(element, inf_nan_mode="constants")
+        for position, text in enumerate(elements):
+            if decode_fast.add(batch, (index, position), route, text, times):
+                continue
             try:
-                self._one(batch, (index, position), message, route, text)
+                self._one(batch, (index, position), message, route, bytes(text))
             except _Invalid as invalid:
-                batch.dead_letters.append(models.DeadLetter(message, text, invalid.reason, invalid.detail, position))
+                letter = models.DeadLetter(message, bytes(text), invalid.reason, invalid.detail, position)
+                batch.dead_letters.append(letter)
+
+    def _times(self, received_at: dt.datetime) -> decode_fast.Times:
+        return decode_fast.Times(received_at, received_at - self._max_age, received_at + self._max_future)
 
     def _one(
         self,
@@ -138,7 +165,7 @@ class Decoder:
             fields.longitude,
             fields.charging_status,
             fields.odometer,
-            None if fields.diagnostics is None else _jsonb_text(fields.diagnostics),
+            _diagnostics(fields.diagnostics),
             message.received_at,
         )
         _check_values(reading, payload)
@@ -188,6 +215,18 @@ class Decoder:
         return recorded_at
 
 
+def _elements(payload: bytes) -> Sequence[bytes | msgspec.Raw]:
+    """The JSON texts of an array's elements."""
+    try:
+        return _raw_elements(payload)
+    except Exception:  # noqa: BLE001 NaN for example, which is an element's fault, not the array's
+        try:
+            values: list[Any] = pydantic_core.from_json(payload, allow_inf_nan=True)
+        except ValueError as error:
+            raise _Invalid(Reason.NOT_JSON, str(error)[:200]) from None
+        return [pydantic_core.to_json(value, inf_nan_mode="constants") for value in values]
+
+
 def _open_envelope(payload: bytes) -> tuple[models.DeviceType, bytes]:
     """``{"type": "VEHICLE" | "METER", "payload": {...}}`` into its device type and the payload's JSON."""
     try:
@@ -212,7 +251,7 @@ def _device_id(in_payload: str | None, in_topic: str | None, field: str) -> str:
         return in_payload
     if in_payload is not None and in_payload != in_topic:
         raise _Invalid(Reason.ID_MISMATCH, f"{field}: {in_payload!r} was sent on the topic of {in_topic!r:.70}")
-    if not 1 <= len(in_topic) <= _ID_LENGTH:
+    if not 1 <= len(in_topic) <= decode_fast.ID_LENGTH:
         raise _Invalid(Reason.BAD_TEXT, f"the topic's device id has {len(in_topic)} characters, 1 to 64 are allowed")
     return in_topic
 
@@ -229,8 +268,8 @@ def _has_nul(text: str) -> bool:
     return "\0" in text or "\\u0000" in text.replace("\\\\", "")
 
 
-def _jsonb_text(value: dict[str, Any]) -> str:
+def _diagnostics(value: dict[str, Any] | None) -> str | None:
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        return None if value is None else decode_fast.jsonb_text(value)
     except ValueError as error:  # NaN, Infinity, or an integer of thousands of digits
         raise _Invalid(Reason.OUT_OF_RANGE, f"diagnostics: {error}") from None
