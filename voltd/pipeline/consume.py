@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 import structlog
 
 from voltd import backoff, config, errors, metrics, models
-from voltd.pipeline import consume_client, consume_session, consume_window
+from voltd.pipeline import consume_client, consume_session, consume_stream, consume_window
 
 _log = structlog.get_logger()
 
 _HANDSHAKE_S = 10.0
 _OUTBOX_LIMIT = 20_000
-_READS_PER_TURN = 256
 
 
 class Outgoing(NamedTuple):
@@ -169,34 +168,22 @@ class Consumer:
         if self._wake in events:
             os.eventfd_read(self._wake)
         ready = events.get(sock.fileno(), 0)
-        if ready & (select.POLLERR | select.POLLHUP) and not reading:
-            client.loop_read()  # finds out what is wrong with the connection
-        elif reading and (buffered or ready & (select.POLLIN | select.POLLERR | select.POLLHUP)):
-            self._read(sock)
+        if ready & (select.POLLERR | select.POLLHUP) or (reading and (buffered or ready & select.POLLIN)):
+            self._session.receive(sock)
         if client.socket() is not None and client.want_write():
             client.loop_write()
 
-    def _read(self, sock: Any) -> None:
-        client = self._session.client
-        more = select.poll()
-        more.register(sock, select.POLLIN)
-        for _ in range(_READS_PER_TURN):
-            client.loop_read()
-            if client.socket() is not sock or (self._session.accepted and self._window.full):
-                return
-            if not _buffered(sock) and not more.poll(0):
-                return
-
     def _send_acks(self) -> None:
-        client = self._session.client
+        accepted = self._session.accepted
         while self._acks:
-            for message in self._acks.popleft():
-                if message.qos == 0:
-                    continue
-                if message.connection == self._session.accepted:
-                    client.ack(message.packet_id, message.qos)
-                else:
-                    self._counters.acks_voided_total += 1
+            messages = self._acks.popleft()
+            ours = [message for message in messages if message.connection == accepted]
+            self._counters.acks_voided_total += len(messages) - len(ours)
+            if packet_ids := [message.packet_id for message in ours if message.qos == 1]:
+                self._session.client.send_whole(consume_stream.pubacks(packet_ids))
+            for message in ours:
+                if message.qos == 2:  # noqa: PLR2004
+                    self._session.client.ack(message.packet_id, message.qos)
 
     def _send_outbox(self) -> None:
         if not self.subscribed.is_set():

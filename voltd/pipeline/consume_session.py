@@ -7,6 +7,7 @@ broker says of connection, subscription and takeover is kept as state for the lo
 from __future__ import annotations
 
 import datetime as dt
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,10 +18,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from voltd import config, errors, metrics, models
-from voltd.pipeline import consume_client, consume_window
+from voltd.pipeline import consume_client, consume_stream, consume_window
 
 _log = structlog.get_logger()
 
+_READ_BYTES = 256 << 10
 _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1
 # MQTT 5, 3.2.2.2: protocol version, client id, credentials, authorisation, banned, authentication method
 _REFUSED_FOR_GOOD = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
@@ -72,6 +74,7 @@ class Session:
         """
         mqtt = self._settings.mqtt
         self._connection += 1
+        self._stream = consume_stream.PublishStream(self._connection, self._settings.limits.max_payload_bytes + 1)
         try:
             self.client.connect(
                 mqtt.host,
@@ -83,6 +86,33 @@ class Session:
         except (OSError, ValueError, paho.WebsocketConnectionError) as error:
             hint = "is the broker up, and are mqtt.host, mqtt.port and mqtt.transport right? try: voltd check"
             raise errors.BrokerUnavailable(f"{mqtt.host}:{mqtt.port}: {error}", hint=hint) from error
+
+    def receive(self, sock: Any) -> None:
+        """Reads what the socket has, at most 256 KiB: messages into the window, all else to paho."""
+        try:
+            data = sock.recv(_READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError as error:
+            _log.debug("broker.read_failed", error=str(error))
+            data = b""
+        if not data:
+            self.client.end()
+            return
+        try:
+            for part in self._stream.feed(data, dt.datetime.now(dt.UTC)):
+                if isinstance(part, bytes):
+                    self.client.give(part)
+                else:
+                    self._take(part)
+        except ValueError as error:
+            _log.error("broker.not_understood", error=str(error))
+            self.client.end()
+
+    def _take(self, messages: list[models.Message]) -> None:
+        self._counters.messages_received_total += len(messages)
+        self._counters.messages_redelivered_total += sum(message.redelivered for message in messages)
+        self._window.put_many(messages)
 
     def drop(self) -> None:
         """Closes the connection without a word."""
@@ -152,20 +182,17 @@ class Session:
             _log.warning("broker.disconnected", reason=str(reason))
 
     def _message(self, _client: paho.Client, _userdata: Any, arrived: paho.MQTTMessage) -> None:
+        """A QoS 2 message, which only a subscription from elsewhere can bring; paho does its handshake."""
         payload = bytes(arrived.payload)
-        self._counters.messages_received_total += 1
-        self._counters.messages_redelivered_total += arrived.dup
-        kept = self._settings.limits.max_payload_bytes + 1
-        self._window.put(
-            models.Message(
-                arrived.topic,
-                payload if len(payload) <= kept else payload[:kept],
-                arrived.mid,
-                dt.datetime.now(dt.UTC),
-                arrived.qos,
-                bool(arrived.retain),
-                bool(arrived.dup),
-                self._connection,
-                len(payload),
-            )
+        message = models.Message(
+            arrived.topic,
+            payload[: self._settings.limits.max_payload_bytes + 1],
+            arrived.mid,
+            dt.datetime.now(dt.UTC),
+            arrived.qos,
+            bool(arrived.retain),
+            bool(arrived.dup),
+            self._connection,
+            len(payload),
         )
+        self._take([message])

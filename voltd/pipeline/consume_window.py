@@ -60,6 +60,18 @@ class Window:
         if not self._arrived.is_set():
             self._arrived.set()
 
+    def put_many(self, messages: list[models.Message]) -> None:
+        """Takes messages in, in their order (network thread). Never blocks."""
+        if self._stale:
+            for message in messages:
+                self.put(message)
+            return
+        self._put_messages += len(messages)
+        self._put_bytes += sum(map(_cost, messages))
+        self._waiting.extend(messages)
+        if not self._arrived.is_set():
+            self._arrived.set()
+
     def reconnected(self) -> None:
         """The session goes on over a new connection (network thread): the broker sends again what is not acked.
 
