@@ -23,6 +23,7 @@ from voltd.pipeline import consume_client, consume_session, consume_stream, cons
 _log = structlog.get_logger()
 
 _HANDSHAKE_S = 10.0
+_GOODBYE_S = 2.0
 _OUTBOX_LIMIT = 20_000
 
 
@@ -196,14 +197,24 @@ class Consumer:
                 _log.warning("message.not_published", topic=outgoing.topic, error=str(error))
 
     def _say_goodbye(self) -> None:
-        self._session.closing = True
+        """Sends what is queued and DISCONNECT, and waits until the broker has read it all and closed.
+
+        paho would close at once; with messages of the broker still unread that is a reset, which takes the acks along.
+        """
+        session, client = self._session, self._session.client
+        session.closing = True
         topic = consume_client.status_topic(self._settings.instance)
-        self._session.client.publish(topic, consume_client.offline_payload("stopped"), qos=0, retain=True)
-        self._session.client.disconnect()
-        ends = time.monotonic() + 2.0
-        while (sock := self._session.client.socket()) is not None and time.monotonic() < ends:
-            select.select([], [sock], [], 0.1)
-            self._session.client.loop_write()
+        client.publish(topic, consume_client.offline_payload("stopped"), qos=0, retain=True)
+        client.send_whole(consume_stream.DISCONNECT)
+        ends = time.monotonic() + _GOODBYE_S
+        while (sock := client.socket()) is not None and time.monotonic() < ends:
+            writing = [sock] if client.want_write() else []
+            readable, writable, _ = select.select([sock], writing, [], 0.1)
+            if writable:
+                client.loop_write()
+            if readable and not session.discard(sock):
+                break
+        session.drop()
 
     def _pause(self, seconds: float) -> None:
         ends = time.monotonic() + seconds

@@ -109,6 +109,16 @@ class Session:
             _log.error("broker.not_understood", error=str(error))
             self.client.end()
 
+    @staticmethod
+    def discard(sock: Any) -> bool:
+        """Reads and forgets: unacked messages stay with the broker. False once it has closed the connection."""
+        try:
+            return bool(sock.recv(_READ_BYTES))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+
     def _take(self, messages: list[models.Message]) -> None:
         self._counters.messages_received_total += len(messages)
         self._counters.messages_redelivered_total += sum(message.redelivered for message in messages)

@@ -20,6 +20,7 @@ _TYPE_AND_QOS_2, _PUBLISH = 0xF4, 0x30
 _DUP, _QOS_1, _RETAIN = 0x08, 0x02, 0x01
 _CONTINUES = 0x80  # of a variable byte integer, one more byte follows
 _PUBACK_HEADER = 0x4002  # type 4, remaining length 2: reason code 0 and properties may be left out (3.4.2.1)
+DISCONNECT = b"\xe0\x00"  # normal disconnection: reason code and properties may be left out (3.14.2.1)
 _REMEMBERED_TOPICS = 200_000
 _LARGE_BYTES = 1 << 20  # a larger packet is not collected whole
 
