@@ -80,6 +80,9 @@ def _run(args: argparse.Namespace) -> int:
 
 def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="only say what is missing; 78 when something is")
+    parser.add_argument(
+        "--lower-retention", action="store_true", help="let the settings shorten how long raw readings are kept"
+    )
 
 
 def _migrate(args: argparse.Namespace) -> int:
@@ -96,6 +99,7 @@ def _migrate(args: argparse.Namespace) -> int:
         columnstore_after_days=settings.retention.columnstore_after_days,
         expected_interval_s=settings.efficiency.expected_interval_s,
         dead_letter_days=settings.retention.dead_letter_days,
+        lower_retention=args.lower_retention,
     )
     result = migrate.migrate(dsn, options, report=print)
     print(f"schema: up to date ({len(result.applied)} migrations applied)")
@@ -184,7 +188,8 @@ def _local(args: argparse.Namespace) -> int:
         return 0
     if args.action == "up":
         commands.up(home, lambda line: print(line, file=sys.stderr))
-        print(f'running; point voltd at it with: eval "$(voltd local env --home {shlex.quote(str(home))})"')
+        voltd_ = shlex.quote(sys.argv[0])
+        print(f'running; point voltd at it with: eval "$({voltd_} local env --home {shlex.quote(str(home))})"')
         return 0
     for name, value in commands.env(home).items():
         print(f"export {name}={shlex.quote(value)}")

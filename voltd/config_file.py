@@ -17,6 +17,7 @@ import pydantic_settings
 
 from voltd import config, errors
 
+_OTHER_VARIABLES = ("LOCAL_", "TEST_")  # VOLTD_LOCAL_SOURCE, VOLTD_TEST_DATABASE_DSN, ...
 DEFAULT_PATH = pathlib.Path("/etc/voltd/voltd.toml")
 
 
@@ -31,6 +32,7 @@ def load(path: pathlib.Path | None = None, *, environ: Mapping[str, str] = os.en
         ConfigurationError: the file cannot be read or a value is wrong; it names field, value and hint.
     """
     values = _read(path)
+    _refuse_misspelt(environ)
     try:
         settings = config.Settings(**values)
     except pydantic.ValidationError as error:
@@ -40,6 +42,20 @@ def load(path: pathlib.Path | None = None, *, environ: Mapping[str, str] = os.en
     except pydantic_settings.SettingsError as error:
         raise errors.ConfigurationError(str(error), hint="check the VOLTD_... variables") from error
     return _with_secrets(settings, environ)
+
+
+def _refuse_misspelt(environ: Mapping[str, str]) -> None:
+    """One underscore for two is the likeliest slip, and would be ignored without a word."""
+    for name in environ:
+        rest = name.removeprefix("VOLTD_")
+        known = rest.split("__")[0].lower() in config.Settings.model_fields
+        if rest == name or known or rest.startswith(_OTHER_VARIABLES):
+            continue
+        section = next((one for one in config.Settings.model_fields if rest.lower().startswith(f"{one}_")), None)
+        meant = f": write VOLTD_{section.upper()}__{rest[len(section) + 1 :]}" if section else ""
+        raise errors.ConfigurationError(
+            f"{name} is no setting{meant}", hint="sections are parted from names by two underscores: VOLTD_MQTT__HOST"
+        )
 
 
 def _read(path: pathlib.Path | None) -> dict[str, Any]:
@@ -67,6 +83,8 @@ def _describe(error: pydantic.ValidationError) -> str:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "no such setting"
+        elif item["type"] == "tuple_type":
+            message = 'should be a list, like ["a", "b"]'
         shown = "" if not field or isinstance(item["input"], dict) else f" = {item['input']!r}"
         lines.append(f"{field}{shown}: {message}" if field else message)
     return "; ".join(lines)

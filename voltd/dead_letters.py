@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--reason", choices=[str(reason) for reason in models.Reason], help="only this reason")
     listing.add_argument("--topic", help="only this topic; MQTT wildcards allowed", metavar="FILTER")
     listing.add_argument("--since", type=_moment, help="received since (RFC 3339, or 90s, 15m, 6h, 7d)", metavar="WHEN")
-    listing.add_argument("--limit", type=int, default=50, help="how many (default 50)")
+    listing.add_argument("--limit", type=_positive, default=50, help="how many (default 50)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     show = actions.add_parser("show", help="one of them with its payload")
     show.add_argument("id", type=int)
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     """The command; 1 where ``show`` finds nothing."""
     try:
         with psycopg.connect(session.dsn(settings), row_factory=psycopg.rows.dict_row) as connection:
+            connection.execute("SET TIME ZONE 'UTC'")
             if args.action == "show":
                 return _show(connection, args.id)
             return _list(connection, args)
@@ -82,6 +83,12 @@ def _like(topic_filter: str) -> str:
 
 def _escape(text: str) -> str:
     return "".join(f"\\{char}" if char in r".^$*+?()[]{}|\\" else char for char in text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _moment(text: str) -> dt.datetime:

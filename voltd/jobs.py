@@ -41,6 +41,7 @@ class Jobs:
         set_fleets: Callable[[Mapping[str, str]], None],
     ) -> None:
         self._settings = settings
+        self._stopping = False
         self._running: set[psycopg.Connection[tuple[object, ...]]] = set()
         self._set_fleets = set_fleets
         self._pool: pool.Pool | None = None
@@ -60,6 +61,7 @@ class Jobs:
 
     def stop(self) -> None:
         """Starts no more jobs; one that runs is cancelled, its transaction rolled back."""
+        self._stopping = True
         self._scheduler.shutdown(wait=False)
         for connection in list(self._running):
             with contextlib.suppress(psycopg.Error):
@@ -74,7 +76,8 @@ class Jobs:
             try:
                 job()
             except (errors.VoltdError, psycopg.Error, psycopg_pool.PoolTimeout) as error:
-                _log.warning("job.failed", job=name, error=str(error))
+                if not self._stopping:
+                    _log.warning("job.failed", job=name, error=str(error))
 
         first = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=first_s)
         self._scheduler.add_job(guarded, "interval", seconds=every_s, next_run_time=first, id=name)

@@ -28,7 +28,7 @@ def configure(level: str, style: Literal["auto", "console", "json"] = "auto") ->
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
     )
     if console:
         shared.remove(structlog.processors.format_exc_info)  # the console renderer formats exceptions itself

@@ -82,7 +82,9 @@ class Metrics:
             for field in dataclasses.fields(self)
             if field.name not in {"messages_dead_lettered_total", "latency", "batch_since", "batch_oldest_at"}
         }
-        values["messages_dead_lettered_total"] = dict(self.messages_dead_lettered_total)
+        values["messages_dead_lettered_total"] = {
+            str(reason): count for reason, count in self.messages_dead_lettered_total.items()
+        }
         values["latency_p50_ms"], values["latency_p99_ms"] = self.latency.percentiles_ms(0.50, 0.99)
         return values
 

@@ -19,17 +19,22 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
   older_than timestamptz := date_trunc(
     'day', now() - make_interval(days => volt.setting_number('raw_retention_days')::int + 2), 'UTC');
+  dropped integer;
 BEGIN
   IF NOT EXISTS (SELECT FROM volt.setting WHERE name = 'edition' AND value = 'apache') THEN
     RETURN 0;
   END IF;
   -- Never what is not in the roll-ups yet.
-  UPDATE volt.rollup_state SET dropped_before = greatest(dropped_before, least(older_than, watermark));
   SELECT least(older_than, watermark) INTO older_than FROM volt.rollup_state;
   IF older_than = '-infinity' THEN
     RETURN 0;
   END IF;
-  RETURN volt.drop_chunks_before(older_than);
+  dropped := volt.drop_chunks_before(older_than);
+  IF dropped > 0 THEN
+    -- Hours that nothing can compute again; where nothing was dropped, older readings may still come and count.
+    UPDATE volt.rollup_state SET dropped_before = greatest(dropped_before, older_than);
+  END IF;
+  RETURN dropped;
 END $$;
 COMMENT ON FUNCTION volt.drop_old_readings() IS
   'Drops chunks of raw readings older than raw_retention_days and two days more; how many. Apache-2 edition only.';

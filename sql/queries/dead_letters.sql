@@ -2,7 +2,7 @@
 
 -- name: list_dead_letters
 -- Newest first, without payloads; each filter may be NULL. topic is a regular expression.
-SELECT id, received_at AT TIME ZONE 'UTC' AS received_at, reason, topic, element, detail, replayed_at
+SELECT id, received_at, reason, topic, element, detail, replayed_at
 FROM volt.dead_letter
 WHERE (%(reason)s::text IS NULL OR reason = %(reason)s)
   AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)

@@ -10,6 +10,7 @@ SELECT (SELECT count(*) FROM volt.vehicle_reading), (SELECT count(*) FROM volt.m
 SELECT meter_id, vehicle_id, hour AT TIME ZONE 'UTC', dc_kwh::float8, ac_kwh::float8, efficiency_pct::float8, quality
 FROM volt.efficiency_hourly
 WHERE efficiency_pct IS NOT NULL AND quality IN ('ok', 'partial') AND ac_kwh > 1
+  AND hour < date_trunc('hour', now()) -- of the running hour one side may be ahead
 ORDER BY efficiency_pct
 LIMIT 5;
 
@@ -21,7 +22,7 @@ FROM volt.vehicle_current;
 
 -- name: demo_dead_letter_reasons
 -- The most frequent ones.
-SELECT reason, count(*) FROM volt.dead_letter GROUP BY reason ORDER BY 2 DESC, 1 LIMIT 6;
+SELECT reason, count(*) FROM volt.dead_letter GROUP BY reason ORDER BY 2 DESC, 1;
 
 -- name: demo_efficiency_rows
 -- How much there is to look at.

@@ -259,21 +259,3 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
     with pytest.raises(errors.SchemaError, match="Community") as raised:
         migrate.migrate(dsn, OPTIONS, report=quiet)
     assert raised.value.hint
-
-
-@pytest.mark.parametrize("edition", ["timescale", "apache"])
-def test_retention_is_raised_and_never_lowered_by_a_daemon(database_of, edition):
-    """A daemon that takes older readings has them kept: the setting and, on Community, TimescaleDB's policy."""
-    dsn = database_of(edition)
-    migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=90), report=quiet)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("SET ROLE volt_writer")
-        assert retention.ensure(connection, 3650)
-        assert not retention.ensure(connection, 90)
-        connection.execute("RESET ROLE")
-        assert connection.execute("SELECT volt.setting_number('raw_retention_days')").fetchone() == (3650,)
-        dropping = connection.execute(
-            "SELECT DISTINCT config->>'drop_after' FROM timescaledb_information.jobs"
-            " WHERE proc_name = 'policy_retention'"
-        ).fetchall()
-    assert dropping == ([("3652 days",)] if edition == "timescale" else [])

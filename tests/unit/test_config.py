@@ -82,6 +82,13 @@ def test_raw_readings_are_kept_as_long_as_they_may_be_old(tmp_path):
     assert (settings.max_age_days, settings.raw_retention_days) == (400, 400)
 
 
+@pytest.mark.parametrize(("name", "said"), [("VOLTD_MQTT_PORT", "write VOLTD_MQTT__PORT"), ("VOLTD_FOO", "no setting")])
+def test_misspelt_variables_are_refused(tmp_path, name, said):
+    """One underscore for two would be ignored without a word."""
+    with pytest.raises(errors.ConfigurationError, match=said):
+        config_file.load(_write(tmp_path, ""), environ={name: "1", "VOLTD_LOCAL_SOURCE": "host"})
+
+
 def test_a_named_file_that_is_missing_is_an_error(tmp_path):
     with pytest.raises(errors.ConfigurationError, match="no configuration file"):
         config_file.load(tmp_path / "absent.toml", environ={})

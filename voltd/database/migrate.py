@@ -31,12 +31,14 @@ class MigrateOptions:
         columnstore_after_days: older chunks of raw readings are compressed (Community edition).
         expected_interval_s: how often a device is expected to report, in seconds; the base of coverage.
         dead_letter_days: dead letters are kept this long.
+        lower_retention: whether a database that keeps raw readings longer is to drop them earlier from now on.
     """
 
     raw_retention_days: int = 90
     columnstore_after_days: int = 7
     expected_interval_s: float = 60.0
     dead_letter_days: int = 30
+    lower_retention: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def migrate(dsn: str, options: MigrateOptions, *, report: Callable[[str], None])
             report(f"applying {migration.name}")
             _apply(connection, migration)
         report("refreshing functions, views, policies and grants")
-        _refresh(connection, options, found)
+        _refresh(connection, options, found, report)
         return MigrateResult([one.name for one in missing], found)
 
 
@@ -180,9 +182,24 @@ def _apply(connection: Connection, migration: files.SqlFile) -> None:
         )
 
 
-def _refresh(connection: Connection, options: MigrateOptions, found: edition.Edition) -> None:
+def _kept_days(connection: Connection) -> int:
+    """How long the database keeps raw readings now; 0 where it has not been told yet."""
+    row = connection.execute("SELECT value FROM volt.setting WHERE name = 'raw_retention_days'").fetchone()
+    return int(str(row[0])) if row else 0
+
+
+def _refresh(
+    connection: Connection, options: MigrateOptions, found: edition.Edition, report: Callable[[str], None]
+) -> None:
     chosen = files.idempotent(found)
-    settings = {name: str(value) for name, value in dataclasses.asdict(options).items()}
+    settings = {name: str(value) for name, value in dataclasses.asdict(options).items() if name != "lower_retention"}
+    kept_days = _kept_days(connection)
+    if kept_days > options.raw_retention_days and not options.lower_retention:
+        settings["raw_retention_days"] = str(kept_days)
+        report(
+            f"raw readings stay {kept_days} days although the settings say {options.raw_retention_days}: lowering it"
+            ' deletes readings; "voltd migrate --lower-retention" does'
+        )
     settings |= {"edition": found.value, "idempotent_sha256": files.fingerprint(chosen)}
     with connection.transaction():
         _become_owner(connection)

@@ -52,6 +52,7 @@ _CASES: dict[str, tuple[Fate, str, str]] = {
     "XX": (Fate.TRANSIENT, "internal error of the server", "look at the server's log"),
 }
 _UNKNOWN = (Fate.TRANSIENT, "unknown to voltd", "look at the server's log")
+_REFUSED = (Fate.TRANSIENT, "refused by the server", "correct user, password or database name in database.dsn")
 _NO_SQLSTATE = (Fate.TRANSIENT, "connection lost or never made", "check that the database is up and can be reached")
 
 
@@ -62,7 +63,7 @@ def classify(error: psycopg.Error) -> tuple[Fate, str, str]:
         # psycopg raises DataError itself for what it cannot even encode, such as a NUL in a text.
         if isinstance(error, psycopg.DataError):
             return Fate.PERMANENT, "not encodable", ""
-        return _NO_SQLSTATE
+        return _REFUSED if "FATAL" in str(error) else _NO_SQLSTATE
     return _CASES.get(code) or _CASES.get(code[:2]) or _UNKNOWN
 
 

@@ -77,7 +77,7 @@ class Facts:
         return [f"{count} {kind}" for count, kind in zip(row, kinds, strict=True) if count]
 
     def dead_letter_reasons(self) -> list[tuple[str, int]]:
-        """The most frequent reasons with their counts."""
+        """Every reason with its count, the most frequent first."""
         return self._connection.execute(queries.text("demo_dead_letter_reasons")).fetchall()
 
     def efficiency_rows(self) -> int:
