@@ -190,7 +190,7 @@ def test_policies_follow_the_settings(database_of):
     """Community: refresh looks back further than raw readings are kept, the retention drops later still."""
     dsn = database_of("timescale")
     for days in (90, 30):
-        migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=days), report=quiet)
+        migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=days, lower_retention=True), report=quiet)
         jobs = rows(
             dsn,
             "SELECT proc_name, config FROM timescaledb_information.jobs"
