@@ -46,7 +46,7 @@ def _broker(settings: config.Settings) -> list[str]:
     answered = threading.Event()
     answer: list[Any] = []
     refused: list[str] = []
-    wanted = consume_client.subscriptions(mqtt.topics)
+    wanted = consume_client.subscriptions(mqtt)
 
     def on_connect(client: Any, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         answer.extend((reason, properties))

@@ -81,6 +81,7 @@ class Mqtt(_Section):
     cert_file: pathlib.Path | None = None
     key_file: pathlib.Path | None = None
     client_id: str | None = None
+    share_group: _Name | None = None
     keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
     session_expiry_s: Annotated[int, Field(ge=60, le=4294967295)] = 7 * 86400
     receive_maximum: Annotated[int, Field(ge=1, le=65535)] = 20_000

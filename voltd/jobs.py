@@ -1,6 +1,6 @@
 """The daemon's periodic work beside the pipeline, run by APScheduler: fleets, roll-ups, retention.
 
-``app`` starts and stops it. Each job uses a pooled connection for the time it runs; a job that fails is logged and
+Of the daemons that share a database exactly one, the leader, rolls up and applies the retention. ``app`` starts and stops it. Each job uses a pooled connection for the time it runs; a job that fails is logged and
 comes again at its next time. Nothing here touches the batches.
 """
 
@@ -22,6 +22,8 @@ from voltd.database import pool, queries, retention, rollup, session
 _log = structlog.get_logger()
 
 _FLEETS_S = 30.0
+_LEAD_S = 3.0
+_LEADER_LOCK = 0x6C656164  # "lead": held by the one daemon of a database that runs the jobs meant for one
 _ROLLUP_S = 10.0
 _RETENTION_S = 3600.0
 
@@ -42,6 +44,7 @@ class Jobs:
     ) -> None:
         self._settings = settings
         self._stopping = False
+        self._leader: psycopg.Connection[tuple[object, ...]] | None = None
         self._running: set[psycopg.Connection[tuple[object, ...]]] = set()
         self._set_fleets = set_fleets
         self._pool: pool.Pool | None = None
@@ -55,6 +58,7 @@ class Jobs:
         """Starts the jobs; does not block."""
         self._pool = pool.open_pool(session.dsn(self._settings), size=2)
         self._add(self._fleets, _FLEETS_S, first_s=0.1)
+        self._add(self._lead, _LEAD_S, first_s=0.2)
         self._add(self._rollup, _ROLLUP_S, first_s=1.0)
         self._add(self._retention, _RETENTION_S, first_s=60.0)
         self._scheduler.start()
@@ -66,6 +70,8 @@ class Jobs:
         for connection in list(self._running):
             with contextlib.suppress(psycopg.Error):
                 connection.cancel_safe(timeout=0.5)
+        if self._leader is not None:
+            self._leader.close()
         if self._pool is not None:
             self._pool.close(timeout=0.5)
 
@@ -87,13 +93,33 @@ class Jobs:
             rows = connection.execute(queries.text("fleets")).fetchall()
         self._set_fleets({str(vehicle_id): str(fleet_id) for vehicle_id, fleet_id in rows})
 
+    def _lead(self) -> None:
+        """Becomes the leader where there is none: a session lock, which PostgreSQL frees when its holder dies."""
+        try:
+            if self._leader is None:
+                connection = psycopg.connect(session.dsn(self._settings), autocommit=True)
+                if connection.execute("SELECT pg_try_advisory_lock(%s)", (_LEADER_LOCK,)).fetchone() != (True,):
+                    connection.close()
+                    return
+                self._leader = connection
+                _log.info("jobs.leading", instance=self._settings.instance)
+            else:
+                self._leader.execute("SELECT 1")
+        except psycopg.Error:
+            self._leader = None
+            raise
+
     def _rollup(self) -> None:
+        if self._leader is None:
+            return
         with self._connection() as connection:
             result = rollup.run_once(connection)
         if result.advanced or result.recomputed:
             _log.debug("rollup.advanced", hours=result.advanced, recomputed=result.recomputed)
 
     def _retention(self) -> None:
+        if self._leader is None:
+            return
         with self._connection() as connection:
             dropped = retention.run_once(connection)
         _log.debug("retention.applied", result=str(dropped))

@@ -18,7 +18,16 @@ def test_sample_configuration_is_the_defaults(tmp_path):
     """Uncommenting every setting of config/voltd.toml gives the built-in defaults, so the file tells the truth."""
     text = (resources.share("config") / "voltd.toml").read_text()
     lines = [re.sub(r"^# ", "", line) for line in text.splitlines() if not line.startswith("##")]
-    optional = ("username", "password_file", "ca_file", "cert_file", "key_file", "client_id", "migrate_dsn")
+    optional = (
+        "username",
+        "password_file",
+        "ca_file",
+        "cert_file",
+        "key_file",
+        "client_id",
+        "share_group",
+        "migrate_dsn",
+    )
     lines = [line for line in lines if not line.startswith((*optional, "max_messages", "max_age_days"))]
     assert config_file.load(_write(tmp_path, "\n".join(lines)), environ={}) == config.Settings()
 

@@ -111,13 +111,17 @@ def connect_properties(mqtt: config.Mqtt) -> Properties:
     return properties
 
 
-def subscriptions(topics: config.Topics) -> list[tuple[str, SubscribeOptions]]:
+def subscriptions(mqtt: config.Mqtt) -> list[tuple[str, SubscribeOptions]]:
     """Every filter at QoS 1: the broker then sends QoS 2 messages as QoS 1, which a late PUBACK covers.
 
-    Retained messages come once, when the subscription is new (MQTT 5, 3.8.3.1, Retain Handling 1).
+    Retained messages come once, when the subscription is new (MQTT 5, 3.8.3.1, Retain Handling 1). With a share group
+    the broker gives each message to one daemon of the group only (4.8.2).
     """
+    topics = mqtt.topics
+    prefix = f"$share/{mqtt.share_group}/" if mqtt.share_group else ""
     options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=1)
-    return [(topic_filter, options) for topic_filter in (*topics.vehicle, *topics.meter, *topics.ingest)]
+    every = (*topics.vehicle, *topics.meter, *topics.ingest)
+    return [(name if name.startswith("$share/") else prefix + name, options) for name in every]
 
 
 def _tls_context(mqtt: config.Mqtt) -> ssl.SSLContext:

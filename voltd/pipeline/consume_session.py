@@ -52,7 +52,7 @@ class Session:
         self._counters = counters
         self._on_subscribed = on_subscribed
         self._connection = 0
-        self._subscriptions = consume_client.subscriptions(settings.mqtt.topics)
+        self._subscriptions = consume_client.subscriptions(settings.mqtt)
         self.accepted = 0
         self.subscribed = threading.Event()
         self.expected = False
