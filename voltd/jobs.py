@@ -1,7 +1,8 @@
 """The daemon's periodic work beside the pipeline, run by APScheduler: fleets, roll-ups, retention.
 
-Of the daemons that share a database exactly one, the leader, rolls up and applies the retention. ``app`` starts and stops it. Each job uses a pooled connection for the time it runs; a job that fails is logged and
-comes again at its next time. Nothing here touches the batches.
+Of the daemons that share a database exactly one, the leader, rolls up and applies the retention. ``app`` starts and
+stops the jobs. Each uses a pooled connection for the time it runs; one that fails is logged and comes again at its next
+time. Nothing here touches the batches.
 """
 
 from __future__ import annotations
