@@ -1,0 +1,153 @@
+"""What the scenes run on: private servers, a migrated database, the daemon as a process, and its log as a clock.
+
+The daemon logs ``batch.flushed`` with the number of messages at each COMMIT; adding these up tells when the n-th message
+became visible without asking the database while it works.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from voltd import local
+from voltd.database import migrate
+
+
+class Rig:
+    """Servers that live as long as the benchmark; each scene empties the tables first."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="voltd-bench-"))
+        self.folder.chmod(0o755)
+        self.servers = local.start(self.folder / "servers", progress=report, durable=True)
+        self.dsn = self.servers.database.dsn
+        self.port = self.servers.broker.port
+        self.edition = migrate.migrate(self.dsn, migrate.MigrateOptions(), report=lambda _line: None).edition
+        self._number = 0
+
+    def close(self) -> None:
+        """Ends the servers and removes their data."""
+        self.servers.stop()
+
+    def rows(self, *tables: str) -> int:
+        """Rows of the tables together."""
+        with psycopg.connect(self.dsn) as connection:
+            return sum(connection.execute(f"SELECT count(*) FROM volt.{name}").fetchone()[0] for name in tables)
+
+    def empty(self) -> None:
+        """Empties the tables; a checkpoint, so that no scene pays for the one before."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(
+                "TRUNCATE volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_current,"
+                " volt.meter_current"
+            )
+            connection.execute("CHECKPOINT")
+
+    def daemon(self, **settings: Any) -> Daemon:
+        """A daemon with a session of its own, not started."""
+        self._number += 1
+        return Daemon(self, f"bench{self._number}", settings)
+
+
+class Daemon:
+    """``voltd run`` and what its log tells."""
+
+    def __init__(self, rig: Rig, instance: str, settings: dict[str, Any]) -> None:
+        self.instance = instance
+        self.log = rig.folder / f"{instance}.log"
+        self._env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")},
+            "VOLTD_INSTANCE": instance,
+            "VOLTD_MQTT__PORT": str(rig.port),
+            "VOLTD_MQTT__HOST": "127.0.0.1",
+            "VOLTD_DATABASE__DSN": rig.dsn,
+            "VOLTD_LOG__LEVEL": "debug",
+            "VOLTD_LOG__FORMAT": "json",
+            **{f"VOLTD_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None  # noqa: S101 a scene's mistake
+        return self._process.pid
+
+    def start(self) -> float:
+        """Starts it and returns the time at which that was, once it has subscribed."""
+        before = self._count("broker.connected")
+        began = time.time()
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "voltd.cli", "run"]
+            self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log)  # noqa: S603
+        while self._count("broker.connected") == before:
+            if self._process.poll() is not None:
+                raise RuntimeError(self.log.read_text()[-2000:])
+            time.sleep(0.02)
+        return began
+
+    def stop(self) -> None:
+        """SIGTERM, and waits."""
+        assert self._process is not None  # noqa: S101
+        self._process.terminate()
+        self._process.wait(20)
+
+    def subscribe(self) -> None:
+        """Makes the session, so that what is published from now on waits for it."""
+        self.start()
+        self.stop()
+        self.log.unlink()
+
+    def commits(self) -> list[tuple[float, int, float]]:
+        """Each COMMIT: wall clock, messages in all until then, milliseconds from decode to COMMIT."""
+        total, found = 0, []
+        for line in self.log.read_text().splitlines():
+            if '"batch.flushed"' in line:
+                event = json.loads(line)
+                total += event["messages"]
+                found.append((_seconds(event["timestamp"]), total, event["ms"]))
+        return found
+
+    def wait_for(self, messages: int, within_s: float = 120) -> float:
+        """Wall clock at which so many messages were committed."""
+        ends = time.monotonic() + within_s
+        while True:
+            done = [at for at, total, _ms in self.commits() if total >= messages]
+            if done:
+                return done[0]
+            if time.monotonic() > ends:
+                raise RuntimeError(f"{messages} messages were not committed within {within_s} s")
+            time.sleep(0.2)
+
+    def connected_at(self) -> float:
+        """Wall clock of the last ``broker.connected``."""
+        lines = [line for line in self.log.read_text().splitlines() if '"broker.connected"' in line]
+        return _seconds(json.loads(lines[-1])["timestamp"])
+
+    def resident_mb(self) -> float:
+        """Resident memory."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far."""
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _count(self, event: str) -> int:
+        return self.log.read_text().count(f'"{event}"') if self.log.exists() else 0
+
+
+def _seconds(timestamp: str) -> float:
+    return dt.datetime.fromisoformat(timestamp).timestamp()

@@ -1,0 +1,74 @@
+"""``make bench``: runs the scenes on servers of its own, prints the table, writes ``bench/results/<date>.json``.
+
+``--quick`` is smaller and runs each once; ``--only NAME`` runs one scene. Figures are medians over the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import pathlib
+import statistics
+import sys
+from collections.abc import Callable
+
+import scenes
+from rig import Rig
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Runs what was asked for; 0 when every scene's rows were all there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="in under two minutes, each scene once")
+    parser.add_argument("--only", metavar="NAME", help="one scene")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each scene (default 3)")
+    parser.add_argument("--history", type=int, default=0, metavar="ROWS", help="rows behind for the scene history")
+    args = parser.parse_args()
+    repeat = 1 if args.quick else args.repeat
+    rig = Rig(print)
+    found: dict[str, dict[str, float]] = {}
+    try:
+        for name, scene in _scenes(rig, quick=args.quick, history=args.history).items():
+            if args.only in (None, name):
+                runs = [scene() for _ in range(1 if name in {"live", "idle", "history"} else repeat)]
+                found[name] = {key: round(statistics.median(run[key] for run in runs), 3) for key in runs[0]}
+                print(f"{name:<14}{_line(found[name])}", flush=True)
+        machine = scenes.machine(rig)
+    finally:
+        rig.close()
+    print(f"\n{machine['cores']} x {machine['cpu']}; {machine['servers']}")
+    if not args.quick and args.only is None:
+        RESULTS.mkdir(exist_ok=True)
+        file = RESULTS / f"{dt.datetime.now(dt.UTC):%Y-%m-%d}.json"
+        file.write_text(json.dumps({"machine": machine, "figures": found}, indent=2) + "\n")
+        print(f"written to {file.relative_to(RESULTS.parent.parent)}")
+    return 0
+
+
+def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], dict[str, float]]]:
+    count = 50_000 if quick else 200_000
+    rates = [20_000, 40_000] if quick else [30_000, 35_000, 40_000, 45_000, 50_000, 55_000, 60_000]
+    chosen: dict[str, Callable[[], dict[str, float]]] = {
+        "backlog": lambda: scenes.backlog(rig, count),
+        "live": lambda: scenes.live(rig, rates, 5 if quick else 60),
+        "latency": lambda: scenes.latency(rig, 10_000, 5 if quick else 20),
+        "arrays": lambda: scenes.arrays(rig, count // 40),
+        "small_window": lambda: scenes.small_window(rig, count // 4),
+        "mixed": lambda: scenes.mixed(rig, count),
+        "idle": lambda: scenes.idle(rig, 5 if quick else 30),
+        "startup": lambda: scenes.startup(rig),
+    }
+    if history:
+        chosen["history"] = lambda: scenes.history(rig, history, count)
+    return chosen
+
+
+def _line(figures: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:,.3f}" if value < 100 else f"{name} {value:,.0f}" for name, value in figures.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
