@@ -1,7 +1,7 @@
 """The load generator: prebuilt MQTT 5 PUBLISH packets over a plain socket, acks only counted.
 
-It must offer more than the daemon can take, so it does per message what cannot be left out: packets are built before the
-clock starts and leave in joined blocks; a PUBACK is four bytes, so the bytes received are the count.
+It must offer more than the daemon can take, so it does per message what cannot be left out: packets are built before
+the clock starts and leave in joined blocks; a PUBACK is four bytes, so the bytes received are the count.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def packets(count: int, start: dt.datetime, step: dt.timedelta, *, rubbish_every
 
 
 def arrays(messages: int, size: int, start: dt.datetime, step: dt.timedelta) -> tuple[list[bytes], list[bytes]]:
-    """Backlogs of vehicles: packets of ``size`` readings each, and the same rows as CSV lines for ``psql \\copy``."""
+    """Backlogs of vehicles: packets of ``size`` readings each, and the same rows as lines of CSV."""
     made, lines, second = [], [], 0
     for number in range(messages):
         device = number % 1000

@@ -1,7 +1,7 @@
 """What the scenes run on: private servers, a migrated database, the daemon as a process, and its log as a clock.
 
-The daemon logs ``batch.flushed`` with the number of messages at each COMMIT; adding these up tells when the n-th message
-became visible without asking the database while it works.
+The daemon logs ``batch.flushed`` with the number of messages at each COMMIT; adding these up tells when the n-th
+message became visible without asking the database while it works.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Daemon:
         began = time.time()
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "voltd.cli", "run"]
-            self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log)  # noqa: S603
+            self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log)
         while self._count("broker.connected") == before:
             if self._process.poll() is not None:
                 raise RuntimeError(self.log.read_text()[-2000:])

@@ -67,7 +67,9 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
 
 
 def _line(figures: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:,.3f}" if value < 100 else f"{name} {value:,.0f}" for name, value in figures.items())
+    return "  ".join(
+        f"{name} {value:,.3f}" if value < 100 else f"{name} {value:,.0f}" for name, value in figures.items()
+    )
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from rig import Daemon, Rig
 
 STEP = dt.timedelta(milliseconds=1)
 COLUMNS = (
-    "vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude,"
-    " charging_status, odometer_km, diagnostics, received_at"
+    "vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude,"
+    " longitude, charging_status, odometer_km, diagnostics, received_at"
 )
 
 
@@ -64,7 +64,7 @@ def mixed(rig: Rig, count: int) -> dict[str, float]:
 
 
 def arrays(rig: Rig, messages: int) -> dict[str, float]:
-    """Readings a second out of arrays of 60, against ``psql \\copy`` of the same rows into the same table."""
+    """Readings a second out of arrays of 60, against psql's copy of the same rows into the same table."""
     made, lines = load.arrays(messages, 60, _start(20), dt.timedelta(milliseconds=20))
     file = rig.folder / "rows.csv"
     file.write_bytes(b"".join(lines))
@@ -73,7 +73,7 @@ def arrays(rig: Rig, messages: int) -> dict[str, float]:
     psql = rig.servers.tool("psql") or "psql"
     command = f"\\copy volt.vehicle_reading ({COLUMNS}) FROM '{file}' WITH (FORMAT csv)"
     began = time.monotonic()
-    subprocess.run([psql, rig.dsn, "-qc", command], check=True)  # noqa: S603
+    subprocess.run([psql, rig.dsn, "-qc", command], check=True)
     reference = len(lines) / (time.monotonic() - began)
     rig.empty()
     daemon = rig.daemon(mqtt__receive_maximum=65535)
@@ -187,7 +187,7 @@ def history(rig: Rig, rows: int, count: int) -> dict[str, float]:
 
 
 def _fill(rig: Rig, rows: int) -> None:
-    """Half vehicles, half meters, one reading a minute each, over the last 30 days, compressed where the edition can."""
+    """Half vehicles, half meters, one reading a minute each, 30 days, compressed where the edition can."""
     devices = max(1, rows // 2 // (30 * 1440))
     with psycopg.connect(rig.dsn, autocommit=True) as connection:
         for table, columns, values in (
@@ -237,7 +237,7 @@ def _subscriber(rig: Rig, *words: str) -> subprocess.Popen[bytes]:
         raise RuntimeError("the reference needs mosquitto_sub: install mosquitto-clients")
     options = ["-p", str(rig.port), "-V", "5", "-q", "1", "-c", "-i", "bench-reference", "-t", "volt/#"]
     options += ["-D", "connect", "receive-maximum", "65535"]
-    return subprocess.Popen([program, *options, *words], stdout=subprocess.DEVNULL)  # noqa: S603
+    return subprocess.Popen([program, *options, *words], stdout=subprocess.DEVNULL)
 
 
 def _lags(daemon: Daemon, began: float, rate: float) -> list[float]:

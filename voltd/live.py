@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from voltd.pipeline import consume
@@ -41,13 +41,14 @@ class LivePublisher:
         """Which fleet each registered vehicle belongs to."""
         self._fleets = fleets
 
-    def publish(self, rows: list[dict[str, Any]]) -> None:
-        """Publishes the states; where there are more than the budget, another part of them each time."""
+    def publish(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+        """Publishes states, given as columns and rows; of more than the budget another part each time."""
         if len(rows) > self._budget:
             start = self._offset % len(rows)
             self._offset = start + self._budget
             rows = (rows + rows)[start : start + self._budget]
-        for row in rows:
+        for values in rows:
+            row = dict(zip(names, values, strict=True))
             vehicle_id = row["vehicle_id"]
             fleet_id = self._fleets.get(vehicle_id) or UNASSIGNED
             topic = f"voltd/live/{_level(fleet_id)}/{_level(vehicle_id)}"

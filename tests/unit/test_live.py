@@ -13,7 +13,7 @@ from voltd import live
 def test_names_become_one_clean_topic_level(vehicle_id, level):
     """What MQTT forbids in a topic is replaced (MQTT 5, 1.5.4 and 4.7)."""
     sent = []
-    live.LivePublisher(sent.append, 100, 1.0).publish([{"vehicle_id": vehicle_id, "soc_pct": 1.0}])
+    live.LivePublisher(sent.append, 100, 1.0).publish(["vehicle_id", "soc_pct"], [(vehicle_id, 1.0)])
     assert sent[0].topic == f"voltd/live/unassigned/{level}"
     paho.Client(paho.CallbackAPIVersion.VERSION2).publish(sent[0].topic, sent[0].payload)
 
@@ -23,9 +23,9 @@ def test_fleet_and_budget():
     sent = []
     publisher = live.LivePublisher(sent.append, 2, 1.0)
     publisher.set_fleets({"V0": "F"})
-    rows = [{"vehicle_id": f"V{number}"} for number in range(4)]
-    publisher.publish(rows)
-    publisher.publish(rows)
+    rows = [(f"V{number}",) for number in range(4)]
+    publisher.publish(["vehicle_id"], rows)
+    publisher.publish(["vehicle_id"], rows)
     assert [message.topic.removeprefix("voltd/live/") for message in sent] == [
         "F/V0", "unassigned/V1", "unassigned/V2", "unassigned/V3",
     ]  # fmt: skip

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from voltd import models
 from voltd.pipeline import write_current_fold
+from voltd.pipeline.write_current_fold import Segment
 
 T0 = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
@@ -18,9 +19,9 @@ def meter(second, *values, device="M1", received=0):
 
 def test_a_field_that_the_newer_reading_lacks_keeps_its_value():
     rows = [
-        (meter(1, 1.0, None, 230.0, None, None, received=5), True),
-        (meter(3, None, None, None, 7.0, None, received=6), True),
-        (meter(2, 2.0, None, None, None, None, received=7), False),
+        Segment([meter(1, 1.0, None, 230.0, None, None, received=5)], live=True),
+        Segment([meter(3, None, None, None, 7.0, None, received=6)], live=True),
+        Segment([meter(2, 2.0, None, None, None, None, received=7)], live=False),
     ]
     (state,) = write_current_fold.fold(rows, write_current_fold.METER_FIELDS)
     at = [T0 + dt.timedelta(seconds=second) for second in range(8)]
@@ -28,7 +29,9 @@ def test_a_field_that_the_newer_reading_lacks_keeps_its_value():
 
 
 def test_only_retained_readings_are_no_sign_of_life():
-    (state,) = write_current_fold.fold([(meter(1, 1.0, *[None] * 4), False)], write_current_fold.METER_FIELDS)
+    (state,) = write_current_fold.fold(
+        [Segment([meter(1, 1.0, *[None] * 4)], live=False)], write_current_fold.METER_FIELDS
+    )
     assert state[-1] is None
 
 
@@ -38,7 +41,7 @@ def test_position_is_a_pair():
     base = values | {"vehicle_id": "V1", "received_at": T0}
     both = models.VehicleReading(**base | {"recorded_at": T0, "latitude": 1.0, "longitude": 2.0})
     half = models.VehicleReading(**base | {"recorded_at": T0 + dt.timedelta(seconds=1), "latitude": 9.0})
-    (state,) = write_current_fold.fold([(both, True), (half, True)], write_current_fold.VEHICLE_FIELDS)
+    (state,) = write_current_fold.fold([Segment([both, half], live=True)], write_current_fold.VEHICLE_FIELDS)
     assert state[12:15] == (1.0, 2.0, T0)
 
 
@@ -51,8 +54,10 @@ VALUE = st.none() | st.floats(0, 10)
 )
 def test_order_and_repetition_change_nothing(rows, seed):
     """Any order and any number of copies of distinct readings give the same state."""
-    readings = [(meter(second, *values, device=device), True) for device, second, *values in rows]
+    readings = [meter(second, *values, device=device) for device, second, *values in rows]
     mixed = readings + readings[::2]
     random.Random(seed).shuffle(mixed)
     fields = write_current_fold.METER_FIELDS
-    assert sorted(write_current_fold.fold(mixed, fields)) == sorted(write_current_fold.fold(readings, fields))
+    folded = [write_current_fold.fold([Segment(some, live=True)], fields) for some in (mixed, readings)]
+    by_device = [{state[0]: state for state in states} for states in folded]
+    assert by_device[0] == by_device[1]

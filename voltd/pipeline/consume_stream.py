@@ -66,9 +66,12 @@ class PublishStream:
         while end - position > 1:
             first, length, body = buffer[position], buffer[position + 1], position + 2
             if length & _CONTINUES:
-                length, body = _varint(buffer, position + 1)
-                if not body:
-                    break
+                if end - position > 2 and not buffer[body] & _CONTINUES:  # noqa: PLR2004 two bytes, as most are
+                    length, body = length & 0x7F | buffer[body] << 7, body + 1
+                else:
+                    length, body = _varint(buffer, position + 1)
+                    if not body:
+                        break
             stop = body + length
             if stop > end:
                 large = stop - position > _LARGE_BYTES and first & _TYPE_AND_QOS_2 == _PUBLISH

@@ -5,9 +5,8 @@ The answer is remembered per topic: a fleet uses the same topics again and again
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
-
-from paho.mqtt import client as paho
 
 from voltd import config, models
 
@@ -30,7 +29,7 @@ class TopicTable:
             *((topic_filter, models.DeviceType.METER) for topic_filter in topics.meter),
             *((topic_filter, None) for topic_filter in topics.ingest),
         ]
-        self._filters = [(_shared_with_nobody(topic_filter), device_type) for topic_filter, device_type in typed]
+        self._filters = [(_expression(topic_filter), device_type) for topic_filter, device_type in typed]
         self._known: dict[str, Route | None] = {}
 
     def route(self, topic: str) -> Route | None:
@@ -44,21 +43,23 @@ class TopicTable:
             return found
 
     def _find(self, topic: str) -> Route | None:
-        for topic_filter, device_type in self._filters:
-            if paho.topic_matches_sub(topic_filter, topic):
-                return Route(device_type, _id_in(topic_filter, topic) if device_type else None)
+        for expression, device_type in self._filters:
+            if found := expression.fullmatch(topic):
+                return Route(device_type, found["id"] if device_type and "id" in expression.groupindex else None)
         return None
 
 
-def _shared_with_nobody(topic_filter: str) -> str:
-    """The filter of a shared subscription, ``$share/<group>/<filter>`` (MQTT 5, 4.8.2)."""
-    return topic_filter.split("/", 2)[2] if topic_filter.startswith("$share/") else topic_filter
+def _expression(topic_filter: str) -> re.Pattern[str]:
+    """A topic filter (MQTT 5, 4.7) as a regular expression, with the level of its last ``+`` as ``id``.
 
-
-def _id_in(topic_filter: str, topic: str) -> str | None:
-    """The level of the topic that the filter's last ``+`` stands for."""
-    levels = topic_filter.split("/")
-    if "+" not in levels:
-        return None
-    position = len(levels) - 1 - levels[::-1].index("+")
-    return topic.split("/")[position]
+    Of a shared subscription, ``$share/<group>/<filter>`` (4.8.2), the filter counts.
+    """
+    levels = (topic_filter.split("/", 2)[2] if topic_filter.startswith("$share/") else topic_filter).split("/")
+    last = max((position for position, level in enumerate(levels) if level == "+"), default=-1)
+    parts = [
+        "(?P<id>[^/]*)" if at == last else "[^/]*" if level == "+" else re.escape(level)
+        for at, level in enumerate(levels)
+    ]
+    if levels[-1] == "#":  # also the level above it
+        return re.compile("/".join(parts[:-1]) + "(/.*)?" if parts[:-1] else ".*", re.DOTALL)
+    return re.compile("/".join(parts), re.DOTALL)

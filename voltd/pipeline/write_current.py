@@ -15,7 +15,6 @@ from typing import Any
 
 import psycopg
 import structlog
-from psycopg import rows as psycopg_rows
 
 from voltd import errors, models
 from voltd.database import queries, session, sqlstate
@@ -27,8 +26,8 @@ _MOST_PENDING = 200_000
 _RETRY_S = 2.0
 _NEVER_MERGED = dt.timedelta(days=1)
 
-Pending = list[tuple[models.Reading, bool]]
-OnVehicles = Callable[[list[dict[str, Any]]], None]
+Pending = list[write_current_fold.Segment]
+OnVehicles = Callable[[Sequence[str], list[tuple[Any, ...]]], None]
 
 _VEHICLE_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "float8", "float8", "timestamptz"]
 _VEHICLE_TYPES += ["text", "timestamptz", "float8", "timestamptz", "jsonb", "timestamptz", "timestamptz"]
@@ -42,7 +41,8 @@ class CurrentState:
         connect: opens a connection of the writer's role.
         instance: whose progress is remembered for healing.
         interval_s: how far the state may trail.
-        on_vehicles: called after each merge with the full merged rows of the vehicles that had news; must not raise.
+        on_vehicles: called after each merge with the columns and the full merged rows of the vehicles that had news;
+            must not raise.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class CurrentState:
         self._lock = threading.Lock()
         self._vehicles: Pending = []
         self._meters: Pending = []
+        self._pending = 0  # readings in both
         self._noted_until: dt.datetime | None = None
         self._heal = True
         self._stopping = threading.Event()
@@ -63,12 +64,13 @@ class CurrentState:
 
     def note(self, batch: models.Batch, result: models.WriteResult) -> None:
         """Takes the readings of a committed batch; cheap, does not block on the database."""
-        vehicles = _with_liveness(batch, batch.vehicles, batch.vehicle_sources, result)
-        meters = _with_liveness(batch, batch.meters, batch.meter_sources, result)
+        vehicles = _segments(batch, batch.vehicles, batch.vehicle_sources, result)
+        meters = _segments(batch, batch.meters, batch.meter_sources, result)
         with self._lock:
-            if len(self._vehicles) + len(self._meters) + batch.readings > _MOST_PENDING:
+            self._pending += batch.readings
+            if self._pending > _MOST_PENDING:
                 # Bounded: what does not fit is read back from the hypertables.
-                self._vehicles, self._meters, self._heal = [], [], True
+                self._vehicles, self._meters, self._pending, self._heal = [], [], 0, True
                 return
             self._vehicles += vehicles
             self._meters += meters
@@ -114,38 +116,44 @@ class CurrentState:
         """
         with self._lock:
             vehicles, meters, until, heal = self._vehicles, self._meters, self._noted_until, self._heal
-            self._vehicles, self._meters = [], []
+            self._vehicles, self._meters, self._pending = [], [], 0
         try:
             if vehicles or meters:
                 # What is to be healed lies before: progress is remembered only when nothing is.
-                changed = self._merge(vehicles, meters, None if heal else until)
+                names, changed = self._merge(vehicles, meters, None if heal else until)
                 vehicles, meters = [], []
                 if self._on_vehicles and changed:
-                    self._on_vehicles(changed)
+                    self._on_vehicles(names, changed)
             if heal:
                 self._heal_from_readings()
         except psycopg.Error as error:
             with self._lock:
                 self._vehicles, self._meters = vehicles + self._vehicles, meters + self._meters
+                self._pending += sum(len(segment.readings) for segment in (*vehicles, *meters))
             self.close()
             raise sqlstate.wrap(error) from error
 
-    def _merge(self, vehicles: Pending, meters: Pending, until: dt.datetime | None) -> list[dict[str, Any]]:
+    def _merge(
+        self, vehicles: Pending, meters: Pending, until: dt.datetime | None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
         connection = self._open()
-        changed: list[dict[str, Any]] = []
-        with connection.transaction(), connection.cursor(row_factory=psycopg_rows.dict_row) as cursor:
+        names: list[str] = []
+        changed: list[tuple[Any, ...]] = []
+        with connection.transaction(), connection.cursor() as cursor:
             if vehicles:
                 states = write_current_fold.fold(vehicles, write_current_fold.VEHICLE_FIELDS)
                 _copy(cursor, "copy_staged_vehicle_current", _VEHICLE_TYPES, states)
                 cursor.execute(queries.text("merge_vehicle_current"))
-                changed = cursor.fetchall() if self._on_vehicles else []
+                if self._on_vehicles:
+                    names = [column.name for column in cursor.description or ()]
+                    changed = cursor.fetchall()
             if meters:
                 states = write_current_fold.fold(meters, write_current_fold.METER_FIELDS)
                 _copy(cursor, "copy_staged_meter_current", _METER_TYPES, states)
                 cursor.execute(queries.text("merge_meter_current"))
             if until is not None:
                 cursor.execute(queries.text("set_current_until"), {"instance": self._instance, "until": until})
-        return changed
+        return names, changed
 
     def _heal_from_readings(self) -> None:
         """What was committed and not merged: readings received since the last merge of this instance.
@@ -189,19 +197,20 @@ def _copy(cursor: psycopg.Cursor[Any], name: str, types: Sequence[str], states: 
             copy.write_row(state)
 
 
-def _with_liveness(
+def _segments(
     batch: models.Batch,
     readings: Sequence[models.Reading],
     sources: Sequence[models.Source],
     result: models.WriteResult,
 ) -> Pending:
-    """Each stored reading with whether it is live; a message retained by the broker is history, not news."""
+    """The stored readings by liveness; a message retained by the broker is history, not news."""
+    if not readings:
+        return []
     if not batch.retained and not result.refused:
-        return [(reading, True) for reading in readings]
+        return [write_current_fold.Segment(readings, live=True)]
     refused = {id(reading) for reading in result.refused}
-    messages = batch.messages
-    return [
-        (reading, not messages[source[0]].retained)
-        for reading, source in zip(readings, sources, strict=True)
-        if id(reading) not in refused
-    ]
+    by_liveness: dict[bool, list[models.Reading]] = {True: [], False: []}
+    for reading, (index, _element) in zip(readings, sources, strict=True):
+        if id(reading) not in refused:
+            by_liveness[not batch.messages[index].retained].append(reading)
+    return [write_current_fold.Segment(rows, live) for live, rows in by_liveness.items() if rows]

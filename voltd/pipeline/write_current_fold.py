@@ -7,50 +7,65 @@ arrived first wins, as in the table. No I/O, no clock.
 from __future__ import annotations
 
 import datetime as dt
+import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from voltd import models
+
+
+class Segment(NamedTuple):
+    """Readings of one device type and one batch, and whether they are live: not retained by the broker."""
+
+    readings: Sequence[models.Reading]
+    live: bool
+
 
 # Positions in the reading of each value that has a time of its own; latitude and longitude share one.
 VEHICLE_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,), (7, 8), (9,), (10,), (11,))
 METER_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,))
 
 
-def fold(rows: Iterable[tuple[models.Reading, bool]], fields: Sequence[tuple[int, ...]]) -> list[tuple[Any, ...]]:
+_recorded_at = operator.itemgetter(1)
+
+
+def fold(segments: Iterable[Segment], fields: Sequence[tuple[int, ...]]) -> list[tuple[Any, ...]]:
     """One state per device.
 
     Args:
-        rows: readings of one device type with whether each is live (not retained by the broker), as received.
+        segments: readings of one device type, as received.
         fields: ``VEHICLE_FIELDS`` or ``METER_FIELDS``.
 
     Returns:
         per device: id, newest ``recorded_at``, each value (or pair) followed by its own time, and the newest
         ``received_at`` of a live reading or None: the columns of the current tables.
     """
-    devices: dict[str, list[tuple[models.Reading, bool]]] = {}
-    for row in rows:
-        devices.setdefault(row[0][0], []).append(row)
-    return [_newest(device_rows, fields) for device_rows in devices.values()]
+    devices: dict[str, list[models.Reading]] = {}
+    seen: dict[str, dt.datetime] = {}
+    for readings, live in segments:
+        for reading in readings:
+            device_id = reading[0]
+            if device_id in devices:
+                devices[device_id].append(reading)
+            else:
+                devices[device_id] = [reading]
+            if live:
+                seen[device_id] = reading[-1]
+    return [(*_newest(readings, fields), seen.get(device_id)) for device_id, readings in devices.items()]
 
 
-def _newest(rows: list[tuple[models.Reading, bool]], fields: Sequence[tuple[int, ...]]) -> tuple[Any, ...]:
-    seen: list[dt.datetime] = [reading[-1] for reading, live in rows if live]
-    if len(rows) > 1:
-        rows.sort(key=_recorded_at, reverse=True)  # stable, so the first received stays first among equals
-    newest = rows[0][0]
+def _newest(readings: list[models.Reading], fields: Sequence[tuple[int, ...]]) -> list[Any]:
+    if len(readings) > 1:
+        readings.sort(key=_recorded_at, reverse=True)  # stable, so the first received stays first among equals
+    newest = readings[0]
     state: list[Any] = [newest[0], newest[1]]
     for positions in fields:
-        for reading, _ in rows:
+        for reading in readings:
             values = [reading[position] for position in positions]
             if None not in values:
-                state += [*values, reading[1]]
+                state += values
+                state.append(reading[1])
                 break
         else:
-            state += [*(None for _ in positions), None]
-    state.append(max(seen) if seen else None)
-    return tuple(state)
-
-
-def _recorded_at(row: tuple[models.Reading, bool]) -> dt.datetime:
-    return row[0][1]
+            state += [None] * (len(positions) + 1)
+    return state
