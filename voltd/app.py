@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ _STOP_WITHIN_S = 10.0  # of which the store gets
 _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
+_SWITCH_S = 0.0005
 
 
 class Daemon:
@@ -88,6 +90,8 @@ class Daemon:
         # Readings are tuples without cycles: looking through them again and again for garbage is a sixth of the time.
         gc.freeze()
         gc.set_threshold(200_000, 50, 100)
+        # A thread that folds states or decodes gives way to one that has an answer from broker or database to read.
+        sys.setswitchinterval(_SWITCH_S)
         self._start("current", self._current.run)
         self._start("flush", self._flusher.run)
         self._start("network", self._consumer.run)

@@ -111,10 +111,12 @@ class Decoder:
         route: decode_topic.Route,
         times: decode_fast.Times,
     ) -> None:
+        limit = self._limits.max_array_readings
+        if decode_fast.add_array(batch, index, route, message.payload, times, most=limit):
+            return
         elements = _elements(message.payload)
         if not elements:
             raise _Invalid(Reason.NO_MEASUREMENT, "an array without readings")
-        limit = self._limits.max_array_readings
         if len(elements) > limit:
             raise _Invalid(
                 Reason.TOO_MANY, f"array of {len(elements)} readings is over limits.max_array_readings = {limit}"

@@ -78,10 +78,12 @@ class Parser:
 
     Attributes:
         one: JSON of one object to a struct; other fields are refused.
+        array: JSON of an array of objects to a list of structs; other fields are refused.
     """
 
     def __init__(self, exact: type[_Vehicle | _Meter], tolerant: type[_Vehicle | _Meter]) -> None:
         self.one = msgspec.json.Decoder(exact).decode
+        self.array = msgspec.json.Decoder(list[exact]).decode  # type: ignore[valid-type] # made per device type
         self._tolerant = msgspec.json.Decoder(tolerant).decode
         self._known = frozenset(tolerant.__struct_encode_fields__)
 
@@ -135,31 +137,65 @@ def add(
     batch: models.Batch, source: models.Source, route: decode_topic.Route, text: bytes | msgspec.Raw, times: Times
 ) -> bool:
     """Adds the reading if there is nothing wrong with it; False leaves it to the slow way, which says what is."""
-    device_id = route.device_id
     try:
         device_type, fields, unknown = _parse(route.device_type, text)
     except Exception:  # noqa: BLE001 whatever it is, the slow way finds out
         return False
+    row = _row(fields, route.device_id, times)
+    if row is None or b"\\u0000" in bytes(text):
+        return False
+    if device_type is models.DeviceType.VEHICLE:
+        batch.vehicles.append(models.VehicleReading._make(row))
+        batch.vehicle_sources.append(source)
+    else:
+        batch.meters.append(models.MeterReading._make(row))
+        batch.meter_sources.append(source)
+    batch.unknown_fields += unknown
+    return True
+
+
+def add_array(
+    batch: models.Batch, index: int, route: decode_topic.Route, payload: bytes, times: Times, *, most: int
+) -> bool:
+    """Adds a whole array of readings of one device type if there is nothing wrong with any; else adds none."""
+    if route.device_type is None or b"\\u0000" in payload:
+        return False
+    try:
+        structs = PARSERS[route.device_type].array(payload)
+    except Exception:  # noqa: BLE001 the slow way looks at each element
+        return False
+    if not 0 < len(structs) <= most:
+        return False
+    device_id = route.device_id
+    rows = [_row(_astuple(struct), device_id, times) for struct in structs]
+    if None in rows:
+        return False
+    sources = [(index, position) for position in range(len(rows))]
+    if route.device_type is models.DeviceType.VEHICLE:
+        if any(row[11] is not None for row in rows if row is not None):  # diagnostics have limits of their own
+            return False
+        batch.vehicles += map(models.VehicleReading._make, rows)  # type: ignore[arg-type] # no None is left
+        batch.vehicle_sources += sources
+    else:
+        batch.meters += map(models.MeterReading._make, rows)  # type: ignore[arg-type]
+        batch.meter_sources += sources
+    return True
+
+
+def _row(fields: tuple[Any, ...], device_id: str | None, times: Times) -> tuple[Any, ...] | None:
+    """The columns with the device's id and ``received_at``; None where id, time or measurements are not in order."""
     if fields[0] != device_id:
         if fields[0] is None and device_id and len(device_id) <= ID_LENGTH:
             fields = (device_id, *fields[1:])
         elif device_id is not None:
-            return False
+            return None
     if (
         fields[0] is None
         or not times.oldest <= fields[1] <= times.newest
         or (fields[2] is None and fields.count(None) == len(fields) - 2)
-        or b"\\u0000" in bytes(text)
     ):
-        return False
-    if device_type is models.DeviceType.VEHICLE:
-        batch.vehicles.append(models.VehicleReading._make((*fields, times.received_at)))
-        batch.vehicle_sources.append(source)
-    else:
-        batch.meters.append(models.MeterReading._make((*fields, times.received_at)))
-        batch.meter_sources.append(source)
-    batch.unknown_fields += unknown
-    return True
+        return None
+    return (*fields, times.received_at)
 
 
 def _parse(
