@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint clean help
+.PHONY: setup demo test lint bench bench-quick clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## ?/\t/' | expand -t 12
@@ -28,6 +28,12 @@ test: setup      ## every test, with real servers; TEST_ARGS="-k replay"
 
 lint: setup      ## ruff and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: setup     ## measures this machine, about 15 minutes; BENCH_ARGS="--history 100000000"
+	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+bench-quick: setup  ## the same in small, under two minutes
+	@$(BIN)/python bench/run.py --quick $(BENCH_ARGS)
 
 clean:           ## removes the environment, not the servers' cache
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -94,6 +94,7 @@ class Publisher:
         connect = b"\x00\x04MQTT\x05\x02\x00\x3c\x00" + struct.pack("!H", len(name)) + name.encode()
         self._socket.sendall(bytes([0x10, len(connect)]) + connect)
         self._socket.recv(1024)
+        self.began_at = 0.0  # wall clock at which the schedule of the last ``send`` began
         self.acked = 0
         self._bytes = 0
 
@@ -103,6 +104,7 @@ class Publisher:
         With a rate the schedule is fixed: a stall is caught up, not forgotten (no coordinated omission).
         """
         blocks = [b"".join(made[start : start + BLOCK]) for start in range(0, len(made), BLOCK)]
+        self.began_at = time.time()
         began, base = time.monotonic(), self.acked
         for number, block in enumerate(blocks):
             if rate:

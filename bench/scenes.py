@@ -105,9 +105,9 @@ def live(rig: Rig, rates: list[int], seconds: float) -> dict[str, float]:
         daemon = rig.daemon(mqtt__receive_maximum=65535)
         daemon.start()
         publisher = load.Publisher(rig.port)
-        began = time.time()
         sent_s = publisher.send(made, rate, window=60_000)
         publisher.close()
+        began = publisher.began_at
         resident_mb = daemon.resident_mb()
         daemon.wait_for(count)
         lags = _lags(daemon, began, rate)
@@ -132,9 +132,9 @@ def latency(rig: Rig, rate: int, seconds: float) -> dict[str, float]:
     publisher = load.Publisher(rig.port)
     load.BLOCK, block = 10, load.BLOCK
     time.sleep(max(0.0, start.timestamp() - time.time()))
-    began = time.time()
     publisher.send(made, rate)
     load.BLOCK = block
+    began = publisher.began_at
     publisher.close()
     daemon.wait_for(count)
     daemon.stop()
