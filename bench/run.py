@@ -60,6 +60,7 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
         "mixed": lambda: scenes.mixed(rig, count),
         "idle": lambda: scenes.idle(rig, 5 if quick else 30),
         "startup": lambda: scenes.startup(rig),
+        "profile": lambda: scenes.profile(rig, count),
     }
     if history:
         chosen["history"] = lambda: scenes.history(rig, history, count)
