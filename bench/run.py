@@ -50,7 +50,7 @@ def main() -> int:
 
 def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], dict[str, float]]]:
     count = 50_000 if quick else 200_000
-    rates = [20_000, 40_000] if quick else [40_000, 45_000, 50_000, 55_000, 60_000, 70_000]
+    rates = [20_000, 40_000] if quick else [45_000, 50_000, 55_000, 60_000, 70_000]
     chosen: dict[str, Callable[[], dict[str, float]]] = {
         "backlog": lambda: scenes.backlog(rig, count),
         "live": lambda: scenes.live(rig, rates, 5 if quick else 60),
