@@ -15,6 +15,7 @@ import time
 
 PUBACK_BYTES = 4
 BLOCK = 100
+_DISCONNECT = b"\xe0\x00"
 
 
 def packet(topic: bytes, payload: bytes, packet_id: int) -> bytes:
@@ -85,14 +86,28 @@ def arrays(messages: int, size: int, start: dt.datetime, step: dt.timedelta) -> 
     return made, lines
 
 
+def forget(port: int, client_id: str) -> None:
+    """Ends a client's session at the broker, or it would be sent, and queue, all that later scenes publish."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(_connect(client_id))
+        connection.recv(1024)
+        connection.sendall(_DISCONNECT)
+
+
+def _connect(client_id: str) -> bytes:
+    """CONNECT with Clean Start and a session that ends with the connection (MQTT 5, 3.1)."""
+    name = client_id.encode()
+    body = b"\x00\x04MQTT\x05\x02\x00\x3c\x00" + struct.pack("!H", len(name)) + name
+    return bytes([0x10, len(body)]) + body
+
+
 class Publisher:
     """One connection at QoS 1."""
 
     def __init__(self, port: int, name: str = "bench-load") -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connect = b"\x00\x04MQTT\x05\x02\x00\x3c\x00" + struct.pack("!H", len(name)) + name.encode()
-        self._socket.sendall(bytes([0x10, len(connect)]) + connect)
+        self._socket.sendall(_connect(name))
         self._socket.recv(1024)
         self.began_at = 0.0  # wall clock at which the schedule of the last ``send`` began
         self.acked = 0
@@ -122,7 +137,7 @@ class Publisher:
 
     def close(self) -> None:
         """DISCONNECT."""
-        self._socket.sendall(b"\xe0\x00")
+        self._socket.sendall(_DISCONNECT)
         self._socket.close()
 
     def _receive(self, timeout_s: float) -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import load
 import psycopg
 
 from voltd import local
@@ -65,6 +66,7 @@ class Daemon:
 
     def __init__(self, rig: Rig, instance: str, settings: dict[str, Any]) -> None:
         self.instance = instance
+        self._port = rig.port
         self.log = rig.folder / f"{instance}.log"
         self._env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")},
@@ -97,16 +99,18 @@ class Daemon:
             time.sleep(0.02)
         return began
 
-    def stop(self) -> None:
-        """SIGTERM, and waits."""
+    def stop(self, *, keep_session: bool = False) -> None:
+        """SIGTERM, and waits; its session at the broker ends, too, unless it is to be continued."""
         assert self._process is not None  # noqa: S101
         self._process.terminate()
         self._process.wait(20)
+        if not keep_session:
+            load.forget(self._port, f"voltd-{self.instance}")
 
     def subscribe(self) -> None:
         """Makes the session, so that what is published from now on waits for it."""
         self.start()
-        self.stop()
+        self.stop(keep_session=True)
         self.log.unlink()
 
     def commits(self) -> list[tuple[float, int, float]]:

@@ -40,6 +40,7 @@ def backlog(rig: Rig, count: int) -> dict[str, float]:
     if _subscriber(rig, "-C", str(count)).wait(120):
         raise RuntimeError("mosquitto_sub did not take the whole queue")
     reference_s = time.monotonic() - began
+    load.forget(rig.port, "bench-reference")
     rate = _drain(rig, daemon, count)
     _verify(rig, count)
     return {"value": rate, "reference": count / reference_s, "ratio": rate * reference_s / count}
@@ -188,7 +189,7 @@ def history(rig: Rig, rows: int, count: int) -> dict[str, float]:
     _publish(rig, load.packets(2, _start(20), STEP))
     daemon.wait_for(2)
     time.sleep(20)
-    daemon.stop()
+    daemon.stop(keep_session=True)
     daemon.log.unlink()
     _publish(rig, load.packets(count, _start(), STEP))
     rate = _drain(rig, daemon, count)
