@@ -17,7 +17,7 @@ import load
 import psycopg
 from rig import Daemon, Rig
 
-from voltd import config
+from voltd import app, config
 from voltd.database import session
 from voltd.pipeline import consume_stream, consume_window, decode, write, write_current_fold
 
@@ -201,6 +201,7 @@ def history(rig: Rig, rows: int, count: int) -> dict[str, float]:
 def profile(rig: Rig, count: int) -> dict[str, float]:
     """Microseconds a message takes in each step of the way, one step after the other in this process."""
     rig.empty()
+    app.tune_interpreter()
     settings = config.Settings(database={"dsn": rig.dsn})  # type: ignore[arg-type] # pydantic makes the section
     stream = b"".join(load.packets(count, _start(), STEP))
     reader, window = consume_stream.PublishStream(1, 262_145), consume_window.Window(1 << 30)

@@ -33,6 +33,15 @@ _REPORT_S = 2.0
 _SWITCH_S = 0.0005
 
 
+def tune_interpreter() -> None:
+    """Sets Python up for many short-lived tuples and a few threads that wait for answers."""
+    # Readings are tuples without cycles: looking through them again and again for garbage is a sixth of the time.
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)
+    # A thread that folds states or decodes gives way to one that has an answer from broker or database to read.
+    sys.setswitchinterval(_SWITCH_S)
+
+
 class Daemon:
     """One running daemon.
 
@@ -87,11 +96,7 @@ class Daemon:
         if not self._wait_for_schema():
             return 0
         self._consumer.expect_session(expected=self._current.has_run())
-        # Readings are tuples without cycles: looking through them again and again for garbage is a sixth of the time.
-        gc.freeze()
-        gc.set_threshold(200_000, 50, 100)
-        # A thread that folds states or decodes gives way to one that has an answer from broker or database to read.
-        sys.setswitchinterval(_SWITCH_S)
+        tune_interpreter()
         self._start("current", self._current.run)
         self._start("flush", self._flusher.run)
         self._start("network", self._consumer.run)
