@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 
 import scenes
+import steps
 from rig import Rig
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -60,7 +61,7 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
         "mixed": lambda: scenes.mixed(rig, count),
         "idle": lambda: scenes.idle(rig, 5 if quick else 30),
         "startup": lambda: scenes.startup(rig),
-        "profile": lambda: scenes.profile(rig, count),
+        "profile": lambda: steps.profile(rig, count),
     }
     if history:
         chosen["history"] = lambda: scenes.history(rig, history, count)

@@ -10,16 +10,10 @@ import pathlib
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
-from typing import Any
 
 import load
 import psycopg
 from rig import Daemon, Rig
-
-from voltd import app, config
-from voltd.database import session
-from voltd.pipeline import consume_stream, consume_window, decode, write, write_current_fold
 
 STEP = dt.timedelta(milliseconds=1)
 COLUMNS = (
@@ -35,14 +29,14 @@ def backlog(rig: Rig, count: int) -> dict[str, float]:
     daemon.subscribe()
     reference = _subscriber(rig, "-E")
     reference.wait(20)
-    _publish(rig, load.packets(count, _start(), STEP))
+    _publish(rig, load.packets(count, start(), STEP))
     began = time.monotonic()
     if _subscriber(rig, "-C", str(count)).wait(120):
         raise RuntimeError("mosquitto_sub did not take the whole queue")
     reference_s = time.monotonic() - began
     load.forget(rig.port, "bench-reference")
     rate = _drain(rig, daemon, count)
-    _verify(rig, count)
+    verify(rig, count)
     return {"value": rate, "reference": count / reference_s, "ratio": rate * reference_s / count}
 
 
@@ -51,18 +45,18 @@ def mixed(rig: Rig, count: int) -> dict[str, float]:
     rates = {}
     rig.empty()
     daemon = rig.daemon(mqtt__receive_maximum=65535)
-    clean = load.packets(count, _start(), STEP)
+    clean = load.packets(count, start(), STEP)
     for name, made in (
         ("clean", clean),
         ("redelivered", clean),
-        ("rubbish", load.packets(count, _start(6), STEP, rubbish_every=100)),
+        ("rubbish", load.packets(count, start(6), STEP, rubbish_every=100)),
     ):
         daemon.subscribe()
         _publish(rig, made)
         rates[name] = _drain(rig, daemon, count)
     bad = -(-count // 100)
-    _verify(rig, 2 * count - bad)
-    _verify(rig, bad, "dead_letter")
+    verify(rig, 2 * count - bad)
+    verify(rig, bad, "dead_letter")
     return {
         "value": rates["clean"],
         "rubbish_ratio": rates["rubbish"] / rates["clean"],
@@ -72,7 +66,7 @@ def mixed(rig: Rig, count: int) -> dict[str, float]:
 
 def arrays(rig: Rig, messages: int) -> dict[str, float]:
     """Readings a second out of arrays of 60, against psql's copy of the same rows into the same table."""
-    made, lines = load.arrays(messages, 60, _start(20), dt.timedelta(milliseconds=20))
+    made, lines = load.arrays(messages, 60, start(20), dt.timedelta(milliseconds=20))
     file = rig.folder / "rows.csv"
     file.write_bytes(b"".join(lines))
     file.chmod(0o644)
@@ -87,7 +81,7 @@ def arrays(rig: Rig, messages: int) -> dict[str, float]:
     daemon.subscribe()
     _publish(rig, made)
     rate = _drain(rig, daemon, messages) * 60
-    _verify(rig, len(lines))
+    verify(rig, len(lines))
     return {"value": rate, "reference": reference, "ratio": rate / reference}
 
 
@@ -96,9 +90,9 @@ def small_window(rig: Rig, count: int) -> dict[str, float]:
     rig.empty()
     daemon = rig.daemon(mqtt__receive_maximum=20)
     daemon.subscribe()
-    _publish(rig, load.packets(count, _start(), STEP))
+    _publish(rig, load.packets(count, start(), STEP))
     rate = _drain(rig, daemon, count)
-    _verify(rig, count)
+    verify(rig, count)
     return {"value": rate}
 
 
@@ -108,7 +102,7 @@ def live(rig: Rig, rates: list[int], seconds: float) -> dict[str, float]:
     for rate in rates:
         rig.empty()
         count = int(rate * seconds)
-        made = load.packets(count, _start(), dt.timedelta(microseconds=500))
+        made = load.packets(count, start(), dt.timedelta(microseconds=500))
         daemon = rig.daemon(mqtt__receive_maximum=65535)
         daemon.start()
         publisher = load.Publisher(rig.port)
@@ -119,7 +113,7 @@ def live(rig: Rig, rates: list[int], seconds: float) -> dict[str, float]:
         daemon.wait_for(count)
         lags = _lags(daemon, began, rate)
         daemon.stop()
-        _verify(rig, count)
+        verify(rig, count)
         middle, last = lags[len(lags) // 3 : 2 * len(lags) // 3], lags[2 * len(lags) // 3 :]
         steady = statistics.median(last) <= max(0.3, 1.5 * statistics.median(middle))
         if not steady or sent_s > seconds * 1.02:
@@ -145,7 +139,7 @@ def latency(rig: Rig, rate: int, seconds: float) -> dict[str, float]:
     publisher.close()
     daemon.wait_for(count)
     daemon.stop()
-    _verify(rig, count)
+    verify(rig, count)
     waits, before = [], 0
     for at, total, _ms in daemon.commits():
         waits += [at - (began + number / rate) for number in range(before, total)]
@@ -172,7 +166,7 @@ def startup(rig: Rig) -> dict[str, float]:
     rig.empty()
     daemon = rig.daemon()
     daemon.subscribe()
-    _publish(rig, load.packets(2, _start(), STEP))
+    _publish(rig, load.packets(2, start(), STEP))
     began = daemon.start()
     first = daemon.wait_for(1)
     daemon.stop()
@@ -186,51 +180,16 @@ def history(rig: Rig, rows: int, count: int) -> dict[str, float]:
     _fill(rig, rows)
     daemon = rig.daemon(mqtt__receive_maximum=65535)
     daemon.start()  # a daemon that is new to a database looks through its last day once; this is not that
-    _publish(rig, load.packets(2, _start(20), STEP))
+    _publish(rig, load.packets(2, start(20), STEP))
     daemon.wait_for(2)
     time.sleep(20)
     daemon.stop(keep_session=True)
     daemon.log.unlink()
-    _publish(rig, load.packets(count, _start(), STEP))
+    _publish(rig, load.packets(count, start(), STEP))
     rate = _drain(rig, daemon, count)
-    _verify(rig, rows + count + 2)
+    verify(rig, rows + count + 2)
     rig.empty()
     return {"value": rate, "reference": empty, "ratio": rate / empty, "rows": float(rows)}
-
-
-def profile(rig: Rig, count: int) -> dict[str, float]:
-    """Microseconds a message takes in each step of the way, one step after the other in this process."""
-    rig.empty()
-    app.tune_interpreter()
-    settings = config.Settings(database={"dsn": rig.dsn})  # type: ignore[arg-type] # pydantic makes the section
-    stream = b"".join(load.packets(count, _start(), STEP))
-    reader, window = consume_stream.PublishStream(1, 262_145), consume_window.Window(1 << 30)
-    decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
-    store = write.PostgresStore(session.connector(settings), "bench")
-    spent = dict.fromkeys(("read", "take", "decode", "write", "fold", "ack"), 0.0)
-
-    def timed(step: str, call: Callable[[], Any]) -> Any:
-        began = time.perf_counter()
-        result = call()
-        spent[step] += time.perf_counter() - began
-        return result
-
-    now = dt.datetime.now(dt.UTC)
-    for start in range(0, len(stream), 1 << 18):
-        piece = stream[start : start + (1 << 18)]
-        timed("read", lambda: [window.put_many(part) for part in reader.feed(piece, now) if isinstance(part, list)])  # noqa: B023
-    done = 0
-    while done < count:
-        messages = timed("take", lambda: window.take(10_000, 8 << 20, 0.0, 0.0))
-        batch = timed("decode", lambda: decoder.decode(messages))  # noqa: B023
-        timed("write", lambda: store.write(batch))  # noqa: B023
-        segments = [write_current_fold.Segment(batch.vehicles, live=True)]
-        timed("fold", lambda: write_current_fold.fold(segments, write_current_fold.VEHICLE_FIELDS))  # noqa: B023
-        timed("ack", lambda: consume_stream.pubacks([message.packet_id for message in messages]))  # noqa: B023
-        done += len(messages)
-    store.close()
-    _verify(rig, count)
-    return {f"{step}_us": 1e6 * seconds / count for step, seconds in spent.items()}
 
 
 def _fill(rig: Rig, rows: int) -> None:
@@ -258,7 +217,8 @@ def _fill(rig: Rig, rows: int) -> None:
         connection.execute("CHECKPOINT")
 
 
-def _start(hours: float = 12) -> dt.datetime:
+def start(hours: float = 12) -> dt.datetime:
+    """The time of a scene's first reading, so many hours ago."""
     return dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)
 
 
@@ -292,7 +252,8 @@ def _lags(daemon: Daemon, began: float, rate: float) -> list[float]:
     return [at - (began + total / rate) for at, total, _ms in daemon.commits()]
 
 
-def _verify(rig: Rig, expected: int, *tables: str) -> None:
+def verify(rig: Rig, expected: int, *tables: str) -> None:
+    """Stops the benchmark where there are not as many rows as messages were sent."""
     found = rig.rows(*(tables or ("vehicle_reading", "meter_reading")))
     if found != expected:
         raise RuntimeError(f"{found} rows instead of {expected}: the figure is worth nothing")

@@ -1,0 +1,51 @@
+"""Where the microseconds of a message go: each step on its own, so that the next improvement starts from facts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from typing import Any
+
+import load
+import scenes
+from rig import Rig
+
+from voltd import app, config
+from voltd.database import session
+from voltd.pipeline import consume_stream, consume_window, decode, write, write_current_fold
+
+
+def profile(rig: Rig, count: int) -> dict[str, float]:
+    """Microseconds a message takes in each step of the way, one step after the other in this process."""
+    rig.empty()
+    app.tune_interpreter()
+    settings = config.Settings(database={"dsn": rig.dsn})  # type: ignore[arg-type] # pydantic makes the section
+    stream = b"".join(load.packets(count, scenes.start(), scenes.STEP))
+    reader, window = consume_stream.PublishStream(1, 262_145), consume_window.Window(1 << 30)
+    decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
+    store = write.PostgresStore(session.connector(settings), "bench")
+    spent = dict.fromkeys(("read", "take", "decode", "write", "fold", "ack"), 0.0)
+
+    def timed(step: str, call: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        result = call()
+        spent[step] += time.perf_counter() - began
+        return result
+
+    now = dt.datetime.now(dt.UTC)
+    for start in range(0, len(stream), 1 << 18):
+        piece = stream[start : start + (1 << 18)]
+        timed("read", lambda: [window.put_many(part) for part in reader.feed(piece, now) if isinstance(part, list)])  # noqa: B023
+    done = 0
+    while done < count:
+        messages = timed("take", lambda: window.take(10_000, 8 << 20, 0.0, 0.0))
+        batch = timed("decode", lambda: decoder.decode(messages))  # noqa: B023
+        timed("write", lambda: store.write(batch))  # noqa: B023
+        segments = [write_current_fold.Segment(batch.vehicles, live=True)]
+        timed("fold", lambda: write_current_fold.fold(segments, write_current_fold.VEHICLE_FIELDS))  # noqa: B023
+        timed("ack", lambda: consume_stream.pubacks([message.packet_id for message in messages]))  # noqa: B023
+        done += len(messages)
+    store.close()
+    scenes.verify(rig, count)
+    return {f"{step}_us": 1e6 * seconds / count for step, seconds in spent.items()}
