@@ -194,7 +194,7 @@ def history(rig: Rig, rows: int, count: int) -> dict[str, float]:
 
 def _fill(rig: Rig, rows: int) -> None:
     """Half vehicles, half meters, one reading a minute each, 30 days, compressed where the edition can."""
-    devices = max(1, rows // 2 // (30 * 1440))
+    devices = rows // 2 // (30 * 1440) + 1
     with psycopg.connect(rig.dsn, autocommit=True) as connection:
         for table, columns, values in (
             ("vehicle_reading", "vehicle_id, recorded_at, soc_pct, speed_kmh, received_at", "'H' || d, at, 50, 50, at"),
