@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,10 +37,14 @@ class Rig:
         self.port = self.servers.broker.port
         self.edition = migrate.migrate(self.dsn, migrate.MigrateOptions(), report=lambda _line: None).edition
         self._number = 0
+        self._daemons: list[Daemon] = []
 
     def close(self) -> None:
-        """Ends the servers and removes their data."""
+        """Ends what still runs and removes all of it."""
+        for daemon in self._daemons:
+            daemon.kill()
         self.servers.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def rows(self, *tables: str) -> int:
         """Rows of the tables together."""
@@ -58,7 +63,9 @@ class Rig:
     def daemon(self, **settings: Any) -> Daemon:
         """A daemon with a session of its own, not started."""
         self._number += 1
-        return Daemon(self, f"bench{self._number}", settings)
+        made = Daemon(self, f"bench{self._number}", settings)
+        self._daemons.append(made)
+        return made
 
 
 class Daemon:
@@ -106,6 +113,12 @@ class Daemon:
         self._process.wait(20)
         if not keep_session:
             load.forget(self._port, f"voltd-{self.instance}")
+
+    def kill(self) -> None:
+        """Ends it at once, where it still runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
     def subscribe(self) -> None:
         """Makes the session, so that what is published from now on waits for it."""

@@ -9,6 +9,7 @@ import argparse
 import datetime as dt
 import json
 import pathlib
+import signal
 import statistics
 import sys
 from collections.abc import Callable
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--history", type=int, default=0, metavar="ROWS", help="rows behind for the scene history")
     args = parser.parse_args()
     repeat = 1 if args.quick else args.repeat
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     rig = Rig(print)
     found: dict[str, dict[str, float]] = {}
     try:

@@ -1,6 +1,7 @@
 """The daemon's side of the broker over plain TCP, TLS and websockets: each reads, acks and reconnects alike."""
 
 import pathlib
+import shutil
 import tempfile
 import threading
 
@@ -41,6 +42,7 @@ def listeners(servers):
         "websockets": {"host": "127.0.0.1", "port": websockets, "transport": "websockets"},
     }
     started.stop()
+    shutil.rmtree(home)
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls", "websockets"])
