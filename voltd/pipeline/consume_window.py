@@ -51,21 +51,14 @@ class Window:
         return self.held_bytes >= self._max_bytes
 
     def put(self, message: models.Message) -> None:
-        """Takes a message in (network thread). Never blocks."""
-        if self._stale:
-            self._supersede(message)
-        self._put_messages += 1
-        self._put_bytes += _cost(message)
-        self._waiting.append(message)
-        if not self._arrived.is_set():
-            self._arrived.set()
+        """Takes one message in; see ``put_many``."""
+        self.put_many([message])
 
     def put_many(self, messages: list[models.Message]) -> None:
         """Takes messages in, in their order (network thread). Never blocks."""
         if self._stale:
             for message in messages:
-                self.put(message)
-            return
+                self._supersede(message)
         self._put_messages += len(messages)
         self._put_bytes += sum(map(_cost, messages))
         self._waiting.extend(messages)
