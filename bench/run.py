@@ -32,13 +32,14 @@ def main() -> int:
     repeat = 1 if args.quick else args.repeat
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     rig = Rig(print)
+    print(f"\n{'scene':<14}{'value':>10}{'reference':>12}{'ratio':>8}")
     found: dict[str, dict[str, float]] = {}
     try:
         for name, scene in _scenes(rig, quick=args.quick, history=args.history).items():
             if args.only in (None, name):
                 runs = [scene() for _ in range(1 if name in {"live", "idle", "history"} else repeat)]
                 found[name] = {key: round(statistics.median(run[key] for run in runs), 3) for key in runs[0]}
-                print(f"{name:<14}{_line(found[name])}", flush=True)
+                print(_line(name, found[name]), flush=True)
         machine = scenes.machine(rig)
     finally:
         rig.close()
@@ -70,10 +71,17 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
     return chosen
 
 
-def _line(figures: dict[str, float]) -> str:
-    return "  ".join(
-        f"{name} {value:,.3f}" if value < 100 else f"{name} {value:,.0f}" for name, value in figures.items()
+def _line(name: str, figures: dict[str, float]) -> str:
+    """A row of the table: the figure, its reference of the same run, their ratio, and what else was measured."""
+    columns = [_number(figures[key]) if key in figures else "" for key in ("value", "reference", "ratio")]
+    rest = "  ".join(
+        f"{key} {_number(value)}" for key, value in figures.items() if key not in ("value", "reference", "ratio")
     )
+    return f"{name:<14}{columns[0]:>10}{columns[1]:>12}{columns[2]:>8}  {rest}".rstrip()
+
+
+def _number(value: float) -> str:
+    return f"{value:,.3f}" if value < 100 else f"{value:,.0f}"
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ _STOP_WITHIN_S = 10.0  # of which the store gets
 _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.0002
 
 
 def tune_interpreter() -> None:
@@ -61,7 +61,7 @@ class Daemon:
         self._threads: dict[str, threading.Thread] = {}
 
         connect = self._connect = session.connector(settings)
-        self._window = consume_window.Window(settings.limits.max_held_bytes)
+        self._window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self._consumer = consume.Consumer(settings, self._window, self.counters, on_subscribed=self._report)
         self._store = write.PostgresStore(connect, settings.client_id)
         publisher = live.LivePublisher(
@@ -71,7 +71,7 @@ class Daemon:
             connect,
             settings.instance,
             settings.current_interval_s,
-            publisher.publish if settings.live.enabled else None,
+            publisher if settings.live.enabled else None,
         )
         self._flusher = flush.Flusher(
             self._window,

@@ -110,7 +110,10 @@ class Database(_Section):
 
 
 class Batching(_Section):
-    """How much is written in one transaction. Without ``max_messages``: half of the window, at most 10,000."""
+    """How much is written in one transaction.
+
+    Without ``max_messages``: the whole window up to 1,000, beyond that half of it, at most 10,000.
+    """
 
     max_messages: PositiveInt | None = None
     max_bytes: Annotated[int, Field(ge=65536, le=1 << 30)] = 8 << 20
@@ -218,7 +221,9 @@ class Settings(pydantic_settings.BaseSettings):
     @property
     def max_batch_messages(self) -> int:
         """The most messages in one transaction."""
-        return self.batch.max_messages or max(1, min(10_000, self.mqtt.receive_maximum // 2))
+        window = self.mqtt.receive_maximum
+        # While a large batch commits the broker refills the other half; a small one costs little beside its COMMIT.
+        return self.batch.max_messages or max(min(window, 1000), min(window // 2, 10_000))
 
     @property
     def max_age_days(self) -> int:

@@ -41,12 +41,14 @@ class LivePublisher:
         """Which fleet each registered vehicle belongs to."""
         self._fleets = fleets
 
+    def pick(self, count: int) -> slice:
+        """Which of so many rows to publish: of more than the budget another part each time."""
+        start = self._offset if self._offset < count else 0
+        self._offset = start + self._budget
+        return slice(start, min(count, start + self._budget))
+
     def publish(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
-        """Publishes states, given as columns and rows; of more than the budget another part each time."""
-        if len(rows) > self._budget:
-            start = self._offset % len(rows)
-            self._offset = start + self._budget
-            rows = (rows + rows)[start : start + self._budget]
+        """Publishes states, given as columns and rows."""
         for values in rows:
             row = dict(zip(names, values, strict=True))
             vehicle_id = row["vehicle_id"]

@@ -44,9 +44,13 @@ class Rig:
         self.broker.ack(messages)
 
     def drain(self, within_s=5.0):
-        self.flusher.stop(within_s)
+        """Runs the flusher until the window is empty, at most so long, and stops it."""
         thread = threading.Thread(target=self.flusher.run)
         thread.start()
+        ends = time.monotonic() + within_s
+        while self.window.held and time.monotonic() < ends:
+            time.sleep(0.002)
+        self.flusher.stop(0.2)
         thread.join(10)
         assert not thread.is_alive()
 

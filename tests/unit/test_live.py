@@ -23,9 +23,9 @@ def test_fleet_and_budget():
     sent = []
     publisher = live.LivePublisher(sent.append, 2, 1.0)
     publisher.set_fleets({"V0": "F"})
-    rows = [(f"V{number}",) for number in range(4)]
-    publisher.publish(["vehicle_id"], rows)
-    publisher.publish(["vehicle_id"], rows)
+    rows = [(f"V{number}",) for number in range(5)]
+    for _ in range(4):
+        publisher.publish(["vehicle_id"], rows[publisher.pick(len(rows))])
     assert [message.topic.removeprefix("voltd/live/") for message in sent] == [
-        "F/V0", "unassigned/V1", "unassigned/V2", "unassigned/V3",
+        "F/V0", "unassigned/V1", "unassigned/V2", "unassigned/V3", "unassigned/V4", "F/V0", "unassigned/V1",
     ]  # fmt: skip

@@ -22,10 +22,13 @@ class Window:
 
     Args:
         max_bytes: memory that may be held before ``full``, in bytes: topics, payloads and 512 bytes a message.
+        receive_maximum: with so many held the broker sends no more, so nobody need linger for company.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, receive_maximum: int = 65535) -> None:
         self._max_bytes = max_bytes
+        self._receive_maximum = receive_maximum
+        self._all_here = threading.Event()
         self._waiting: collections.deque[models.Message] = collections.deque()
         self._arrived = threading.Event()
         self._stale: dict[int, models.Message] = {}
@@ -64,6 +67,8 @@ class Window:
         self._waiting.extend(messages)
         if not self._arrived.is_set():
             self._arrived.set()
+        if self.held >= self._receive_maximum and not self._all_here.is_set():
+            self._all_here.set()
 
     def reconnected(self) -> None:
         """The session goes on over a new connection (network thread): the broker sends again what is not acked.
@@ -94,6 +99,8 @@ class Window:
     def take(self, max_messages: int, max_bytes: int, linger_s: float, timeout_s: float) -> list[models.Message]:
         """The next messages in order (flusher); waits up to ``timeout_s`` for the first, then ``linger_s`` for more.
 
+        It does not linger where no more can come.
+
         Returns:
             1 to ``max_messages`` messages of together at most ``max_bytes`` payload and a bounded number of array
             elements (one larger message comes alone), or an empty list when none arrived in time.
@@ -101,7 +108,9 @@ class Window:
         if not self._arrived.wait(timeout_s):
             return []
         if linger_s and len(self._waiting) < max_messages:
-            time.sleep(linger_s)
+            self._all_here.clear()
+            if self.held < self._receive_maximum:
+                self._all_here.wait(linger_s)
         self._arrived.clear()
         taken: list[models.Message] = []
         size = elements = 0

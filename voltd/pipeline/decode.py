@@ -54,13 +54,19 @@ class Decoder:
         self._max_age = dt.timedelta(days=max_age_days)
         self._max_future = dt.timedelta(seconds=limits.max_future_s)
 
-    def decode(self, messages: list[models.Message]) -> models.Batch:
-        """Every message's readings and dead letters, in the order received. Never raises for a payload."""
-        batch = models.Batch(messages)
+    def decode(self, messages: list[models.Message], batch: models.Batch | None = None) -> models.Batch:
+        """Every message's readings and dead letters, in the order received. Never raises for a payload.
+
+        They are added to ``batch`` where there is one.
+        """
+        if batch is None:
+            batch = models.Batch([])
+        first = len(batch.messages)
+        batch.messages += messages
         route_of = self._topics.route
         limit = self._limits.max_payload_bytes
         times = decode_fast.Times(_LONG_AGO, _LONG_AGO, _LONG_AGO)
-        for index, message in enumerate(messages):
+        for index, message in enumerate(messages, first):
             if message.received_at is not times.received_at:  # what was read together arrived together
                 times = self._times(message.received_at)
             if message.retained:

@@ -1,13 +1,13 @@
-"""Flush: takes what has arrived, has it decoded, hands it to ``write``, and acks after COMMIT.
+"""Flush: takes the batch that has grown meanwhile, hands it to ``write``, and acks after COMMIT.
 
-One thread. The batch policy is group commit: whatever waits when the previous COMMIT returned is the next batch. A
-transient failure of the store keeps the batch and the window closed; a batch is acked once, whole, or not at all.
+One thread, and ``decode_ahead``'s beside it. The batch policy is group commit: whatever has arrived when the previous
+COMMIT returned is the next batch. A transient failure of the store keeps the batch and the window closed; a batch is
+acked once, whole, or not at all.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -15,11 +15,10 @@ from typing import Protocol
 import structlog
 
 from voltd import backoff, config, errors, metrics, models
-from voltd.pipeline import consume_window, decode
+from voltd.pipeline import consume_window, decode, decode_ahead
 
 _log = structlog.get_logger()
 
-_IDLE_S = 0.5
 _COMPLAIN_EVERY_S = 30.0
 
 
@@ -64,43 +63,42 @@ class Flusher:
         committed: Callable[[models.Batch, models.WriteResult], None] = lambda _batch, _result: None,
     ) -> None:
         self._window = window
-        self._decoder = decoder
+        self._ahead = decode_ahead.DecodeAhead(window, decoder, settings)
         self._store = store
         self._settings = settings
         self._counters = counters
         self._ack = ack
         self._committed = committed
-        self._stopping = threading.Event()
         self._deadline = float("inf")
-        self.beat = time.monotonic()
+        self._beat = time.monotonic()
 
     def stop(self, within_s: float) -> None:
         """Ends ``run`` when the window is empty, or gives a failing store up after ``within_s``."""
         self._deadline = time.monotonic() + within_s
-        self._stopping.set()
+        self._ahead.stop()
+
+    @property
+    def beat(self) -> float:
+        """When the slower of the two threads last made progress, on the monotonic clock."""
+        return min(self._beat, self._ahead.beat)
 
     def run(self) -> None:
         """Flushes until stopped. What cannot be written by then stays unacked, so the broker keeps it."""
-        batching = self._settings.batch
-        linger_s = batching.linger_ms / 1000
+        self._ahead.start()
         while True:
-            self.beat = time.monotonic()
-            messages = self._window.take(
-                self._settings.max_batch_messages,
-                batching.max_bytes,
-                linger_s,
-                0.0 if self._stopping.is_set() else _IDLE_S,
-            )
-            if messages:
-                if not self._flush(messages):
+            self._beat = time.monotonic()
+            ended = self._ahead.finished  # before looking for what it left
+            batch = self._ahead.next()
+            if batch is not None:
+                if not self._flush(batch):
                     return
-            elif self._stopping.is_set():
+            elif ended:
                 return
 
-    def _flush(self, messages: list[models.Message]) -> bool:
+    def _flush(self, batch: models.Batch) -> bool:
+        messages = batch.messages
         started = self._counters.batch_since = time.monotonic()
         self._counters.batch_oldest_at = messages[0].received_at
-        batch = self._decoder.decode(messages)
         result = self._write(batch)
         self._counters.batch_since = self._counters.batch_oldest_at = None
         if result is None:
@@ -116,7 +114,7 @@ class Flusher:
         delays = backoff.Backoff(0.1, self._settings.database.retry_max_s)
         complain_at = 0.0
         while True:
-            self.beat = time.monotonic()
+            self._beat = time.monotonic()
             try:
                 result = self._store.write(batch)
             except errors.StoreUnavailable as error:
@@ -140,7 +138,7 @@ class Flusher:
         while (left := ends - time.monotonic()) > 0:
             if time.monotonic() >= self._deadline:
                 return False
-            self.beat = time.monotonic()
+            self._beat = time.monotonic()
             time.sleep(min(left, 0.1))
         return time.monotonic() < self._deadline
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import psycopg
 import structlog
@@ -24,14 +24,26 @@ _log = structlog.get_logger()
 
 _MOST_PENDING = 200_000
 _RETRY_S = 2.0
+_ROWS_AT_ONCE = 100  # psycopg keeps other threads out while it makes these
 _NEVER_MERGED = dt.timedelta(days=1)
 
 Pending = list[write_current_fold.Segment]
-OnVehicles = Callable[[Sequence[str], list[tuple[Any, ...]]], None]
 
 _VEHICLE_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "float8", "float8", "timestamptz"]
 _VEHICLE_TYPES += ["text", "timestamptz", "float8", "timestamptz", "jsonb", "timestamptz", "timestamptz"]
 _METER_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "timestamptz"]
+
+
+class Listener(Protocol):
+    """Who is told about vehicles' new states, after they are committed; neither call may block or raise."""
+
+    def pick(self, count: int) -> slice:
+        """Which of so many changed vehicles it wants to hear about."""
+        ...
+
+    def publish(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+        """Columns and full merged rows of these vehicles."""
+        ...
 
 
 class CurrentState:
@@ -41,17 +53,16 @@ class CurrentState:
         connect: opens a connection of the writer's role.
         instance: whose progress is remembered for healing.
         interval_s: how far the state may trail.
-        on_vehicles: called after each merge with the columns and the full merged rows of the vehicles that had news;
-            must not raise.
+        listener: hears about the vehicles that had news, after each merge.
     """
 
     def __init__(
-        self, connect: session.Connect, instance: str, interval_s: float, on_vehicles: OnVehicles | None = None
+        self, connect: session.Connect, instance: str, interval_s: float, listener: Listener | None = None
     ) -> None:
         self._connect = connect
         self._instance = instance
         self._interval_s = interval_s
-        self._on_vehicles = on_vehicles
+        self._listener = listener
         self._lock = threading.Lock()
         self._vehicles: Pending = []
         self._meters: Pending = []
@@ -122,8 +133,8 @@ class CurrentState:
                 # What is to be healed lies before: progress is remembered only when nothing is.
                 names, changed = self._merge(vehicles, meters, None if heal else until)
                 vehicles, meters = [], []
-                if self._on_vehicles and changed:
-                    self._on_vehicles(names, changed)
+                if self._listener and changed:
+                    self._listener.publish(names, changed)
             if heal:
                 self._heal_from_readings()
         except psycopg.Error as error:
@@ -144,9 +155,13 @@ class CurrentState:
                 states = write_current_fold.fold(vehicles, write_current_fold.VEHICLE_FIELDS)
                 _copy(cursor, "copy_staged_vehicle_current", _VEHICLE_TYPES, states)
                 cursor.execute(queries.text("merge_vehicle_current"))
-                if self._on_vehicles:
+                if self._listener:
                     names = [column.name for column in cursor.description or ()]
-                    changed = cursor.fetchall()
+                    wanted = self._listener.pick(cursor.rowcount)
+                    if wanted.start:
+                        cursor.scroll(wanted.start, mode="absolute")
+                    while (left := wanted.stop - wanted.start - len(changed)) > 0:
+                        changed += cursor.fetchmany(min(left, _ROWS_AT_ONCE))
             if meters:
                 states = write_current_fold.fold(meters, write_current_fold.METER_FIELDS)
                 _copy(cursor, "copy_staged_meter_current", _METER_TYPES, states)

@@ -1,0 +1,87 @@
+"""The batch that grows while another one is written."""
+
+import datetime as dt
+import time
+
+import pytest
+
+from voltd import config, models
+from voltd.pipeline import consume_window, decode, decode_ahead
+
+NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
+
+
+def message(packet_id, size=0):
+    body = f'{{"timestamp":"{NOW.isoformat()}","soc":5,"chargingStatus":"{"x" * size}"}}'.encode()
+    return models.Message("volt/vehicle/V1/telemetry", body, packet_id, NOW)
+
+
+@pytest.fixture
+def made():
+    """A function: settings of the batch -> window and the started thread's object."""
+    started = []
+
+    def make(**batch):
+        settings = config.Settings(batch={"linger_ms": 0, **batch})
+        window = consume_window.Window(1 << 30)
+        decoder = decode.Decoder(settings.mqtt.topics, settings.limits, 90)
+        ahead = decode_ahead.DecodeAhead(window, decoder, settings)
+        ahead.start()
+        started.append(ahead)
+        return window, ahead
+
+    yield make
+    for ahead in started:
+        ahead.stop()
+
+
+def settled(window, waiting):
+    """Waits until the thread has left so many messages in the window."""
+    ends = time.monotonic() + 5
+    while len(window._waiting) != waiting:
+        assert time.monotonic() < ends
+        time.sleep(0.001)
+    time.sleep(0.02)
+
+
+def test_grows_until_it_is_taken_and_no_further_than_the_limit(made):
+    """Invariants 2 and 6: what arrives meanwhile is one batch, in order; the rest waits in the window."""
+    window, ahead = made(max_messages=3)
+    for packet_id in range(1, 6):
+        window.put(message(packet_id))
+    settled(window, 2)
+    first = ahead.next()
+    assert [one.packet_id for one in first.messages] == [1, 2, 3]
+    assert [index for index, _element in first.vehicle_sources] == [0, 1, 2]
+    settled(window, 0)
+    assert [one.packet_id for one in ahead.next().messages] == [4, 5]
+
+
+def test_bounded_by_bytes(made):
+    """Invariant 2: a batch holds no more bytes than the limit, one message more at most."""
+    window, ahead = made(max_bytes=65536)
+    for packet_id in range(1, 11):
+        window.put(message(packet_id, size=20_000))
+    settled(window, 7)
+    assert len(ahead.next().messages) == 3
+
+
+def test_hands_over_what_is_left_when_stopped(made):
+    """Stopping empties the window first."""
+    window, ahead = made()
+    window.put(message(1))
+    ahead.stop()
+    batch = ahead.next()
+    assert [one.packet_id for one in batch.messages] == [1]
+    assert ahead.next() is None
+    assert ahead.finished
+
+
+def test_a_failure_is_the_flushers(made, monkeypatch):
+    """A defect in the thread ends the daemon through the flusher instead of leaving it waiting for ever."""
+    monkeypatch.setattr(decode.Decoder, "decode", lambda *_: 1 / 0)
+    window, ahead = made()
+    window.put(message(1))
+    with pytest.raises(ZeroDivisionError):
+        while True:
+            assert ahead.next() is None
