@@ -81,6 +81,7 @@ class Daemon:
             "VOLTD_MQTT__PORT": str(rig.port),
             "VOLTD_MQTT__HOST": "127.0.0.1",
             "VOLTD_DATABASE__DSN": rig.dsn,
+            "VOLTD_SPOOL__DIRECTORY": str(rig.folder / "spool"),
             "VOLTD_LOG__LEVEL": "debug",
             "VOLTD_LOG__FORMAT": "json",
             **{f"VOLTD_{name.upper()}": str(value) for name, value in settings.items()},

@@ -46,6 +46,7 @@ class Daemon:
             "VOLTD_MQTT__TOPICS__VEHICLE": json.dumps([f"{name}/vehicle/+"]),
             "VOLTD_MQTT__TOPICS__METER": json.dumps([f"{name}/meter/+"]),
             "VOLTD_MQTT__TOPICS__INGEST": json.dumps([f"{name}/ingest"]),
+            "VOLTD_SPOOL__DIRECTORY": str(log.parent / "spool"),
             "VOLTD_LOG__FORMAT": "json",
             "VOLTD_LOG__LEVEL": "debug",
             **{f"VOLTD_{key.upper()}": str(value) for key, value in settings.items()},

@@ -22,7 +22,17 @@ import structlog
 
 from voltd import backoff, config, config_file, errors, jobs, live, log, metrics, status, systemd
 from voltd.database import migrate, retention, session, sqlstate
-from voltd.pipeline import consume, consume_client, consume_window, decode, flush, write, write_current
+from voltd.pipeline import (
+    consume,
+    consume_client,
+    consume_window,
+    decode,
+    flush,
+    spool,
+    spool_drain,
+    write,
+    write_current,
+)
 
 _log = structlog.get_logger()
 
@@ -72,18 +82,41 @@ class Daemon:
             settings.instance,
             settings.current_interval_s,
             publisher if settings.live.enabled else None,
+            spooled_since=lambda: self._spool.oldest_at if self._spool is not None else None,
+        )
+        self._spool = (
+            spool.Spool(settings.spool_file, settings.spool.max_bytes, settings.spool.min_free_bytes)
+            if settings.spool.enabled
+            else None
         )
         self._flusher = flush.Flusher(
             self._window,
-            decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days),
+            self._decoder(),
             self._store,
             settings,
             self.counters,
             ack=self._consumer.ack,
             committed=self._current.note,
+            spool=self._spool,
+        )
+        self._drain = (
+            None
+            if self._spool is None
+            else spool_drain.Drain(
+                self._spool,
+                self._decoder(),
+                write.PostgresStore(connect, settings.client_id),
+                settings,
+                self.counters,
+                ready=self._require_schema,
+                committed=self._current.note,
+            )
         )
         self._reporter = status.Reporter(settings, self.counters)
         self._jobs = jobs.Jobs(settings, set_fleets=publisher.set_fleets)
+
+    def _decoder(self) -> decode.Decoder:
+        return decode.Decoder(self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days)
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns 0.
@@ -95,11 +128,14 @@ class Daemon:
         self._handle_signals()
         if not self._wait_for_schema():
             return 0
-        self._consumer.expect_session(expected=self._current.has_run())
+        spooling = self._spool is not None and self._spool.messages > 0
+        self._consumer.expect_session(expected=spooling or self._current.has_run())
         tune_interpreter()
         self._start("current", self._current.run)
         self._start("flush", self._flusher.run)
         self._start("network", self._consumer.run)
+        if self._drain is not None:
+            self._start("drain", self._drain.run)
         self._jobs.start()
         _log.info("daemon.started", instance=self._settings.instance, client_id=self._settings.client_id)
         self._watch()
@@ -110,19 +146,42 @@ class Daemon:
         return 0
 
     def _wait_for_schema(self) -> bool:
-        """True once the schema is found current; waits while the database is away; False when told to stop."""
+        """True once readings can be taken; False when told to stop.
+
+        That is when the schema is found current. While the database is away, readings go to the spool, or, without
+        one, this waits.
+        """
         delays = backoff.Backoff(0.5, self._settings.database.retry_max_s)
+        self._open_spool()
         while not self._stop.is_set():
             try:
-                migrate.status(session.dsn(self._settings)).require_current()
-                self._keep_what_may_be_old()
+                self._require_schema()
             except errors.StoreUnavailable as error:
                 _log.warning("store.unavailable", error=str(error), hint=error.hint, attempt=delays.attempts + 1)
+                if self._spool is not None:
+                    self._spool.in_use = True
+                    self.counters.store_available = False
+                    return True
                 self._notifier.waiting("waiting for the database")
                 self._stop.wait(delays.next_s())
             else:
                 return True
         return False
+
+    def _open_spool(self) -> None:
+        if self._spool is None:
+            return
+        try:
+            self._spool.open()
+        except errors.SpoolUnavailable as error:
+            _log.error("spool.unavailable", error=str(error), hint=error.hint)
+        if self._spool.messages:
+            _log.warning("spool.found", readings=self._spool.readings, since=str(self._spool.oldest_at))
+
+    def _require_schema(self) -> None:
+        """Raises SchemaError or StoreUnavailable where readings cannot be stored."""
+        migrate.status(session.dsn(self._settings)).require_current()
+        self._keep_what_may_be_old()
 
     def _keep_what_may_be_old(self) -> None:
         """Readings that are taken must outlive the database's retention, which may have been set for other limits."""
@@ -172,8 +231,10 @@ class Daemon:
         """The thread that has made no progress for too long; writing may take as long as a few statements may."""
         now = time.monotonic()
         writing_s = self._settings.database.statement_timeout_s * 2 + 60
-        limits = {"network": _NETWORK_STALL_S, "flush": writing_s, "current": writing_s}
+        limits = {"network": _NETWORK_STALL_S, "flush": writing_s, "current": writing_s, "drain": writing_s}
         beats = {"network": self._consumer.beat, "flush": self._flusher.beat, "current": self._current.beat}
+        if self._drain is not None:
+            beats["drain"] = self._drain.beat
         return next((name for name, beat in beats.items() if now - beat > limits[name]), None)
 
     def _shut_down(self) -> None:
@@ -183,8 +244,14 @@ class Daemon:
         ends = time.monotonic() + _STOP_WITHIN_S - 1
         self._jobs.stop()
         self._consumer.stop_taking()
+        if self._drain is not None:
+            self._drain.stop()
         self._flusher.stop(_STORE_GETS_S)
         self._join("flush", ends - 1.5)
+        if self._spool is not None:
+            self._join("drain", ends - 1.25)
+            if not self._threads["drain"].is_alive() and not self._threads["flush"].is_alive():
+                self._spool.close()
         self._current.stop()
         self._join("current", ends - 0.75)
         self._consumer.close()
@@ -201,6 +268,9 @@ class Daemon:
 
     def _report(self) -> None:
         """Publishes the status: every few seconds, and after each subscribe, as the last will may have spoken."""
+        if self._spool is not None:
+            self.counters.readings_spooled, self.counters.spool_bytes = self._spool.readings, self._spool.bytes
+            self.counters.dropped_total = self._spool.dropped
         built = self._reporter.build()
         topic = consume_client.status_topic(self._settings.instance)
         self._consumer.publish(consume.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))

@@ -5,6 +5,8 @@ Connects, looks and leaves; changes nothing at the broker or in the database. Th
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +26,11 @@ _MEANING = {
 def run(settings: config.Settings) -> int:
     """Prints a line per check; 0 when all are ok, 78 when one needs an admin, 1 when a server cannot be reached."""
     print(f"ok    configuration: instance {settings.instance}, client id {settings.client_id}")
-    return max(_check("broker", lambda: _broker(settings)), _check("database", lambda: _database(settings)))
+    return max(
+        _check("broker", lambda: _broker(settings)),
+        _check("database", lambda: _database(settings)),
+        _check("spool", lambda: _spool(settings)),
+    )
 
 
 def _check(name: str, look: Callable[[], list[str]]) -> int:
@@ -100,6 +106,19 @@ def _database(settings: config.Settings) -> list[str]:
         f"edition: TimescaleDB {state.server.timescaledb}, {found.label}: {_MEANING[found]}",
         "schema: up to date, and this user may write",
     ]
+
+
+def _spool(settings: config.Settings) -> list[str]:
+    if not settings.spool.enabled:
+        return ["spool: switched off; while the database is away messages stay with the broker"]
+    folder = settings.spool_file.parent
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise errors.ConfigurationError(
+            f"{folder} is not writable for this user", hint="set spool.directory (VOLTD_SPOOL__DIRECTORY)"
+        )
+    free = shutil.disk_usage(existing).free - settings.spool.min_free_bytes
+    return [f"spool: {settings.spool_file}, room for {max(0, min(free, settings.spool.max_bytes)) >> 20} MiB"]
 
 
 def _require_privileges(settings: config.Settings) -> None:

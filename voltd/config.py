@@ -6,6 +6,7 @@ holds the two together.
 
 from __future__ import annotations
 
+import os
 import pathlib
 from typing import Annotated, Literal, Self
 
@@ -154,6 +155,16 @@ class Retention(_Section):
         return self
 
 
+class Spool(_Section):
+    """Where readings wait on this machine's disk while the database is away."""
+
+    enabled: bool = True
+    directory: pathlib.Path | None = None
+    after_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    max_bytes: Annotated[int, Field(ge=1 << 20)] = 4 << 30
+    min_free_bytes: Annotated[int, Field(ge=0)] = 1 << 30
+
+
 class Efficiency(_Section):
     """What a complete hour looks like."""
 
@@ -180,6 +191,7 @@ class Settings(pydantic_settings.BaseSettings):
     batch: Batching = Batching()
     limits: Limits = Limits()
     live: Live = Live()
+    spool: Spool = Spool()
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()
     log: Log = Log()
@@ -211,6 +223,11 @@ class Settings(pydantic_settings.BaseSettings):
                 f"limits.max_payload_bytes and batch.max_bytes: the window could not hold one batch while the next "
                 "arrives; raise it"
             )
+        if self.spool.enabled and self.spool.max_bytes < 2 * self.batch.max_bytes:
+            raise ValueError(
+                f"spool.max_bytes = {self.spool.max_bytes} is below twice batch.max_bytes = {self.batch.max_bytes}: "
+                "there must be room for some batches; raise it, or set spool.enabled = false"
+            )
         return self
 
     @property
@@ -224,6 +241,14 @@ class Settings(pydantic_settings.BaseSettings):
         window = self.mqtt.receive_maximum
         # While a large batch commits the broker refills the other half; a small one costs little beside its COMMIT.
         return self.batch.max_messages or max(min(window, 1000), min(window // 2, 10_000))
+
+    @property
+    def spool_file(self) -> pathlib.Path:
+        """The spool of this instance: in systemd's StateDirectory, or where a user's state belongs (XDG)."""
+        state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+        home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        folder = self.spool.directory or pathlib.Path(state or pathlib.Path(home).expanduser() / "voltd")
+        return folder / f"spool-{self.instance}.sqlite3"
 
     @property
     def max_age_days(self) -> int:

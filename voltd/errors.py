@@ -56,6 +56,10 @@ class CommitUnknown(StoreUnavailable):
     """
 
 
+class SpoolUnavailable(VoltdError):
+    """Transient: the spool is full or its disk does not work; nothing was kept there, so nothing may be acked."""
+
+
 class BrokerUnavailable(VoltdError):
     """Transient: the broker cannot be reached or refused the connection; unacked messages stay with it."""
 

@@ -1,7 +1,8 @@
 """Every counter of the daemon, declared once with a sentence.
 
 One writer per counter (the thread that owns the step), any number of readers; plain integers, no lock: a reader
-may be one update behind. ``snapshot`` is what ``voltd status`` and the log show.
+may be one update behind. What a committed batch came to is counted by ``count``,
+from two threads. ``snapshot`` is what ``voltd status`` and the log show.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import datetime as dt
+import threading
 import time
+
+from voltd import models
 
 
 class Latency:
@@ -65,22 +69,39 @@ class Metrics:
     broker_connects_total: int = 0  # accepted connections
     session_lost_total: int = 0  # connections without the expected session
     acks_voided_total: int = 0  # acks of a connection that had ended: the broker sends these messages again
+    messages_spooled_total: int = 0  # messages acked because the spool has them
+    dropped_total: int = 0  # messages acked and then lost: what a damaged spool held
     messages_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     in_flight: int = 0  # held messages that are not acked
     last_flush_ms: float = 0.0  # decode to COMMIT of the last batch
     last_batch_messages: int = 0
     lag_s: float = 0.0  # age of the oldest message of the last batch at its COMMIT
     store_available: bool = True
+    readings_spooled: int = 0  # readings in the spool now, which the store does not have yet
+    spool_bytes: int = 0  # what they take on disk
     batch_since: float | None = None  # monotonic time at which the batch under way was taken; None: none is
     batch_oldest_at: dt.datetime | None = None  # when its oldest message arrived
     latency: Latency = dataclasses.field(default_factory=Latency)
+    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False)
+
+    def count(self, result: models.WriteResult) -> None:
+        """Counts what a committed batch came to. May be called from any thread."""
+        if result.earlier is not None:
+            self.count(result.earlier)
+        with self._lock:
+            self.readings_written_total += result.vehicles_written + result.meters_written
+            self.readings_duplicate_total += result.duplicates
+            self.batches_flushed_total += 1
+            self.batches_staged_total += result.staged
+            for letter in result.dead_letters:
+                self.messages_dead_lettered_total[letter.reason] += 1
 
     def snapshot(self) -> dict[str, object]:
         """The counters as JSON-ready values."""
         values: dict[str, object] = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in {"messages_dead_lettered_total", "latency", "batch_since", "batch_oldest_at"}
+            if field.name not in {"messages_dead_lettered_total", "latency", "batch_since", "batch_oldest_at", "_lock"}
         }
         values["messages_dead_lettered_total"] = {
             str(reason): count for reason, count in self.messages_dead_lettered_total.items()

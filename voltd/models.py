@@ -155,6 +155,7 @@ class WriteResult:
     dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
     refused: list[Reading] = dataclasses.field(default_factory=list)  # dead letters that only the database found
     staged: bool = False
+    earlier: WriteResult | None = None  # of a batch given up before its COMMIT turned out to have succeeded
 
 
 def as_json_value(reading: Reading) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Reporter:
 def line(status: dict[str, Any]) -> str:
     """One line for ``systemctl status`` and the log."""
     store = "" if status["store"] == "ok" else f"database {status['store']}, "
+    if status["readings_spooled"]:
+        store += f"{status['readings_spooled']} readings in the spool, "
     return (
         f"{store}{status['readings_per_s']:.0f} readings/s, in flight {status['in_flight']}, "
         f"lag {status['lag_s']:.2f} s, dead letters {sum(status['messages_dead_lettered_total'].values())}"
@@ -129,6 +131,7 @@ def show(status: dict[str, Any]) -> str:
         ("window", f"{status['in_flight']} of {status['receive_maximum']} messages held"),
         ("last flush", f"{status['last_batch_messages']} messages in {status['last_flush_ms']:.1f} ms"),
         ("lag", f"{status['lag_s']:.3f} s (p50 {status['latency_p50_ms']} ms, p99 {status['latency_p99_ms']} ms)"),
+        ("spool", f"{status['readings_spooled']} readings wait, {status['spool_bytes']} bytes"),
         ("readings", f"{status['readings_written_total']} stored, {status['readings_duplicate_total']} duplicates"),
         ("dead letters", ", ".join(f"{count} {reason}" for reason, count in dead.items()) or "none"),
         ("sessions lost", str(status["session_lost_total"])),

@@ -82,7 +82,7 @@ def test_kill_in_the_middle_of_a_stream(make_daemon, publisher, database):
 
 def test_database_down_and_back(make_daemon, publisher, database, servers):
     """The batch is kept, the window stays closed, nothing is acked; when the database is back all is stored."""
-    daemon = make_daemon(mqtt__receive_maximum=200, database__retry_max_s=0.5).start()
+    daemon = make_daemon(mqtt__receive_maximum=200, database__retry_max_s=0.5, spool__enabled=False).start()
     publisher.flush(_publish(publisher, daemon, 100))
     _all_stored(database, 100)
     servers.database.stop(immediate=True)

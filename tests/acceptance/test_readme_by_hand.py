@@ -24,6 +24,7 @@ def test_publishing_by_hand():
     with tempfile.TemporaryDirectory(prefix="voltd-test-readme-") as folder:
         pathlib.Path(folder).chmod(0o755)
         environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
+        environ["XDG_STATE_HOME"] = f"{folder}/state"
         home = f"{folder}/home"
         block = _block().replace("make setup\n", "").replace("voltd local up", f"voltd local up --home {home}")
         block = block.replace("voltd local env", f"voltd local env --home {home}")

@@ -27,6 +27,7 @@ def test_sample_configuration_is_the_defaults(tmp_path):
         "client_id",
         "share_group",
         "migrate_dsn",
+        "directory",
     )
     lines = [line for line in lines if not line.startswith((*optional, "max_messages", "max_age_days"))]
     assert config_file.load(_write(tmp_path, "\n".join(lines)), environ={}) == config.Settings()

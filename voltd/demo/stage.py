@@ -92,6 +92,7 @@ class Stage:
             "VOLTD_MQTT__HOST": self.servers.broker.host,
             "VOLTD_MQTT__PORT": str(self.servers.broker.port),
             "VOLTD_DATABASE__DSN": conninfo.make_conninfo(self.dsn, user="voltd_demo"),
+            "VOLTD_SPOOL__DIRECTORY": str(self._folder / "spool"),
         }
         with self.log.open("ab") as log:
             self._daemon = subprocess.Popen(

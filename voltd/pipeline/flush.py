@@ -1,8 +1,8 @@
 """Flush: takes the batch that has grown meanwhile, hands it to ``write``, and acks after COMMIT.
 
 One thread, and ``decode_ahead``'s beside it. The batch policy is group commit: whatever has arrived when the previous
-COMMIT returned is the next batch. A transient failure of the store keeps the batch and the window closed; a batch is
-acked once, whole, or not at all.
+COMMIT returned is the next batch. A transient failure of the store keeps the batch and the window closed, or, when it
+lasts, puts the messages into the spool; a batch is acked once, whole, or not at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from voltd import backoff, config, errors, metrics, models
-from voltd.pipeline import consume_window, decode, decode_ahead
+from voltd.pipeline import consume_window, decode, decode_ahead, spool
 
 _log = structlog.get_logger()
 
@@ -49,6 +49,7 @@ class Flusher:
         counters: this thread writes the ``readings_*``, ``batches_*`` and dead letter ones.
         ack: called with the batch's messages after COMMIT, in the order received.
         committed: called with batch and result after COMMIT; must not block or raise.
+        spool: where messages go while the store stays away; None: they stay with the broker.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Flusher:
         *,
         ack: Callable[[list[models.Message]], None],
         committed: Callable[[models.Batch, models.WriteResult], None] = lambda _batch, _result: None,
+        spool: spool.Spool | None = None,
     ) -> None:
         self._window = window
         self._ahead = decode_ahead.DecodeAhead(window, decoder, settings)
@@ -69,6 +71,7 @@ class Flusher:
         self._counters = counters
         self._ack = ack
         self._committed = committed
+        self._spool = spool
         self._deadline = float("inf")
         self._beat = time.monotonic()
 
@@ -99,38 +102,57 @@ class Flusher:
         messages = batch.messages
         started = self._counters.batch_since = time.monotonic()
         self._counters.batch_oldest_at = messages[0].received_at
-        result = self._write(batch)
+        kept = self._keep(batch, started)
         self._counters.batch_since = self._counters.batch_oldest_at = None
-        if result is None:
-            return False
-        self._window.release(messages)
-        self._ack(messages)
-        self._count(batch, result, started)
-        self._committed(batch, result)
-        return True
+        if kept:
+            self._window.release(messages)
+            self._ack(messages)
+        return kept
 
-    def _write(self, batch: models.Batch) -> models.WriteResult | None:
-        """The result, or None where the store stayed unavailable until the deadline of ``stop``."""
+    def _keep(self, batch: models.Batch, started: float) -> bool:
+        """Makes the batch durable, in the store or in the spool; False where neither could until the deadline."""
         delays = backoff.Backoff(0.1, self._settings.database.retry_max_s)
         complain_at = 0.0
         while True:
             self._beat = time.monotonic()
             try:
-                result = self._store.write(batch)
+                if self._spool is not None and self._spool.in_use:
+                    self._put(self._spool, batch)
+                else:
+                    self._write(batch, started)
             except errors.StoreUnavailable as error:
                 self._counters.flush_retries_total += 1
                 self._counters.store_available = False
                 if time.monotonic() >= complain_at:
                     complain_at = time.monotonic() + _COMPLAIN_EVERY_S
                     _log.error("store.unavailable", error=str(error), hint=error.hint, messages=len(batch.messages))
+                if self._spool is not None and time.monotonic() - started >= self._settings.spool.after_s:
+                    self._spool.in_use = True
+                    continue
+            except errors.SpoolUnavailable as error:
+                _log.error("spool.unavailable", error=str(error), hint=error.hint, messages=len(batch.messages))
+                if self._spool is not None:
+                    self._spool.in_use = False  # so that the store is asked as well
             else:
-                if not self._counters.store_available:
-                    self._counters.store_available = True
-                    _log.info("store.recovered", attempts=delays.attempts)
-                return result
+                return True
             if not self._wait(delays.next_s()):
                 _log.warning("batch.left_to_broker", messages=len(batch.messages))
-                return None
+                return False
+
+    def _write(self, batch: models.Batch, started: float) -> None:
+        result = self._store.write(batch)
+        if not self._counters.store_available:
+            self._counters.store_available = True
+            _log.info("store.recovered")
+        self._count(batch, result, started)
+        self._committed(batch, result)
+
+    def _put(self, spool: spool.Spool, batch: models.Batch) -> None:
+        before = spool.messages
+        spool.put(batch.messages, batch.readings)
+        self._counters.messages_spooled_total += len(batch.messages)
+        if not before:
+            _log.warning("spool.begun", file=str(spool.file), hint="readings are stored when the database is back")
 
     def _wait(self, seconds: float) -> bool:
         """Waits; False once a stop's deadline has passed."""
@@ -145,13 +167,8 @@ class Flusher:
     def _count(self, batch: models.Batch, result: models.WriteResult, started: float) -> None:
         counters = self._counters
         now, ended = dt.datetime.now(dt.UTC), time.monotonic()
-        counters.readings_written_total += result.vehicles_written + result.meters_written
-        counters.readings_duplicate_total += result.duplicates
-        counters.batches_flushed_total += 1
-        counters.batches_staged_total += result.staged
+        counters.count(result)
         counters.unknown_fields_total += batch.unknown_fields
-        for letter in result.dead_letters:
-            counters.messages_dead_lettered_total[letter.reason] += 1
         counters.last_flush_ms = (ended - started) * 1000
         counters.last_batch_messages = len(batch.messages)
         counters.lag_s = (now - batch.messages[0].received_at).total_seconds()

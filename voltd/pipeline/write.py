@@ -51,17 +51,19 @@ class PostgresStore:
         self._client_id = client_id
         self._connection: psycopg.Connection[Any] | None = None
         self._unanswered: _Commit | None = None
+        self._earlier: models.WriteResult | None = None  # not yet reported, of a batch that was not given again
 
     def write(self, batch: models.Batch) -> models.WriteResult:
         """See ``flush.Store.write``. A COMMIT that was never answered is looked up before anything is written again."""
         if self._unanswered is not None:
-            result = self._look_up(self._unanswered, batch)
-            if result is not None:
-                return result
+            commit = self._look_up(self._unanswered)
+            if commit is not None and commit.batch is batch:
+                return commit.result
+            self._earlier = commit.result if commit is not None else self._earlier
         way = _Way.STAGED if any(message.redelivered for message in batch.messages) else _Way.PLAIN
         while True:
             try:
-                return self._transaction(batch, way)
+                result = self._transaction(batch, way)
             except psycopg.errors.UniqueViolation as error:
                 # 23505 on the plain way only: ON CONFLICT leaves none on the others.
                 if way is not _Way.PLAIN:
@@ -73,6 +75,9 @@ class PostgresStore:
                     raise errors.StoreUnavailable(str(error), hint=error.hint) from error
                 _log.warning("batch.refused", error=str(error), sqlstate=error.sqlstate)
                 way = _Way.ISOLATED
+            else:
+                result.earlier, self._earlier = self._earlier, None
+                return result
 
     def close(self) -> None:
         """Closes the connection; a later ``write`` opens another."""
@@ -112,8 +117,8 @@ class PostgresStore:
         sources = batch.vehicle_sources if table is _VEHICLE else batch.meter_sources
         return _isolate(cursor, table, list(zip(rows, sources, strict=True)), batch.messages, result)
 
-    def _look_up(self, commit: _Commit, batch: models.Batch) -> models.WriteResult | None:
-        """The result of the unanswered COMMIT if it did commit this batch, None if it has to be written again."""
+    def _look_up(self, commit: _Commit) -> _Commit | None:
+        """The unanswered COMMIT where it succeeded, None where nothing of it is stored."""
         status = None
         with self._errors():
             connection = self._open()
@@ -125,7 +130,7 @@ class PostgresStore:
             raise errors.CommitUnknown("the server has not finished the last COMMIT yet")
         self._unanswered = None
         _log.info("commit.looked_up", status=status)
-        return commit.result if status == "committed" and batch is commit.batch else None
+        return commit if status == "committed" else None
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:

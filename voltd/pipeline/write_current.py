@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import psycopg
@@ -25,6 +25,7 @@ _log = structlog.get_logger()
 _MOST_PENDING = 200_000
 _RETRY_S = 2.0
 _ROWS_AT_ONCE = 100  # psycopg keeps other threads out while it makes these
+_JUST_BEFORE = dt.timedelta(milliseconds=1)
 _NEVER_MERGED = dt.timedelta(days=1)
 
 Pending = list[write_current_fold.Segment]
@@ -54,15 +55,22 @@ class CurrentState:
         instance: whose progress is remembered for healing.
         interval_s: how far the state may trail.
         listener: hears about the vehicles that had news, after each merge.
+        spooled_since: when the oldest message arrived that waits elsewhere (in the spool) to be noted; None: none does.
     """
 
     def __init__(
-        self, connect: session.Connect, instance: str, interval_s: float, listener: Listener | None = None
+        self,
+        connect: session.Connect,
+        instance: str,
+        interval_s: float,
+        listener: Listener | None = None,
+        spooled_since: Callable[[], dt.datetime | None] = lambda: None,
     ) -> None:
         self._connect = connect
         self._instance = instance
         self._interval_s = interval_s
         self._listener = listener
+        self._spooled_since = spooled_since
         self._lock = threading.Lock()
         self._vehicles: Pending = []
         self._meters: Pending = []
@@ -85,7 +93,8 @@ class CurrentState:
                 return
             self._vehicles += vehicles
             self._meters += meters
-            self._noted_until = batch.messages[-1].received_at
+            newest = batch.messages[-1].received_at
+            self._noted_until = max(self._noted_until or newest, newest)
 
     def has_run(self) -> bool:
         """Whether this instance has stored readings before; False also where the database does not answer."""
@@ -125,9 +134,12 @@ class CurrentState:
         Raises:
             StoreUnavailable, StoreRejected: nothing was merged; what was noted is kept for the next pass.
         """
+        spooled_since = self._spooled_since()  # before looking at what was noted: what left the spool is noted
         with self._lock:
             vehicles, meters, until, heal = self._vehicles, self._meters, self._noted_until, self._heal
             self._vehicles, self._meters, self._pending = [], [], 0
+        if until is not None and spooled_since is not None:
+            until = min(until, spooled_since - _JUST_BEFORE)
         try:
             if vehicles or meters:
                 # What is to be healed lies before: progress is remembered only when nothing is.

@@ -1,0 +1,142 @@
+"""The spool: durable, in order, bounded, and honest about a disk that fails."""
+
+import datetime as dt
+import pathlib
+import sqlite3
+import stat
+
+import pytest
+
+from voltd import errors, models
+from voltd.pipeline import spool
+
+NOW = dt.datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
+
+
+def messages(first, count=1, size=10):
+    return [
+        models.Message(f"t/{number}", b"x" * size, number, NOW + dt.timedelta(seconds=number), size=size)
+        for number in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "state" / "spool-main.sqlite3"
+
+
+@pytest.fixture
+def make(file):
+    """A function that opens the spool once more, as a restart does."""
+    made = []
+
+    def opened(max_bytes=1 << 20, min_free_bytes=0):
+        for one in made:
+            one._close()
+        made.append(spool.Spool(file, max_bytes, min_free_bytes))
+        made[-1].open()
+        return made[-1]
+
+    yield opened
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_messages_come_back_as_they_were_after_a_restart(make, size):
+    """Topic, payload, times and flags survive, compressed or not; oldest first."""
+    first, second = messages(1, 3, size), [messages(9)[0]._replace(retained=True, redelivered=True, qos=0)]
+    made = make()
+    made.put(first, 3)
+    made.put(second, 1)
+    again = make()
+    assert (again.messages, again.readings, again.oldest_at) == (4, 4, NOW + dt.timedelta(seconds=1))
+    found = again.oldest(100, 1 << 20)
+    assert found.messages == first + second
+    again.remove(found.through)
+    assert (again.messages, again.readings, again.bytes, again.oldest_at) == (0, 0, 0, None)
+    assert make().oldest(100, 1 << 20) is None
+
+
+def test_small_batches_are_taken_together_within_the_bounds(make):
+    """An outage with a small window must not be drained in thousands of small transactions."""
+    made = make()
+    for number in range(6):
+        made.put(messages(number * 10, 2), 2)
+    found = made.oldest(5, 1 << 20)
+    assert len(found.messages) == 4
+    assert [one.packet_id for one in made.oldest(100, 1 << 20, after=found.through).messages][:2] == [20, 21]
+    made.remove(found.through)
+    assert made.messages == 8
+
+
+def test_full_by_its_own_bound_and_by_the_disk(make):
+    """Full means nothing was kept: the messages must stay unacked; what is in it stays readable."""
+    made = make(max_bytes=2000)
+    made.put(messages(1, 5), 5)
+    with pytest.raises(errors.SpoolUnavailable, match="is full"):
+        made.put(messages(10, 1000), 1000)
+    assert made.messages == 5
+    with pytest.raises(errors.SpoolUnavailable, match="are free"):
+        make(min_free_bytes=1 << 60).put(messages(1), 1)
+    assert len(make().oldest(100, 1 << 20).messages) == 5
+
+
+def test_room_is_given_back_when_it_is_empty(make, file):
+    """The file shrinks once everything is stored, and is gone after a clean stop."""
+    made = make(max_bytes=64 << 20)
+    for number in range(20):
+        made.put([messages(number)[0]._replace(payload=bytes(range(256)) * 400)], 1)
+    made.remove(made.oldest(100, 1 << 30).through)
+    assert file.stat().st_size < 100_000
+    made.close()
+    assert list(file.parent.iterdir()) == []
+
+
+def test_only_the_owner_can_read_it(make, file):
+    """Payloads may hold anything: neither the folder nor the files are open to others."""
+    made = make()
+    made.put(messages(1), 1)
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_damaged_file_is_set_aside_and_spooling_goes_on(make, file):
+    """What cannot be read is kept for a person, counted as dropped where it is known, and replaced by a new file."""
+    made = make()
+    made.put(messages(1, 3), 3)
+    made._close()
+    for suffix in ("-wal", "-shm"):
+        pathlib.Path(f"{file}{suffix}").unlink(missing_ok=True)
+    file.write_bytes(b"not a database" * 1000)
+    with pytest.raises(errors.SpoolUnavailable):
+        made.put(messages(4), 1)
+    made.put(messages(4), 1)
+    assert made.messages == 1
+    assert made.dropped == 3
+    assert [path.name for path in file.parent.glob("*.damaged-*")]
+
+
+def test_a_damaged_batch_does_not_hold_up_the_others(make, file):
+    """One spoilt row stays in the file; what is before and behind it is drained."""
+    made = make()
+    for number in (1, 2, 3):
+        made.put(messages(number), 1)
+    made._close()
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE batch SET body = x'c1c1' WHERE number = 2")
+    connection.close()
+    again = make()
+    found = again.oldest(100, 1 << 20)
+    assert [one.packet_id for one in found.messages] == [1, 3]
+    again.remove(found.through)
+    assert (again.dropped, again.oldest(100, 1 << 20)) == (1, None)
+
+
+def test_a_second_process_is_told(make, file):
+    """Two daemons with one spool would drain each other's messages."""
+    made = make()
+    made.put(messages(1), 1)
+    other = spool.Spool(file, 1 << 20, 0)
+    with pytest.raises(errors.SpoolUnavailable, match="another process"):
+        other.open()
