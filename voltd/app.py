@@ -284,6 +284,8 @@ class Daemon:
             _log.error("settings.refused", error=str(error), hint=error.hint)
             return
         log.configure(fresh.log.level, fresh.log.format)
+        if self.counters.halted:
+            self._flusher.resume()
         _log.info("settings.reloaded", level=fresh.log.level)
 
     def _handle_signals(self) -> None:

@@ -155,6 +155,15 @@ class Retention(_Section):
         return self
 
 
+class DeadLetters(_Section):
+    """When so much is rubbish that no more is taken until somebody has looked. 1.0 and 0 switch a limit off."""
+
+    max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
+    ratio_over: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    max_run: Annotated[int, Field(ge=0)] = 20_000
+    least_topics: PositiveInt = 10
+
+
 class Spool(_Section):
     """Where readings wait on this machine's disk while the database is away."""
 
@@ -191,6 +200,7 @@ class Settings(pydantic_settings.BaseSettings):
     batch: Batching = Batching()
     limits: Limits = Limits()
     live: Live = Live()
+    dead_letters: DeadLetters = DeadLetters()
     spool: Spool = Spool()
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()

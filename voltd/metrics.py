@@ -77,6 +77,7 @@ class Metrics:
     last_batch_messages: int = 0
     lag_s: float = 0.0  # age of the oldest message of the last batch at its COMMIT
     store_available: bool = True
+    halted: str = ""  # why nothing more is taken until a reload; empty: it is
     readings_spooled: int = 0  # readings in the spool now, which the store does not have yet
     spool_bytes: int = 0  # what they take on disk
     batch_since: float | None = None  # monotonic time at which the batch under way was taken; None: none is

@@ -68,6 +68,8 @@ class Reporter:
 def line(status: dict[str, Any]) -> str:
     """One line for ``systemctl status`` and the log."""
     store = "" if status["store"] == "ok" else f"database {status['store']}, "
+    if status["halted"]:
+        store = f"HALTED: {status['halted']}, " + store
     if status["readings_spooled"]:
         store += f"{status['readings_spooled']} readings in the spool, "
     return (
@@ -127,6 +129,10 @@ def show(status: dict[str, Any]) -> str:
         ("online since", status["started_at"]),
         ("as of", f"{status['at']}{stale}"),
         ("database", status["store"]),
+        (
+            "taking",
+            f"nothing: {status['halted']}; look at the dead letters, then reload" if status["halted"] else "yes",
+        ),
         ("rate", f"{status['messages_per_s']:.0f} messages/s in, {status['readings_per_s']:.0f} readings/s stored"),
         ("window", f"{status['in_flight']} of {status['receive_maximum']} messages held"),
         ("last flush", f"{status['last_batch_messages']} messages in {status['last_flush_ms']:.1f} ms"),

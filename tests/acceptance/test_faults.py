@@ -2,6 +2,7 @@
 
 import datetime as dt
 import signal
+import time
 
 import psycopg
 
@@ -240,3 +241,17 @@ def test_hangup_with_a_broken_file(make_daemon, tmp_path):
     daemon.process.send_signal(signal.SIGHUP)
     harness.wait_for(lambda: daemon.events("settings.reloaded") == 1)
     assert daemon.terminate() == 0
+
+
+def test_broken_fleet_stops_the_stream_until_somebody_has_looked(make_daemon, publisher, database):
+    """Past dead_letters.max_ratio nothing more is taken, which the status says; a reload takes the rest."""
+    daemon = make_daemon(dead_letters__ratio_over=100, mqtt__receive_maximum=100).start()
+    publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V{number % 40}", "rubbish") for number in range(400)])
+    status = harness.wait_for(lambda: daemon.status().get("halted") and daemon.status(), what="the stop")
+    assert "dead_letters.max_ratio" in status["halted"]
+    assert harness.count(database, "dead_letter") < 400
+    for _ in range(6):
+        daemon.process.send_signal(signal.SIGHUP)
+        time.sleep(1.0)  # each reload lets another part through
+    harness.wait_for(lambda: harness.count(database, "dead_letter") == 400, what="the rest")
+    assert daemon.events("messages.resumed") >= 1

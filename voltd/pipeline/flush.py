@@ -8,6 +8,7 @@ lasts, puts the messages into the spool; a batch is acked once, whole, or not at
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -15,11 +16,15 @@ from typing import Protocol
 import structlog
 
 from voltd import backoff, config, errors, metrics, models
-from voltd.pipeline import consume_window, decode, decode_ahead, spool
+from voltd.pipeline import consume_window, decode, decode_ahead, decode_guard, spool
 
 _log = structlog.get_logger()
 
 _COMPLAIN_EVERY_S = 30.0
+_HALTED_HINT = (
+    "nothing more is taken: look at voltd dead-letters list; to go on, systemctl reload voltd (SIGHUP);"
+    " limits: dead_letters.*"
+)
 
 
 class Store(Protocol):
@@ -72,6 +77,8 @@ class Flusher:
         self._ack = ack
         self._committed = committed
         self._spool = spool
+        self._guard = decode_guard.DeadLetterGuard(settings.dead_letters)
+        self._looked_at = threading.Event()
         self._deadline = float("inf")
         self._beat = time.monotonic()
 
@@ -79,6 +86,10 @@ class Flusher:
         """Ends ``run`` when the window is empty, or gives a failing store up after ``within_s``."""
         self._deadline = time.monotonic() + within_s
         self._ahead.stop()
+
+    def resume(self) -> None:
+        """Goes on after the guard's limit was passed, counting anew; for another thread."""
+        self._looked_at.set()
 
     @property
     def beat(self) -> float:
@@ -102,12 +113,31 @@ class Flusher:
         messages = batch.messages
         started = self._counters.batch_since = time.monotonic()
         self._counters.batch_oldest_at = messages[0].received_at
-        kept = self._keep(batch, started)
+        kept = self._pass_guard(batch) and self._keep(batch, started)
         self._counters.batch_since = self._counters.batch_oldest_at = None
         if kept:
             self._window.release(messages)
             self._ack(messages)
         return kept
+
+    def _pass_guard(self, batch: models.Batch) -> bool:
+        """Holds a batch that passes the limits of dead letters until somebody has looked; False: stopped before."""
+        problem = self._guard.judge(batch)
+        if problem is None:
+            return True
+        self._counters.halted = problem
+        self._looked_at.clear()
+        complain_at = 0.0
+        while not self._looked_at.is_set():
+            if time.monotonic() >= complain_at:
+                complain_at = time.monotonic() + _COMPLAIN_EVERY_S
+                _log.error("messages.halted", error=problem, hint=_HALTED_HINT)
+            if not self._wait(0.1):
+                return False
+        self._guard.reset()
+        self._counters.halted = ""
+        _log.warning("messages.resumed")
+        return True
 
     def _keep(self, batch: models.Batch, started: float) -> bool:
         """Makes the batch durable, in the store or in the spool; False where neither could until the deadline."""

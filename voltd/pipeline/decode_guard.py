@@ -1,0 +1,76 @@
+"""Guard: says when so much is rubbish that somebody should look before it all becomes dead letters.
+
+A broken roll-out turns the stream of a whole fleet into dead letters. ``flush`` asks the guard about each batch before
+it is written; past a limit the batch stays unacked, the broker keeps the rest, and an admin decides. Pure: no clock, no
+I/O.
+"""
+
+from __future__ import annotations
+
+import collections
+
+from voltd import config, models
+
+
+class DeadLetterGuard:
+    """Counts messages that are nothing but dead letters, by their share and by the length of their run.
+
+    One broken device must not stop a fleet: the limits hold only where the bad messages came from at least
+    ``least_topics`` topics.
+
+    Args:
+        limits: the limits; see ``config.DeadLetters``.
+    """
+
+    def __init__(self, limits: config.DeadLetters) -> None:
+        self._limits = limits
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins anew: an admin has looked."""
+        self._recent: collections.deque[tuple[int, int, frozenset[str]]] = collections.deque()
+        self._seen = self._bad = self._run = 0
+        self._run_topics: set[str] = set()
+
+    def judge(self, batch: models.Batch) -> str | None:
+        """Takes the batch into account; a sentence where a limit is passed, else None. Free for clean batches."""
+        bad = _bad(batch) if batch.dead_letters else []
+        count = len(batch.messages)
+        topics = frozenset(batch.messages[index].topic for index in bad)
+        self._recent.append((count, len(bad), topics))
+        self._seen += count
+        self._bad += len(bad)
+        while self._seen - self._recent[0][0] >= self._limits.ratio_over:
+            old_count, old_bad, _ = self._recent.popleft()
+            self._seen -= old_count
+            self._bad -= old_bad
+        return self._too_long(batch, bad) or self._too_many()
+
+    def _too_long(self, batch: models.Batch, bad: list[int]) -> str | None:
+        if len(bad) < len(batch.messages):
+            self._run, self._run_topics = 0, set()
+            last_good = max(set(range(len(batch.messages))).difference(bad)) if bad else len(batch.messages)
+            bad = [index for index in bad if index > last_good]
+        self._run += len(bad)
+        if len(self._run_topics) < self._limits.least_topics:
+            self._run_topics.update(batch.messages[index].topic for index in bad)
+        limit = self._limits.max_run
+        if not limit or self._run < limit or len(self._run_topics) < self._limits.least_topics:
+            return None
+        return f"{self._run} messages in a row are dead letters, dead_letters.max_run = {limit}"
+
+    def _too_many(self) -> str | None:
+        limits = self._limits
+        if self._seen < limits.ratio_over or self._bad <= limits.max_ratio * self._seen:
+            return None
+        if len(frozenset[str]().union(*(topics for _, _, topics in self._recent))) < limits.least_topics:
+            return None
+        share = f"{self._bad / self._seen:.0%} of the last {self._seen} messages"
+        return f"{share} are dead letters, dead_letters.max_ratio = {limits.max_ratio}"
+
+
+def _bad(batch: models.Batch) -> list[int]:
+    """Indexes of the messages without any reading."""
+    good = {index for index, _ in batch.vehicle_sources}
+    good.update(index for index, _ in batch.meter_sources)
+    return [index for index in range(len(batch.messages)) if index not in good]
