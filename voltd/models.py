@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class DeviceType(enum.StrEnum):
@@ -156,12 +156,3 @@ class WriteResult:
     refused: list[Reading] = dataclasses.field(default_factory=list)  # dead letters that only the database found
     staged: bool = False
     earlier: WriteResult | None = None  # of a batch given up before its COMMIT turned out to have succeeded
-
-
-def as_json_value(reading: Reading) -> dict[str, Any]:
-    """The reading's present values by column name, times as RFC 3339 text."""
-    return {
-        name: value.isoformat() if isinstance(value, dt.datetime) else value
-        for name, value in reading._asdict().items()
-        if value is not None
-    }

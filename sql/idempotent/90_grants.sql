@@ -1,14 +1,15 @@
 -- What: who may do what.
 -- Why:  volt_writer (the daemon) adds readings and keeps the current state, but cannot delete, truncate or alter raw
---       data; volt_reader (analysts) reads everything but the payloads of dead letters, which may hold anything.
+--       data; volt_reader (analysts) reads everything. The payloads of dead letters, which may hold anything, are for the
+--       owner alone.
 -- Lock: none on data.
 
 GRANT USAGE ON SCHEMA volt TO volt_writer, volt_reader;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA volt TO volt_writer, volt_reader;
-REVOKE SELECT ON volt.dead_letter FROM volt_reader;
+REVOKE SELECT ON volt.dead_letter FROM volt_writer, volt_reader;
 GRANT SELECT (id, received_at, topic, reason, detail, element, redelivery_key, replayed_at) ON volt.dead_letter
-  TO volt_reader;
+  TO volt_writer, volt_reader;
 
 GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_rollup_dirty,
   volt.meter_rollup_dirty TO volt_writer;

@@ -42,6 +42,7 @@ def test_the_daemons_role_can_do_its_job_and_no_more(migrated):
             "DROP TABLE volt.meter_reading",
             "DELETE FROM volt.dead_letter",
             "SELECT drop_chunks('volt.vehicle_reading', now())",
+            "SELECT payload FROM volt.dead_letter",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)

@@ -120,14 +120,14 @@ class Decoder:
         limit = self._limits.max_array_readings
         if decode_fast.add_array(batch, index, route, message.payload, times, most=limit):
             return
-        elements = _elements(message.payload)
-        if not elements:
+        texts = elements(message.payload)
+        if not texts:
             raise _Invalid(Reason.NO_MEASUREMENT, "an array without readings")
-        if len(elements) > limit:
+        if len(texts) > limit:
             raise _Invalid(
-                Reason.TOO_MANY, f"array of {len(elements)} readings is over limits.max_array_readings = {limit}"
+                Reason.TOO_MANY, f"array of {len(texts)} readings is over limits.max_array_readings = {limit}"
             )
-        for position, text in enumerate(elements):
+        for position, text in enumerate(texts):
             if decode_fast.add(batch, (index, position), route, text, times):
                 continue
             try:
@@ -223,8 +223,8 @@ class Decoder:
         return recorded_at
 
 
-def _elements(payload: bytes) -> Sequence[bytes | msgspec.Raw]:
-    """The JSON texts of an array's elements."""
+def elements(payload: bytes) -> Sequence[bytes | msgspec.Raw]:
+    """The JSON texts of an array's elements, whatever they are worth."""
     try:
         return _raw_elements(payload)
     except Exception:  # noqa: BLE001 NaN for example, which is an element's fault, not the array's
@@ -267,13 +267,16 @@ def _device_id(in_payload: str | None, in_topic: str | None, field: str) -> str:
 def _check_values(reading: models.Reading, payload: bytes) -> None:
     if all(value is None for value in reading[2:-1]):
         raise _Invalid(Reason.NO_MEASUREMENT, "id and time only: at least one measurement belongs to a reading")
-    if b"\\u0000" in payload and any(isinstance(value, str) and _has_nul(value) for value in reading):
+    if b"\\u0000" in payload and _has_nul(reading):
         raise _Invalid(Reason.BAD_TEXT, "a NUL character (\\u0000) in text, which PostgreSQL cannot hold")
 
 
-def _has_nul(text: str) -> bool:
-    """A NUL itself, or, in the JSON text of diagnostics, an escaped one (an escaped backslash before u0000 is none)."""
-    return "\0" in text or "\\u0000" in text.replace("\\\\", "")
+def _has_nul(reading: models.Reading) -> bool:
+    """A NUL in a text, or an escaped one in the JSON of diagnostics (an escaped backslash before u0000 is none)."""
+    if any(isinstance(value, str) and "\0" in value for value in reading):
+        return True
+    diagnostics = reading.diagnostics if isinstance(reading, models.VehicleReading) else None
+    return diagnostics is not None and "\\u0000" in diagnostics.replace("\\\\", "")
 
 
 def _diagnostics(value: dict[str, Any] | None) -> str | None:

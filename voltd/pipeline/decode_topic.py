@@ -43,6 +43,8 @@ class TopicTable:
             return found
 
     def _find(self, topic: str) -> Route | None:
+        if "\0" in topic:  # forbidden (MQTT 5, 1.5.4-2), and no id that PostgreSQL could hold
+            return None
         for expression, device_type in self._filters:
             if found := expression.fullmatch(topic):
                 return Route(device_type, found["id"] if device_type and "id" in expression.groupindex else None)

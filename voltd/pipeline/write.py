@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -44,10 +44,19 @@ class PostgresStore:
     Args:
         connect: opens a connection of the writer's; called again after each loss.
         client_id: part of the dead letters' redelivery key, as packet ids are per client.
+        keep_dead_letters: what becomes of the dead letters, in the transaction of their batch.
     """
 
-    def __init__(self, connect: session.Connect, client_id: str) -> None:
+    def __init__(
+        self,
+        connect: session.Connect,
+        client_id: str,
+        keep_dead_letters: Callable[
+            [psycopg.Cursor[Any], Sequence[models.DeadLetter], str], None
+        ] = write_dead_letters.insert,
+    ) -> None:
         self._connect = connect
+        self._keep_dead_letters = keep_dead_letters
         self._client_id = client_id
         self._connection: psycopg.Connection[Any] | None = None
         self._unanswered: _Commit | None = None
@@ -98,7 +107,7 @@ class PostgresStore:
                 result.duplicates -= len(result.refused)
                 if closing_watermark is not None:
                     rollup.mark_late(connection, closing_watermark, batch.vehicles, batch.meters)
-                write_dead_letters.insert(cursor, result.dead_letters, self._client_id)
+                self._keep_dead_letters(cursor, result.dead_letters, self._client_id)
                 row = cursor.execute(queries.text("transaction_id")).fetchone()
                 self._unanswered = _Commit(batch, row[0] if row else "", result)
             self._unanswered = None

@@ -56,6 +56,7 @@ class CurrentState:
         interval_s: how far the state may trail.
         listener: hears about the vehicles that had news, after each merge.
         spooled_since: when the oldest message arrived that waits elsewhere (in the spool) to be noted; None: none does.
+        heal: whether the first merge looks for what was committed and never merged.
     """
 
     def __init__(
@@ -65,6 +66,8 @@ class CurrentState:
         interval_s: float,
         listener: Listener | None = None,
         spooled_since: Callable[[], dt.datetime | None] = lambda: None,
+        *,
+        heal: bool = True,
     ) -> None:
         self._connect = connect
         self._instance = instance
@@ -76,7 +79,7 @@ class CurrentState:
         self._meters: Pending = []
         self._pending = 0  # readings in both
         self._noted_until: dt.datetime | None = None
-        self._heal = True
+        self._heal = heal
         self._stopping = threading.Event()
         self._connection: psycopg.Connection[Any] | None = None
         self.beat = time.monotonic()

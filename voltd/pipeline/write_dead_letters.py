@@ -7,7 +7,6 @@ letters already: the redelivery key tells.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import psycopg
 
 from voltd import errors, models
 from voltd.database import queries
+from voltd.pipeline import decode
 
 _TYPES = ["timestamptz", "text", "bytea", "text", "text", "int4", "int8"]
 
@@ -49,9 +49,9 @@ def refused(
     row: tuple[models.Reading, models.Source], messages: list[models.Message], error: errors.StoreRejected
 ) -> models.DeadLetter:
     """The dead letter of a reading that passed our checks but not the database's."""
-    reading, (index, element) = row
+    _reading, (index, element) = row
     message = messages[index]
-    payload = message.payload if element is None else json.dumps(models.as_json_value(reading)).encode()
+    payload = message.payload if element is None else bytes(decode.elements(message.payload)[element])
     return models.DeadLetter(message, payload, models.Reason.REJECTED, str(error)[:200], element)
 
 
