@@ -1,0 +1,253 @@
+"""All rules over all devices: which of them have to be judged at all, and what comes of it.
+
+The API for the database side. On every check the caller hands over what is new and what is remembered, writes the
+outcomes (state and episodes in one transaction) and sends what they tell. Pure, and quick when nothing happens: a
+reading enters ``step`` only where it is beyond a limit or its device has a state.
+
+    plan = evaluate.Plan(load.load(path))                       # again after SIGHUP; the states go on
+    outcomes = plan.check(rows, devices, last_seen, states, now=now, healthy_since=healthy_since, judged_at=judged_at)
+
+What the caller has to see to:
+
+- A check gets all new rows of a device or none of them. To fetch only what matters, take ``plan.bounds``: the devices
+  that have a row beyond them, or a state that is not idle, and then every new row of those.
+- Of an outcome write the state. FIRED opens the episode (rule, device, opened_at), ESCALATED and RESOLVED change it; a
+  firing state without transition may have a new ``last_seen_at`` or ``peak_value``. RECORDED inserts a past episode
+  where no episode of that rule and device meets [opened_at, resolved_at], so a redelivered backlog adds nothing.
+- An inactive state may be deleted at once, a resolved one once ``late_after_s`` of its rule have passed since
+  ``resolved_at``: what is late is told from what is new by ``judged_at`` then.
+- Efficiency comes as a row at the end of its hour, once a closed hour has quality "ok"; ingest lag as a row of the
+  device ("system", <instance>) at every check.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from voltd.rules import model, scope, silence
+from voltd.rules import state as states
+from voltd.rules import step as steps
+
+Key = tuple[scope.DeviceType, str]  # device type and id
+StateKey = tuple[str, scope.DeviceType, str]  # rule, device type and id
+
+
+class Row(NamedTuple):
+    """One reading as the rules see it; None is missing. ``charging`` is as last known, see ``is_charging``."""
+
+    device_type: scope.DeviceType
+    device_id: str
+    recorded_at: dt.datetime
+    received_at: dt.datetime
+    soc_pct: float | None = None
+    speed_kmh: float | None = None
+    battery_temp_c: float | None = None
+    efficiency_pct: float | None = None
+    ingest_lag_s: float | None = None
+    charging: bool = False
+    spooling: bool = False
+    retained: bool = False
+
+
+class Bound(NamedTuple):
+    """A value in between cannot fire any rule for any device of the type."""
+
+    metric: model.Metric
+    below: float
+    above: float
+
+
+class Outcome(NamedTuple):
+    """What a check changed for one rule and one device; nothing changed: no outcome."""
+
+    rule: str
+    device: scope.Device
+    state: states.State
+    transitions: tuple[states.Transition, ...]
+
+
+def is_charging(charging_status: str | None) -> bool:
+    """Whether a vehicle's own word for it means that its battery is being charged; being plugged in is not enough."""
+    return charging_status is not None and charging_status.strip().casefold() in _CHARGING
+
+
+_CHARGING = frozenset(("charging", "ac_charging", "dc_charging", "fast_charging", "starting"))
+
+
+class Plan:
+    """The rules in force, prepared for many devices. It remembers nothing between checks."""
+
+    def __init__(self, rules: Iterable[model.Rule]) -> None:
+        self._rules = {rule.name: rule for rule in rules}
+        self._by_type: dict[scope.DeviceType, list[model.Rule]] = {"vehicle": [], "meter": [], "system": []}
+        self._silence: list[model.Rule] = []
+        self._silent_rules: set[str] = set()
+        for rule in self._rules.values():
+            if rule.metric is model.Metric.SILENCE:
+                self._silence.append(rule)
+                self._silent_rules.add(rule.name)
+            else:
+                for one in rule.applies_to:
+                    self._by_type[one].append(rule)
+        self._columns = {
+            one: [(_COLUMN.get(bound.metric, 0), bound.below, bound.above) for bound in self.bounds(one)]
+            for one in self._by_type
+        }
+
+    def bounds(self, device_type: scope.DeviceType) -> tuple[Bound, ...]:
+        """For each metric that is watched on this type, what is beyond any rule's or override's limit."""
+        found: dict[model.Metric, Bound] = {}
+        for variant in (one for rule in self._by_type[device_type] for one in rule.variants()):
+            _, below, above = found.get(variant.metric, Bound(variant.metric, -math.inf, math.inf))
+            found[variant.metric] = Bound(
+                variant.metric,
+                below if variant.fire_below is None else max(below, variant.fire_below),
+                above if variant.fire_above is None else min(above, variant.fire_above),
+            )
+        return tuple(found.values())
+
+    def check(
+        self,
+        rows: Iterable[Row],
+        devices: Mapping[Key, scope.Device],
+        last_seen: Mapping[Key, dt.datetime | None],
+        states_now: Mapping[StateKey, states.State],
+        *,
+        now: dt.datetime,
+        healthy_since: dt.datetime | None,
+        judged_at: Mapping[Key, dt.datetime] | None = None,
+    ) -> list[Outcome]:
+        """Judges what is new.
+
+        Args:
+            rows: new readings, in any order; duplicates and retained ones do no harm.
+            devices: the registry; who is missing is unregistered.
+            last_seen: last sign of life of (at least) the devices that may be silent or have a silence firing.
+            states_now: states as the last outcomes gave them; a rule and device without one are inactive.
+            now: not before any ``received_at``.
+            healthy_since: since when broker, voltd and database have all been there; None: one of them is not.
+            judged_at: newest reading judged before, of devices without a state: keeps readings that come out of order
+                from firing. Telemetry only; hourly figures have their own order.
+        """
+        known = _Known(devices, states_now, judged_at or {}, now, healthy_since)
+        outcomes = self._closed(known)
+        closed = {(one.rule, one.device.device_type, one.device.device_id) for one in outcomes}
+        done = set(closed)
+        for key, found in self._candidates(rows, states_now).items():
+            for rule in self._by_type[key[0]]:
+                if (state_key := (rule.name, *key)) not in closed:
+                    outcomes += _measured(rule, key, found, known)
+                    done.add(state_key)
+        for state_key, state in states_now.items():
+            # Nothing new, but the time for which the alert was to be held may be over.
+            if state.clear_at is not None and state_key not in done and state_key[0] in self._rules:
+                outcomes += _measured(self._rules[state_key[0]], state_key[1:], (), known)
+        for rule in self._silence:
+            outcomes += self._silent(rule, last_seen, known, closed)
+        return outcomes
+
+    def _closed(self, known: _Known) -> list[Outcome]:
+        """Of rules that are off or gone, or watch something else by now, and of devices they do not judge any more."""
+        found = []
+        for state_key, state in known.states.items():
+            if state.idle:
+                continue
+            rule, device = self._rules.get(state_key[0]), known.device(state_key[1:])
+            if rule is None or rule.watches != state.watches or rule.for_device(device) is None:
+                found.append(Outcome(state_key[0], device, *states.close(state_key[0], state, known.now)))
+        return found
+
+    def _candidates(self, rows: Iterable[Row], states_now: Mapping[StateKey, states.State]) -> dict[Key, list[Row]]:
+        """The rows of each device that has a state, or a row beyond a bound."""
+        every = list(rows)
+        wanted: set[Key] = {state_key[1:] for state_key in states_now if state_key[0] not in self._silent_rules}
+        wanted.update((row[0], row[1]) for row in every if self._may_fire(row))
+        found: dict[Key, list[Row]] = {}
+        for row in every if wanted else ():
+            if (row[0], row[1]) in wanted:
+                found.setdefault((row[0], row[1]), []).append(row)
+        return found
+
+    def _may_fire(self, row: Row) -> bool:
+        values: tuple[Any, ...] = row
+        for column, below, above in self._columns[row.device_type]:
+            value = values[column] if column else _skew_s(row)
+            if value is not None and (value < below or value > above):
+                return True
+        return row.spooling
+
+    def _silent(
+        self, rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], known: _Known, closed: set[StateKey]
+    ) -> Iterator[Outcome]:
+        firing = {key[1:] for key, one in known.states.items() if key[0] == rule.name and not one.idle}
+        for key in {*firing, *_overdue(rule, last_seen, known)}:
+            state_key = (rule.name, *key)
+            device = known.device(key)
+            form = rule.for_device(device)
+            if form is None or state_key in closed:
+                continue
+            before = known.states.get(state_key, states.State())
+            after, told = silence.step(form, before, last_seen.get(key), known.now, known.healthy_since)
+            if told or after != before:
+                yield Outcome(rule.name, device, after, told)
+
+
+class _Known(NamedTuple):
+    """What one check is told beside the rows."""
+
+    devices: Mapping[Key, scope.Device]
+    states: Mapping[StateKey, states.State]
+    judged_at: Mapping[Key, dt.datetime]
+    now: dt.datetime
+    healthy_since: dt.datetime | None
+
+    def device(self, key: Key) -> scope.Device:
+        return self.devices.get(key) or scope.Device(*key)
+
+
+def _overdue(rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], known: _Known) -> list[Key]:
+    """Devices that may have been silent too long; none while silence does not count yet."""
+    limits = [one.fire_above for one in rule.variants() if one.fire_above is not None]
+    if known.healthy_since is None or not limits:
+        return []
+    before = known.now - dt.timedelta(seconds=min(limits))
+    if before <= known.healthy_since:
+        return []
+    return [key for key, seen_at in last_seen.items() if seen_at is not None and seen_at < before]
+
+
+def _measured(rule: model.Rule, key: Key, rows: Iterable[Row], known: _Known) -> Iterator[Outcome]:
+    """One rule on the new rows of one device."""
+    device = known.device(key)
+    form = rule.for_device(device)
+    if form is None:
+        return
+    state_key = (rule.name, *key)
+    before = known.states.get(state_key, states.State())
+    column = _COLUMN.get(rule.metric)
+    readings = []
+    for row in rows:
+        values: tuple[Any, ...] = row
+        value = values[column] if column is not None else _skew_s(row)
+        readings.append(
+            steps.Measured(row.recorded_at, row.received_at, value, row.charging, row.spooling, row.retained)
+        )
+    if state_key not in known.states and not any(
+        one.spooling or (one.value is not None and form.over(one.value)) for one in readings
+    ):
+        return
+    judged_at = None if rule.metric is model.Metric.EFFICIENCY_PCT else known.judged_at.get(key)
+    after, told = steps.step(form, before, readings, known.now, judged_at)
+    if told or (after != before and not (after.phase is before.phase is states.Phase.INACTIVE)):
+        yield Outcome(rule.name, device, after, told)
+
+
+def _skew_s(row: Row) -> float:
+    return abs((row.received_at - row.recorded_at).total_seconds())
+
+
+# Skew is no column but comes from two; 0 is the device type, so it says "no column" to the quick look.
+_COLUMN = {metric: Row._fields.index(metric.value) for metric in model.Metric if metric.value in Row._fields}

@@ -1,0 +1,93 @@
+"""Loads the rules from rules.toml: one table a rule, ``[rules.<name>]``.
+
+Called at start, on SIGHUP and by ``voltd rules test``. A broken file is refused as a whole, so the caller that already
+has rules keeps them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pathlib
+import tomllib
+from typing import Any
+
+import pydantic
+
+from voltd import errors, resources
+from voltd.rules import hours, model
+
+DEFAULT_PATH = pathlib.Path("/etc/voltd/rules.toml")
+_HINT = "config/rules.toml explains every key; the rules in force stay until the file is right"
+_KEYS = {
+    *model.Rule.model_fields,
+    *model.Override.model_fields,
+    *model.Step.model_fields,
+    *hours.ActiveHours.model_fields,
+} - {"name"}
+
+
+def load(path: pathlib.Path | None = None) -> tuple[model.Rule, ...]:
+    """Reads and checks the rules, in the order of the file. The file is all: nothing is added from elsewhere.
+
+    Args:
+        path: the TOML file; None is ``/etc/voltd/rules.toml`` where that exists, otherwise the shipped rules.
+
+    Raises:
+        ConfigurationError: the file cannot be read or a rule makes no sense; it names file, rule, field and value.
+    """
+    source = path or (DEFAULT_PATH if DEFAULT_PATH.is_file() else resources.share("config") / "rules.toml")
+    try:
+        text = source.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise errors.ConfigurationError(f"no rules file {source}", hint="name one that exists") from error
+    except UnicodeDecodeError as error:
+        raise errors.ConfigurationError(f"{source} is not TOML: {error}", hint="save it as UTF-8") from error
+    except OSError as error:
+        raise errors.ConfigurationError(
+            f"{source} cannot be read: {error.strerror}", hint="check its rights"
+        ) from error
+    return parse(text, source=str(source))
+
+
+def parse(text: str, *, source: str) -> tuple[model.Rule, ...]:
+    """The rules in a TOML text; ``source`` names it in errors. Raises as ``load``."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise errors.ConfigurationError(f"{source} is not TOML: {error}", hint="correct that line") from error
+    for name in tables:
+        if name != "rules":
+            raise errors.ConfigurationError(f"{source}: {name!r} belongs to no rule", hint="write [rules.<name>]")
+    rules = tables.get("rules", {})
+    if not isinstance(rules, dict):
+        raise errors.ConfigurationError(f"{source}: rules = {rules!r} is no table", hint="write [rules.<name>]")
+    return tuple(_rule(name, table, source) for name, table in rules.items())
+
+
+def _rule(name: str, table: object, source: str) -> model.Rule:
+    if not isinstance(table, dict):
+        raise errors.ConfigurationError(f"{source}: rules.{name} = {table!r} is no rule", hint=f"write [rules.{name}]")
+    if "name" in table:
+        raise errors.ConfigurationError(
+            f"{source}: rule {name}: name = {table['name']!r}: no such key", hint="a rule is named by [rules.<name>]"
+        )
+    try:
+        return model.Rule.model_validate({"name": name, **table})
+    except pydantic.ValidationError as error:
+        said = "; ".join(_describe(dict(item)) for item in error.errors(include_url=False))
+        raise errors.ConfigurationError(f"{source}: rule {name}: {said}", hint=_HINT) from error
+
+
+def _describe(item: dict[str, Any]) -> str:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).removeprefix(".")
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "missing":
+        return f"{where} is missing"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(item["loc"][-1]), _KEYS, n=1)
+        message = "no such key" + (f", {near[0]} is one" if near else "")
+    elif item["type"] == "tuple_type":
+        message = 'should be a list, like ["a", "b"]'
+    if not where or isinstance(item["input"], dict | model.Rule):
+        return f"{where}: {message}" if where else message
+    return f"{where} = {item['input']!r}: {message}"

@@ -1,0 +1,255 @@
+"""What a rule is: frozen, checked for coherence when it is made, so that judging never has to check again.
+
+``load`` makes rules from rules.toml; ``evaluate`` asks ``Rule.for_device`` which form of a rule holds for a device and
+hands that to ``step`` or ``silence``. No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import Field
+
+from voltd.rules import hours, scope
+
+MERGED = "merged"  # validation context: an override laid over its rule
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Metric(enum.StrEnum):
+    """What a rule can watch, and in which unit."""
+
+    SOC_PCT = "soc_pct"
+    SPEED_KMH = "speed_kmh"
+    BATTERY_TEMP_C = "battery_temp_c"
+    EFFICIENCY_PCT = "efficiency_pct"  # one value per closed hour with quality "ok"; recorded_at is the end of the hour
+    SILENCE = "silence"  # seconds without a sign of life
+    CLOCK_SKEW_S = "clock_skew_s"  # seconds between device time and arrival, without sign
+    INGEST_LAG_S = "ingest_lag_s"  # seconds that the oldest message has waited, or that the broker has been away
+
+
+class Severity(enum.StrEnum):
+    """How bad, from the least to the worst; ``rank`` compares."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for info, 2 for critical."""
+        return ("info", "warning", "critical").index(self.value)
+
+
+_WATCHABLE: dict[Metric, tuple[scope.DeviceType, ...]] = {
+    Metric.SOC_PCT: ("vehicle",),
+    Metric.SPEED_KMH: ("vehicle",),
+    Metric.BATTERY_TEMP_C: ("vehicle",),
+    Metric.EFFICIENCY_PCT: ("vehicle",),
+    Metric.SILENCE: ("vehicle", "meter"),
+    Metric.CLOCK_SKEW_S: ("vehicle", "meter"),
+    Metric.INGEST_LAG_S: ("system",),
+}
+
+
+class Step(scope.Table):
+    """From ``below`` (or ``above``) on, an episode has this severity."""
+
+    severity: Severity
+    below: _Number | None = None
+    above: _Number | None = None
+
+
+class Override(scope.Scope):
+    """Other values for some devices. Only what is named changes; of several that fit, the most specific alone holds."""
+
+    enabled: bool | None = None
+    fire_below: _Number | None = None
+    clear_above: _Number | None = None
+    fire_above: _Number | None = None
+    clear_below: _Number | None = None
+    for_s: _Seconds | None = None
+    keep_firing_for_s: _Seconds | None = None
+    severity: Severity | None = None
+    severity_steps: tuple[Step, ...] | None = None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What it changes, by name."""
+        return {name: getattr(self, name) for name in self.model_fields_set if name not in scope.Scope.model_fields}
+
+    @pydantic.model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not any(self.specificity):
+            raise ValueError("name the fleets, models, vehicles or meters it is for")
+        if not self.changes:
+            raise ValueError("changes nothing: name a threshold, for_s, keep_firing_for_s, severity or enabled")
+        return self
+
+
+class Rule(scope.Scope):
+    """One rule; the keys are explained in config/rules.toml.
+
+    Exactly one of ``fire_below`` and ``fire_above`` is set, and ``clear_above`` or ``clear_below`` with it.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    metric: Metric
+    applies_to: Annotated[tuple[scope.DeviceType, ...], Field(min_length=1)]
+    enabled: bool = True
+    fire_below: _Number | None = None
+    clear_above: _Number | None = None
+    fire_above: _Number | None = None
+    clear_below: _Number | None = None
+    for_s: _Seconds = 0.0
+    keep_firing_for_s: _Seconds = 0.0
+    min_count: Annotated[int, Field(ge=1)] = 1
+    late_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
+    grace_s: _Seconds = 60.0
+    severity: Severity = Severity.WARNING
+    severity_steps: tuple[Step, ...] = ()
+    clear_when_charging: bool = False
+    fire_when_spooling: bool = False
+    statuses: Annotated[tuple[Literal["active", "maintenance", "retired"], ...], Field(min_length=1)] = ("active",)
+    active_hours: hours.ActiveHours | None = None
+    overrides: tuple[Override, ...] = ()
+    _merged: tuple[Rule, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _switch_points_fit(self) -> Self:
+        below, above = self.fire_below, self.fire_above
+        if (below is None) == (above is None):
+            raise ValueError("set either fire_below or fire_above")
+        if below is not None and self.clear_below is not None:
+            raise ValueError(f"clear_below = {self.clear_below}: a rule with fire_below clears with clear_above")
+        if above is not None and self.clear_above is not None:
+            raise ValueError(f"clear_above = {self.clear_above}: a rule with fire_above clears with clear_below")
+        if below is not None and self.clear_above is not None and self.clear_above < below:
+            raise ValueError(f"clear_above = {self.clear_above} is below fire_below = {below}: it would flap")
+        if above is not None and self.clear_below is not None and self.clear_below > above:
+            raise ValueError(f"clear_below = {self.clear_below} is above fire_above = {above}: it would flap")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _metric_fits(self) -> Self:
+        for one in self.applies_to:
+            if one not in _WATCHABLE[self.metric]:
+                raise ValueError(f"applies_to = {one!r} has no {self.metric}: {', '.join(_WATCHABLE[self.metric])} has")
+        if self.clear_when_charging and self.applies_to != ("vehicle",):
+            raise ValueError("clear_when_charging = true: only vehicles charge")
+        if self.fire_when_spooling and self.metric is not Metric.INGEST_LAG_S:
+            raise ValueError(f"fire_when_spooling = true needs metric = {Metric.INGEST_LAG_S.value!r}")
+        if "system" in self.applies_to and (any(self.specificity) or self.overrides):
+            raise ValueError("fleets, models, vehicles, meters and overrides mean nothing for the system itself")
+        if self.metric is Metric.SILENCE:
+            self._silence_fits()
+        return self
+
+    def _silence_fits(self) -> None:
+        if self.fire_above is None or self.fire_above <= 0:
+            raise ValueError("metric = 'silence' needs fire_above: seconds without a sign of life")
+        for name, neutral in (("for_s", 0), ("keep_firing_for_s", 0), ("min_count", 1)):
+            if getattr(self, name) != neutral:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} means nothing for silence: fire_above is the duration"
+                )
+        if self.clear_when_charging:
+            raise ValueError("clear_when_charging = true means nothing for silence")
+
+    @pydantic.model_validator(mode="after")
+    def _steps_fit(self, info: pydantic.ValidationInfo) -> Self:
+        right, wrong = ("below", "above") if self.fire_below is not None else ("above", "below")
+        for step in self.severity_steps:
+            at = getattr(step, right)
+            if at is None or getattr(step, wrong) is not None:
+                raise ValueError(f"severity_steps: {step.severity.value} needs {right!r} alone, like fire_{right}")
+            # Over an override's own threshold a step may be void or reached at once; both mean what they say.
+            if info.context != MERGED and not self._beyond(at, self.fire_below, self.fire_above):
+                raise ValueError(f"severity_steps: {right} = {at} is reached as soon as the rule fires")
+            if info.context != MERGED and step.severity.rank <= self.severity.rank:
+                raise ValueError(f"severity_steps: {step.severity.value} is not above severity = {self.severity.value}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _overrides_fit(self) -> Self:
+        merged = []
+        for index, one in enumerate(self.overrides):
+            if any(one.meets(other) for other in self.overrides[:index]):
+                raise ValueError(f"overrides[{index}]: an earlier override is for the same devices")
+            try:
+                merged.append(self._with(one))
+            except pydantic.ValidationError as error:
+                said = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
+                raise ValueError(f"overrides[{index}]: {said}") from error
+        self._merged = tuple(merged)
+        return self
+
+    def _with(self, override: Override) -> Rule:
+        values = {name: getattr(self, name) for name in self.model_fields_set if name != "overrides"}
+        return Rule.model_validate(values | override.changes, context=MERGED)
+
+    @staticmethod
+    def _beyond(value: float, below: float | None, above: float | None) -> bool:
+        return (below is not None and value < below) or (above is not None and value > above)
+
+    def for_device(self, device: scope.Device) -> Rule | None:
+        """The rule as it holds for this device, its override laid over it; None: it does not judge this device.
+
+        It judges a device of a type it applies to, within its scope, with one of its statuses (a device without a
+        status is active), and only where it is enabled.
+        """
+        if device.device_type not in self.applies_to or not self.includes(device):
+            return None
+        if (device.status or "active") not in self.statuses:
+            return None
+        rule, most = self, (False, False, False)
+        for override, merged in zip(self.overrides, self._merged, strict=True):
+            if override.specificity > most and override.includes(device):
+                rule, most = merged, override.specificity
+        return rule if rule.enabled else None
+
+    def variants(self) -> tuple[Rule, ...]:
+        """Every enabled form the rule can take, for bounds that none of them exceeds."""
+        return tuple(rule for rule in (self, *self._merged) if rule.enabled)
+
+    def over(self, value: float) -> bool:
+        """Whether the value is beyond the point where the rule fires; the point itself is not."""
+        return self._beyond(value, self.fire_below, self.fire_above)
+
+    def clear(self, value: float) -> bool:
+        """Whether the value is beyond the point where the rule clears; without hysteresis: not ``over``."""
+        if self.clear_above is None and self.clear_below is None:
+            return not self.over(value)
+        return self._beyond(value, self.clear_below, self.clear_above)
+
+    def worse(self, one: float, other: float) -> float:
+        """The more extreme of two values in the direction in which the rule fires."""
+        return min(one, other) if self.fire_below is not None else max(one, other)
+
+    def severity_of(self, value: float) -> Severity:
+        """Severity of an episode with this peak."""
+        reached = [one.severity for one in self.severity_steps if self._beyond(value, one.below, one.above)]
+        return max((self.severity, *reached), key=lambda one: one.rank)
+
+    def limit_of(self, severity: Severity) -> float:
+        """The threshold that gives this severity: that of its step, otherwise the one that fires."""
+        for one in self.severity_steps:
+            at = one.below if one.below is not None else one.above
+            if one.severity is severity and at is not None:
+                return at
+        return self.fire_below if self.fire_below is not None else self.fire_above or 0.0
+
+    @property
+    def clear_limit(self) -> float:
+        """The point beyond which the rule clears."""
+        points = (self.clear_above, self.clear_below, self.fire_below, self.fire_above)
+        return next(one for one in points if one is not None)
+
+    @property
+    def watches(self) -> str:
+        """What it watches and in which direction; a state is of no use to a rule that watches something else."""
+        return f"{self.metric} {'<' if self.fire_below is not None else '>'}"
