@@ -183,13 +183,17 @@ class Plan:
         self, rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], known: _Known, closed: set[StateKey]
     ) -> Iterator[Outcome]:
         firing = {key[1:] for key, one in known.states.items() if key[0] == rule.name and not one.idle}
+        worsens = any(one.severity_steps for one in rule.variants())
+        unchanging = set() if worsens else firing  # told, and not heard since
         for key in {*firing, *_overdue(rule, last_seen, known)}:
             state_key = (rule.name, *key)
+            before = known.states.get(state_key, states.State())
+            if state_key in closed or (key in unchanging and before.judged_at == last_seen.get(key)):
+                continue
             device = known.device(key)
             form = rule.for_device(device)
-            if form is None or state_key in closed:
+            if form is None:
                 continue
-            before = known.states.get(state_key, states.State())
             after, told = silence.step(form, before, last_seen.get(key), known.now, known.healthy_since)
             if told or after != before:
                 yield Outcome(rule.name, device, after, told)

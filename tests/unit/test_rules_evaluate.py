@@ -1,0 +1,172 @@
+"""All rules over all devices: each shipped rule raises and resolves, an outage is no silence, calm is cheap."""
+
+import datetime as dt
+import json
+import time
+
+import pytest
+
+from voltd import resources
+from voltd.rules import evaluate, load, message, scope, state
+
+T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
+LONG_AGO = T0 - dt.timedelta(days=1)
+EV = ("vehicle", "v1")
+
+
+def _at(seconds):
+    return T0 + dt.timedelta(seconds=seconds)
+
+
+class Checks:
+    """Checks one after the other, the states kept as JSON in between as the database keeps them."""
+
+    def __init__(self, rules=None, devices=()):
+        self.rules = rules or load.load(resources.share("config") / "rules.toml")
+        self.devices = {(one.device_type, one.device_id): one for one in devices}
+        self.states = {}
+
+    def check(self, seconds, *rows, seen=None, healthy=LONG_AGO, judged_at=None):
+        kept = {key: state.State.from_json(json.loads(one)) for key, one in self.states.items()}
+        outcomes = evaluate.Plan(self.rules).check(
+            rows, self.devices, seen or {}, kept, now=_at(seconds), healthy_since=healthy, judged_at=judged_at
+        )
+        for one in outcomes:
+            key = (one.rule, one.device.device_type, one.device.device_id)
+            self.states[key] = json.dumps(one.state.to_json())
+        return [(one.rule, told.kind.value, told.severity.value) for one in outcomes for told in one.transitions]
+
+
+def _row(seconds, kind="vehicle", *, received=None, **values):
+    return evaluate.Row(kind, "v1", _at(seconds), _at(seconds if received is None else received), **values)
+
+
+@pytest.mark.parametrize(
+    ("rule", "severity", "fires", "stays", "ends"),
+    [
+        ("soc_low", "warning", {"soc_pct": 14.9}, {"soc_pct": 20.0}, {"soc_pct": 20.1}),
+        ("soc_low", "warning", {"soc_pct": 14.9}, {"soc_pct": 15.0}, {"soc_pct": 14.0, "charging": True}),
+        ("overspeed", "warning", {"speed_kmh": 120.1}, {"speed_kmh": 115.0}, {"speed_kmh": 114.9}),
+        ("battery_overheat", "critical", {"battery_temp_c": 80.1}, {"battery_temp_c": 75.0}, {"battery_temp_c": 74.9}),
+        ("efficiency_low", "warning", {"efficiency_pct": 84.99}, {"efficiency_pct": 86.99}, {"efficiency_pct": 87.0}),
+        ("ingest_lag", "critical", {"ingest_lag_s": 30.1}, {"ingest_lag_s": 5.0}, {"ingest_lag_s": 4.9}),
+        ("ingest_lag", "critical", {"ingest_lag_s": 0, "spooling": True}, {"ingest_lag_s": 6}, {"ingest_lag_s": 1}),
+    ],
+)  # fmt: skip
+def test_each_shipped_rule_raises_holds_and_resolves(rule, severity, fires, stays, ends):
+    checks, kind = Checks(), "system" if rule == "ingest_lag" else "vehicle"
+    calm = dict.fromkeys(set(fires) - {"charging", "spooling"}, 50.0 if rule != "ingest_lag" else 1.0)
+    calm = calm if rule != "efficiency_low" else {"efficiency_pct": 93.0}
+    assert checks.check(0, _row(0, kind, **calm)) == []
+    assert checks.check(60, _row(60, kind, **fires)) == [(rule, "fired", severity)]
+    assert checks.check(120, _row(120, kind, **stays)) == []
+    assert checks.check(180, _row(180, kind, **ends)) == [(rule, "resolved", severity)]
+    assert checks.check(240, _row(240, kind, **calm)) == []
+
+
+def test_nearly_empty_is_critical():
+    checks = Checks()
+    assert checks.check(0, _row(0, soc_pct=10.0)) == [("soc_low", "fired", "warning")]
+    assert checks.check(60, _row(60, soc_pct=4.9)) == [("soc_low", "escalated", "critical")]
+    assert checks.check(120, _row(120, soc_pct=4.0), _row(130, soc_pct=10.0)) == []
+
+
+def test_clock_that_is_off_is_told_after_three_readings():
+    checks = Checks()
+    assert checks.check(100, *(_row(one, received=one + 31) for one in (0, 10))) == []
+    assert checks.check(100, _row(20, received=51)) == [("clock_skew", "fired", "info")]
+    assert checks.check(100, _row(60, received=70)) == []
+    assert checks.check(100, _row(70, received=72)) == [("clock_skew", "resolved", "info")]
+
+
+@pytest.mark.parametrize("kind", ["vehicle", "meter"])
+def test_silent_device_is_stale_until_heard(kind):
+    checks, key = Checks(), (kind, "v1")
+    assert checks.check(300, seen={key: T0}) == []
+    assert checks.check(301, seen={key: T0}) == [("stale", "fired", "warning")]
+    assert checks.check(900, seen={key: T0}) == []
+    assert checks.check(1000, seen={key: _at(999)}) == [("stale", "resolved", "warning")]
+    assert checks.check(1001, seen={key: _at(999)}) == []
+
+
+def test_never_seen_is_not_stale():
+    assert Checks().check(9999, seen={EV: None}) == []
+
+
+@pytest.mark.parametrize("status", ["retired", "maintenance"])
+def test_retired_and_maintained_vehicles_are_not_stale_and_end_quietly(status):
+    checks = Checks(devices=[scope.Device(*EV, status=status)])
+    assert checks.check(9999, _row(9999, speed_kmh=150.0), seen={EV: T0}) == []
+    checks = Checks(devices=[scope.Device(*EV)])
+    assert checks.check(400, seen={EV: T0}) == [("stale", "fired", "warning")]
+    plan, kept = (
+        evaluate.Plan(checks.rules),
+        {k: state.State.from_json(json.loads(v)) for k, v in checks.states.items()},
+    )
+    gone = {EV: scope.Device(*EV, status=status)}
+    (ended,) = plan.check([], gone, {EV: T0}, kept, now=_at(500), healthy_since=LONG_AGO)
+    assert [(one.kind, one.quiet) for one in ended.transitions] == [(state.Kind.RESOLVED, True)]
+
+
+def test_outage_is_nobodys_silence():
+    """While the ingest is down nobody becomes stale, and silence counts from grace_s after it came back."""
+    checks = Checks()
+    assert checks.check(4000, seen={EV: T0}, healthy=None) == []
+    assert checks.check(4000, seen={EV: T0}, healthy=_at(3900)) == []
+    assert checks.check(4260, seen={EV: T0}, healthy=_at(3900)) == []
+    assert checks.check(4261, seen={EV: T0}, healthy=_at(3900)) == [("stale", "fired", "warning")]
+
+
+def test_out_of_order_reading_of_a_calm_device_pages_nobody():
+    """A device without a state still has a newest reading judged."""
+    checks = Checks()
+    assert checks.check(60, _row(0, received=50, speed_kmh=150.0), judged_at={EV: _at(30)}) == [
+        ("overspeed", "recorded", "warning")
+    ]
+
+
+def test_rule_that_is_gone_ends_its_episodes_quietly_and_others_go_on():
+    checks = Checks()
+    checks.check(0, _row(0, speed_kmh=150.0, soc_pct=10.0))
+    checks.rules = tuple(one for one in checks.rules if one.name != "overspeed")
+    assert checks.check(1) == [("overspeed", "resolved", "warning")]
+    assert checks.check(60, _row(60, speed_kmh=150.0, soc_pct=30.0)) == [("soc_low", "resolved", "warning")]
+
+
+def test_override_widens_the_quick_look():
+    rules = load.parse(
+        '[rules.fast]\nmetric = "speed_kmh"\napplies_to = ["vehicle"]\nfire_above = 120\n'
+        '[[rules.fast.overrides]]\nvehicles = ["v1"]\nfire_above = 80\n',
+        source="test",
+    )
+    assert Checks(rules).check(0, _row(0, speed_kmh=90.0)) == [("fast", "fired", "warning")]
+    assert Checks(rules).check(0, _row(0, speed_kmh=90.0)._replace(device_id="v2")) == []
+
+
+def test_messages_say_who_what_and_how_long():
+    plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
+    devices = {EV: scope.Device(*EV, fleet_id="north")}
+    rows = [_row(0, soc_pct=12.0), _row(90, soc_pct=42.0)]
+    (found,) = plan.check(rows, devices, {}, {}, now=_at(90), healthy_since=None)
+    assert [message.text(one, found.device) for one in found.transitions] == [
+        "vehicle v1 (fleet north): soc_low warning: state of charge 12 % (limit 15 %)",
+        "vehicle v1 (fleet north): soc_low warning is over after 1 min 30 s, peak 12 %",
+    ]
+
+
+def test_message_of_a_spool_in_use_speaks_of_the_spool():
+    plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
+    rows = [_row(0, "system", ingest_lag_s=1.0, spooling=True)]
+    (found,) = plan.check(rows, {}, {}, {}, now=T0, healthy_since=None)
+    assert message.text(found.transitions[0], found.device).endswith("ingest_lag critical: the spool is in use")
+
+
+def test_twenty_thousand_calm_devices_are_judged_at_once():
+    """Well under 100 ms where nothing happens; a generous multiple here, the machine may be busy."""
+    plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
+    rows = [evaluate.Row("vehicle", f"v{one}", T0, T0, 50.0, 60.0, 30.0) for one in range(10_000)]
+    rows += [evaluate.Row("meter", f"m{one}", T0, T0) for one in range(10_000)]
+    seen = {(one.device_type, one.device_id): T0 for one in rows}
+    begun = time.process_time()
+    assert plan.check(rows, {}, seen, {}, now=T0, healthy_since=LONG_AGO) == []
+    assert time.process_time() - begun < 0.1
