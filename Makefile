@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint bench bench-quick clean help
+.PHONY: setup demo test lint bench bench-quick fuzz clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## ?/\t/' | expand -t 12
@@ -34,6 +34,9 @@ bench: setup     ## measures this machine, about 15 minutes; BENCH_ARGS="--histo
 
 bench-quick: setup  ## the same in small, under two minutes
 	@$(BIN)/python bench/run.py --quick $(BENCH_ARGS)
+
+fuzz: setup      ## poison from bytes to rows on a private database; INPUTS=1000000 SEED=7
+	@nice -n 10 $(BIN)/python tests/fuzz/run.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(FUZZ_ARGS)
 
 clean:           ## removes the environment, not the servers' cache
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -148,6 +148,12 @@ def test_edges_of_the_time_limits_are_stored():
     assert (batch.readings, batch.dead_letters) == (2, [])
 
 
+def test_text_that_spells_backslash_u0000_is_stored():
+    """A status of six ordinary characters is not a NUL."""
+    batch = decoder().decode([message('{"timestamp":"%s","chargingStatus":"a\\\\u0000"}' % AT)])  # noqa: UP031
+    assert [reading.charging_status for reading in batch.vehicles] == ["a\\u0000"]
+
+
 def test_escaped_backslash_before_u0000_is_no_nul():
     """JSON text that spells a backslash followed by u0000 is fine for PostgreSQL."""
     batch = decoder().decode([message('{"timestamp":"%s","diagnostics":{"a":"\\\\u0000"}}' % AT)])  # noqa: UP031

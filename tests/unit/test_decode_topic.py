@@ -35,3 +35,8 @@ def test_matches_like_mqtt(topic, topic_filter, ending):
 )
 def test_the_last_plus_is_the_id(topic_filter, topic, device_id):
     assert table(topic_filter).route(topic) == (models.DeviceType.VEHICLE, device_id)
+
+
+def test_nul_in_a_topic_is_no_device():
+    """MQTT forbids it, and PostgreSQL could not hold the id: one such topic must not send its batch the slow way."""
+    assert table("volt/vehicle/+").route("volt/vehicle/a\0b") is None
