@@ -7,7 +7,7 @@ import time
 import pytest
 
 from voltd import resources
-from voltd.rules import evaluate, load, message, scope, state
+from voltd.rules import evaluate, load, message, scope, silence, state
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
@@ -115,6 +115,15 @@ def test_outage_is_nobodys_silence():
     assert checks.check(4000, seen={EV: T0}, healthy=_at(3900)) == []
     assert checks.check(4260, seen={EV: T0}, healthy=_at(3900)) == []
     assert checks.check(4261, seen={EV: T0}, healthy=_at(3900)) == [("stale", "fired", "warning")]
+
+
+def test_silence_is_not_judged_while_the_ingest_is_down():
+    rule = load.parse('[rules.stale]\nmetric = "silence"\napplies_to = ["meter"]\nfire_above = 300\n', source="test")[0]
+    assert silence.step(rule, state.State(), T0, _at(9999), None) == (state.State(), ())
+    firing, _ = silence.step(rule, state.State(), T0, _at(301), LONG_AGO)
+    assert silence.step(rule, firing, T0, _at(9999), None) == (firing, ())
+    _, told = silence.step(rule, firing, _at(400), _at(9999), None)
+    assert [(one.kind, one.resolved_at, one.value) for one in told] == [(state.Kind.RESOLVED, _at(400), 400)]
 
 
 def test_out_of_order_reading_of_a_calm_device_pages_nobody():

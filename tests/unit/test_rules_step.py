@@ -117,6 +117,27 @@ def test_held_alert_goes_on_when_the_limit_is_passed_again():
     assert _told(rule, *readings)[1] == [("fired", 0), ("resolved", 120)]
 
 
+def test_excursion_at_the_end_of_the_hold_is_a_new_episode():
+    """The clock and the next reading agree on the moment at which a held alert is over."""
+    rule = _rule(keep_firing_for_s=60)
+    assert _told(rule, _read(0, 90), _read(10, 20), _read(70, 90))[1] == [("fired", 0), ("resolved", 70), ("fired", 70)]
+
+
+def test_reading_from_before_the_end_of_a_hold_that_is_over_is_late():
+    """What the clock has ended is not opened again by a reading of the time before."""
+    rule = _rule(keep_firing_for_s=60)
+    before, _ = _told(rule, _read(0, 90), _read(10, 20), now=_at(70))
+    after, told = _told(rule, _read(65, 90, received_at=_at(71)), before=before)
+    assert (after, told) == (before, [])
+
+
+def test_reading_measured_once_counts_once_though_it_says_two_things():
+    """The first received of one device time is the one that is stored."""
+    twice = (_read(0, 90, received_at=_at(9)), _read(0, 20, received_at=_at(1)))
+    assert _told(_rule(), *twice)[1] == []
+    assert _told(_rule(min_count=2), _read(0, 90), _read(0, 91, received_at=_at(1)))[1] == []
+
+
 @pytest.mark.parametrize(
     "past",
     [
