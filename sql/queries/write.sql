@@ -54,6 +54,94 @@ DELETE FROM pg_temp.vehicle_staging;
 -- Between parts of one transaction, when rows are isolated.
 DELETE FROM pg_temp.meter_staging;
 
+-- name: create_vehicle_isolation
+-- Made when the database refuses a row, for this transaction: rows with their place in the batch, and a function that
+-- inserts them one by one. It returns the rows that were not new: refused with SQLSTATE and message, or duplicates with
+-- neither. The conditions are the classes that voltd/database/sqlstate.py calls permanent (22, 23, 54).
+-- vehicle_checked has the constraints without the chunks: a refused insert takes a chunk that it made away again, and
+-- a day that begins with refused rows only would make one for each.
+CREATE TEMP TABLE IF NOT EXISTS vehicle_isolation (LIKE volt.vehicle_reading, place integer NOT NULL) ON COMMIT DROP;
+CREATE TEMP TABLE IF NOT EXISTS vehicle_checked (LIKE volt.vehicle_reading INCLUDING CONSTRAINTS) ON COMMIT DROP;
+CREATE OR REPLACE FUNCTION pg_temp.isolate_vehicle_readings()
+RETURNS TABLE (row_place integer, code text, message text) LANGUAGE plpgsql AS $$
+DECLARE
+  one pg_temp.vehicle_isolation;
+BEGIN
+  FOR one IN SELECT * FROM pg_temp.vehicle_isolation ORDER BY place LOOP
+    row_place := one.place;
+    code := NULL;
+    message := NULL;
+    BEGIN
+      INSERT INTO pg_temp.vehicle_checked (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at)
+      VALUES (one.vehicle_id, one.recorded_at, one.soc_pct, one.speed_kmh, one.battery_temp_c, one.kwh_delivered_dc, one.dc_register_kwh, one.latitude, one.longitude, one.charging_status, one.odometer_km, one.diagnostics, one.received_at);
+      INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at)
+      VALUES (one.vehicle_id, one.recorded_at, one.soc_pct, one.speed_kmh, one.battery_temp_c, one.kwh_delivered_dc, one.dc_register_kwh, one.latitude, one.longitude, one.charging_status, one.odometer_km, one.diagnostics, one.received_at)
+      ON CONFLICT DO NOTHING;
+      CONTINUE WHEN FOUND;
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+      code := SQLSTATE;
+      message := SQLERRM;
+    END;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+
+-- name: copy_vehicle_isolation
+-- Rows that are to be inserted one by one.
+COPY pg_temp.vehicle_isolation (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at, place) FROM STDIN (FORMAT BINARY);
+
+-- name: isolate_vehicle_readings
+-- Inserts them; the rows that were not new.
+SELECT row_place, code, message FROM pg_temp.isolate_vehicle_readings();
+
+-- name: clear_vehicle_isolation
+-- Between parts of one batch.
+DELETE FROM pg_temp.vehicle_isolation;
+
+-- name: create_meter_isolation
+-- Made when the database refuses a row, for this transaction: rows with their place in the batch, and a function that
+-- inserts them one by one. It returns the rows that were not new: refused with SQLSTATE and message, or duplicates with
+-- neither. The conditions are the classes that voltd/database/sqlstate.py calls permanent (22, 23, 54).
+-- meter_checked has the constraints without the chunks: a refused insert takes a chunk that it made away again, and
+-- a day that begins with refused rows only would make one for each.
+CREATE TEMP TABLE IF NOT EXISTS meter_isolation (LIKE volt.meter_reading, place integer NOT NULL) ON COMMIT DROP;
+CREATE TEMP TABLE IF NOT EXISTS meter_checked (LIKE volt.meter_reading INCLUDING CONSTRAINTS) ON COMMIT DROP;
+CREATE OR REPLACE FUNCTION pg_temp.isolate_meter_readings()
+RETURNS TABLE (row_place integer, code text, message text) LANGUAGE plpgsql AS $$
+DECLARE
+  one pg_temp.meter_isolation;
+BEGIN
+  FOR one IN SELECT * FROM pg_temp.meter_isolation ORDER BY place LOOP
+    row_place := one.place;
+    code := NULL;
+    message := NULL;
+    BEGIN
+      INSERT INTO pg_temp.meter_checked (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at)
+      VALUES (one.meter_id, one.recorded_at, one.kwh_consumed_ac, one.ac_register_kwh, one.voltage_v, one.current_a, one.power_kw, one.received_at);
+      INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at)
+      VALUES (one.meter_id, one.recorded_at, one.kwh_consumed_ac, one.ac_register_kwh, one.voltage_v, one.current_a, one.power_kw, one.received_at)
+      ON CONFLICT DO NOTHING;
+      CONTINUE WHEN FOUND;
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+      code := SQLSTATE;
+      message := SQLERRM;
+    END;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+
+-- name: copy_meter_isolation
+-- Rows that are to be inserted one by one.
+COPY pg_temp.meter_isolation (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at, place) FROM STDIN (FORMAT BINARY);
+
+-- name: isolate_meter_readings
+-- Inserts them; the rows that were not new.
+SELECT row_place, code, message FROM pg_temp.isolate_meter_readings();
+
+-- name: clear_meter_isolation
+-- Between parts of one batch.
+DELETE FROM pg_temp.meter_isolation;
+
 -- name: copy_dead_letters
 -- Dead letters of messages that were delivered for the first time.
 COPY volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key) FROM STDIN (FORMAT BINARY);

@@ -107,3 +107,12 @@ def test_arrays_of_rubbish_do_not_make_a_boundless_batch():
     for packet_id in range(1, 101):
         window.put(message(packet_id, b"[" + b"0," * 9999 + b"0]"))
     assert len(window.take(1000, 1 << 30, 0.0, 0.0)) == 40
+
+
+def test_white_space_before_an_array_does_not_hide_its_elements():
+    """Invariant 2: the bound on elements holds for arrays that do not begin at the first byte."""
+    window = consume_window.Window(1 << 30)
+    array = b"\n[" + b"{}," * 9_999 + b"{}]"
+    for packet_id in range(1, 101):
+        window.put(message(packet_id, array))
+    assert len(window.take(1000, 1 << 30, 0.0, 0.0)) < 50

@@ -121,7 +121,7 @@ class Window:
             except IndexError:
                 return taken
             size += len(message.payload)
-            if message.payload[:1] == b"[":
+            if message.payload[:1] != b"{":  # an array, perhaps behind white space
                 elements += message.payload.count(b",")
             if taken and (size > max_bytes or elements > _MOST_COMMAS):
                 waiting.appendleft(message)

@@ -17,12 +17,9 @@ import structlog
 
 from voltd import errors, models
 from voltd.database import queries, rollup, session, sqlstate
-from voltd.pipeline import write_dead_letters
+from voltd.pipeline import write_dead_letters, write_isolate
 
 _log = structlog.get_logger()
-
-# What psycopg's dumpers raise, beside its own errors, for a value that has no binary form.
-_UNENCODABLE = (ValueError, TypeError, OverflowError)
 
 
 class _Way(enum.Enum):
@@ -124,7 +121,8 @@ class PostgresStore:
         if way is _Way.STAGED:
             return table.stage(cursor, rows)
         sources = batch.vehicle_sources if table is _VEHICLE else batch.meter_sources
-        return _isolate(cursor, table, list(zip(rows, sources, strict=True)), batch.messages, result)
+        pairs = list(zip(rows, sources, strict=True))
+        return write_isolate.isolate(cursor, table.noun, table.types, pairs, messages=batch.messages, result=result)
 
     def _look_up(self, commit: _Commit) -> _Commit | None:
         """The unanswered COMMIT where it succeeded, None where nothing of it is stored."""
@@ -165,7 +163,7 @@ class PostgresStore:
                     raise errors.CommitUnknown(str(wrapped), hint=wrapped.hint) from error
             self._unanswered = None
             raise wrapped from error
-        except _UNENCODABLE as error:
+        except write_isolate.UNENCODABLE as error:
             self._unanswered = None
             raise errors.StoreRejected(f"not encodable: {error}") from error
 
@@ -174,16 +172,16 @@ class _Table:
     """The statements and binary types of one hypertable, and the two ways of rows into it."""
 
     def __init__(self, noun: str, types: Sequence[str]) -> None:
+        self.noun, self.types = noun, types
         self.copy_direct = f"copy_{noun}_readings"
         self._copy_staging = f"copy_{noun}_staging"
         self._insert_staging = f"insert_{noun}_staging"
         self._clear_staging = f"clear_{noun}_staging"
-        self._types = types
 
     def copy(self, cursor: psycopg.Cursor[Any], statement: str, rows: Sequence[models.Reading]) -> int:
         """COPY in binary; the number of rows."""
         with cursor.copy(statement) as copy:
-            copy.set_types(self._types)
+            copy.set_types(self.types)
             for row in rows:
                 copy.write_row(row)
         return len(rows)
@@ -198,28 +196,3 @@ class _Table:
 
 _VEHICLE = _Table("vehicle", ["text", "timestamptz", *["float8"] * 7, "text", "float8", "jsonb", "timestamptz"])
 _METER = _Table("meter", ["text", "timestamptz", *["float8"] * 5, "timestamptz"])
-
-
-def _isolate(
-    cursor: psycopg.Cursor[Any],
-    table: _Table,
-    rows: list[tuple[models.Reading, models.Source]],
-    messages: list[models.Message],
-    result: models.WriteResult,
-) -> int:
-    """Halves the rows until those that the database refuses stand alone; the number of new rows."""
-    try:
-        with cursor.connection.transaction():
-            return table.stage(cursor, [reading for reading, _ in rows])
-    except psycopg.Error as error:
-        refusal = sqlstate.wrap(error)
-        if not isinstance(refusal, errors.StoreRejected):
-            raise
-    except _UNENCODABLE as error:
-        refusal = errors.StoreRejected(f"not encodable: {error}")
-    if len(rows) == 1:
-        result.dead_letters.append(write_dead_letters.refused(rows[0], messages, refusal))
-        result.refused.append(rows[0][0])
-        return 0
-    middle = len(rows) // 2
-    return sum(_isolate(cursor, table, half, messages, result) for half in (rows[:middle], rows[middle:]))

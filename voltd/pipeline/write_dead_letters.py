@@ -46,7 +46,7 @@ def insert(cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], cl
 
 
 def refused(
-    row: tuple[models.Reading, models.Source], messages: list[models.Message], error: errors.StoreRejected
+    row: tuple[models.Reading, models.Source], messages: list[models.Message], error: errors.VoltdError
 ) -> models.DeadLetter:
     """The dead letter of a reading that passed our checks but not the database's."""
     _reading, (index, element) = row
