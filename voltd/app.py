@@ -20,7 +20,7 @@ from types import FrameType
 import psycopg
 import structlog
 
-from voltd import backoff, config, config_file, errors, jobs, live, log, metrics, status, systemd
+from voltd import backoff, config, config_file, errors, jobs, live, log, metrics, stalls, status, systemd
 from voltd.database import migrate, retention, session, sqlstate
 from voltd.pipeline import (
     consume,
@@ -40,6 +40,7 @@ _STOP_WITHIN_S = 10.0  # of which the store gets
 _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
+_SILENT_S = 5.0
 _SWITCH_S = 0.0002
 
 
@@ -68,6 +69,7 @@ class Daemon:
         self._failure: BaseException | None = None
         self._notifier = systemd.Notifier()
         self.counters = metrics.Metrics()
+        self._stalls = stalls.Stalls()
         self._threads: dict[str, threading.Thread] = {}
 
         connect = self._connect = session.connector(settings)
@@ -99,6 +101,7 @@ class Daemon:
             committed=self._current.note,
             spool=self._spool,
         )
+        self._drain_store = write.PostgresStore(connect, settings.client_id)
         self._drain = (
             None
             if self._spool is None
@@ -131,6 +134,7 @@ class Daemon:
         spooling = self._spool is not None and self._spool.messages > 0
         self._consumer.expect_session(expected=spooling or self._current.has_run())
         tune_interpreter()
+        self._look_after_threads()
         self._start("current", self._current.run)
         self._start("flush", self._flusher.run)
         self._start("network", self._consumer.run)
@@ -221,21 +225,24 @@ class Daemon:
             if time.monotonic() < next_report:
                 continue
             next_report = time.monotonic() + _REPORT_S
+            stalled = self._stalls.look()
             self._report()
             if not ready:
                 self._notifier.waiting("waiting for the broker")
-            elif self._stalled() is None:
+            elif stalled is None:
                 self._notifier.watchdog()
 
-    def _stalled(self) -> str | None:
-        """The thread that has made no progress for too long; writing may take as long as a few statements may."""
-        now = time.monotonic()
-        writing_s = self._settings.database.statement_timeout_s * 2 + 60
-        limits = {"network": _NETWORK_STALL_S, "flush": writing_s, "current": writing_s, "drain": writing_s}
-        beats = {"network": self._consumer.beat, "flush": self._flusher.beat, "current": self._current.beat}
+    def _look_after_threads(self) -> None:
+        """Statements have a time limit at the server; one that says nothing at all is left after a little more."""
+        statement_s = self._settings.database.statement_timeout_s
+        free_s, limit_s = statement_s + _SILENT_S, statement_s * 2 + 60
+        watch = self._stalls.add
+        watch(stalls.Watched("network", lambda: self._consumer.beat, _NETWORK_STALL_S))
+        watch(stalls.Watched("flush", lambda: self._flusher.beat, limit_s, self._store.abandon, free_s))
+        watch(stalls.Watched("current", lambda: self._current.beat, limit_s, self._current.abandon, free_s))
         if self._drain is not None:
-            beats["drain"] = self._drain.beat
-        return next((name for name, beat in beats.items() if now - beat > limits[name]), None)
+            drain = self._drain
+            watch(stalls.Watched("drain", lambda: drain.beat, limit_s, self._drain_store.abandon, free_s))
 
     def _shut_down(self) -> None:
         """Stop taking, write what is held, ack, disconnect keeping the session."""

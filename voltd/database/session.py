@@ -5,6 +5,9 @@ Used by ``write`` and the jobs for long-lived connections; psycopg's errors come
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -62,3 +65,10 @@ def connector(settings: config.Settings) -> Connect:
         return connection
 
     return connect
+
+
+def abandon(connection: psycopg.Connection[Any] | None) -> None:
+    """Breaks a connection from another thread: whoever waits for its answer gets an OperationalError."""
+    if connection is not None and not connection.closed:
+        with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as peer:
+            peer.shutdown(socket.SHUT_RDWR)

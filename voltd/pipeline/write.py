@@ -85,6 +85,13 @@ class PostgresStore:
                 result.earlier, self._earlier = self._earlier, None
                 return result
 
+    def abandon(self) -> None:
+        """Breaks the connection from another thread: a server that is silent for ever must not hold ``write`` for ever.
+
+        ``write`` then raises StoreUnavailable.
+        """
+        session.abandon(self._connection)
+
     def close(self) -> None:
         """Closes the connection; a later ``write`` opens another."""
         if self._connection is not None:

@@ -125,6 +125,10 @@ class CurrentState:
             self._stopping.wait(self._interval_s)
         self.close()
 
+    def abandon(self) -> None:
+        """Breaks the connection from another thread; a merge that waits fails and comes again."""
+        session.abandon(self._connection)
+
     def close(self) -> None:
         """Closes the connection; a later merge opens another."""
         if self._connection is not None:
