@@ -148,6 +148,12 @@ class Daemon:
                 raise RuntimeError(f"{messages} messages were not committed within {within_s} s")
             time.sleep(0.2)
 
+    def spooled(self) -> int:
+        """Readings in the spool, by the status that the daemon publishes."""
+        command = [sys.executable, "-m", "voltd.cli", "status", "--json"]
+        said = subprocess.run(command, env=self._env, capture_output=True, check=False).stdout
+        return int(json.loads(said)["readings_spooled"]) if said else 0
+
     def connected_at(self) -> float:
         """Wall clock of the last ``broker.connected``."""
         lines = [line for line in self.log.read_text().splitlines() if '"broker.connected"' in line]

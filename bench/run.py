@@ -37,7 +37,7 @@ def main() -> int:
     try:
         for name, scene in _scenes(rig, quick=args.quick, history=args.history).items():
             if args.only in (None, name):
-                runs = [scene() for _ in range(1 if name in {"live", "idle", "history"} else repeat)]
+                runs = [scene() for _ in range(1 if name in {"live", "idle", "outage", "history"} else repeat)]
                 found[name] = {key: round(statistics.median(run[key] for run in runs), 3) for key in runs[0]}
                 print(_line(name, found[name]), flush=True)
         machine = scenes.machine(rig)
@@ -64,6 +64,7 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
         "mixed": lambda: scenes.mixed(rig, count),
         "idle": lambda: scenes.idle(rig, 5 if quick else 30),
         "startup": lambda: scenes.startup(rig),
+        "outage": lambda: scenes.outage(rig, 5 * count, 5_000),
         "profile": lambda: steps.profile(rig, count),
     }
     if history:

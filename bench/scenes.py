@@ -192,6 +192,27 @@ def history(rig: Rig, rows: int, count: int) -> dict[str, float]:
     return {"value": rate, "reference": empty, "ratio": rate / empty, "rows": float(rows)}
 
 
+def outage(rig: Rig, count: int, rate: int) -> dict[str, float]:
+    """The database is away while so many messages come: spooled, then caught up with, in messages a second."""
+    rig.empty()
+    daemon = rig.daemon(spool__after_s=1)
+    daemon.start()
+    rig.servers.database.stop(immediate=True)
+    publisher = load.Publisher(rig.port)
+    sent_s = publisher.send(load.packets(count, start(), STEP), rate, window=60_000)
+    publisher.close()
+    while daemon.spooled() < count:
+        time.sleep(0.1)
+    rig.servers.database.start()
+    began = time.time()
+    while rig.rows("vehicle_reading", "meter_reading") < count:
+        time.sleep(0.1)
+    caught_up_s = time.time() - began
+    daemon.stop()
+    verify(rig, count)
+    return {"value": count / caught_up_s, "offered": count / sent_s, "messages": float(count)}
+
+
 def _fill(rig: Rig, rows: int) -> None:
     """Half vehicles, half meters, one reading a minute each, 30 days, compressed where the edition can."""
     devices = rows // 2 // (30 * 1440) + 1
