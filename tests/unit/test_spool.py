@@ -52,7 +52,7 @@ def test_messages_come_back_as_they_were_after_a_restart(make, size):
     again = make()
     assert (again.messages, again.readings, again.oldest_at) == (4, 4, NOW + dt.timedelta(seconds=1))
     found = again.oldest(100, 1 << 20)
-    assert found.messages == first + second
+    assert found.messages == [one._replace(redelivered=True) for one in first + second], "may be stored already"
     again.remove(found.through)
     assert (again.messages, again.readings, again.bytes, again.oldest_at) == (0, 0, 0, None)
     assert make().oldest(100, 1 << 20) is None

@@ -64,6 +64,7 @@ class Spool:
         self._connection: sqlite3.Connection | None = None
         self.messages = self.readings = self.bytes = 0
         self.oldest_at: dt.datetime | None = None
+        self._found_through = 0  # what is not newer was there when the file was opened
         self.dropped = 0  # messages of damaged files or batches
         self.in_use = False  # whether new messages go here: the flusher sets it, the store's return ends it
 
@@ -102,6 +103,8 @@ class Spool:
     def oldest(self, max_messages: int, max_bytes: int, after: int = 0) -> Spooled | None:
         """The oldest messages put after number ``after``: at least one batch, further ones while they fit; None: none.
 
+        Messages of an earlier run may be in the store already: they come as redelivered.
+
         Raises:
             SpoolUnavailable: the disk does not give them; try again.
         """
@@ -121,6 +124,8 @@ class Spool:
                     messages = self._unpacked(number, count, packing, body)
                     if found and (len(found) + len(messages) > max_messages or size > max_bytes):
                         break
+                    if number <= self._found_through:
+                        messages = [message._replace(redelivered=True) for message in messages]
                     found += messages
                     through = number
         return Spooled(through, found) if found else None
@@ -163,7 +168,9 @@ class Spool:
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
             connection.execute(_SCHEMA)
             connection.execute(f"PRAGMA user_version = {_FORMAT}")
-            self.messages, self.readings, self.bytes = connection.execute(_SUMS).fetchone()
+            sums = connection.execute(_SUMS + " WHERE packing <> ?", (_DAMAGED,)).fetchone()
+            self.messages, self.readings, self.bytes = sums
+            self._found_through = connection.execute("SELECT coalesce(max(number), 0) FROM batch").fetchone()[0]
             self._look_at_oldest(connection)
         return self._connection
 
@@ -193,7 +200,9 @@ class Spool:
         self.bytes += size
 
     def _look_at_oldest(self, connection: sqlite3.Connection) -> None:
-        row = connection.execute("SELECT oldest_at FROM batch ORDER BY number LIMIT 1").fetchone()
+        row = connection.execute(
+            "SELECT oldest_at FROM batch WHERE packing <> ? ORDER BY number LIMIT 1", (_DAMAGED,)
+        ).fetchone()
         self.oldest_at = None if row is None else dt.datetime.fromtimestamp(row[0], dt.UTC)
 
     def _unpacked(self, number: int, count: int, packing: int, body: bytes) -> list[models.Message]:
