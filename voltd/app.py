@@ -108,7 +108,7 @@ class Daemon:
             else spool_drain.Drain(
                 self._spool,
                 self._decoder(),
-                write.PostgresStore(connect, settings.client_id),
+                self._drain_store,
                 settings,
                 self.counters,
                 ready=self._require_schema,
