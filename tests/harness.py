@@ -135,6 +135,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = self._listener.getsockname()
         self._held = threading.Event()
+        self._silent = threading.Event()
         self._shut = threading.Event()
         self._pairs = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -143,8 +144,14 @@ class Proxy:
         """From now on nothing of what clients send reaches the server."""
         self._held.set()
 
+    def fall_silent(self):
+        """From now on nothing passes in either direction, and nothing is closed: a black hole."""
+        self._held.set()
+        self._silent.set()
+
     def pass_on(self):
         self._held.clear()
+        self._silent.clear()
 
     def shut_out(self):
         """New connections are closed at once."""
@@ -160,6 +167,10 @@ class Proxy:
     def passes(self, data, *, from_client):  # noqa: ARG002 for subclasses
         """Whether to pass these bytes on; False cuts the connection."""
         return True
+
+    def transfer(self, data, sink, *, from_client):  # noqa: ARG002 for subclasses
+        """Passes bytes on."""
+        sink.sendall(data)
 
     def cut(self):
         """Closes every connection."""
@@ -192,20 +203,48 @@ class Proxy:
     def _pump(self, source, sink, from_client):
         with contextlib.suppress(OSError, ValueError):
             while True:
-                if from_client and self._held.is_set():
+                held = self._held if from_client else self._silent
+                if held.is_set():
                     time.sleep(0.01)
                     continue
                 ready, _, _ = select.select([source], [], [], 0.05)
-                if not ready or (from_client and self._held.is_set()):
+                if not ready or held.is_set():
                     continue
                 data = source.recv(65536)
                 if not data:
                     break
                 if not self.passes(data, from_client=from_client):
                     break
-                sink.sendall(data)
+                self.transfer(data, sink, from_client=from_client)
         for end in (source, sink):
             end.close()
+
+
+class CommitLosingProxy(Proxy):
+    """Cuts the connection when the server has answered a COMMIT and the client has not heard it yet."""
+
+    def __init__(self, host, port):
+        super().__init__(host, port)
+        self._lose = threading.Event()
+        self._refuse = threading.Event()
+
+    def lose_reply_of_commit(self):
+        self._lose.set()
+
+    def refuse_once(self):
+        self._refuse.set()
+
+    def accepts(self):
+        refused = self._refuse.is_set()
+        self._refuse.clear()
+        return not refused
+
+    def passes(self, data, *, from_client):
+        """False cuts. CommandComplete 'COMMIT' is the server's word that it is durable."""
+        if not from_client and self._lose.is_set() and b"COMMIT\0" in data:
+            self._lose.clear()
+            return False
+        return True
 
 
 def count(dsn, table, where="true"):

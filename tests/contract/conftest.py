@@ -43,7 +43,7 @@ class PostgresStoreRig:
     def __init__(self, dsn):
         self._dsn = dsn
         info = psycopg.conninfo.conninfo_to_dict(dsn)
-        self._proxy = CommitLosingProxy(info["host"], int(info["port"]))
+        self._proxy = harness.CommitLosingProxy(info["host"], int(info["port"]))
         host, port = self._proxy.address
         through = psycopg.conninfo.make_conninfo(dsn, host=host, port=port)
         self.store = write.PostgresStore(session.connector(config.Settings(database={"dsn": through})), CLIENT_ID)
@@ -67,33 +67,6 @@ class PostgresStoreRig:
     def close(self):
         self.store.close()
         self._proxy.close()
-
-
-class CommitLosingProxy(harness.Proxy):
-    """Cuts the connection when the server has answered a COMMIT and the client has not heard it yet."""
-
-    def __init__(self, host, port):
-        super().__init__(host, port)
-        self._lose = threading.Event()
-        self._refuse = threading.Event()
-
-    def lose_reply_of_commit(self):
-        self._lose.set()
-
-    def refuse_once(self):
-        self._refuse.set()
-
-    def accepts(self):
-        refused = self._refuse.is_set()
-        self._refuse.clear()
-        return not refused
-
-    def passes(self, data, *, from_client):
-        """False cuts. CommandComplete 'COMMIT' is the server's word that it is durable."""
-        if not from_client and self._lose.is_set() and b"COMMIT\0" in data:
-            self._lose.clear()
-            return False
-        return True
 
 
 @pytest.fixture(params=["fake", "real"])

@@ -1,0 +1,142 @@
+"""The registry of faults, and those of the daemon itself and of what devices send.
+
+A fault is a function of stage, oracle and a time to hold: it injects, holds and recovers, while the publisher goes on.
+On return the stage can become healthy by itself; the oracle's check waits for that. The others are in ``faults_broker``
+and ``faults_database``.
+"""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import time
+from collections.abc import Callable
+
+import publisher as publisher_module
+import stage as stage_module
+
+import harness
+
+REGISTRY = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A fault by its name; its docstring is its claim."""
+
+    name: str
+    inject: Callable
+
+
+def fault(function):
+    """Registers a fault under its name with spaces."""
+    name = function.__name__.replace("_", " ")
+    REGISTRY[name] = Fault(name, function)
+    return function
+
+
+def hold(seconds):
+    """How long a fault lasts is part of the fault."""
+    time.sleep(seconds)
+
+
+def exits(daemon, within_s=20.0):
+    """Waits for the end of a daemon; its exit code."""
+    harness.wait_for(lambda: daemon.process.poll() is not None, within_s, "the daemon's exit")
+    return daemon.process.returncode
+
+
+@fault
+def daemon_killed(stage, oracle, hold_s):
+    """Kill -9 in the stream: what was not acked comes again, what was committed is a duplicate."""
+    oracle.publisher.await_acked(200)
+    stage.daemon.kill()
+    hold(hold_s / 2)
+    stage.start()
+
+
+@fault
+def daemon_killed_thrice(stage, oracle, hold_s):
+    """Kill -9 again while the redelivered messages of the first are on their way."""
+    for _ in range(3):
+        oracle.publisher.await_acked(100)
+        stage.daemon.kill()
+        stage.start(wait=False)
+        hold(hold_s / 6)
+    harness.wait_for(lambda: stage.daemon.status().get("status") == "online", what="the daemon")
+
+
+@fault
+def second_daemon_with_the_client_id(stage, oracle, hold_s):
+    """The one that is evicted says so and exits with 78; the other goes on; nothing is lost."""
+    second = stage.another_daemon(mqtt__client_id=f"voltd-{stage.daemon.name}")
+    second.env["VOLTD_SPOOL__DIRECTORY"] += "-second"
+    _evicted_by(second, stage, oracle, hold_s)
+
+
+@fault
+def second_daemon_with_the_instance(stage, oracle, hold_s):
+    """The same service started twice on one machine: likewise, although they share the spool, too."""
+    second = stage.another_daemon()
+    second.env["VOLTD_INSTANCE"] = stage.daemon.name
+    _evicted_by(second, stage, oracle, hold_s)
+
+
+def _evicted_by(second, stage, oracle, hold_s):
+    oracle.publisher.await_acked(100)
+    said = stage.daemon.log().count("took over the session")
+    second.start(wait=False)
+    assert exits(stage.daemon) == 78
+    assert stage.daemon.log().count("took over the session") > said
+    hold(hold_s / 2)
+    assert second.process.poll() is None
+    assert second.terminate() == 0
+    stage.start()
+
+
+@fault
+def receive_maximum_of_one(stage, oracle, hold_s):
+    """The smallest window: one message at a time, all of them in the end."""
+    before = stage.restart(mqtt__receive_maximum=1)
+    oracle.publisher.await_acked(50)
+    hold(hold_s / 2)
+    stage.restart(**before)
+
+
+@fault
+def device_clock_a_day_ahead(stage, oracle, hold_s):
+    """Dead letters for the future, and the stream goes on."""
+    with clock(oracle, publisher_module.DAY + dt.timedelta(hours=6)):
+        oracle.publisher.await_acked(100)
+        hold(hold_s / 4)
+    harness.wait_for(
+        lambda: stage.daemon.status()["messages_dead_lettered_total"].get("in_future", 0) > 0, what="dead letters"
+    )
+
+
+@fault
+def device_clock_a_day_behind(stage, oracle, hold_s):  # noqa: ARG001 all faults are called alike
+    """Stored: a device that was offline sends old readings."""
+    with clock(oracle, -publisher_module.DAY):
+        oracle.publisher.await_acked(100)
+        hold(hold_s / 4)
+
+
+@fault
+def readings_published_twice(stage, oracle, hold_s):  # noqa: ARG001 all faults are called alike
+    """A device that missed the broker's ack publishes again: duplicates, stored once."""
+    oracle.publisher.await_acked(300)
+    oracle.publisher.publish_again(200)
+    hold(hold_s / 4)
+
+
+@contextlib.contextmanager
+def clock(oracle, offset):
+    """The devices' clocks are off by so much meanwhile."""
+    oracle.publisher.offset = offset
+    try:
+        yield
+    finally:
+        oracle.publisher.offset = dt.timedelta(0)
+
+
+NotPossible = stage_module.NotPossible
