@@ -1,27 +1,30 @@
 """``voltd dead-letters replay``: dead letters through decode and write once more, after a limit or voltd has changed.
 
-Time is judged against when the message was received, as then. What is stored now is marked in the transaction that
-stores it, so a replay that is killed can be run again; what is refused again stays as it is.
+Called by ``dead_letters``. Time is judged against when the message was received, as then. What is stored (or was there
+already) is marked last, so a replay that is killed can be run again; what is refused again stays as it is, and no
+second dead letter is made of it.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
-from collections.abc import Sequence
+import datetime as dt
+import sys
+import time
 from typing import Any
 
 import psycopg
 
-from voltd import config, errors, models
-from voltd.database import migrate, queries, session, sqlstate
+from voltd import config, models
+from voltd.database import migrate, queries, retention, session
 from voltd.pipeline import decode, write, write_current
 
-OWNER_HINT = "payloads are for the schema's owner only: set database.migrate_dsn to a user with the role volt_owner"
 _AT_ONCE = 1000  # dead letters in one transaction
-_MOST_BYTES = 32 << 20
+# Of payloads in one transaction; the smallest readings there are then stay below what CurrentState holds.
+_MOST_BYTES = 8 << 20
 _INSTANCE = "dead-letters"
+_PROGRESS_S = 10.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,97 +36,203 @@ class Options:
     dry_run: bool = False
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Letter:
+    """A row of the query ``next_dead_letters``."""
+
+    id: int
+    received_at: dt.datetime
+    topic: str
+    payload: bytes
+    reason: str
+    detail: str
+    element: int | None
+
+
 @dataclasses.dataclass(slots=True)
 class _Tally:
-    stored: int = 0
+    """What came of it so far: readings, and dead letters by fate."""
+
+    readings: int = 0
     duplicates: int = 0
+    replayed: int = 0
     refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    partly: int = 0
+    cut: int = 0
+
+    @property
+    def letters(self) -> int:
+        return self.replayed + self.refused.total()
+
+    def show(self, options: Options) -> None:
+        would = "would be " if options.dry_run else ""
+        if not self.letters:
+            print("nothing to replay" + ("" if options.again else " (what was replayed before: --again)"))
+            return
+        print(f"{_many(self.readings, 'reading')} {would}stored, {self.duplicates} were there already")
+        print(f"{_many(self.replayed, 'dead letter')} {would}done")
+        if not self.refused:
+            return
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.most_common())
+        print(f"{_many(self.refused.total(), 'dead letter')} {would}refused again, kept as before: {reasons}")
+        if self.partly:
+            print(f"  {self.partly} of them in part: the good readings of an array count as stored above")
+        if self.cut:
+            print(f"  {self.cut} of them too_large of which only the beginning was kept: the device has to send again")
+
+
+def is_cut(payload: bytes, detail: str) -> bool:
+    """Whether only the beginning of a ``too_large`` message was kept, by the size that its detail names."""
+    return not detail.startswith(f"payload of {len(payload)} bytes ")
 
 
 def run(settings: config.Settings, options: Options) -> int:
-    """Replays and prints what came of it; 1 where some were refused again.
+    """Replays and prints what came of it, also of a part; 1 where some were refused again.
 
     Raises:
-        ConfigurationError: this user may not read payloads, or the schema is not this version's; nothing was done.
-        StoreUnavailable: the database went away; what was stored until then is marked, call again.
+        SchemaError: the schema is not this version's; nothing was done.
+        StoreUnavailable, psycopg.Error: what was marked until then is stored, call again for the rest.
     """
-    migrate.status(session.dsn(settings, migrate=True)).require_current()
-    connect = functools.partial(_connect, settings)
-    tally = _Tally()
-    try:
-        with connect() as connection:
-            after = 0
-            while letters := _next(connection, options, after):
-                after = letters[-1][0]
-                _replay(letters, connect, settings, tally, dry_run=options.dry_run)
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise errors.ConfigurationError(str(error).strip(), hint=OWNER_HINT) from error
-    except psycopg.Error as error:
-        raise sqlstate.wrap(error) from error
-    would = "would be " if options.dry_run else ""
-    print(f"{tally.stored} readings {would}stored, {tally.duplicates} were there already")
-    if tally.refused:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in tally.refused.most_common())
-        print(f"{sum(tally.refused.values())} dead letters {would}refused again: {reasons}")
-    return 1 if tally.refused else 0
+    dsn = session.dsn(settings, migrate=True)
+    migrate.status(dsn).require_current()
+    # The password, if any, is in the connection string already; the daemon's is not the owner's.
+    database = settings.database.model_copy(update={"dsn": dsn, "password": None})
+    connect = session.connector(settings.model_copy(update={"database": database}))
+    with connect() as connection:
+        replay = _Replay(connection, connect, settings, options)
+        try:
+            replay.run()
+        except BaseException:
+            if replay.tally.letters:
+                replay.tally.show(options)
+            raise
+        finally:
+            replay.close()
+    replay.tally.show(options)
+    return 1 if replay.tally.refused else 0
 
 
-def _connect(settings: config.Settings) -> psycopg.Connection[Any]:
-    owner = settings.model_copy(
-        update={"database": settings.database.model_copy(update={"dsn": session.dsn(settings, migrate=True)})}
-    )
-    return session.connector(owner)()
+class _Replay:
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        connect: session.Connect,
+        settings: config.Settings,
+        options: Options,
+    ) -> None:
+        self.tally = _Tally()
+        self._connection = connection
+        self._options = options
+        self._keep_days = settings.raw_retention_days
+        self._decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
+        self._store = write.PostgresStore(connect, _INSTANCE, keep_dead_letters=lambda _cursor, _found, _client: None)
+        self._current = write_current.CurrentState(connect, _INSTANCE, 1.0, heal=False)
+
+    def run(self) -> None:
+        letters = self._next(0)
+        if letters and not self._options.dry_run and retention.ensure(self._connection, self._keep_days):
+            print(f"raw readings are kept {self._keep_days} days from now on, as limits.max_age_days asks")
+        oldest = self._oldest_kept()
+        said_at = time.monotonic()
+        while letters:
+            self._replay(letters, oldest)
+            if time.monotonic() - said_at > _PROGRESS_S:
+                said_at = time.monotonic()
+                print(f"{_many(self.tally.letters, 'dead letter')} so far", file=sys.stderr)
+            letters = self._next(letters[-1].id)
+
+    def close(self) -> None:
+        self._store.close()
+        self._current.close()
+
+    def _next(self, after: int) -> list[_Letter]:
+        parameters = {
+            **self._options.filters,
+            "again": self._options.again,
+            "after": after,
+            "limit": _AT_ONCE,
+            "most_bytes": _MOST_BYTES,
+        }
+        with self._connection.cursor(row_factory=psycopg.rows.class_row(_Letter)) as cursor:
+            return cursor.execute(queries.text("next_dead_letters"), parameters).fetchall()
+
+    def _oldest_kept(self) -> dt.datetime:
+        """Older readings would be dropped by the retention at once, without having reached the hourly history."""
+        row = self._connection.execute(queries.text("raw_retention_days")).fetchone()
+        days = max(self._keep_days, int(row[0]) if row else 0)
+        return dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+
+    def _replay(self, letters: list[_Letter], oldest: dt.datetime) -> None:
+        refused: dict[int, str] = {}  # by index in letters, which is the packet id of its message
+        messages = []
+        for index, letter in enumerate(letters):
+            if letter.reason == models.Reason.TOO_LARGE and is_cut(letter.payload, letter.detail):
+                refused[index] = letter.reason
+                self.tally.cut += 1
+            else:
+                messages.append(_message(index, letter))
+        batch = self._decoder.decode(messages)
+        _drop_older(batch, oldest, refused)
+        _refuse(batch.dead_letters, refused)
+        batch.dead_letters = []
+        if self._options.dry_run:
+            new = self._new_readings(batch)
+            duplicates = batch.readings - new
+        else:
+            new, duplicates = self._write(batch, refused)
+        done = [letter.id for index, letter in enumerate(letters) if index not in refused]
+        if not self._options.dry_run:
+            self._connection.execute(queries.text("mark_replayed"), {"ids": done})
+        self.tally.readings += new
+        self.tally.duplicates += duplicates
+        self.tally.replayed += len(done)
+        self.tally.refused.update(refused.values())
+        sources = (*batch.vehicle_sources, *batch.meter_sources)
+        self.tally.partly += len({batch.messages[at].packet_id for at, _ in sources} & refused.keys())
+
+    def _write(self, batch: models.Batch, refused: dict[int, str]) -> tuple[int, int]:
+        """New readings and those that were there already; adds what the database refuses."""
+        if not batch.readings:
+            return 0, 0
+        result = self._store.write(batch)
+        self._current.note(batch, result)
+        self._current.merge()
+        _refuse(result.dead_letters, refused)
+        return result.vehicles_written + result.meters_written, result.duplicates
+
+    def _new_readings(self, batch: models.Batch) -> int:
+        """How many readings a write would add, if the database takes them all."""
+        new = 0
+        for name, readings in (("known_vehicle_readings", batch.vehicles), ("known_meter_readings", batch.meters)):
+            keys = list({reading[:2] for reading in readings})
+            if keys:
+                ids, times = zip(*keys, strict=True)
+                parameters = {"ids": list(ids), "recorded_ats": list(times)}
+                row = self._connection.execute(queries.text(name), parameters).fetchone()
+                new += len(keys) - (row[0] if row else 0)
+        return new
 
 
-def _next(connection: psycopg.Connection[Any], options: Options, after: int) -> list[tuple[Any, ...]]:
-    parameters = {**options.filters, "again": options.again, "after": after, "limit": _AT_ONCE}
-    found: list[tuple[Any, ...]] = []
-    size = 0
-    with connection.transaction(), connection.cursor() as cursor:
-        for row in cursor.execute(queries.text("next_dead_letters"), parameters):
-            size += len(row[3])
-            if found and size > _MOST_BYTES:
-                break
-            found.append(row)
-    return found
+def _message(index: int, letter: _Letter) -> models.Message:
+    """As it was received; one element of an array in an array of its own, so that it is judged as an element again."""
+    payload = letter.payload if letter.element is None else b"[" + letter.payload + b"]"
+    # Retained: history, not news. It refreshes no liveness and fires no rule.
+    return models.Message(letter.topic, payload, index, letter.received_at, retained=True, size=len(payload))
 
 
-def _replay(
-    letters: list[tuple[Any, ...]],
-    connect: session.Connect,
-    settings: config.Settings,
-    tally: _Tally,
-    *,
-    dry_run: bool,
-) -> None:
-    messages = [
-        models.Message(topic, payload, number, received_at, retained=True, size=len(payload))
-        for number, (_identity, received_at, topic, payload) in enumerate(letters)
-    ]
-    batch = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days).decode(messages)
-    refused = {letter.message.packet_id: str(letter.reason) for letter in batch.dead_letters}
-    batch.dead_letters = []
-    if dry_run:
-        tally.stored += batch.readings
-        tally.refused.update(refused.values())
-        return
+def _refuse(found: list[models.DeadLetter], refused: dict[int, str]) -> None:
+    for letter in found:
+        refused.setdefault(letter.message.packet_id, str(letter.reason))
 
-    def mark(cursor: psycopg.Cursor[Any], found: Sequence[models.DeadLetter], _client_id: str) -> None:
-        """Instead of dead letters: what the database refuses has its row already, the others are marked."""
-        still = refused | {letter.message.packet_id: str(letter.reason) for letter in found}
-        stored = [letters[number][0] for number in range(len(letters)) if number not in still]
-        cursor.execute(queries.text("mark_replayed"), {"ids": stored})
 
-    store = write.PostgresStore(connect, _INSTANCE, keep_dead_letters=mark)
-    current = write_current.CurrentState(connect, _INSTANCE, 1.0, heal=False)
-    try:
-        result = store.write(batch)
-        current.note(batch, result)
-        current.merge()
-    finally:
-        store.close()
-        current.close()
-    refused |= {letter.message.packet_id: str(letter.reason) for letter in result.dead_letters}
-    tally.stored += result.vehicles_written + result.meters_written
-    tally.duplicates += result.duplicates
-    tally.refused.update(refused.values())
+def _drop_older(batch: models.Batch, oldest: dt.datetime, refused: dict[int, str]) -> None:
+    """Takes the readings out that raw history does not reach back to any more."""
+    for readings, sources in ((batch.vehicles, batch.vehicle_sources), (batch.meters, batch.meter_sources)):
+        for at in range(len(readings) - 1, -1, -1):
+            if readings[at].recorded_at < oldest:
+                refused.setdefault(batch.messages[sources[at][0]].packet_id, str(models.Reason.TOO_OLD))
+                del readings[at], sources[at]
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

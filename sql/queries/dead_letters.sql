@@ -20,35 +20,58 @@ FROM volt.dead_letter
 WHERE id = %(id)s;
 
 -- name: next_dead_letters
--- Oldest first, those after one, with their payloads; replayed ones only where they are wanted.
-SELECT id, received_at, topic, payload
-FROM volt.dead_letter
-WHERE id > %(after)s
-  AND (%(again)s OR replayed_at IS NULL)
-  AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
-  AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
-ORDER BY id
-LIMIT %(limit)s;
+-- Oldest first, those after one, with their payloads, as many as have so many bytes; replayed ones where they are wanted.
+SELECT id, received_at, topic, payload, reason, detail, element
+FROM (
+  SELECT id, received_at, topic, payload, reason, detail, element,
+    sum(octet_length(payload)) OVER (ORDER BY id) - octet_length(payload) AS bytes_before
+  FROM volt.dead_letter
+  WHERE id > %(after)s
+    AND (%(again)s OR replayed_at IS NULL)
+    AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
+    AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+    AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
+    AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
+    AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
+  ORDER BY id
+  LIMIT %(limit)s
+) AS next
+WHERE bytes_before < %(most_bytes)s
+ORDER BY id;
+
+-- name: known_vehicle_readings
+-- ids text[], recorded_ats timestamptz[], each pair once: how many are stored already.
+SELECT count(*)
+FROM unnest(%(ids)s::text[], %(recorded_ats)s::timestamptz[]) AS wanted (vehicle_id, recorded_at)
+JOIN volt.vehicle_reading USING (vehicle_id, recorded_at);
+
+-- name: known_meter_readings
+-- ids text[], recorded_ats timestamptz[], each pair once: how many are stored already.
+SELECT count(*)
+FROM unnest(%(ids)s::text[], %(recorded_ats)s::timestamptz[]) AS wanted (meter_id, recorded_at)
+JOIN volt.meter_reading USING (meter_id, recorded_at);
+
+-- name: raw_retention_days
+-- How long raw readings are kept.
+SELECT volt.setting_number('raw_retention_days');
 
 -- name: mark_replayed
--- In the transaction that stores their readings.
+-- Once their readings are stored, and in the current state.
 UPDATE volt.dead_letter SET replayed_at = now() WHERE id = ANY (%(ids)s::bigint[]);
 
 -- name: discard_dead_letters
--- For good.
+-- For good; none that is newer than the last one which was counted.
 DELETE FROM volt.dead_letter
-WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
+WHERE id <= %(last)s
+  AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
   AND (%(reason)s::text IS NULL OR reason = %(reason)s)
   AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
   AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s);
 
 -- name: count_dead_letters
--- How many a discard with these filters would delete.
-SELECT count(*) AS count
+-- How many there are with these filters, and the last of them.
+SELECT count(*) AS count, max(id) AS last
 FROM volt.dead_letter
 WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
   AND (%(reason)s::text IS NULL OR reason = %(reason)s)

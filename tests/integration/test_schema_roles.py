@@ -43,9 +43,42 @@ def test_the_daemons_role_can_do_its_job_and_no_more(migrated):
             "DELETE FROM volt.dead_letter",
             "SELECT drop_chunks('volt.vehicle_reading', now())",
             "SELECT payload FROM volt.dead_letter",
+            "SELECT * FROM volt.dead_letter",
+            "SELECT length(payload) FROM volt.dead_letter",
+            "SELECT dead_letter FROM volt.dead_letter",
+            "DELETE FROM volt.dead_letter RETURNING payload",
+            "COPY volt.dead_letter TO STDOUT",
+            "UPDATE volt.dead_letter SET replayed_at = now()",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
+
+
+def test_voltd_check_is_content_with_the_daemons_role(migrated):
+    """The query of voltd check finds nothing missing for volt_writer, and names what an analyst would lack."""
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        connection.execute("SET ROLE volt_writer")
+        assert connection.execute(queries.text("missing_privileges")).fetchall() == []
+        connection.execute("SET ROLE volt_reader")
+        missing = connection.execute(queries.text("missing_privileges")).fetchall()
+        assert ("volt_reader", "volt.dead_letter", "INSERT") in missing
+
+
+def test_payloads_stay_the_owners_after_an_upgrade(migrated):
+    """A database whose roles once could read payloads: the next migrate takes that back, and the owner still can."""
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        connection.execute("GRANT SELECT ON volt.dead_letter TO volt_writer, volt_reader")
+        connection.execute("GRANT SELECT (payload, redelivery_key) ON volt.dead_letter TO volt_writer, volt_reader")
+    migrate.migrate(migrated, migrate.MigrateOptions(), report=lambda _line: None)
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        for role in ("volt_writer", "volt_reader"):
+            connection.execute(f"SET ROLE {role}")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("SELECT payload FROM volt.dead_letter")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT redelivery_key FROM volt.dead_letter")
+        connection.execute("SET ROLE volt_owner")
+        connection.execute("SELECT payload FROM volt.dead_letter")
 
 
 def test_analysts_see_all_but_payloads(migrated):
@@ -55,7 +88,8 @@ def test_analysts_see_all_but_payloads(migrated):
         connection.execute("SELECT id, topic, reason, detail FROM volt.dead_letter")
         for (view,) in connection.execute("SELECT viewname FROM pg_views WHERE schemaname = 'volt'").fetchall():
             connection.execute(f"SELECT * FROM volt.{view}")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("SELECT payload FROM volt.dead_letter")
+        for statement in ("SELECT payload FROM volt.dead_letter", "SELECT * FROM volt.dead_letter"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("INSERT INTO volt.setting VALUES ('a', 'b')")

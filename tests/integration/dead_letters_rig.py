@@ -1,0 +1,74 @@
+"""What the tests of dead letters share: a migrated database, messages as the daemon received them, and the command."""
+
+import datetime as dt
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import psycopg
+
+from voltd import config, models
+from voltd.database import migrate, session
+from voltd.pipeline import decode, write
+
+NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+VOLTD = str(pathlib.Path(sys.executable).with_name("voltd"))
+
+
+def reading(minutes_ago, **values):
+    """A reading on the wire, recorded so long before NOW."""
+    return {"timestamp": (NOW - dt.timedelta(minutes=minutes_ago)).isoformat(), "soc": 50, **values}
+
+
+class Rig:
+    """Dead letters in a database, and ``voltd dead-letters`` on them."""
+
+    def __init__(self, dsn, folder):
+        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+        self.dsn = dsn
+        self._folder = folder
+
+    def receive(self, *messages, at=NOW, **limits):
+        """Stores payloads by topic, as the daemon would have with these limits; large ones are cut."""
+        settings = config.Settings(database={"dsn": self.dsn}, limits=limits)
+        bodies = [(topic, body if isinstance(body, bytes) else json.dumps(body).encode()) for topic, body in messages]
+        kept = settings.limits.max_payload_bytes + 1
+        received = [
+            models.Message(topic, body[:kept], number, at, size=len(body))
+            for number, (topic, body) in enumerate(bodies, 1)
+        ]
+        batch = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days).decode(received)
+        store = write.PostgresStore(session.connector(settings), "test")
+        result = store.write(batch)
+        store.close()
+        return result
+
+    def start(self, *words, **settings):
+        """The command's process; settings as in the environment, without VOLTD_."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
+        environ |= {"VOLTD_DATABASE__DSN": self.dsn, "VOLTD_SPOOL__DIRECTORY": str(self._folder)}
+        environ |= {f"VOLTD_{name.upper()}": value for name, value in settings.items()}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [VOLTD, "dead-letters", *words], env=environ, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe
+        )
+
+    def voltd(self, *words, code=0, **settings):
+        """What the command prints, on both streams; it ends with ``code``."""
+        process = self.start(*words, **settings)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == code, (out, err)
+        assert b"Traceback" not in err
+        return out.decode() + err.decode()
+
+    def rows(self, statement):
+        """The rows of a query."""
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(statement).fetchall()
+
+    def execute(self, statement):
+        """Executes and commits."""
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(statement)
