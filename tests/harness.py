@@ -54,6 +54,7 @@ class Daemon:
         self.words = ["run"]
         self._log = log
         self.process = None
+        self.starts = 0
 
     def run(self, *words, **options):
         """Another command with the same settings."""
@@ -64,6 +65,7 @@ class Daemon:
     def start(self, *, wait=True):
         """Starts it; with ``wait``, returns once it has subscribed."""
         connected = self.events("broker.connected")
+        self.starts += 1
         with self._log.open("a") as log:
             self.process = subprocess.Popen([VOLTD, *self.words], env=self.env, stdout=log, stderr=log)
         if wait:

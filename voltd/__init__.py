@@ -7,7 +7,7 @@ The way of one reading, each step a module of ``voltd.pipeline`` (their alphabet
        |                                      +----------- DeadLetter ------------+--> dead_letter
        +----------------------------- PUBACK, only after COMMIT --------------------+
 
-While the database is away, ``spool`` keeps messages on disk between ``flush`` and ``write``, and they are acked for that.
+While the database is away, ``spool`` keeps messages on disk between ``flush`` and ``write``; that is worth an ack, too.
 """
 
 __version__ = "0.1.0"

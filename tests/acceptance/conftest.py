@@ -1,5 +1,6 @@
 """A migrated database, a daemon as a process, and a publisher for each acceptance test."""
 
+import contextlib
 import secrets
 
 import pytest
@@ -28,8 +29,30 @@ def make_daemon(database, broker, tmp_path):
         return daemon
 
     yield make
-    for daemon in made:
-        daemon.close()
+    try:
+        if len(made) == 1:
+            _counters_agree(made[0], database)
+    finally:
+        for daemon in made:
+            daemon.close()
+
+
+def _counters_agree(daemon, database):
+    """After every test: what a daemon that ran through has counted is what the database has."""
+    if daemon.starts != 1 or daemon.process.poll() is not None or not daemon.status():
+        return  # killed, restarted, or behind a proxy that is gone already
+
+    def differences():
+        status = daemon.status()
+        letters = sum(status.get("messages_dead_lettered_total", {}).values())
+        rows = sum(harness.count(database, f"{kind}_reading") for kind in ("vehicle", "meter"))
+        found = (rows, harness.count(database, "dead_letter"), 0)
+        counted = (status.get("readings_written_total"), letters, status.get("dropped_total"))
+        return None if found == counted else (found, counted)
+
+    with contextlib.suppress(AssertionError):
+        harness.wait_for(lambda: differences() is None, 10)
+    assert differences() is None, "rows, dead letters, dropped: in the database, counted"
 
 
 @pytest.fixture

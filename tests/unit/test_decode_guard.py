@@ -71,3 +71,10 @@ def test_an_array_with_a_good_element_is_good():
     body = b'[{"timestamp":"2026-05-01T00:00:00Z","soc":5}, {"soc":1000}]'
     messages = [models.Message(f"volt/vehicle/V{n}/telemetry", body, n, NOW) for n in range(200)]
     assert guard(max_ratio=0.01, max_run=20).judge(DECODER.decode(messages)) is None
+
+
+def test_history_is_not_rubbish():
+    """Somebody who replays readings that are too old does not stop the fleet."""
+    body = b'{"timestamp":"2021-05-01T00:00:00Z","soc":5}'
+    messages = [models.Message(f"volt/vehicle/V{n}/telemetry", body, n, NOW) for n in range(200)]
+    assert guard(max_ratio=0.01, max_run=20).judge(DECODER.decode(messages)) is None

@@ -70,7 +70,8 @@ class DeadLetterGuard:
 
 
 def _bad(batch: models.Batch) -> list[int]:
-    """Indexes of the messages without any reading."""
+    """Indexes of the messages without any reading; what is only too old is somebody's history, not rubbish."""
     good = {index for index, _ in batch.vehicle_sources}
     good.update(index for index, _ in batch.meter_sources)
-    return [index for index in range(len(batch.messages)) if index not in good]
+    old = {id(letter.message) for letter in batch.dead_letters if letter.reason is models.Reason.TOO_OLD}
+    return [index for index, message in enumerate(batch.messages) if index not in good and id(message) not in old]
