@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 
 import publisher as publisher_module
-import stage as stage_module
 
 import harness
 
@@ -137,6 +136,3 @@ def clock(oracle, offset):
         yield
     finally:
         oracle.publisher.offset = dt.timedelta(0)
-
-
-NotPossible = stage_module.NotPossible

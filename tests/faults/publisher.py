@@ -40,15 +40,17 @@ class Sent:
 
 
 class Publisher:
-    """Publishes in a thread of its own, ``rate`` messages a second, until ``close``; reconnects by itself.
+    """Publishes in a thread of its own, until ``close``; reconnects by itself.
 
     Attributes:
         sent: by number, the messages since the last ``new_round``.
+        rate: messages a second.
         offset: added to the readings' times; more than a few minutes ahead is what must be refused.
     """
 
     def __init__(self, address, name, rate):
-        self._address, self._name, self._rate = address, name, rate
+        self._address, self._name = address, name
+        self.rate = rate
         self.epoch = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(hours=6)
         self.offset = dt.timedelta(0)
         self.sent = {}
@@ -160,7 +162,7 @@ class Publisher:
         for _ in range(min(len(self._again), 100)):
             self._publish(client, self._again.popleft())
         if self._running.is_set():
-            for _ in range(min(self._rate // 100 or 1, _MOST_UNACKED - len(self._unacked))):
+            for _ in range(min(self.rate // 100 or 1, _MOST_UNACKED - len(self._unacked))):
                 n = self.number
                 self.number += 1
                 self.sent[n] = Sent(self._kind(n), self.epoch + self.offset + dt.timedelta(milliseconds=n))

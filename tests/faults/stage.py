@@ -10,10 +10,10 @@ import os
 import pathlib
 import secrets
 import shutil
-import subprocess
 import tempfile
 
 import psycopg
+import small_disk
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from psycopg import conninfo
@@ -23,10 +23,6 @@ from voltd import errors, local
 from voltd.database import migrate
 
 COPY_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
-
-
-class NotPossible(Exception):
-    """This machine cannot do such a fault; the text says why."""
 
 
 class DatabaseProxy(harness.CommitLosingProxy):
@@ -90,7 +86,7 @@ class Stage:
             )
         except errors.ServersNotFound as problem:
             self._undo.close()
-            raise NotPossible(f"no servers that may be killed: {problem}") from problem
+            raise small_disk.NotPossible(f"no servers that may be killed: {problem}") from problem
         self._undo.callback(self.servers.stop)
         try:
             self.broker, self.database = self.servers.broker, self.servers.database
@@ -267,29 +263,6 @@ class Stage:
         """How often the daemon has connected to the broker."""
         return self.daemon.events("broker.connected")
 
-    @contextlib.contextmanager
-    def small_disk(self, folder, room_bytes):
-        """Moves a folder, which nobody uses now, to a disk with so much room; back at the end, when it is unused again.
-
-        Raises:
-            NotPossible: this machine does not let us mount.
-        """
-        side = self.folder / f"disk-{secrets.token_hex(3)}"
-        side.mkdir()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        used = sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
-        _mount("-t", "tmpfs", "-o", f"size={used + room_bytes},mode=700", "tmpfs", str(side))
-        with contextlib.ExitStack() as mounts:
-            mounts.callback(_umount, side)
-            _copy(folder, side)
-            _mount("--bind", str(side), str(folder))
-            mounts.callback(_umount, folder)
-            yield
-            mounts.pop_all()
-            _umount(folder)
-            _copy(side, folder)
-            _umount(side)
-
     @property
     def standby_home(self):
         """Where a second cluster may be: what is left running there ends with the stage."""
@@ -306,22 +279,3 @@ class Stage:
     def close(self):
         """Ends everything and deletes it."""
         self._undo.close()
-
-
-def _mount(*words):
-    done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotPossible(f"cannot mount a small disk here: {done.stderr.strip()}")
-
-
-def _umount(folder):
-    subprocess.run(["umount", str(folder)], check=False, capture_output=True)
-    if os.path.ismount(folder):
-        subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
-
-
-def _copy(source, sink):
-    """Makes ``sink`` hold what ``source`` holds, owners and all."""
-    for path in sink.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    subprocess.run(["cp", "-a", f"{source}/.", str(sink)], check=True)
