@@ -2,7 +2,9 @@
 
 import datetime as dt
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from voltd import config, models
 from voltd.pipeline import decode, decode_guard
@@ -78,3 +80,79 @@ def test_history_is_not_rubbish():
     body = b'{"timestamp":"2021-05-01T00:00:00Z","soc":5}'
     messages = [models.Message(f"volt/vehicle/V{n}/telemetry", body, n, NOW) for n in range(200)]
     assert guard(max_ratio=0.01, max_run=20).judge(DECODER.decode(messages)) is None
+
+
+def test_rubbish_beside_history_is_rubbish():
+    """One element that is too old does not excuse the others."""
+    body = b'[{"timestamp":"2021-05-01T00:00:00Z","soc":5}, {"soc":1000}]'
+    messages = [models.Message(f"volt/vehicle/V{n}/telemetry", body, n, NOW) for n in range(200)]
+    assert guard(max_ratio=0.01, max_run=20).judge(DECODER.decode(messages)) is not None
+
+
+def test_each_limit_can_be_switched_off():
+    """max_ratio = 1.0 and max_run = 0: nothing but dead letters never stops anything."""
+    made = guard(max_ratio=1.0, max_run=0, ratio_over=100, least_topics=1)
+    assert all(made.judge(batch("b" * 300)) is None for _ in range(20))
+
+
+def test_an_admin_who_has_looked_gets_a_new_count():
+    """After reset neither the run nor the share of before counts."""
+    made = guard(max_ratio=0.5, max_run=30, ratio_over=100)
+    assert made.judge(batch("b" * 200)) is not None
+    made.reset()
+    assert made.judge(batch("b" * 29)) is None
+    assert made.judge(batch("g" + "b" * 29)) is None
+
+
+class NoLook(list):
+    """Messages that may be counted but not looked at."""
+
+    def __iter__(self):
+        raise AssertionError("looked at the messages of a clean batch")
+
+    __getitem__ = __iter__
+
+
+def test_a_clean_batch_is_free():
+    """Without dead letters no message is looked at, however many there are."""
+    clean = batch("g" * 50)
+    clean.messages = NoLook(clean.messages)
+    clean.vehicle_sources = NoLook(clean.vehicle_sources)
+    assert guard(max_ratio=0.1, max_run=5).judge(clean) is None
+
+
+def expected(seen, *, max_ratio, ratio_over, max_run, least_topics):
+    """The limits by their definition, over all (kind, topic) of all batches since the start."""
+    flat = [message for one in seen for message in one]
+    last_good = max((at for at, (kind, _) in enumerate(flat) if kind == "g"), default=-1)
+    run = flat[last_good + 1 :]
+    if max_run and len(run) >= max_run and len({topic for _, topic in run}) >= least_topics:
+        return "max_run"
+    recent = []
+    for one in reversed(seen):
+        if len(recent) >= ratio_over:
+            break
+        recent = one + recent
+    bad = {topic for kind, topic in recent if kind == "b"}
+    share = sum(kind == "b" for kind, _ in recent) / max(1, len(recent))
+    return "max_ratio" if len(recent) >= ratio_over and share > max_ratio and len(bad) >= least_topics else None
+
+
+@hypothesis.given(
+    pictures=st.lists(st.text("gbbb", min_size=1, max_size=60), min_size=1, max_size=25),
+    devices=st.integers(1, 8),
+    max_ratio=st.sampled_from([0.25, 0.5, 0.75, 1.0]),
+    max_run=st.integers(0, 60),
+    least_topics=st.integers(1, 8),
+)
+def test_the_limits_are_what_they_say(pictures, devices, max_ratio, max_run, least_topics):
+    """However messages fall into batches, it stops exactly where the definition says, and names the limit."""
+    limits = {"max_ratio": max_ratio, "max_run": max_run, "least_topics": least_topics}
+    made = guard(ratio_over=100, **limits)
+    seen = []
+    for picture in pictures:
+        one = batch(picture, devices)
+        seen.append([(kind, message.topic) for kind, message in zip(picture, one.messages, strict=True)])
+        answer, limit = made.judge(one), expected(seen, ratio_over=100, **limits)
+        assert (answer is None) == (limit is None)
+        assert limit is None or limit in answer

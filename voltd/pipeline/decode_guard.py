@@ -30,20 +30,30 @@ class DeadLetterGuard:
         """Begins anew: an admin has looked."""
         self._recent: collections.deque[tuple[int, int, frozenset[str]]] = collections.deque()
         self._seen = self._bad = self._run = 0
+        self._topics: collections.Counter[str] = collections.Counter()  # of the bad among the recent, by batches
         self._run_topics: set[str] = set()
 
     def judge(self, batch: models.Batch) -> str | None:
-        """Takes the batch into account; a sentence where a limit is passed, else None. Free for clean batches."""
+        """Takes the batch into account, once: a sentence where a limit is passed, else None.
+
+        The last ``ratio_over`` messages are counted in whole batches. A batch without dead letters costs the same
+        whatever its size.
+        """
         bad = _bad(batch) if batch.dead_letters else []
         count = len(batch.messages)
         topics = frozenset(batch.messages[index].topic for index in bad)
         self._recent.append((count, len(bad), topics))
         self._seen += count
         self._bad += len(bad)
+        self._topics.update(topics)
         while self._seen - self._recent[0][0] >= self._limits.ratio_over:
-            old_count, old_bad, _ = self._recent.popleft()
+            old_count, old_bad, old_topics = self._recent.popleft()
             self._seen -= old_count
             self._bad -= old_bad
+            self._topics.subtract(old_topics)
+            for topic in old_topics:
+                if not self._topics[topic]:
+                    del self._topics[topic]
         return self._too_long(batch, bad) or self._too_many()
 
     def _too_long(self, batch: models.Batch, bad: list[int]) -> str | None:
@@ -63,7 +73,7 @@ class DeadLetterGuard:
         limits = self._limits
         if self._seen < limits.ratio_over or self._bad <= limits.max_ratio * self._seen:
             return None
-        if len(frozenset[str]().union(*(topics for _, _, topics in self._recent))) < limits.least_topics:
+        if len(self._topics) < limits.least_topics:
             return None
         share = f"{self._bad / self._seen:.0%} of the last {self._seen} messages"
         return f"{share} are dead letters, dead_letters.max_ratio = {limits.max_ratio}"
@@ -73,5 +83,5 @@ def _bad(batch: models.Batch) -> list[int]:
     """Indexes of the messages without any reading; what is only too old is somebody's history, not rubbish."""
     good = {index for index, _ in batch.vehicle_sources}
     good.update(index for index, _ in batch.meter_sources)
-    old = {id(letter.message) for letter in batch.dead_letters if letter.reason is models.Reason.TOO_OLD}
-    return [index for index, message in enumerate(batch.messages) if index not in good and id(message) not in old]
+    rubbish = {id(letter.message) for letter in batch.dead_letters if letter.reason is not models.Reason.TOO_OLD}
+    return [index for index, message in enumerate(batch.messages) if id(message) in rubbish and index not in good]
