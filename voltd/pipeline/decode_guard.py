@@ -8,6 +8,7 @@ I/O.
 from __future__ import annotations
 
 import collections
+import itertools
 
 from voltd import config, models
 
@@ -39,9 +40,9 @@ class DeadLetterGuard:
         The last ``ratio_over`` messages are counted in whole batches. A batch without dead letters costs the same
         whatever its size.
         """
-        bad = _bad(batch) if batch.dead_letters else []
+        bad = _bad(batch) if batch.dead_letters else {}
         count = len(batch.messages)
-        topics = frozenset(batch.messages[index].topic for index in bad)
+        topics = frozenset(message.topic for message in bad.values())
         self._recent.append((count, len(bad), topics))
         self._seen += count
         self._bad += len(bad)
@@ -56,14 +57,14 @@ class DeadLetterGuard:
                     del self._topics[topic]
         return self._too_long(batch, bad) or self._too_many()
 
-    def _too_long(self, batch: models.Batch, bad: list[int]) -> str | None:
-        if len(bad) < len(batch.messages):
+    def _too_long(self, batch: models.Batch, bad: dict[int, models.Message]) -> str | None:
+        run = list(bad.values())
+        if len(run) < len(batch.messages):
             self._run, self._run_topics = 0, set()
-            last_good = max(set(range(len(batch.messages))).difference(bad)) if bad else len(batch.messages)
-            bad = [index for index in bad if index > last_good]
-        self._run += len(bad)
+            run = list(itertools.takewhile(lambda message: id(message) in bad, reversed(batch.messages)))
+        self._run += len(run)
         if len(self._run_topics) < self._limits.least_topics:
-            self._run_topics.update(batch.messages[index].topic for index in bad)
+            self._run_topics.update(message.topic for message in run)
         limit = self._limits.max_run
         if not limit or self._run < limit or len(self._run_topics) < self._limits.least_topics:
             return None
@@ -79,9 +80,11 @@ class DeadLetterGuard:
         return f"{share} are dead letters, dead_letters.max_ratio = {limits.max_ratio}"
 
 
-def _bad(batch: models.Batch) -> list[int]:
-    """Indexes of the messages without any reading; what is only too old is somebody's history, not rubbish."""
-    good = {index for index, _ in batch.vehicle_sources}
-    good.update(index for index, _ in batch.meter_sources)
-    rubbish = {id(letter.message) for letter in batch.dead_letters if letter.reason is not models.Reason.TOO_OLD}
-    return [index for index, message in enumerate(batch.messages) if id(message) in rubbish and index not in good]
+def _bad(batch: models.Batch) -> dict[int, models.Message]:
+    """The messages without any reading, by identity; what is only too old is somebody's history, not rubbish."""
+    rubbish = [letter for letter in batch.dead_letters if letter.reason is not models.Reason.TOO_OLD]
+    bad = {id(letter.message): letter.message for letter in rubbish}
+    if any(letter.element is not None for letter in rubbish):  # of an array, which may have good ones too
+        for index in {index for index, _ in itertools.chain(batch.vehicle_sources, batch.meter_sources)}:
+            bad.pop(id(batch.messages[index]), None)
+    return bad
