@@ -33,7 +33,9 @@ class FakeStore:
         )
         result.duplicates = batch.readings - result.vehicles_written - result.meters_written
         for letter in batch.dead_letters:
-            if not (letter.message.redelivered and _key(letter) in map(_key, self.dead_letters)):
+            if letter.message.redelivered and _key(letter) in map(_key, self.dead_letters):
+                result.dead_letters_there.append(letter)
+            else:
                 self.dead_letters.append(letter)
         if failure == "unanswered":
             self._unanswered = (batch, result)

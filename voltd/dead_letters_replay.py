@@ -125,7 +125,7 @@ class _Replay:
         self._options = options
         self._keep_days = settings.raw_retention_days
         self._decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
-        self._store = write.PostgresStore(connect, _INSTANCE, keep_dead_letters=lambda _cursor, _found, _client: None)
+        self._store = write.PostgresStore(connect, _INSTANCE, keep_dead_letters=lambda _cursor, _found, _client: ())
         self._current = write_current.CurrentState(connect, _INSTANCE, 1.0, heal=False)
 
     def run(self) -> None:

@@ -96,6 +96,8 @@ class Metrics:
             self.batches_staged_total += result.staged
             for letter in result.dead_letters:
                 self.messages_dead_lettered_total[letter.reason] += 1
+            for letter in result.dead_letters_there:
+                self.messages_dead_lettered_total[letter.reason] -= 1
 
     def snapshot(self) -> dict[str, object]:
         """The counters as JSON-ready values."""

@@ -153,6 +153,9 @@ class WriteResult:
     meters_written: int = 0
     duplicates: int = 0
     dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
+    dead_letters_there: list[DeadLetter] = dataclasses.field(
+        default_factory=list
+    )  # of these, left by an earlier delivery
     refused: list[Reading] = dataclasses.field(default_factory=list)  # dead letters that only the database found
     staged: bool = False
     earlier: WriteResult | None = None  # of a batch given up before its COMMIT turned out to have succeeded

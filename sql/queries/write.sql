@@ -153,7 +153,8 @@ SELECT %(received_at)s, %(topic)s, %(payload)s, %(reason)s, %(detail)s, %(elemen
 WHERE NOT EXISTS (
   SELECT FROM volt.dead_letter
   -- packet ids come round again: an equal message of longer ago than a session lives is another one
-  WHERE redelivery_key = %(redelivery_key)s AND received_at > %(received_at)s::timestamptz - INTERVAL '7 days');
+  WHERE redelivery_key = %(redelivery_key)s AND received_at > %(received_at)s::timestamptz - INTERVAL '7 days')
+RETURNING id;
 
 -- name: current_until
 -- Up to which received_at this instance's readings are in the current state; no row: never merged.

@@ -131,30 +131,44 @@ class Spool:
         return Spooled(through, found) if found else None
 
     def remove(self, through: int) -> None:
-        """Forgets the messages up to a number, which the store has now.
+        """Forgets the messages up to a number, which the store has now; numbers may begin anew afterwards.
 
         Raises:
             SpoolUnavailable: the disk does not take it; they are still there.
         """
         with self._lock, self._errors():
             connection = self._open()
-            gone = (through, _DAMAGED)
-            row = connection.execute(_SUMS + " WHERE number <= ? AND packing <> ?", gone).fetchone()
-            connection.execute("DELETE FROM batch WHERE number <= ? AND packing <> ?", gone)
-            self._count(*(-value for value in row))
-            self._look_at_oldest(connection)
-            if not self.messages:  # gives the disk its room back
-                connection.execute("VACUUM")
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            keep = connection.execute(
+                "SELECT count(*) FROM batch WHERE number > ? OR packing = ?", (through, _DAMAGED)
+            ).fetchone()[0]
+            if keep:
+                gone = (through, _DAMAGED)
+                row = connection.execute(_SUMS + " WHERE number <= ? AND packing <> ?", gone).fetchone()
+                connection.execute("DELETE FROM batch WHERE number <= ? AND packing <> ?", gone)
+                self._count(*(-value for value in row))
+                self._look_at_oldest(connection)
+            else:  # without a byte of room on the disk, too
+                self._close()
+                self._unlink()
 
     def close(self) -> None:
         """Closes the file; what is in it stays for the next start, an empty one is removed."""
         with self._lock:
-            opened = self._connection is not None
+            empty = False
+            if self._connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    empty = self._connection.execute("SELECT count(*) FROM batch").fetchone() == (0,)
             self._close()
-            if opened and not self.messages:
+            if empty:
                 with contextlib.suppress(OSError):
-                    self.file.unlink()
+                    self._unlink()
+
+    def _unlink(self) -> None:
+        """Removes the file that holds nothing any more; the next message makes a new one, numbered from 1."""
+        for suffix in ("", "-wal", "-shm"):
+            self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+        self.messages = self.readings = self.bytes = 0
+        self.oldest_at = None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:

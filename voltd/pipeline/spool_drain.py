@@ -95,7 +95,7 @@ class Drain:
         spooled = self._spool.oldest(self._settings.max_batch_messages, batching.max_bytes, self._done)
         if spooled is None:
             if self._spool.messages and self._done:  # the store has them, forgetting them failed
-                self._spool.remove(self._done)
+                self._forget()
             return False
         batch = self._decoder.decode(spooled.messages)
         result = self._store.write(batch)
@@ -103,10 +103,15 @@ class Drain:
         self._back()
         self._counters.count(result)
         self._committed(batch, result)
+        self._forget()
+        return True
+
+    def _forget(self) -> None:
+        """Removes what the store has; where that fails it is not written again, but removed with what follows."""
         self._spool.remove(self._done)
+        self._done = 0
         if not self._spool.messages:
             _log.info("spool.drained")
-        return True
 
     def _back(self) -> None:
         """The store has answered: new messages go there again."""

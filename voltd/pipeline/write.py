@@ -41,7 +41,7 @@ class PostgresStore:
     Args:
         connect: opens a connection of the writer's; called again after each loss.
         client_id: part of the dead letters' redelivery key, as packet ids are per client.
-        keep_dead_letters: what becomes of the dead letters, in the transaction of their batch.
+        keep_dead_letters: keeps the dead letters in the transaction of their batch; returns those it had already.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PostgresStore:
         connect: session.Connect,
         client_id: str,
         keep_dead_letters: Callable[
-            [psycopg.Cursor[Any], Sequence[models.DeadLetter], str], None
+            [psycopg.Cursor[Any], Sequence[models.DeadLetter], str], Sequence[models.DeadLetter]
         ] = write_dead_letters.insert,
     ) -> None:
         self._connect = connect
@@ -111,7 +111,7 @@ class PostgresStore:
                 result.duplicates -= len(result.refused)
                 if closing_watermark is not None:
                     rollup.mark_late(connection, closing_watermark, batch.vehicles, batch.meters)
-                self._keep_dead_letters(cursor, result.dead_letters, self._client_id)
+                result.dead_letters_there = list(self._keep_dead_letters(cursor, result.dead_letters, self._client_id))
                 row = cursor.execute(queries.text("transaction_id")).fetchone()
                 self._unanswered = _Commit(batch, row[0] if row else "", result)
             self._unanswered = None

@@ -30,8 +30,10 @@ def redelivery_key(client_id: str, letter: models.DeadLetter) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def insert(cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], client_id: str) -> None:
-    """Inserts the dead letters; those of redelivered messages only where they are not there yet."""
+def insert(
+    cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], client_id: str
+) -> list[models.DeadLetter]:
+    """Inserts the dead letters; those of redelivered messages only where they are not there yet: these are returned."""
     first = [letter for letter in letters if not letter.message.redelivered]
     if first:
         with cursor.copy(queries.text("copy_dead_letters")) as copy:
@@ -42,7 +44,13 @@ def insert(cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], cl
     if again:
         names = ("received_at", "topic", "payload", "reason", "detail", "element", "redelivery_key")
         rows = [dict(zip(names, _row(client_id, letter), strict=True)) for letter in again]
-        cursor.executemany(queries.text("insert_redelivered_dead_letter"), rows)
+        cursor.executemany(queries.text("insert_redelivered_dead_letter"), rows, returning=True)
+    there = []
+    for letter in again:
+        if cursor.fetchone() is None:
+            there.append(letter)
+        cursor.nextset()
+    return there
 
 
 def refused(
