@@ -156,3 +156,17 @@ def test_the_limits_are_what_they_say(pictures, devices, max_ratio, max_run, lea
         answer, limit = made.judge(one), expected(seen, ratio_over=100, **limits)
         assert (answer is None) == (limit is None)
         assert limit is None or limit in answer
+
+
+def test_the_share_is_taken_over_the_last_messages_alone():
+    """As soon as ratio_over newer messages are there, the ones before do not dilute them."""
+    made = guard(max_ratio=0.5)
+    assert made.judge(batch("g" * 100)) is None
+    assert made.judge(batch("b" * 60 + "g" * 40)) is not None
+
+
+def test_topics_are_forgotten_with_their_messages():
+    """Many broken devices long ago do not make the one that is broken now a broken fleet."""
+    made = guard(max_ratio=0.5)
+    assert made.judge(batch("b" * 20 + "g" * 80)) is None
+    assert [made.judge(batch("b" * 100, devices=1)) for _ in range(2)] == [None, None]
