@@ -22,7 +22,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     when = "WHEN is a time (RFC 3339; UTC where it names no offset), or how long ago: 90s, 15m, 6h, 7d"
     parser.epilog = f"Several filters: those that pass all of them. {when}."
     parser.add_argument("ids", type=number, nargs="*", metavar="ID", help="only these (default: all)")
-    parser.add_argument("--reason", choices=[str(reason) for reason in models.Reason], help="only this reason")
+    reasons = [str(reason) for reason in models.Reason]
+    parser.add_argument("--reason", choices=reasons, metavar="REASON", help=f"only this reason: {', '.join(reasons)}")
     parser.add_argument("--topic", type=_topic, help="only this topic; MQTT's wildcards allowed", metavar="FILTER")
     parser.add_argument("--since", type=_moment, help="received since then", metavar="WHEN")
     parser.add_argument("--until", type=_moment, help="received before then", metavar="WHEN")
