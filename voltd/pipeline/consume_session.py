@@ -6,9 +6,11 @@ broker says of connection, subscription and takeover is kept as state for the lo
 
 from __future__ import annotations
 
+import collections
 import datetime as dt
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,7 @@ _log = structlog.get_logger()
 
 _READ_BYTES = 256 << 10
 _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1
+_TAKEOVERS, _TAKEOVERS_WITHIN_S = 3, 60.0  # so many are a tug of war with another daemon
 # MQTT 5, 3.2.2.2: protocol version, client id, credentials, authorisation, banned, authentication method
 _REFUSED_FOR_GOOD = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
 
@@ -57,6 +60,7 @@ class Session:
         self.subscribed = threading.Event()
         self.expected = False
         self.closing = False
+        self._takeovers: collections.deque[float] = collections.deque(maxlen=_TAKEOVERS)
         self.fatal: errors.VoltdError | None = None
         self.client = consume_client.create(settings)
         self.client.on_connect = self._connected
@@ -183,13 +187,19 @@ class Session:
         self.ended()
         if self.closing:
             return
-        if reason.value == _SESSION_TAKEN_OVER:
+        if reason.value != _SESSION_TAKEN_OVER:
+            _log.warning("broker.disconnected", reason=str(reason))
+            return
+        now = time.monotonic()
+        self._takeovers.append(now)
+        if len(self._takeovers) < _TAKEOVERS or now - self._takeovers[0] > _TAKEOVERS_WITHIN_S:
+            # It may be an earlier connection of our own, whose CONNECT was held up on a network that was dead.
+            _log.warning("broker.session_taken_over", client_id=self._settings.client_id)
+        else:
             self.fatal = errors.ClientIdTaken(
                 f"another client took over the session of client id {self._settings.client_id!r}",
                 hint="each daemon needs its own: set instance (or mqtt.client_id) differently for each",
             )
-        else:
-            _log.warning("broker.disconnected", reason=str(reason))
 
     def _message(self, _client: paho.Client, _userdata: Any, arrived: paho.MQTTMessage) -> None:
         """A QoS 2 message, which only a subscription from elsewhere can bring; paho does its handshake."""
