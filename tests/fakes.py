@@ -15,14 +15,18 @@ class FakeStore:
         self.dead_letters = []
         self.failures = collections.deque()
         self._unanswered = None
+        self._earlier = []
 
     def fail(self, *failures):
         """The next writes: 'unavailable' (nothing committed) or 'unanswered' (committed, but the reply is lost)."""
         self.failures.extend(failures)
 
     def write(self, batch):
-        if self._unanswered and self._unanswered[0] is batch:
-            return self._unanswered[1]
+        if self._unanswered:
+            (given_up, result), self._unanswered = self._unanswered, None
+            if given_up is batch:
+                return result
+            self._earlier.append(result)
         failure = self.failures.popleft() if self.failures else None
         if failure == "unavailable":
             raise errors.StoreUnavailable("told to be away")
@@ -40,6 +44,7 @@ class FakeStore:
         if failure == "unanswered":
             self._unanswered = (batch, result)
             raise errors.CommitUnknown("told to lose the reply")
+        result.earlier, self._earlier = self._earlier, []
         return result
 
 

@@ -87,8 +87,8 @@ class Metrics:
 
     def count(self, result: models.WriteResult) -> None:
         """Counts what a committed batch came to. May be called from any thread."""
-        if result.earlier is not None:
-            self.count(result.earlier)
+        for earlier in result.earlier:
+            self.count(earlier)
         with self._lock:
             self.readings_written_total += result.vehicles_written + result.meters_written
             self.readings_duplicate_total += result.duplicates

@@ -158,4 +158,5 @@ class WriteResult:
     )  # of these, left by an earlier delivery
     refused: list[Reading] = dataclasses.field(default_factory=list)  # dead letters that only the database found
     staged: bool = False
-    earlier: WriteResult | None = None  # of a batch given up before its COMMIT turned out to have succeeded
+    # Of batches that were given up before their COMMIT turned out to have succeeded.
+    earlier: list[WriteResult] = dataclasses.field(default_factory=list)

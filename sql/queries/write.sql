@@ -142,6 +142,11 @@ SELECT row_place, code, message FROM pg_temp.isolate_meter_readings();
 -- Between parts of one batch.
 DELETE FROM pg_temp.meter_isolation;
 
+-- name: lock_dead_letters
+-- One batch with dead letters of a client at a time, until its transaction ends: two daemons that evict each other, or
+-- drain and stream, must see each other's, or the same message could leave two.
+SELECT pg_advisory_xact_lock(%(client)s);
+
 -- name: copy_dead_letters
 -- Dead letters of messages that were delivered for the first time.
 COPY volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key) FROM STDIN (FORMAT BINARY);

@@ -2,11 +2,14 @@
 
 import datetime as dt
 import json
+import threading
 
 import pytest
 
+import harness
 from voltd import config, errors, models
-from voltd.pipeline import decode
+from voltd.database import migrate, session
+from voltd.pipeline import decode, write, write_dead_letters
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -86,3 +89,24 @@ def test_lost_reply_of_a_commit(store_rig):
 def test_empty_rows_of_one_kind_are_fine(store_rig):
     result = store_rig.store.write(batch("rubbish"))
     assert (result.vehicles_written, len(result.dead_letters)) == (0, 1)
+
+
+def test_two_writers_of_one_client_leave_a_dead_letter_once(fresh_database):
+    """Two daemons that evict each other: the redelivery waits for the first delivery's transaction, and sees it."""
+    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
+    connect = session.connector(config.Settings(database={"dsn": fresh_database}))
+    now = dt.datetime.now(dt.UTC)
+    first = models.Message("volt/vehicle/V1/telemetry", b"rubbish", 7, now)
+    decoder = decode.Decoder(config.Topics(), config.Limits(), 90)
+    one, other = connect(), write.PostgresStore(connect, "client")
+    with one.transaction(), one.cursor() as cursor:
+        write_dead_letters.insert(cursor, decoder.decode([first]).dead_letters, "client")
+        again = decoder.decode([first._replace(redelivered=True)])
+        thread = threading.Thread(target=other.write, args=(again,))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive(), "it waits"
+    thread.join(10)
+    assert harness.count(fresh_database, "dead_letter") == 1
+    one.close()
+    other.close()

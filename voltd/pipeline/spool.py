@@ -64,7 +64,6 @@ class Spool:
         self._connection: sqlite3.Connection | None = None
         self.messages = self.readings = self.bytes = 0
         self.oldest_at: dt.datetime | None = None
-        self._found_through = 0  # what is not newer was there when the file was opened
         self.dropped = 0  # messages of damaged files or batches
         self.in_use = False  # whether new messages go here: the flusher sets it, the store's return ends it
 
@@ -103,7 +102,8 @@ class Spool:
     def oldest(self, max_messages: int, max_bytes: int, after: int = 0) -> Spooled | None:
         """The oldest messages put after number ``after``: at least one batch, further ones while they fit; None: none.
 
-        Messages of an earlier run may be in the store already: they come as redelivered.
+        They come as redelivered, because the store may have any of them: after a COMMIT whose reply was lost, an ack
+        that never arrived, a kill between COMMIT and ``remove``.
 
         Raises:
             SpoolUnavailable: the disk does not give them; try again.
@@ -124,9 +124,7 @@ class Spool:
                     messages = self._unpacked(number, count, packing, body)
                     if found and (len(found) + len(messages) > max_messages or size > max_bytes):
                         break
-                    if number <= self._found_through:
-                        messages = [message._replace(redelivered=True) for message in messages]
-                    found += messages
+                    found += [message._replace(redelivered=True) for message in messages]
                     through = number
         return Spooled(through, found) if found else None
 
@@ -184,7 +182,6 @@ class Spool:
             connection.execute(f"PRAGMA user_version = {_FORMAT}")
             sums = connection.execute(_SUMS + " WHERE packing <> ?", (_DAMAGED,)).fetchone()
             self.messages, self.readings, self.bytes = sums
-            self._found_through = connection.execute("SELECT coalesce(max(number), 0) FROM batch").fetchone()[0]
             self._look_at_oldest(connection)
         return self._connection
 

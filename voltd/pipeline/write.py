@@ -57,7 +57,7 @@ class PostgresStore:
         self._client_id = client_id
         self._connection: psycopg.Connection[Any] | None = None
         self._unanswered: _Commit | None = None
-        self._earlier: models.WriteResult | None = None  # not yet reported, of a batch that was not given again
+        self._earlier: list[models.WriteResult] = []  # not yet reported, of batches that were not given again
 
     def write(self, batch: models.Batch) -> models.WriteResult:
         """See ``flush.Store.write``. A COMMIT that was never answered is looked up before anything is written again."""
@@ -65,7 +65,8 @@ class PostgresStore:
             commit = self._look_up(self._unanswered)
             if commit is not None and commit.batch is batch:
                 return commit.result
-            self._earlier = commit.result if commit is not None else self._earlier
+            if commit is not None:
+                self._earlier.append(commit.result)
         way = _Way.STAGED if any(message.redelivered for message in batch.messages) else _Way.PLAIN
         while True:
             try:
@@ -82,7 +83,7 @@ class PostgresStore:
                 _log.warning("batch.refused", error=str(error), sqlstate=error.sqlstate)
                 way = _Way.ISOLATED
             else:
-                result.earlier, self._earlier = self._earlier, None
+                result.earlier, self._earlier = self._earlier, []
                 return result
 
     def abandon(self) -> None:

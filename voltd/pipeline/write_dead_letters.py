@@ -34,6 +34,9 @@ def insert(
     cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], client_id: str
 ) -> list[models.DeadLetter]:
     """Inserts the dead letters; those of redelivered messages only where they are not there yet: these are returned."""
+    if letters:
+        client = hashlib.blake2b(client_id.encode(), digest_size=8).digest()
+        cursor.execute(queries.text("lock_dead_letters"), {"client": int.from_bytes(client, "big", signed=True)})
     first = [letter for letter in letters if not letter.message.redelivered]
     if first:
         with cursor.copy(queries.text("copy_dead_letters")) as copy:

@@ -1,0 +1,168 @@
+"""A model of the whole way: whatever happens in whatever order, the invariants hold.
+
+A fake broker with a session and a fake store that fails as told; window, decoder, flusher, spool and drain are real,
+but stepped by the test instead of their threads.
+"""
+
+import contextlib
+import datetime as dt
+import pathlib
+import shutil
+import tempfile
+
+import hypothesis
+from hypothesis import stateful
+from hypothesis import strategies as st
+from test_flush import body
+
+from fakes import FakeBroker, FakeStore
+from voltd import config, errors, metrics, models
+from voltd.pipeline import consume_window, decode, flush, spool, spool_drain
+
+RECEIVE_MAXIMUM = 6
+SETTINGS = config.Settings(
+    mqtt={"receive_maximum": RECEIVE_MAXIMUM},
+    database={"retry_max_s": 0.001},
+    spool={"after_s": 0, "min_free_bytes": 0},
+    dead_letters={"max_ratio": 1.0, "max_run": 0},
+)
+FAILURES = st.lists(st.sampled_from(["unavailable", "unanswered"]), max_size=3)
+
+
+class Pipeline(stateful.RuleBasedStateMachine):
+    """Published numbers, what was acked, and what the store and the spool hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="voltd-test-model-"))
+        self.broker = FakeBroker(RECEIVE_MAXIMUM)
+        self.store = FakeStore()
+        self.good, self.bad = [], []
+        self.made = {}  # payload by key of the row it becomes
+        self.killed = False
+        self.start()
+
+    def start(self):
+        """A daemon's start: nothing is left but store, broker and the spool's file."""
+        self.window = consume_window.Window(1 << 20, RECEIVE_MAXIMUM)
+        self.counters = metrics.Metrics()
+        self.spool = spool.Spool(self.folder / "spool.sqlite3", 64 << 20, 0)
+        self.spool.open()
+        self.decoder = decode.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, 90)
+        self.flusher = flush.Flusher(
+            self.window, self.decoder, self.store, SETTINGS, self.counters, ack=self.ack, spool=self.spool
+        )
+        self.drain = spool_drain.Drain(self.spool, self.decoder, self.store, SETTINGS, self.counters)
+        self.broker.connect(self.window)
+
+    def ack(self, messages):
+        """Invariants 1, 4 and 5: what is acked is durable, in order, on the connection that delivered it."""
+        durable = {letter.message.payload for letter in self.store.dead_letters}
+        durable.update(self.made[key] for key in self.store.vehicles)
+        durable.update(self.in_spool())
+        for message in messages:
+            assert message.payload in durable, "acked, but neither in the store nor in the spool"
+        acked = [message.packet_id for message in messages if message.connection == self.broker._connection]
+        waiting = list(self.broker._in_flight)
+        assert acked == waiting[: len(acked)], "in the order received (MQTT 5, 4.6.0-2)"
+        self.broker.ack(messages)
+
+    def in_spool(self):
+        found = self.spool.oldest(10_000, 1 << 30)
+        return [] if found is None else [message.payload for message in found.messages]
+
+    @stateful.rule(kind=st.sampled_from(["good", "rubbish", "again"]))
+    def publish(self, kind):
+        number = len(self.good) + len(self.bad)
+        if kind == "rubbish":
+            self.bad.append(f"rubbish {number}".encode())
+            self.broker.publish("volt/vehicle/V1/telemetry", self.bad[-1])
+            return
+        if kind == "good" or not self.good:
+            payload = body(number)
+            batch = self.decoder.decode(
+                [models.Message("volt/vehicle/V1/telemetry", payload, 1, dt.datetime.now(dt.UTC))]
+            )
+            self.made[(batch.vehicles[0][0], batch.vehicles[0][1])] = payload
+            self.good.append(payload)
+        self.broker.publish("volt/vehicle/V1/telemetry", self.good[-1])
+
+    @stateful.rule(most=st.integers(1, RECEIVE_MAXIMUM), failures=FAILURES, reconnect=st.booleans())
+    def flush(self, most, failures, reconnect):
+        """One batch, with what the store does meanwhile; the connection may break while it is written."""
+        messages = self.window.take(most, 1 << 20, 0.0, 0.0)
+        if not messages:
+            return
+        self.store.fail(*failures)
+        batch = self.decoder.decode(messages)
+        if reconnect:
+            self.broker.connect(self.window)
+        assert self.flusher._flush(batch)
+        self.store.failures.clear()
+
+    @stateful.rule(failures=FAILURES)
+    def drain_some(self, failures):
+        self.store.fail(*failures)
+        with contextlib.suppress(errors.StoreUnavailable):
+            self.drain.step()
+        self.store.failures.clear()
+
+    @stateful.rule(full=st.booleans())
+    def fill_spool(self, full):
+        self.spool._max_bytes = 0 if full else 64 << 20
+
+    @stateful.rule()
+    def reconnect(self):
+        self.broker.connect(self.window)
+
+    @stateful.rule()
+    def overdue(self):
+        """The broker has sent again what it is going to send again."""
+        self.window._stale_until = 0.0
+        self.window.tick()
+
+    @stateful.rule(after_commit=st.booleans())
+    def kill(self, after_commit):
+        """Kill -9, perhaps between COMMIT and ack, or between the drain's COMMIT and its removal."""
+        if after_commit:
+            messages = self.window.take(RECEIVE_MAXIMUM, 1 << 20, 0.0, 0.0)
+            if messages:
+                self.store.write(self.decoder.decode(messages))
+            spooled = self.spool.oldest(100, 1 << 20)
+            if spooled:
+                self.store.write(self.decoder.decode(spooled.messages))
+        self.killed = True
+        self.spool._close()
+        self.start()
+
+    @stateful.invariant()
+    def bounded(self):
+        """Invariant 2: the window holds no more than the broker may send, redeliveries of a batch under way aside."""
+        assert self.window.held <= 2 * RECEIVE_MAXIMUM
+
+    def teardown(self):
+        """Everything is healthy again: each message has exactly one fate (invariant 3), once (invariant 4)."""
+        try:
+            self.spool._max_bytes = 64 << 20
+            self.spool.in_use = False
+            self.broker.connect(self.window)
+            self.overdue()
+            while self.window.held:
+                self.flush(RECEIVE_MAXIMUM, [], reconnect=False)
+            while self.drain.step():
+                pass
+            assert not self.broker._queue
+            assert not self.broker._in_flight
+            stored = sorted(self.made[key] for key in self.store.vehicles)
+            assert stored == sorted(self.good)
+            assert sorted(letter.payload for letter in self.store.dead_letters) == sorted(self.bad)
+            if not self.killed:
+                assert self.counters.readings_written_total == len(self.good)
+                assert sum(self.counters.messages_dead_lettered_total.values()) == len(self.bad)
+        finally:
+            self.spool.close()
+            shutil.rmtree(self.folder)
+
+
+Pipeline.TestCase.settings = hypothesis.settings(max_examples=200, stateful_step_count=30, deadline=None)
+test_pipeline = Pipeline.TestCase
