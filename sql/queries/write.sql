@@ -147,6 +147,14 @@ DELETE FROM pg_temp.meter_isolation;
 -- drain and stream, must see each other's, or the same message could leave two.
 SELECT pg_advisory_xact_lock(%(client)s);
 
+-- name: dead_letters_overtaken
+-- Of messages delivered for the first time: those whose redelivery, to a daemon that has taken the session over, has
+-- left its dead letter before. What came earlier under the same packet id is another message.
+SELECT redelivery_key, max(received_at)
+FROM volt.dead_letter
+WHERE redelivery_key = ANY (%(keys)s::bigint[]) AND received_at >= %(since)s
+GROUP BY redelivery_key;
+
 -- name: copy_dead_letters
 -- Dead letters of messages that were delivered for the first time.
 COPY volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key) FROM STDIN (FORMAT BINARY);

@@ -110,3 +110,20 @@ def test_two_writers_of_one_client_leave_a_dead_letter_once(fresh_database):
     assert harness.count(fresh_database, "dead_letter") == 1
     one.close()
     other.close()
+
+
+def test_a_redelivery_that_overtakes_leaves_the_only_dead_letter(fresh_database):
+    """The daemon that lost its session to another writes late what the other was sent again and has written."""
+    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
+    store = write.PostgresStore(session.connector(config.Settings(database={"dsn": fresh_database})), "client")
+    decoder = decode.Decoder(config.Topics(), config.Limits(), 90)
+    now = dt.datetime.now(dt.UTC)
+    first = models.Message("volt/vehicle/V1/telemetry", b"rubbish", 7, now)
+    again = first._replace(redelivered=True, received_at=now + dt.timedelta(seconds=1))
+    store.write(decoder.decode([again]))
+    result = store.write(decoder.decode([first]))
+    assert len(result.dead_letters_there) == 1
+    assert harness.count(fresh_database, "dead_letter") == 1
+    store.write(decoder.decode([first._replace(received_at=now + dt.timedelta(seconds=9))]))
+    assert harness.count(fresh_database, "dead_letter") == 2, "the packet id has come round: another message"
+    store.close()

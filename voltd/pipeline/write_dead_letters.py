@@ -37,7 +37,9 @@ def insert(
     if letters:
         client = hashlib.blake2b(client_id.encode(), digest_size=8).digest()
         cursor.execute(queries.text("lock_dead_letters"), {"client": int.from_bytes(client, "big", signed=True)})
-    first = [letter for letter in letters if not letter.message.redelivered]
+    first, there = _without_overtaken(
+        cursor, [letter for letter in letters if not letter.message.redelivered], client_id
+    )
     if first:
         with cursor.copy(queries.text("copy_dead_letters")) as copy:
             copy.set_types(_TYPES)
@@ -48,12 +50,28 @@ def insert(
         names = ("received_at", "topic", "payload", "reason", "detail", "element", "redelivery_key")
         rows = [dict(zip(names, _row(client_id, letter), strict=True)) for letter in again]
         cursor.executemany(queries.text("insert_redelivered_dead_letter"), rows, returning=True)
-    there = []
     for letter in again:
         if cursor.fetchone() is None:
             there.append(letter)
         cursor.nextset()
     return there
+
+
+def _without_overtaken(
+    cursor: psycopg.Cursor[Any], letters: list[models.DeadLetter], client_id: str
+) -> tuple[list[models.DeadLetter], list[models.DeadLetter]]:
+    """Those that are not there, and those that the redelivery of their message has left already."""
+    if not letters:
+        return [], []
+    keys = [redelivery_key(client_id, letter) for letter in letters]
+    since = min(letter.message.received_at for letter in letters)
+    found = dict(cursor.execute(queries.text("dead_letters_overtaken"), {"keys": keys, "since": since}).fetchall())
+    new: list[models.DeadLetter] = []
+    there: list[models.DeadLetter] = []
+    for key, letter in zip(keys, letters, strict=True):
+        overtaken = key in found and found[key] >= letter.message.received_at
+        (there if overtaken else new).append(letter)
+    return new, there
 
 
 def refused(
