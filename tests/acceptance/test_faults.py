@@ -31,7 +31,7 @@ def test_kill_between_copy_and_commit(make_daemon, publisher, database):
     """Invariants 1 and 4: killed with rows copied and not committed, all of them are stored once after the restart."""
     daemon = make_daemon().start()
     with psycopg.connect(database) as blocker:
-        blocker.execute("LOCK TABLE volt.dead_letter IN ACCESS EXCLUSIVE MODE")  # written after the readings
+        blocker.execute("LOCK TABLE volt.dead_letter IN SHARE MODE")  # stops writers only; they come after the readings
         publisher.flush([*_publish(publisher, daemon, 500), publisher.publish(f"{daemon.name}/vehicle/V0", "rubbish")])
         harness.wait_for(lambda: _waits_for_lock(database), what="the batch to reach the dead letters")
         daemon.kill()
