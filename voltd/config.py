@@ -16,7 +16,10 @@ import pydantic_settings
 from psycopg import conninfo
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+from voltd import config_alerts, config_section
+
+_Name = config_section.Name
+_Section = config_section.Section
 
 
 def _topic_filter(text: str) -> str:
@@ -43,10 +46,6 @@ def _dsn(text: str) -> str:
 
 _Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
 _Dsn = Annotated[str, pydantic.AfterValidator(_dsn)]
-
-
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class Topics(_Section):
@@ -202,6 +201,7 @@ class Settings(pydantic_settings.BaseSettings):
     live: Live = Live()
     dead_letters: DeadLetters = DeadLetters()
     spool: Spool = Spool()
+    alerts: config_alerts.Alerts = config_alerts.Alerts()
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()
     log: Log = Log()

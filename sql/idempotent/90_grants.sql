@@ -1,6 +1,6 @@
 -- What: who may do what.
 -- Why:  volt_writer (the daemon) adds readings and keeps the current state, but cannot delete, truncate or alter raw
---       data; volt_reader (analysts) reads everything. The payloads of dead letters, which may hold anything, are for the
+--       data; it takes away only what it keeps for itself between two checks of the rules; volt_reader (analysts) reads everything. The payloads of dead letters, which may hold anything, are for the
 --       owner alone.
 -- Lock: none on data.
 
@@ -16,6 +16,10 @@ GRANT SELECT (redelivery_key) ON volt.dead_letter TO volt_writer;
 GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_rollup_dirty,
   volt.meter_rollup_dirty TO volt_writer;
 GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current TO volt_writer;
+GRANT INSERT, UPDATE ON volt.alert, volt.alert_delivery, volt.alert_silence TO volt_writer;
+GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon TO volt_writer;
+GRANT INSERT, DELETE ON volt.excursion TO volt_writer;
+GRANT UPDATE ON volt.alert_progress TO volt_writer;
 
 REVOKE EXECUTE ON FUNCTION volt.rollup_closing_watermark(), volt.rollup_close_hours(), volt.rollup_advance(),
   volt.rollup_recompute_vehicles(integer), volt.rollup_recompute_meters(integer), volt.drop_old_readings(),
