@@ -71,12 +71,23 @@ def test_nearly_empty_is_critical():
     assert checks.check(120, _row(120, soc_pct=4.0), _row(130, soc_pct=10.0)) == []
 
 
-def test_clock_that_is_off_is_told_after_three_readings():
+def test_clock_that_is_off_is_told_after_three_arrivals():
+    """Its rows are on the time of arrival, so readings by the device's own clock, hours ahead, do not disturb them."""
     checks = Checks()
-    assert checks.check(100, *(_row(one, received=one + 31) for one in (0, 10))) == []
-    assert checks.check(100, _row(20, received=51)) == [("clock_skew", "fired", "info")]
-    assert checks.check(100, _row(60, received=70)) == []
-    assert checks.check(100, _row(70, received=72)) == [("clock_skew", "resolved", "info")]
+    assert checks.check(100, *(_row(one, clock_skew_s=31) for one in (0, 10)), _row(7200, soc_pct=50.0)) == []
+    assert checks.check(100, _row(20, clock_skew_s=7200)) == [("clock_skew", "fired", "info")]
+    assert checks.check(100, _row(7260, soc_pct=50.0), _row(60, clock_skew_s=10)) == []
+    assert checks.check(100, _row(70, clock_skew_s=2)) == [("clock_skew", "resolved", "info")]
+
+
+def test_an_hour_is_judged_though_newer_readings_were():
+    """Efficiency of an hour comes after readings of the next one; they are no reason to call it late."""
+    checks = Checks()
+    assert checks.check(60, _row(0, efficiency_pct=60.0)) == [("efficiency_low", "fired", "warning")]
+    assert checks.check(4000, _row(3990, soc_pct=50.0)) == []
+    assert checks.check(4200, _row(3600, received=4200, efficiency_pct=95.0)) == [
+        ("efficiency_low", "resolved", "warning")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["vehicle", "meter"])

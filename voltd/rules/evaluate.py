@@ -16,8 +16,9 @@ What the caller has to see to:
   where no episode of that rule and device meets [opened_at, resolved_at], so a redelivered backlog adds nothing.
 - An inactive state may be deleted at once, a resolved one once ``late_after_s`` of its rule have passed since
   ``resolved_at``: what is late is told from what is new by ``judged_at`` then.
-- Efficiency comes as a row at the end of its hour, once a closed hour has quality "ok"; ingest lag as a row of the
-  device ("system", <instance>) at every check.
+- Efficiency comes as a row of its own at the end of its hour, once a closed hour has quality "ok"; clock skew as a row
+  of its own at the time of arrival, as the device's own time is what is in doubt; ingest lag as a row of the device
+  ("system", <instance>) at every check.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Row(NamedTuple):
     speed_kmh: float | None = None
     battery_temp_c: float | None = None
     efficiency_pct: float | None = None
+    clock_skew_s: float | None = None
     ingest_lag_s: float | None = None
     charging: bool = False
     spooling: bool = False
@@ -93,7 +95,7 @@ class Plan:
                 for one in rule.applies_to:
                     self._by_type[one].append(rule)
         self._columns = {
-            one: [(_COLUMN.get(bound.metric, 0), bound.below, bound.above) for bound in self.bounds(one)]
+            one: [(_COLUMN[bound.metric], bound.below, bound.above) for bound in self.bounds(one)]
             for one in self._by_type
         }
 
@@ -174,7 +176,7 @@ class Plan:
     def _may_fire(self, row: Row) -> bool:
         values: tuple[Any, ...] = row
         for column, below, above in self._columns[row.device_type]:
-            value = values[column] if column else _skew_s(row)
+            value = values[column]
             if value is not None and (value < below or value > above):
                 return True
         return row.spooling
@@ -231,27 +233,25 @@ def _measured(rule: model.Rule, key: Key, rows: Iterable[Row], known: _Known) ->
         return
     state_key = (rule.name, *key)
     before = known.states.get(state_key, states.State())
-    column = _COLUMN.get(rule.metric)
+    column, telemetry = _COLUMN[rule.metric], rule.metric not in _ALONE
     readings = []
     for row in rows:
         values: tuple[Any, ...] = row
-        value = values[column] if column is not None else _skew_s(row)
-        readings.append(
-            steps.Measured(row.recorded_at, row.received_at, value, row.charging, row.spooling, row.retained)
-        )
+        if (row.efficiency_pct is None and row.clock_skew_s is None) if telemetry else values[column] is not None:
+            readings.append(
+                steps.Measured(
+                    row.recorded_at, row.received_at, values[column], row.charging, row.spooling, row.retained
+                )
+            )
     if state_key not in known.states and not any(
         one.spooling or (one.value is not None and form.over(one.value)) for one in readings
     ):
         return
-    judged_at = None if rule.metric is model.Metric.EFFICIENCY_PCT else known.judged_at.get(key)
+    judged_at = known.judged_at.get(key) if telemetry else None
     after, told = steps.step(form, before, readings, known.now, judged_at)
     if told or (after != before and not (after.phase is before.phase is states.Phase.INACTIVE)):
         yield Outcome(rule.name, device, after, told)
 
 
-def _skew_s(row: Row) -> float:
-    return abs((row.received_at - row.recorded_at).total_seconds())
-
-
-# Skew is no column but comes from two; 0 is the device type, so it says "no column" to the quick look.
 _COLUMN = {metric: Row._fields.index(metric.value) for metric in model.Metric if metric.value in Row._fields}
+_ALONE = (model.Metric.EFFICIENCY_PCT, model.Metric.CLOCK_SKEW_S)  # in rows of their own, with an order of their own
