@@ -181,3 +181,7 @@ ON CONFLICT (instance) DO UPDATE SET current_until = greatest(s.current_until, e
 -- name: fleets
 -- Which fleet each registered vehicle belongs to, for the live topic.
 SELECT vehicle_id, fleet_id FROM volt.vehicle WHERE fleet_id IS NOT NULL;
+
+-- name: copy_excursions
+-- Binary COPY of the vehicles of this batch that the rules' next check has to look at.
+COPY volt.excursion (vehicle_id, since, received_at, late) FROM STDIN (FORMAT BINARY)

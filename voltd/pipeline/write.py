@@ -17,7 +17,7 @@ import structlog
 
 from voltd import errors, models
 from voltd.database import queries, rollup, session, sqlstate
-from voltd.pipeline import write_dead_letters, write_isolate
+from voltd.pipeline import write_dead_letters, write_excursions, write_isolate
 
 _log = structlog.get_logger()
 
@@ -42,6 +42,7 @@ class PostgresStore:
         connect: opens a connection of the writer's; called again after each loss.
         client_id: part of the dead letters' redelivery key, as packet ids are per client.
         keep_dead_letters: keeps the dead letters in the transaction of their batch; returns those it had already.
+        excursions: what to put down for the check of the rules; None: nothing.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class PostgresStore:
         keep_dead_letters: Callable[
             [psycopg.Cursor[Any], Sequence[models.DeadLetter], str], Sequence[models.DeadLetter]
         ] = write_dead_letters.insert,
+        excursions: write_excursions.Excursions | None = None,
     ) -> None:
         self._connect = connect
+        self._excursions = excursions or write_excursions.Excursions()
         self._keep_dead_letters = keep_dead_letters
         self._client_id = client_id
         self._connection: psycopg.Connection[Any] | None = None
@@ -112,6 +115,7 @@ class PostgresStore:
                 result.duplicates -= len(result.refused)
                 if closing_watermark is not None:
                     rollup.mark_late(connection, closing_watermark, batch.vehicles, batch.meters)
+                self._excursions.insert(cursor, batch)
                 result.dead_letters_there = list(self._keep_dead_letters(cursor, result.dead_letters, self._client_id))
                 row = cursor.execute(queries.text("transaction_id")).fetchone()
                 self._unanswered = _Commit(batch, row[0] if row else "", result)
