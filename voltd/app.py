@@ -20,7 +20,7 @@ from types import FrameType
 import psycopg
 import structlog
 
-from voltd import backoff, config, config_file, errors, jobs, live, log, metrics, stalls, status, systemd
+from voltd import backoff, config, config_file, errors, health, jobs, live, log, metrics, stalls, status, systemd
 from voltd.database import migrate, retention, session, sqlstate
 from voltd.pipeline import (
     consume,
@@ -32,7 +32,9 @@ from voltd.pipeline import (
     spool_drain,
     write,
     write_current,
+    write_excursions,
 )
+from voltd.rules import check, load
 
 _log = structlog.get_logger()
 
@@ -42,6 +44,7 @@ _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
 _SILENT_S = 5.0
 _SWITCH_S = 0.0002
+_BUSY_PART = 10
 
 
 def tune_interpreter() -> None:
@@ -75,7 +78,8 @@ class Daemon:
         connect = self._connect = session.connector(settings)
         self._window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self._consumer = consume.Consumer(settings, self._window, self.counters, on_subscribed=self._report)
-        self._store = write.PostgresStore(connect, settings.client_id)
+        excursions = write_excursions.Excursions()
+        self._store = write.PostgresStore(connect, settings.client_id, excursions=excursions)
         publisher = live.LivePublisher(
             self._consumer.publish, settings.live.max_per_second, settings.current_interval_s
         )
@@ -101,7 +105,7 @@ class Daemon:
             committed=self._current.note,
             spool=self._spool,
         )
-        self._drain_store = write.PostgresStore(connect, settings.client_id)
+        self._drain_store = write.PostgresStore(connect, settings.client_id, excursions=excursions)
         self._drain = (
             None
             if self._spool is None
@@ -116,7 +120,31 @@ class Daemon:
             )
         )
         self._reporter = status.Reporter(settings, self.counters)
-        self._jobs = jobs.Jobs(settings, set_fleets=publisher.set_fleets)
+        self._health = health.Health(
+            self.counters,
+            self._consumer.subscribed,
+            lambda: self._spool is not None and self._spool.in_use,
+            settings.mqtt.receive_maximum,
+        )
+        self._rules = self._check(settings, excursions) if settings.alerts.enabled else None
+        self._jobs = jobs.Jobs(
+            settings,
+            set_fleets=publisher.set_fleets,
+            look=self._health.look,
+            rules=self._rules,
+            busy=self._busy,
+        )
+
+    def _check(self, settings: config.Settings, excursions: write_excursions.Excursions) -> check.Check:
+        made = check.Check(
+            self._connect, settings.instance, look=self._health.look, excursions=excursions, busy=self._busy
+        )
+        made.use(load.load(settings.alerts.rules_file), ())
+        return made
+
+    def _busy(self) -> bool:
+        """Whether messages wait for the machine."""
+        return self.counters.in_flight > self._settings.mqtt.receive_maximum // _BUSY_PART
 
     def _decoder(self) -> decode.Decoder:
         return decode.Decoder(self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days)

@@ -1,14 +1,15 @@
-"""The daemon's periodic work beside the pipeline, run by APScheduler: fleets, roll-ups, retention.
+"""The daemon's periodic work beside the pipeline, run by APScheduler: rules, fleets, roll-ups, retention.
 
-Of the daemons that share a database exactly one, the leader, rolls up and applies the retention. ``app`` starts and
-stops the jobs. Each uses a pooled connection for the time it runs; one that fails is logged and comes again at its next
-time. Nothing here touches the batches.
+Of the daemons that share a database exactly one, the leader, checks the rules, tells alerts, rolls up and applies the
+retention. ``app`` starts and stops the jobs. Each uses a pooled connection for the time it runs (the check has its
+own); one that fails is logged and comes again at its next time. Nothing here touches the batches.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 import psycopg
@@ -17,8 +18,9 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from voltd import config, errors
+from voltd import config, errors, health
 from voltd.database import pool, queries, retention, rollup, session
+from voltd.rules import check
 
 _log = structlog.get_logger()
 
@@ -27,6 +29,9 @@ _LEAD_S = 3.0
 _LEADER_LOCK = 0x6C656164  # "lead": held by the one daemon of a database that runs the jobs meant for one
 _ROLLUP_S = 10.0
 _RETENTION_S = 3600.0
+_REPORT_S = 2.0
+_PAUSE, _BUSY_PAUSE = 3.0, 30.0  # a check is followed by a pause of so many times what it took
+_LONGEST_PAUSE_S = 15.0
 
 
 class Jobs:
@@ -35,6 +40,10 @@ class Jobs:
     Args:
         settings: where the database is.
         set_fleets: takes the fleet of each registered vehicle.
+        look: how this daemon is.
+        rules: the check of the rules; None: alerts are switched off.
+        leads, follows: called when this daemon begins to lead, and when it does so no more.
+        busy: whether the ingest needs the machine.
     """
 
     def __init__(
@@ -42,32 +51,53 @@ class Jobs:
         settings: config.Settings,
         *,
         set_fleets: Callable[[Mapping[str, str]], None],
+        look: Callable[[], health.Report],
+        rules: check.Check | None = None,
+        leads: Callable[[], None] = lambda: None,
+        follows: Callable[[], None] = lambda: None,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
+        self._look, self._rules, self._busy = look, rules, busy
+        self._on_leading, self._on_following = leads, follows
+        self._next_check = 0.0
+        # Who else there is nobody knows while the database is away: one of a group must not tell what all would tell.
+        self._follows = settings.mqtt.share_group is not None
+        self._store_away = False
         self._stopping = False
         self._leader: psycopg.Connection[tuple[object, ...]] | None = None
         self._running: set[psycopg.Connection[tuple[object, ...]]] = set()
         self._set_fleets = set_fleets
         self._pool: pool.Pool | None = None
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(2)},
+            executors={"default": ThreadPoolExecutor(2), "rules": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
 
     def start(self) -> None:
         """Starts the jobs; does not block."""
-        self._pool = pool.open_pool(session.dsn(self._settings), size=2)
+        self._pool = pool.open_pool(session.dsn(self._settings), size=3)
         self._add(self._fleets, _FLEETS_S, first_s=0.1)
         self._add(self._lead, _LEAD_S, first_s=0.2)
         self._add(self._rollup, _ROLLUP_S, first_s=1.0)
         self._add(self._retention, _RETENTION_S, first_s=60.0)
+        self._add(self._report, _REPORT_S, first_s=0.5)
+        if self._rules is not None:
+            self._add(self._check, self._settings.alerts.check_interval_s, first_s=0.3, executor="rules")
         self._scheduler.start()
 
     def stop(self) -> None:
         """Starts no more jobs; one that runs is cancelled, its transaction rolled back."""
         self._stopping = True
         self._scheduler.shutdown(wait=False)
+        if self._rules is not None:
+            self._rules.abandon()
+        with (
+            contextlib.suppress(errors.VoltdError, psycopg.Error, psycopg_pool.PoolTimeout),
+            self._connection(timeout_s=0.5) as connection,
+        ):
+            connection.execute(queries.text("forget_daemon"), {"instance": self._settings.instance})
         for connection in list(self._running):
             with contextlib.suppress(psycopg.Error):
                 connection.cancel_safe(timeout=0.5)
@@ -76,7 +106,7 @@ class Jobs:
         if self._pool is not None:
             self._pool.close(timeout=0.5)
 
-    def _add(self, job: Callable[[], None], every_s: float, *, first_s: float) -> None:
+    def _add(self, job: Callable[[], None], every_s: float, *, first_s: float, executor: str = "default") -> None:
         name = getattr(job, "__name__", "job").strip("_")
 
         def guarded() -> None:
@@ -87,7 +117,7 @@ class Jobs:
                     _log.warning("job.failed", job=name, error=str(error))
 
         first = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=first_s)
-        self._scheduler.add_job(guarded, "interval", seconds=every_s, next_run_time=first, id=name)
+        self._scheduler.add_job(guarded, "interval", seconds=every_s, next_run_time=first, id=name, executor=executor)
 
     def _fleets(self) -> None:
         with self._connection() as connection:
@@ -99,16 +129,45 @@ class Jobs:
         try:
             if self._leader is None:
                 connection = psycopg.connect(session.dsn(self._settings), autocommit=True)
-                if connection.execute("SELECT pg_try_advisory_lock(%s)", (_LEADER_LOCK,)).fetchone() != (True,):
+                leads = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LEADER_LOCK,)).fetchone() == (True,)
+                self._follows, self._store_away = not leads, False
+                if not leads:
                     connection.close()
                     return
                 self._leader = connection
+                if self._rules is not None:
+                    self._rules.rest()
+                self._on_leading()
                 _log.info("jobs.leading", instance=self._settings.instance)
             else:
                 self._leader.execute("SELECT 1")
         except psycopg.Error:
-            self._leader = None
+            if self._leader is not None:
+                self._on_following()
+            self._leader, self._store_away = None, True
             raise
+
+    def _check(self) -> None:
+        """The rules; while the database is away the one that led before judges itself."""
+        started = time.monotonic()
+        if self._rules is None or started < self._next_check:
+            return
+        try:
+            if self._leader is not None:
+                self._rules.run()
+            elif self._store_away and not self._follows:
+                self._rules.run_alone()
+        except errors.StoreUnavailable:
+            self._rules.run_alone()
+            raise
+        finally:
+            pause_s = (time.monotonic() - started) * (_BUSY_PAUSE if self._busy() else _PAUSE)
+            self._next_check = time.monotonic() + min(pause_s, _LONGEST_PAUSE_S)
+
+    def _report(self) -> None:
+        report = self._look()
+        with self._connection() as connection:
+            connection.execute(queries.text("report_daemon"), {"instance": self._settings.instance, **report._asdict()})
 
     def _rollup(self) -> None:
         if self._leader is None:
@@ -126,10 +185,10 @@ class Jobs:
         _log.debug("retention.applied", result=str(dropped))
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    def _connection(self, *, timeout_s: float = 5.0) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         if self._pool is None:
             raise errors.StoreUnavailable("the jobs have not been started")
-        with self._pool.connection(timeout=5.0) as connection:
+        with self._pool.connection(timeout=timeout_s) as connection:
             self._running.add(connection)
             try:
                 yield connection

@@ -72,6 +72,11 @@ class State:
         """
         return _ADAPTER.validate_python(values)
 
+    @staticmethod
+    def from_text(text: str) -> State:
+        """As ``from_json``, from JSON as text."""
+        return _ADAPTER.validate_json(text)
+
 
 _ADAPTER = pydantic.TypeAdapter(State)
 

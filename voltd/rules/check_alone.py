@@ -1,0 +1,78 @@
+"""A check without a database: voltd judges itself, from memory, and tells at once.
+
+Part of ``check``, for the time in which there is neither a table of states nor an outbox. What comes of it is kept and
+written, as told already, by the first check that has a database again. A daemon that is killed meanwhile forgets it:
+then the outage is told once more.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from voltd import health
+from voltd.rules import evaluate, message, state
+
+
+class Told(NamedTuple):
+    """What is told without a row in the outbox."""
+
+    rule: str
+    severity: str
+    device_type: str
+    device_id: str
+    transition: str
+    message: str
+    opened_at: dt.datetime
+    resolved_at: dt.datetime | None
+
+
+class Alone:
+    """The daemon's own states during an outage of the database.
+
+    Args:
+        instance: this daemon.
+        tell: sends something at once; must not block.
+    """
+
+    def __init__(self, instance: str, tell: Callable[[Sequence[Told]], None]) -> None:
+        self._device: evaluate.Key = ("system", instance)
+        self._tell = tell
+        self.outcomes: dict[evaluate.StateKey, evaluate.Outcome] = {}
+
+    def states(self, remembered: Mapping[evaluate.StateKey, state.State]) -> dict[evaluate.StateKey, state.State]:
+        """What is remembered, with what has been judged here on top."""
+        return {**remembered, **{key: one.state for key, one in self.outcomes.items()}}
+
+    def judge(
+        self,
+        plan: evaluate.Plan,
+        remembered: Mapping[evaluate.StateKey, state.State],
+        report: health.Report,
+        now: dt.datetime,
+    ) -> None:
+        """Judges this daemon as it is now."""
+        row = evaluate.Row(*self._device, now, now, ingest_lag_s=report.lag_s, spooling=report.spooling)
+        states = {key: one for key, one in self.states(remembered).items() if key[1:] == self._device}
+        for outcome in plan.check([row], {}, {}, states, now=now, healthy_since=None):
+            key = (outcome.rule, *self._device)
+            before = self.outcomes.get(key)
+            told = (*before.transitions, *outcome.transitions) if before else outcome.transitions
+            self.outcomes[key] = outcome._replace(transitions=told)
+            if outcome.transitions:
+                self._tell([_told(one, outcome) for one in outcome.transitions])
+
+
+def _told(told: state.Transition, outcome: evaluate.Outcome) -> Told:
+    device = outcome.device
+    return Told(
+        outcome.rule,
+        told.severity.value,
+        device.device_type,
+        device.device_id,
+        told.kind.value,
+        message.text(told, device),
+        told.opened_at,
+        told.resolved_at,
+    )

@@ -1,0 +1,238 @@
+"""What is new since the last check of the rules, read from the database as rows for ``evaluate``.
+
+The first half of a check (``check``); called in its transaction. Vehicles that the writer put down as excursions and
+those with something remembered are read from the hypertable; silence, clock skew and efficiency, which concern many
+devices at once, are looked at as sets and less often. Judges nothing, writes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from voltd.database import queries
+from voltd.rules import evaluate, model, scope, state
+
+TELEMETRY = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
+
+_AT_MOST_VEHICLES = 20_000
+_AT_MOST_ROWS = 10_000
+_AHEAD = dt.timedelta(days=1)  # the longest that a reading may be dated ahead
+_LATE_PIECE = dt.timedelta(days=1)
+_HELD = dt.timedelta(seconds=60)
+_SILENCE_EVERY_S = 5.0
+_SKEW_EVERY_S = 60.0
+_SETTLE = dt.timedelta(minutes=10)
+_LONGEST_CATCH_UP = dt.timedelta(hours=24)
+_DEAD = dt.timedelta(seconds=30)
+
+_Connection = psycopg.Connection[Any]
+
+
+@dataclasses.dataclass
+class News:
+    """What one check has to judge, and what it has taken from the queues."""
+
+    rows: list[evaluate.Row] = dataclasses.field(default_factory=list)
+    last_seen: dict[evaluate.Key, dt.datetime | None] = dataclasses.field(default_factory=dict)
+    judged_at: dict[evaluate.Key, dt.datetime] = dataclasses.field(default_factory=dict)
+    excursions: list[int] = dataclasses.field(default_factory=list)
+    efficiency_until: dt.datetime | None = None
+
+
+class Reader:
+    """Reads what is new.
+
+    Args:
+        rules: those in force.
+        late_vehicles: how many vehicles with late excursions one check takes on.
+    """
+
+    def __init__(self, rules: Iterable[model.Rule], late_vehicles: int) -> None:
+        self.rules = tuple(rule for rule in rules if rule.variants())
+        self._late_vehicles = late_vehicles
+        self._silence_at = self._skew_at = float("-inf")
+
+    def names(self, metrics: Iterable[model.Metric]) -> list[str]:
+        """Names of the rules that watch one of these."""
+        wanted = frozenset(metrics)
+        return [rule.name for rule in self.rules if rule.metric in wanted]
+
+    def read(
+        self,
+        connection: _Connection,
+        states: Mapping[evaluate.StateKey, state.State],
+        *,
+        now: dt.datetime,
+        clock_s: float,
+        healthy_since: dt.datetime | None,
+        efficiency_until: dt.datetime | None,
+        busy: bool,
+    ) -> News:
+        """Everything a check needs to know beside the states.
+
+        Args:
+            connection: in the check's transaction.
+            states: all that is remembered.
+            now: the time of the check.
+            clock_s: monotonic seconds, for what is looked at less often.
+            healthy_since: see ``evaluate.Plan.check``.
+            efficiency_until: hours before this have been judged; None: begin now.
+            busy: leave late excursions for later.
+        """
+        news = News()
+        self._vehicles(connection, news, states, now, 0 if busy else self._late_vehicles)
+        if clock_s - self._silence_at >= _SILENCE_EVERY_S:
+            self._silence_at = clock_s
+            self._silence(connection, news, now, healthy_since)
+        if clock_s - self._skew_at >= _SKEW_EVERY_S:
+            self._skew_at = clock_s
+            self._skew(connection, news, now, healthy_since)
+        self._efficiency(connection, news, now, efficiency_until)
+        return news
+
+    def _vehicles(
+        self,
+        connection: _Connection,
+        news: News,
+        states: Mapping[evaluate.StateKey, state.State],
+        now: dt.datetime,
+        late_vehicles: int,
+    ) -> None:
+        """Readings of vehicles with excursions, and of those with a state and something newer."""
+        rules = self.names(TELEMETRY)
+        live: dict[str, dt.datetime] = {}
+        late: dict[str, dt.datetime] = {}
+        arrived: dict[str, dt.datetime] = {}
+        limits = {"at_most": _AT_MOST_VEHICLES, "at_most_late": late_vehicles}
+        for number, vehicle, since, received_at, is_late in connection.execute(queries.text("excursions"), limits):
+            news.excursions.append(number)
+            sinces = late if is_late else live
+            sinces[vehicle] = min(since, sinces.get(vehicle, since))
+            if not is_late:
+                arrived[vehicle] = min(received_at, arrived.get(vehicle, received_at))
+        for vehicle, judged_at in connection.execute(queries.text("vehicles_with_news"), {"rules": rules}):
+            news.judged_at["vehicle", vehicle] = judged_at
+            live[vehicle] = min(judged_at, live.get(vehicle, judged_at))
+        pieces = [(vehicle, since, now + _AHEAD) for vehicle, since in live.items()]
+        pieces += [(vehicle, since, min(now, since + _LATE_PIECE)) for vehicle, since in late.items()]
+        if not pieces:
+            return
+        ids, begins, ends = (list(column) for column in zip(*pieces, strict=True))
+        wanted = {"ids": ids, "sinces": begins, "untils": ends, "oldest": min(begins), "at_most": _AT_MOST_ROWS}
+        running = {key[2] for key, one in states.items() if key[0] in rules and not one.idle}
+        for vehicle, found in _by_vehicle(connection.execute(queries.text("vehicle_rows"), wanted).fetchall()).items():
+            key: evaluate.Key = ("vehicle", vehicle)
+            if key not in news.judged_at and vehicle in arrived:
+                # What came before the excursion has been judged, by not being one.
+                before = [one[1] for one in found if one[1] >= live[vehicle] and one[2] < arrived[vehicle]]
+                if before:
+                    news.judged_at[key] = max(before)
+            news.rows += _rows(vehicle, found, now, running=vehicle in running)
+
+    def _silence(
+        self, connection: _Connection, news: News, now: dt.datetime, healthy_since: dt.datetime | None
+    ) -> None:
+        rules = [rule for rule in self.rules if rule.metric is model.Metric.SILENCE]
+        limits = [one.fire_above for rule in rules for one in rule.variants() if one.fire_above is not None]
+        if not limits:
+            return
+        before = now - dt.timedelta(seconds=min(limits))
+        counts = healthy_since is not None and before > healthy_since
+        wanted = {
+            "rules": [rule.name for rule in rules],
+            "overdue_before": before if counts else None,
+            "worsens": any(one.severity_steps for rule in rules for one in rule.variants()),
+        }
+        for device_type, device_id, seen_at in connection.execute(queries.text("silent_devices"), wanted):
+            news.last_seen[device_type, device_id] = seen_at
+
+    def _skew(self, connection: _Connection, news: News, now: dt.datetime, healthy_since: dt.datetime | None) -> None:
+        """One sample a device and minute: late readings come and go, a clock that is off is off at every arrival.
+
+        After an outage what had queued comes late through no fault of the devices' clocks: they get two minutes.
+        """
+        rules = [rule for rule in self.rules if rule.metric is model.Metric.CLOCK_SKEW_S]
+        limits = [one.fire_above for rule in rules for one in rule.variants() if one.fire_above is not None]
+        every = dt.timedelta(seconds=_SKEW_EVERY_S)
+        if not limits or healthy_since is None or now - healthy_since < 2 * every:
+            return
+        wanted = {"rules": [rule.name for rule in rules], "since": now - every, "above": min(limits)}
+        for device_type, device_id, seen_at, skew_s in connection.execute(queries.text("skewed_devices"), wanted):
+            news.rows.append(evaluate.Row(device_type, device_id, seen_at, seen_at, clock_skew_s=skew_s))
+
+    def _efficiency(
+        self, connection: _Connection, news: News, now: dt.datetime, efficiency_until: dt.datetime | None
+    ) -> None:
+        """Closed hours, ten minutes after their end: what is on its way has come by then."""
+        settled = (now - _SETTLE).replace(minute=0, second=0, microsecond=0)
+        if efficiency_until is None or efficiency_until >= settled or not self.names((model.Metric.EFFICIENCY_PCT,)):
+            news.efficiency_until = settled if efficiency_until is None or efficiency_until < settled else None
+            return
+        news.efficiency_until = settled
+        wanted = {"since": max(efficiency_until, settled - _LONGEST_CATCH_UP), "until": settled}
+        for vehicle, ended_at, value in connection.execute(queries.text("judged_hours"), wanted):
+            news.rows.append(evaluate.Row("vehicle", vehicle, ended_at, now, efficiency_pct=float(value)))
+
+
+def system_rows(
+    daemons: Iterable[tuple[str, dt.datetime, float, bool, bool]],
+    states: Iterable[evaluate.StateKey],
+    now: dt.datetime,
+) -> tuple[list[evaluate.Row], bool]:
+    """A row for each daemon, and whether all of them hear their devices.
+
+    Args:
+        daemons: instance, ``reported_at``, lag, spooling, healthy. One that has not reported for long lags as much.
+        states: a daemon with a state that is not among them was taken out of service: it lags no more.
+        now: the time of the check.
+    """
+    rows, healthy = [], True
+    for instance, reported_at, lag_s, spooling, well in daemons:
+        gone = now - reported_at
+        lag = max(lag_s, gone.total_seconds()) if gone > _DEAD else lag_s
+        rows.append(evaluate.Row("system", instance, now, now, ingest_lag_s=lag, spooling=spooling))
+        healthy = healthy and well and gone <= _DEAD
+    there = {row.device_id for row in rows}
+    gone_out = {key[2] for key in states if key[1] == "system"} - there
+    rows += [evaluate.Row("system", one, now, now, ingest_lag_s=0.0) for one in gone_out]
+    return rows, healthy
+
+
+def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[evaluate.Key, scope.Device]:
+    """Those of the vehicles that are registered."""
+    ids = [device_id for device_type, device_id in keys if device_type == "vehicle"]
+    found: dict[evaluate.Key, scope.Device] = {}
+    if ids:
+        for vehicle, fleet, made, status in connection.execute(queries.text("registry_of_vehicles"), {"ids": ids}):
+            found["vehicle", vehicle] = scope.Device("vehicle", vehicle, fleet, made, status)
+    return found
+
+
+def _by_vehicle(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(row)
+    return found
+
+
+def _rows(vehicle: str, found: list[tuple[Any, ...]], now: dt.datetime, *, running: bool) -> Iterable[evaluate.Row]:
+    """Readings in order, each with whether the vehicle was charging as last known.
+
+    What was held on its way (in the spool, say) counts as arriving now: too late to tell anybody, unless it goes on
+    with an excursion that is running.
+    """
+    charging: bool | None = None
+    for _, recorded_at, received_at, soc, speed, temp, word, last_word, last_word_at in found:
+        if word is not None:
+            charging = evaluate.is_charging(word)
+        elif charging is None and last_word_at is not None and last_word_at <= recorded_at:
+            charging = evaluate.is_charging(last_word)
+        arrived = now if not running and now - received_at > _HELD else received_at
+        yield evaluate.Row(
+            "vehicle", vehicle, recorded_at, arrived, soc, speed, temp, charging=bool(charging)
+        )  # fmt: skip
