@@ -82,10 +82,11 @@ def _describe(error: pydantic.ValidationError) -> str:
         field = ".".join(str(part) for part in item["loc"])
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            message = "no such setting"
+            message, item["input"] = "no such setting", {}  # a misspelt name may stand before a password
         elif item["type"] == "tuple_type":
             message = 'should be a list, like ["a", "b"]'
-        shown = "" if not field or isinstance(item["input"], dict) else f" = {item['input']!r}"
+        secret = item["loc"][:2] == ("alerts", "channels")  # URLs
+        shown = "" if not field or secret or isinstance(item["input"], dict) else f" = {item['input']!r}"
         lines.append(f"{field}{shown}: {message}" if field else message)
     return "; ".join(lines)
 
@@ -102,14 +103,25 @@ def _with_secrets(settings: config.Settings, environ: Mapping[str, str]) -> conf
             path = candidate if candidate.is_file() and candidate.read_bytes().strip() else None
         elif path is not None and folder and not path.is_absolute():
             path = pathlib.Path(folder, path)
-        if path is None:
-            continue
-        try:
-            secret = path.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise errors.ConfigurationError(
-                f"{name}.password_file = {str(path)!r} cannot be read: {error}",
-                hint="it must hold the password alone and be readable for the daemon's user",
-            ) from error
-        changes[name] = section.model_copy(update={"password": pydantic.SecretStr(secret)})
+        if path is not None:
+            secret = _secret(path, f"{name}.password_file", "password")
+            changes[name] = section.model_copy(update={"password": secret})
+    channels = dict(settings.alerts.channels)
+    for name, channel in channels.items():
+        if channel.url_file is not None:
+            path = pathlib.Path(folder or "", channel.url_file)
+            url = _secret(path, f"alerts.channels.{name}.url_file", "URL")
+            channels[name] = channel.model_copy(update={"url": url})
+    if channels:
+        changes["alerts"] = settings.alerts.model_copy(update={"channels": channels})
     return settings.model_copy(update=changes) if changes else settings
+
+
+def _secret(path: pathlib.Path, setting: str, what: str) -> pydantic.SecretStr:
+    try:
+        return pydantic.SecretStr(path.read_text(encoding="utf-8").rstrip("\r\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.ConfigurationError(
+            f"{setting} = {str(path)!r} cannot be read: {error}",
+            hint=f"it must hold the {what} alone and be readable for the daemon's user",
+        ) from error

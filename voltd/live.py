@@ -53,11 +53,11 @@ class LivePublisher:
             row = dict(zip(names, values, strict=True))
             vehicle_id = row["vehicle_id"]
             fleet_id = self._fleets.get(vehicle_id) or UNASSIGNED
-            topic = f"voltd/live/{_level(fleet_id)}/{_level(vehicle_id)}"
+            topic = f"voltd/live/{level(fleet_id)}/{level(vehicle_id)}"
             self._send(consume.Outgoing(topic, _payload(fleet_id, row)))
 
 
-def _level(name: str) -> str:
+def level(name: str) -> str:
     """An id as one topic level: a device must not be able to break the daemon's own connection with its name."""
     return _NOT_IN_TOPIC.sub("_", name)[:_LEVEL_LENGTH]
 

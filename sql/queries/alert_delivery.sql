@@ -1,0 +1,162 @@
+-- What: the outbox of alerts, as the workers of its channels use it. Run by voltd/alerts/outbox.py.
+-- Why:  the rows of a message are frozen under its id and committed before it is sent, so whatever happens then, another
+--       attempt carries the same id and the same rows. Silences are judged here, where ten thousand covered rows cost
+--       one pass and no transfer. In what follows a row is silenced while some silence that has begun covers it.
+-- Lock: ROW EXCLUSIVE; rows are locked only while they are claimed or put down, never while something is sent.
+
+-- name: drop_deliveries
+-- channel, shows_state (silences do not count), gives_up: what need not be told any more; returns alert_id, result.
+-- What was silenced within the last day has waited for people, not for the channel, and is not given up.
+WITH waiting AS (
+  SELECT d.delivery_id, d.alert_id, d.transition, d.message_id, a.resolved_at IS NOT NULL AS over,
+    a.acknowledged_at IS NOT NULL AS acknowledged,
+    min(d.created_at) OVER together < now() - INTERVAL '24 hours'
+      AND NOT coalesce(bool_or(s.covers_now OR s.lately) OVER together, false) AS old,
+    coalesce(s.covers_now, false) AS silenced
+  FROM volt.alert_delivery d
+  JOIN volt.alert a USING (alert_id)
+  LEFT JOIN LATERAL (
+    SELECT bool_or(s.ends_at > now()) AS covers_now, true AS lately
+    FROM volt.alert_silence s
+    WHERE NOT %(shows_state)s::boolean AND s.begins_at <= now() AND s.ends_at > now() - INTERVAL '24 hours'
+      AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
+      AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))
+    HAVING count(*) > 0
+  ) s ON true
+  WHERE d.channel = %(channel)s AND d.status = 'waiting'
+  WINDOW together AS (PARTITION BY coalesce(d.message_id, d.delivery_id::text))
+), judged AS (
+  SELECT delivery_id, alert_id, transition, message_id, CASE
+    WHEN old AND %(gives_up)s THEN 'gave up after 24 h'
+    WHEN message_id IS NOT NULL OR transition = 'resolved' THEN NULL
+    WHEN silenced AND over THEN 'silenced'
+    WHEN transition = 'repeated' AND over THEN 'resolved meanwhile'
+    WHEN transition = 'repeated' AND acknowledged THEN 'acknowledged meanwhile'
+  END AS result
+  FROM waiting
+), untold AS (
+  -- the end of what nobody has been told of, nor will be
+  SELECT r.delivery_id, CASE WHEN EXISTS (
+      SELECT FROM volt.alert_delivery d
+      WHERE d.alert_id = r.alert_id AND d.channel = %(channel)s AND d.result = 'silenced'
+    ) OR EXISTS (SELECT FROM judged j WHERE j.alert_id = r.alert_id AND j.result = 'silenced')
+    THEN 'silenced' ELSE 'never told' END AS result
+  FROM judged r
+  WHERE NOT %(shows_state)s::boolean AND r.transition = 'resolved' AND r.result IS NULL AND r.message_id IS NULL
+    AND NOT EXISTS (
+      SELECT FROM judged j WHERE j.alert_id = r.alert_id AND j.transition <> 'resolved' AND j.result IS NULL)
+    AND NOT EXISTS (
+      SELECT FROM volt.alert_delivery d
+      WHERE d.alert_id = r.alert_id AND d.channel = %(channel)s AND d.transition <> 'resolved' AND d.status = 'sent')
+)
+UPDATE volt.alert_delivery d
+SET status = 'dropped', result = gone.result
+FROM (
+  SELECT delivery_id, result FROM judged WHERE result IS NOT NULL
+  UNION ALL
+  SELECT delivery_id, result FROM untold
+) AS gone
+WHERE d.delivery_id = gone.delivery_id
+RETURNING d.alert_id, d.result
+
+-- name: waiting_deliveries
+-- channel, shows_state: one row, as pacing.Waiting.
+WITH waiting AS (
+  SELECT d.delivery_id, d.message_id, d.attempts, d.attempted_at, d.created_at, d.result
+  FROM volt.alert_delivery d
+  JOIN volt.alert a USING (alert_id)
+  WHERE d.channel = %(channel)s AND d.status = 'waiting'
+    AND (%(shows_state)s::boolean OR d.message_id IS NOT NULL OR d.transition = 'resolved' OR NOT EXISTS (
+      SELECT FROM volt.alert_silence s
+      WHERE s.begins_at <= now() AND s.ends_at > now()
+        AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
+        AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))))
+), claimed AS (
+  SELECT message_id, attempts, result IS NOT NULL AS failed,
+    extract(epoch FROM clock_timestamp() - attempted_at)::float8 AS tried_s
+  FROM waiting WHERE message_id IS NOT NULL ORDER BY delivery_id LIMIT 1
+)
+SELECT claimed.message_id, coalesce(claimed.attempts, 0), coalesce(claimed.failed, false),
+  coalesce(claimed.tried_s, 0),
+  (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM waiting WHERE message_id IS NULL),
+  (SELECT count(DISTINCT d.message_id) FROM volt.alert_delivery d
+   WHERE d.channel = %(channel)s AND d.sent_at > now() - INTERVAL '1 hour')
+FROM (SELECT 1) AS one LEFT JOIN claimed ON true
+
+-- name: claim_deliveries
+-- channel, shows_state, message_id, at_most: the rows that were never tried become one message.
+UPDATE volt.alert_delivery d
+SET message_id = %(message_id)s, attempts = d.attempts + 1, attempted_at = clock_timestamp(), result = NULL
+FROM (
+  SELECT d.delivery_id
+  FROM volt.alert_delivery d
+  JOIN volt.alert a USING (alert_id)
+  WHERE d.channel = %(channel)s AND d.status = 'waiting' AND d.message_id IS NULL
+    AND (%(shows_state)s::boolean OR d.transition = 'resolved' OR NOT EXISTS (
+      SELECT FROM volt.alert_silence s
+      WHERE s.begins_at <= now() AND s.ends_at > now()
+        AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
+        AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))))
+  ORDER BY d.delivery_id
+  LIMIT %(at_most)s
+  FOR UPDATE OF d SKIP LOCKED
+) AS chosen
+WHERE d.delivery_id = chosen.delivery_id
+
+-- name: claim_deliveries_again
+-- channel, message_id: another attempt at the same rows.
+UPDATE volt.alert_delivery
+SET attempts = attempts + 1, attempted_at = clock_timestamp(), result = NULL
+WHERE channel = %(channel)s AND status = 'waiting' AND message_id = %(message_id)s
+
+-- name: claimed_deliveries
+-- channel, message_id: the rows of a message with their episodes, as message.Row, then the number of the attempt.
+SELECT d.transition, d.severity, d.message, a.rule, a.device_type, a.device_id, a.fleet_id, a.opened_at, a.alert_id,
+  a.last_seen_at, a.peak_value, a.acknowledged_at, a.resolved_at, d.attempts
+FROM volt.alert_delivery d
+JOIN volt.alert a USING (alert_id)
+WHERE d.channel = %(channel)s AND d.status = 'waiting' AND d.message_id = %(message_id)s
+ORDER BY d.delivery_id
+
+-- name: sent_deliveries
+-- channel, message_id: the channel took it.
+UPDATE volt.alert_delivery SET status = 'sent', sent_at = clock_timestamp(), result = 'ok'
+WHERE channel = %(channel)s AND status = 'waiting' AND message_id = %(message_id)s
+
+-- name: failed_deliveries
+-- channel, message_id, attempts, result, for_good: it did not take it. Another attempt since then stands for itself.
+UPDATE volt.alert_delivery
+SET result = %(result)s, status = CASE WHEN %(for_good)s::boolean THEN 'dropped' ELSE status END
+WHERE channel = %(channel)s AND status = 'waiting' AND message_id = %(message_id)s AND attempts = %(attempts)s
+
+-- name: lock_repeats
+-- channel: of two daemons one at a time adds repeats; false: the other is at it.
+SELECT pg_try_advisory_xact_lock(hashtextextended('alerts ' || %(channel)s::text, 0))
+
+-- name: repeat_deliveries
+-- channel, repeat_s: what is open, was told, and nobody has acknowledged is told again; returns alert_id.
+INSERT INTO volt.alert_delivery (alert_id, channel, transition, severity, message)
+SELECT a.alert_id, %(channel)s, 'repeated', a.severity, a.message
+FROM volt.alert a
+CROSS JOIN LATERAL (
+  SELECT max(d.sent_at) FILTER (WHERE d.status = 'sent') AS sent_at, bool_or(d.status = 'waiting') AS waits
+  FROM volt.alert_delivery d
+  WHERE d.alert_id = a.alert_id AND d.channel = %(channel)s AND NOT d.quiet
+) AS told
+WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND NOT told.waits
+  AND told.sent_at < now() - make_interval(secs => %(repeat_s)s::float8)
+RETURNING alert_id
+
+-- name: open_alerts
+-- Every open episode, as message.Row, the oldest first.
+SELECT 'fired', severity, message, rule, device_type, device_id, fleet_id, opened_at, alert_id, last_seen_at,
+  peak_value, acknowledged_at, resolved_at
+FROM volt.alert
+WHERE resolved_at IS NULL
+ORDER BY alert_id
+
+-- name: drop_deliveries_of_no_channel
+-- channels text[]: those there are; returns channel and alert_id.
+UPDATE volt.alert_delivery SET status = 'dropped', result = 'no such channel'
+WHERE status = 'waiting' AND channel <> ALL (%(channels)s::text[])
+RETURNING channel, alert_id

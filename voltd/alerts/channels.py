@@ -1,0 +1,92 @@
+"""The channels of [alerts]: what each wants to be told, how soon, and by which sender.
+
+``make`` is called when the settings are read, so that a channel that cannot work is refused then. The check of the
+rules asks ``wants`` when it fills the outbox; each channel's worker sends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from voltd import config, config_alerts, errors
+from voltd.alerts import message, send, send_mqtt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_GATHER_S = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Channel:
+    """Where alerts are told.
+
+    Attributes:
+        name: as in the settings.
+        settings: its table there.
+        sender: sends; one thread at a time.
+        group_s: how long alerts are gathered into one message.
+        shows_state: it shows what is open instead of telling changes: silences, gathering and limits are for people
+            and do not hold, and it hears of quiet transitions, too.
+        keeps: what waits is never given up; for the broker, without which nothing new happens either.
+    """
+
+    name: str
+    settings: config_alerts.Channel
+    sender: send.Sender
+    group_s: float
+    shows_state: bool
+    keeps: bool
+
+    def wants(self, *, severity: str, rule: str, fleet_id: str | None, transition: str, quiet: bool) -> bool:
+        """Whether it is to be told of this transition. Pure."""
+        kept = self.settings
+        if quiet and not self.shows_state:
+            return False
+        if transition == "resolved" and not (kept.resolved or self.shows_state):
+            return False
+        if (kept.rules and rule not in kept.rules) or (kept.fleets and fleet_id not in kept.fleets):
+            return False
+        return message.SEVERITIES.index(severity) >= message.SEVERITIES.index(kept.min_severity)
+
+
+def make(settings: config.Settings) -> list[Channel]:
+    """The channels of these settings; connects to nothing.
+
+    Raises:
+        ConfigurationError: a URL is missing or not understood; it is not shown.
+    """
+    return [_channel(name, one, settings) for name, one in settings.alerts.every_channel.items()]
+
+
+def _channel(name: str, kept: config_alerts.Channel, settings: config.Settings) -> Channel:
+    if kept.kind == "mqtt":
+        return Channel(name, kept, send_mqtt.MqttSender(settings), 0.0, shows_state=True, keeps=True)
+    if kept.url is None:
+        raise errors.ConfigurationError(f"alerts.channels.{name} has no URL", hint="set url or url_file")
+    url = kept.url.get_secret_value()
+    sender, gather_s = _SENDERS[kept.kind](name, url, settings.instance)
+    shows_state = kept.kind == "alertmanager"
+    group_s = 0.0 if shows_state else gather_s if kept.group_s is None else kept.group_s
+    return Channel(name, kept, sender, group_s, shows_state=shows_state, keeps=False)
+
+
+def _apprise(name: str, url: str, _instance: str) -> tuple[send.Sender, float]:
+    from voltd.alerts import send_apprise  # noqa: PLC0415 takes time and memory that only its users should pay
+
+    return send_apprise.AppriseSender(name, url), 0.0 if send_apprise.scheme(
+        url
+    ) in send_apprise.PROGRAMS else _GATHER_S
+
+
+def _alertmanager(name: str, url: str, instance: str) -> tuple[send.Sender, float]:
+    from voltd.alerts import send_alertmanager  # noqa: PLC0415 as above
+
+    return send_alertmanager.AlertmanagerSender(name, url, instance), 0.0
+
+
+_SENDERS: dict[str, Callable[[str, str, str], tuple[send.Sender, float]]] = {
+    "apprise": _apprise,
+    "alertmanager": _alertmanager,
+}

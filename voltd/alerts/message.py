@@ -1,0 +1,78 @@
+"""A message: the transitions that go out together to one channel, and how that reads. Pure.
+
+``outbox`` makes messages of claimed rows, ``urgent`` of what is told without a database, the senders turn them into
+what their services take.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+SEVERITIES = ("info", "warning", "critical")  # from the mildest to the worst
+_MOST_LINES = 20
+
+
+class Row(NamedTuple):
+    """One transition of an episode, with the episode as it is now. Nothing has a number that is not in the tables."""
+
+    transition: str
+    severity: str
+    message: str
+    rule: str
+    device_type: str
+    device_id: str
+    fleet_id: str | None
+    opened_at: dt.datetime
+    alert_id: int | None = None
+    last_seen_at: dt.datetime | None = None
+    peak_value: float | None = None
+    acknowledged_at: dt.datetime | None = None
+    resolved_at: dt.datetime | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it tells the end of the episode."""
+        return self.transition == "resolved"
+
+
+class Message(NamedTuple):
+    """Rows in the order in which they happened; every attempt to send them carries the same id."""
+
+    message_id: str
+    rows: Sequence[Row]
+
+
+def worst(rows: Sequence[Row]) -> str | None:
+    """The worst severity of what is not over; None: all is."""
+    return max((row.severity for row in rows if not row.over), key=SEVERITIES.index, default=None)
+
+
+def title(message: Message) -> str:
+    """For a subject line: what and where for one alert, how many of what for several."""
+    if len(message.rows) == 1:
+        row = message.rows[0]
+        return f"voltd: {_kind(row)}: {row.rule} {row.device_type} {row.device_id}"
+    kinds = Counter(_kind(row) for row in message.rows)
+    counts = ", ".join(f"{kinds[kind]} {kind}" for kind in (*reversed(SEVERITIES), "resolved") if kinds[kind])
+    return f"voltd: {len(message.rows)} alerts ({counts})"
+
+
+def body(message: Message) -> str:
+    """One line an alert, worst first and what is over last, at most 20; the last line is the message's id."""
+    ranked = sorted(message.rows, key=lambda row: (row.over, -SEVERITIES.index(row.severity)))
+    lines = [_line(row) for row in ranked[:_MOST_LINES]]
+    if len(ranked) > _MOST_LINES:
+        lines.append(f"and {len(ranked) - _MOST_LINES} more")
+    return "\n".join([*lines, f"message {message.message_id}"])
+
+
+def _kind(row: Row) -> str:
+    return "resolved" if row.over else row.severity
+
+
+def _line(row: Row) -> str:
+    text = " ".join(row.message.split())
+    return f"{text} (still, since {row.opened_at:%Y-%m-%d %H:%M} UTC)" if row.transition == "repeated" else text

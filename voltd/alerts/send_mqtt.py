@@ -1,0 +1,146 @@
+"""Open episodes as retained messages on ``voltd/alerts/<fleet_id>/<device_id>/<rule>``, cleared when they are over.
+
+A connection of its own to the broker of [mqtt]: the daemon's is busy with readings. It is kept while there is something
+to say, left when there has not been for a while, and made anew after an error. QoS 1, and each PUBACK is waited for.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode
+
+from voltd import config, errors, live
+from voltd.alerts import message, send
+from voltd.pipeline import consume_client
+
+_CONNECT_S = 5.0
+_PUBACK_S = 10.0
+_AT_ONCE = 500
+
+
+def topic(row: message.Row) -> str:
+    """Where the state of this alert is."""
+    levels = (row.fleet_id or live.UNASSIGNED, row.device_id, row.rule)
+    return "/".join(("voltd/alerts", *map(live.level, levels)))
+
+
+def payload(row: message.Row) -> bytes:
+    """The episode as JSON; empty, which clears the topic, once it is over."""
+    if row.over:
+        return b""
+    times = {"opened_at": row.opened_at, "last_seen_at": row.last_seen_at, "acknowledged_at": row.acknowledged_at}
+    return json.dumps(
+        {
+            "alert_id": row.alert_id,
+            "rule": row.rule,
+            "severity": row.severity,
+            "device_type": row.device_type,
+            "device_id": row.device_id,
+            "fleet_id": row.fleet_id,
+            **{name: None if at is None else at.isoformat() for name, at in times.items()},
+            "peak_value": row.peak_value,
+            "message": row.message,
+        }
+    ).encode()
+
+
+class MqttSender:
+    """Publishes to the daemon's broker.
+
+    Args:
+        settings: which broker, and how to reach it.
+    """
+
+    def __init__(self, settings: config.Settings) -> None:
+        self._settings = settings
+        self._client: paho.Client | None = None
+        self._connected = threading.Event()
+        self._problem = ""
+        self._shown: dict[str, bytes] = {}  # what was published over this connection
+
+    def send(self, what: message.Message) -> None:
+        """See ``send.Sender``."""
+        self._publish((topic(row), payload(row)) for row in what.rows)
+
+    def show(self, rows: Sequence[message.Row]) -> None:
+        """What has changed since it was last published: acknowledgements, peaks."""
+        wanted = {topic(row): payload(row) for row in rows}
+        self._publish((name, body) for name, body in wanted.items() if self._shown.get(name) != body)
+
+    def close(self) -> None:
+        """See ``send.Sender``."""
+        client, self._client = self._client, None
+        self._connected.clear()
+        self._shown.clear()
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()
+
+    def _publish(self, pairs: Iterable[tuple[str, bytes]]) -> None:
+        every = list(pairs)
+        for first in range(0, len(every), _AT_ONCE):
+            some = every[first : first + _AT_ONCE]
+            try:
+                self._publish_some(some)
+            except (OSError, ValueError, RuntimeError, errors.VoltdError) as error:
+                reason = self._problem or str(error)
+                self.close()
+                if isinstance(error, send.ChannelError):
+                    raise
+                raise send.ChannelError(f"MQTT broker: {reason}") from error
+
+    def _publish_some(self, pairs: Sequence[tuple[str, bytes]]) -> None:
+        client = self._connect()
+        ends = time.monotonic() + _PUBACK_S
+        infos = [client.publish(name, body, qos=1, retain=True) for name, body in pairs]
+        for info in infos:
+            if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                raise send.ChannelError(f"MQTT broker: {paho.error_string(info.rc)}")
+            while not info.is_published():
+                if not self._connected.is_set() or time.monotonic() > ends:
+                    raise send.ChannelError(f"MQTT broker: {self._problem or 'no PUBACK in time'}")
+                info.wait_for_publish(0.2)
+        if self._problem:
+            raise send.ChannelError(f"MQTT broker: {self._problem}")
+        for name, body in pairs:
+            if body:
+                self._shown[name] = body
+            else:
+                self._shown.pop(name, None)
+
+    def _connect(self) -> paho.Client:
+        if self._client is not None and self._connected.is_set():
+            return self._client
+        self.close()
+        self._problem = ""
+        client = consume_client.observer(self._settings)
+        client.max_inflight_messages_set(_AT_ONCE)
+
+        def on_connect(_client: object, _data: object, _flags: object, reason: object, _properties: object) -> None:
+            if getattr(reason, "is_failure", False):
+                self._problem = f"refuses the connection: {reason}"
+            else:
+                self._connected.set()
+
+        def on_disconnect(_client: object, _data: object, _flags: object, reason: object, _properties: object) -> None:
+            if client is self._client:
+                self._problem = self._problem or f"connection lost: {reason}"
+                self._connected.clear()
+
+        def on_publish(_client: object, _data: object, _mid: int, reason: object, _properties: object) -> None:
+            if getattr(reason, "is_failure", False):
+                self._problem = f"refuses to take alerts: {reason}"
+
+        client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
+        self._client = client
+        mqtt = self._settings.mqtt
+        client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
+        client.loop_start()
+        if not self._connected.wait(_CONNECT_S):
+            raise send.ChannelError(f"MQTT broker: {self._problem or 'no CONNACK in time'}")
+        return client
