@@ -1,0 +1,165 @@
+"""What the tests of delivery share: receivers that run for real, and episodes put down as the check puts them down."""
+
+import contextlib
+import datetime as dt
+import http.server
+import json
+import threading
+
+import psycopg
+
+import harness
+from voltd import config
+from voltd.alerts import deliver
+from voltd.database import session
+
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+class Webhook:
+    """An HTTP receiver that keeps what it is sent, in order; it can refuse, hang, or be away altogether."""
+
+    def __init__(self):
+        self.posts = []
+        self.status = 200
+        self.passes = threading.Event()
+        self.passes.set()
+        self.tried = 0
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.tried += 1
+                receiver.passes.wait(30)
+                if receiver.status == 200:
+                    receiver.posts.append((self.path, body))
+                with contextlib.suppress(OSError):
+                    self.send_response(receiver.status)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+
+            def log_message(self, *_args):
+                pass
+
+        self._handler = Handler
+        self._server = None
+        self.port = 0
+        self.up()
+
+    def up(self):
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), self._handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def down(self):
+        """From now on nobody listens."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def url(self):
+        return f"json://127.0.0.1:{self.port}/hook"
+
+    @property
+    def texts(self):
+        """The lines of each message, without the last one, which is its id."""
+        return [body["message"].split("\n")[:-1] for _path, body in self.posts]
+
+    @property
+    def ids(self):
+        return [body["message"].split("\n")[-1] for _path, body in self.posts]
+
+
+class Rig:
+    """A database with voltd's schema, and deliverers on it."""
+
+    def __init__(self, dsn, broker):
+        self.dsn, self._broker = dsn, broker
+        self._made = []
+        self._channels = ()
+
+    def settings(self, *, mqtt=False, **channels):
+        return config.Settings(
+            instance="t",
+            database={"dsn": self.dsn},
+            mqtt={"host": self._broker.host, "port": self._broker.port},
+            alerts={"mqtt": mqtt, "channels": channels},
+        )
+
+    def deliverer(self, *, leads=True, mqtt=False, lease_s=30.0, connect=None, **channels):
+        settings = self.settings(mqtt=mqtt, **channels)
+        made = deliver.Deliverer(settings, connect or session.connector(settings), lease_s=lease_s)
+        self._made.append(made)
+        self._channels = made.every_channel
+        made.start()
+        made.lead(leads=leads)
+        return made
+
+    def execute(self, statement, *values):
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            found = connection.execute(statement, values)
+            return found.fetchall() if found.description else []
+
+    def fire(self, device="V1", rule="soc_low", severity="warning", *, fleet_id="north", quiet=False):
+        """A new episode; its number."""
+        text = f"vehicle {device}: {rule} {severity}"
+        ((alert_id,),) = self.execute(
+            "INSERT INTO volt.alert (rule, severity, device_type, device_id, fleet_id, opened_at, last_seen_at,"
+            " peak_value, message) VALUES (%s, %s, 'vehicle', %s, %s, now(), now(), 12.5, %s) RETURNING alert_id",
+            rule, severity, device, fleet_id, text,
+        )  # fmt: skip
+        self._tell(alert_id, "fired", severity, text, quiet=quiet)
+        return alert_id
+
+    def escalate(self, alert_id):
+        ((text,),) = self.execute(
+            "UPDATE volt.alert SET severity = 'critical', message = 'worse: ' || message WHERE alert_id = %s"
+            " RETURNING message",
+            alert_id,
+        )
+        self._tell(alert_id, "escalated", "critical", text)
+
+    def resolve(self, alert_id, *, quiet=False):
+        with psycopg.connect(self.dsn) as connection:  # both or neither, as the check does it
+            severity, text = connection.execute(
+                "UPDATE volt.alert SET resolved_at = greatest(now(), opened_at), message = message || ' is over'"
+                " WHERE alert_id = %s RETURNING severity, message",
+                (alert_id,),
+            ).fetchone()
+            self._tell(alert_id, "resolved", severity, text, quiet=quiet, connection=connection)
+        self.wake()
+
+    def _tell(self, alert_id, transition, severity, text, *, quiet=False, connection=None):
+        with contextlib.nullcontext(connection) if connection else psycopg.connect(self.dsn) as used:
+            rule, fleet_id = used.execute(
+                "SELECT rule, fleet_id FROM volt.alert WHERE alert_id = %s", (alert_id,)
+            ).fetchone()
+            for channel in self._channels:
+                if channel.wants(severity=severity, rule=rule, fleet_id=fleet_id, transition=transition, quiet=quiet):
+                    used.execute(
+                        "INSERT INTO volt.alert_delivery (alert_id, channel, transition, quiet, severity, message)"
+                        " VALUES (%s, %s, %s, %s, %s, %s)",
+                        (alert_id, channel.name, transition, quiet, severity, text),
+                    )
+        if connection is None:
+            self.wake()
+
+    def wake(self):
+        for one in self._made:
+            one.wake()
+
+    def rows(self, columns="transition, status", channel="hook"):
+        return self.execute(
+            f"SELECT {columns} FROM volt.alert_delivery WHERE channel = %s ORDER BY delivery_id", channel
+        )
+
+    def settled(self, within_s=10.0):
+        """Returns once nothing waits any more."""
+        harness.wait_for(
+            lambda: not harness.count(self.dsn, "alert_delivery", "status = 'waiting'"), within_s, "the end"
+        )
+
+    def close(self):
+        for one in self._made:
+            one.stop()

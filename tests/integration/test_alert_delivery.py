@@ -1,0 +1,217 @@
+"""Delivery of alerts to a webhook: each transition once and in order, whatever fails on the way."""
+
+import time
+
+import alert_rig
+import pytest
+
+import harness
+from voltd.database import migrate
+
+
+@pytest.fixture
+def rig(fresh_database, broker):
+    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
+    made = alert_rig.Rig(fresh_database, broker)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hook():
+    made = alert_rig.Webhook()
+    yield made
+    made.passes.set()
+    made.down()
+
+
+def _waits(rig):
+    return harness.count(rig.dsn, "alert_delivery", "status = 'waiting'")
+
+
+def test_what_fires_is_told_at_once_and_its_end_too(rig, hook):
+    """A webhook is a program: nothing is gathered, and a row is handed over well within 0.3 s after the wake."""
+    delivered = rig.deliverer(hook={"url": hook.url})
+    rig.fire("V0")
+    rig.settled()  # the first one opens the connection and starts Apprise
+    took = []
+    for number in range(1, 11):
+        started = time.monotonic()
+        rig.fire(f"V{number}")
+        harness.wait_for(lambda n=number: len(hook.posts) > n, 5, "the message")
+        took.append(time.monotonic() - started)
+    assert sorted(took)[5] < 0.3, took
+    alert_id = rig.fire("V99", severity="critical")
+    rig.settled()
+    rig.resolve(alert_id)
+    rig.settled()
+    assert hook.texts[-2:] == [["vehicle V99: soc_low critical"], ["vehicle V99: soc_low critical is over"]]
+    assert [body["type"] for _path, body in hook.posts[-2:]] == ["failure", "success"]
+    assert hook.posts[-2][1]["title"] == "voltd: critical: soc_low vehicle V99"
+    assert len(set(hook.ids)) == len(hook.ids) == 13
+    ids = [f"message {one}" for (one,) in rig.rows("message_id")]
+    assert ids == hook.ids, "the id in the table is the one in the message"
+    assert delivered.counters.alerts_sent_total == 13
+    assert delivered.counters.channels_failing == []
+
+
+def test_a_webhook_that_is_down_for_a_while(rig, hook):
+    """Nothing is lost, nothing comes twice, and the order is kept."""
+    delivered = rig.deliverer(hook={"url": hook.url})
+    hook.down()
+    first = rig.fire("V1")
+    harness.wait_for(lambda: delivered.counters.channels_failing == ["hook"], 10, "the failure")
+    rig.fire("V2")
+    rig.resolve(first)
+    rig.fire("V3")
+    harness.wait_for(lambda: rig.rows("attempts")[0][0] >= 2, 10, "another attempt")
+    (failed,) = rig.rows("status, message_id, result")[:1]
+    assert failed[0] == "waiting"
+    assert "JSON" in failed[2]
+    hook.up()
+    rig.settled(20)
+    assert hook.ids[0] == f"message {failed[1]}", "the retry carries the id of the first attempt"
+    assert hook.texts[0] == ["vehicle V1: soc_low warning"], "and its rows alone"
+    assert hook.texts[1:] == [
+        ["vehicle V2: soc_low warning", "vehicle V3: soc_low warning", "vehicle V1: soc_low warning is over"]
+    ]
+    assert delivered.counters.channels_failing == []
+
+
+def test_a_channel_that_hangs_does_not_delay_another(rig, hook):
+    """The other one has its message while the first one still waits for an answer; stopping does not wait either."""
+    other = alert_rig.Webhook()
+    delivered = rig.deliverer(hook={"url": hook.url}, other={"url": other.url})
+    hook.passes.clear()
+    rig.fire("V1")
+    harness.wait_for(lambda: hook.tried and other.posts, 3, "the other's message")
+    assert hook.posts == []
+    rig.fire("V2")
+    harness.wait_for(lambda: len(other.posts) == 2, 3, "the other's second message")
+    started = time.monotonic()
+    delivered.wake()
+    delivered.lead(leads=True)
+    assert time.monotonic() - started < 0.1
+    delivered.stop()
+    assert time.monotonic() - started < 3
+    other.down()
+
+
+def test_killed_between_claim_and_mark(rig, hook):
+    """Nobody knows whether it was sent: it is sent again, with the same id and only the rows that it had."""
+    rig.deliverer(leads=False, lease_s=0.5, hook={"url": hook.url})
+    rig.fire("V1")
+    rig.execute("UPDATE volt.alert_delivery SET message_id = 'the-id', attempts = 1, attempted_at = clock_timestamp()")
+    rig.fire("V2")
+    rig._made[0].lead(leads=True)
+    rig.settled()
+    assert hook.texts == [["vehicle V1: soc_low warning"], ["vehicle V2: soc_low warning"]]
+    assert hook.ids[0] == "message the-id"
+
+
+def test_an_attempt_under_way_is_left_alone(rig, hook):
+    """A second daemon that thinks it leads sees that the first may be sending, and does not."""
+    first = rig.deliverer(hook={"url": hook.url})
+    hook.passes.clear()
+    rig.fire("V1")
+    harness.wait_for(lambda: hook.tried == 1, 5, "the attempt")
+    second = rig.deliverer(hook={"url": hook.url})
+    rig.fire("V2")
+    time.sleep(1.0)  # what must not happen has no event
+    assert hook.tried == 1
+    hook.passes.set()
+    rig.settled()
+    assert sorted(text for lines in hook.texts for text in lines) == [
+        "vehicle V1: soc_low warning",
+        "vehicle V2: soc_low warning",
+    ]
+    assert first.counters.alerts_sent_total + second.counters.alerts_sent_total == 2
+
+
+def test_two_daemons_that_both_lead(rig, hook):
+    """However they race, each row is sent once."""
+    for _ in range(3):
+        rig.deliverer(hook={"url": hook.url})
+    for number in range(40):
+        rig.fire(f"V{number}")
+    rig.settled(20)
+    lines = [line for message in hook.texts for line in message]
+    assert sorted(lines) == sorted(f"vehicle V{number}: soc_low warning" for number in range(40))
+
+
+def test_a_channel_that_was_taken_out_of_the_settings(rig, hook):
+    """What waited for it is dropped and says why; a reload adds the new one at once."""
+    delivered = rig.deliverer(leads=False, gone={"url": "json://127.0.0.1:9/"}, hook={"url": hook.url})
+    rig.fire("V1")
+    fresh = rig.settings(hook={"url": hook.url}, new={"url": hook.url})
+    delivered.reload(fresh)
+    assert [one.name for one in delivered.every_channel] == ["hook", "new"]
+    delivered.lead(leads=True)
+    harness.wait_for(lambda: not _waits(rig), 10, "the end")
+    assert rig.rows("status, result", channel="gone") == [("dropped", "no such channel")]
+    assert rig.rows("status, result") == [("sent", "ok")]
+
+
+def test_new_settings_for_a_failing_channel(rig, hook):
+    """Its message goes to the new place at once, not when the pause of the old one is over."""
+    delivered = rig.deliverer(hook={"url": "json://127.0.0.1:9/"})
+    rig.fire("V1")
+    harness.wait_for(lambda: rig.rows("result")[0][0], 10, "the failure")
+    rig.execute("UPDATE volt.alert_delivery SET attempts = 9")  # as after half an hour: the pause is minutes
+    delivered.reload(rig.settings(hook={"url": hook.url}))
+    rig.settled(5)
+    assert hook.texts == [["vehicle V1: soc_low warning"]]
+
+
+def test_the_database_goes_away_while_something_is_sent(rig, hook):
+    """What came of it is put down when the database is back, so it is not sent twice."""
+    rig.deliverer(lease_s=0.1, hook={"url": hook.url})
+    hook.passes.clear()
+    rig.fire("V1")
+    harness.wait_for(lambda: hook.tried == 1, 5, "the attempt")
+    rig.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    hook.passes.set()
+    rig.settled()
+    assert hook.texts == [["vehicle V1: soc_low warning"]]
+    assert rig.rows("attempts, result") == [(1, "ok")]
+
+
+def test_what_waits_for_a_day_is_given_up(rig, hook):
+    """Old news is no news; but what a silence kept back is told when the silence is over."""
+    rig.deliverer(leads=False, hook={"url": hook.url})
+    rig.fire("V1")
+    rig.fire("V2")
+    rig.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '3 days'")
+    rig.execute(
+        "INSERT INTO volt.alert_silence (device_type, device_id, begins_at, ends_at, created_by)"
+        " VALUES ('vehicle', 'V2', now() - INTERVAL '4 days', now() - INTERVAL '1 minute', 'me')"
+    )
+    rig._made[0].lead(leads=True)
+    rig.settled()
+    assert rig.rows("status, result") == [("dropped", "gave up after 24 h"), ("sent", "ok")]
+    assert hook.texts == [["vehicle V2: soc_low warning"]]
+
+
+def test_without_a_database(rig, hook):
+    """What is told of its absence needs no outbox; it is sent again until it arrives."""
+
+    class Told:
+        rule, severity, device_type, device_id = "ingest_lag", "critical", "system", "t"
+        transition, message, resolved_at = "fired", "system t: ingest_lag critical", None
+        opened_at = alert_rig.NOW
+
+    def no_database():
+        raise alert_rig.psycopg.OperationalError("away")
+
+    delivered = rig.deliverer(connect=no_database, hook={"url": hook.url}, rules={"url": hook.url, "rules": ["stale"]})
+    hook.down()
+    started = time.monotonic()
+    delivered.send_now([Told()])
+    assert time.monotonic() - started < 0.1
+    harness.wait_for(lambda: delivered.counters.deliveries_failed_total, 10, "the failure")
+    hook.up()
+    harness.wait_for(lambda: hook.posts, 10, "the message")
+    assert hook.texts == [["system t: ingest_lag critical"]]
