@@ -24,13 +24,14 @@ class Webhook:
         self.status = 200
         self.passes = threading.Event()
         self.passes.set()
-        self.tried = 0
+        self.tried, self.heard = 0, []  # also what was not answered
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 receiver.tried += 1
+                receiver.heard.append(body)
                 receiver.passes.wait(30)
                 if receiver.status == 200:
                     receiver.posts.append((self.path, body))

@@ -1,5 +1,7 @@
 """Delivery of alerts to a webhook: each transition once and in order, whatever fails on the way."""
 
+import subprocess
+import sys
 import time
 
 import alert_rig
@@ -97,7 +99,40 @@ def test_a_channel_that_hangs_does_not_delay_another(rig, hook):
     other.down()
 
 
-def test_killed_between_claim_and_mark(rig, hook):
+_SENDER = """
+import sys
+from voltd import config
+from voltd.alerts import deliver
+from voltd.database import session
+settings = config.Settings(
+    instance="t", database={"dsn": sys.argv[1]}, alerts={"mqtt": False, "channels": {"hook": {"url": sys.argv[2]}}}
+)
+made = deliver.Deliverer(settings, session.connector(settings))
+made.start()
+made.lead(leads=True)
+sys.stdin.read()
+"""
+
+
+def test_killed_while_it_sends(rig, hook):
+    """The receiver has heard the message, the table has not: it is sent again, with the same id and the same rows."""
+    rig.deliverer(leads=False, lease_s=0.5, hook={"url": hook.url})
+    hook.passes.clear()
+    rig.fire("V1")
+    with subprocess.Popen([sys.executable, "-c", _SENDER, rig.dsn, hook.url], stdin=subprocess.PIPE) as sender:
+        harness.wait_for(lambda: hook.tried == 1, 20, "the attempt")
+        sender.kill()
+    rig.fire("V2")
+    hook.passes.set()
+    rig._made[0].lead(leads=True)
+    rig.settled()
+    assert [body["message"] for body in hook.heard[:2]] == [hook.heard[0]["message"]] * 2
+    assert hook.heard[2]["message"].startswith("vehicle V2: soc_low warning\n")
+    assert len(hook.heard) == 3
+    assert rig.rows("status, attempts") == [("sent", 2), ("sent", 1)]
+
+
+def test_a_claim_whose_sender_is_gone(rig, hook):
     """Nobody knows whether it was sent: it is sent again, with the same id and only the rows that it had."""
     rig.deliverer(leads=False, lease_s=0.5, hook={"url": hook.url})
     rig.fire("V1")

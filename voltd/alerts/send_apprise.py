@@ -70,8 +70,9 @@ class AppriseSender:
         plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         _heard.take()  # it may hold the URL
         if not isinstance(plugin, apprise.NotifyBase):
+            kind = f" for {scheme(url)}://" if "://" in url else ""
             raise errors.ConfigurationError(
-                f"alerts.channels.{name}: Apprise does not understand this URL (it begins with {scheme(url)[:12]!r})",
+                f"alerts.channels.{name}: Apprise does not understand this URL{kind}",
                 hint="services and their URLs: https://github.com/caronc/apprise/wiki",
             )
         self._plugin = plugin

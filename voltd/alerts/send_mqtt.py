@@ -21,6 +21,7 @@ from voltd.pipeline import consume_client
 _CONNECT_S = 5.0
 _PUBACK_S = 10.0
 _AT_ONCE = 500
+_IDLE_S = 50.0
 
 
 def topic(row: message.Row) -> str:
@@ -60,7 +61,9 @@ class MqttSender:
         self._settings = settings
         self._client: paho.Client | None = None
         self._connected = threading.Event()
+        self._answered = threading.Event()  # the broker took the connection, or ended it
         self._problem = ""
+        self._used_at = 0.0
         self._shown: dict[str, bytes] = {}  # what was published over this connection
 
     def send(self, what: message.Message) -> None:
@@ -68,7 +71,10 @@ class MqttSender:
         self._publish((topic(row), payload(row)) for row in what.rows)
 
     def show(self, rows: Sequence[message.Row]) -> None:
-        """What has changed since it was last published: acknowledgements, peaks."""
+        """What has changed since it was last published: acknowledgements, peaks; all of it over a new connection."""
+        idle = not rows and time.monotonic() - self._used_at > _IDLE_S
+        if idle or not self._connected.is_set():
+            self.close()
         wanted = {topic(row): payload(row) for row in rows}
         self._publish((name, body) for name, body in wanted.items() if self._shown.get(name) != body)
 
@@ -96,6 +102,7 @@ class MqttSender:
 
     def _publish_some(self, pairs: Sequence[tuple[str, bytes]]) -> None:
         client = self._connect()
+        self._used_at = time.monotonic()
         ends = time.monotonic() + _PUBACK_S
         infos = [client.publish(name, body, qos=1, retain=True) for name, body in pairs]
         for info in infos:
@@ -126,11 +133,13 @@ class MqttSender:
                 self._problem = f"refuses the connection: {reason}"
             else:
                 self._connected.set()
+            self._answered.set()
 
         def on_disconnect(_client: object, _data: object, _flags: object, reason: object, _properties: object) -> None:
             if client is self._client:
                 self._problem = self._problem or f"connection lost: {reason}"
                 self._connected.clear()
+                self._answered.set()
 
         def on_publish(_client: object, _data: object, _mid: int, reason: object, _properties: object) -> None:
             if getattr(reason, "is_failure", False):
@@ -138,9 +147,11 @@ class MqttSender:
 
         client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
         self._client = client
+        self._answered.clear()
         mqtt = self._settings.mqtt
         client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
         client.loop_start()
-        if not self._connected.wait(_CONNECT_S):
+        self._answered.wait(_CONNECT_S)
+        if not self._connected.is_set():
             raise send.ChannelError(f"MQTT broker: {self._problem or 'no CONNACK in time'}")
         return client

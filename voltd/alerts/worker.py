@@ -6,6 +6,7 @@ that is away. Whatever its channel does, it holds up nobody but itself.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import threading
 import time
@@ -116,9 +117,9 @@ class Worker:
         self._repeat(connection)
         turn = outbox.turn(connection, self._box, self._limits, fresh=self._fresh)
         self._fresh = False
-        for alert_id, result in turn.dropped:
+        for result, count in collections.Counter(result for _alert_id, result in turn.dropped).items():
             log = _log.warning if result.startswith("gave up") else _log.info
-            log("alert.dropped", channel=self.channel.name, alert_id=alert_id, result=result)
+            log("alerts.dropped", channel=self.channel.name, alerts=count, result=result)
         if turn.claim is None:
             if turn.wait_s == float("inf") or not self._counted.is_failing(self.channel.name):
                 self._show(connection)

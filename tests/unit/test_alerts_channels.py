@@ -1,0 +1,142 @@
+"""Who is told what, and settings that cannot work."""
+
+import datetime as dt
+import pathlib
+
+import pytest
+
+from voltd import config, config_file, errors
+from voltd.alerts import channels, message
+
+SECRET = "s3cret"
+
+
+def _make(**kept):
+    settings = config.Settings(alerts={"mqtt": kept.pop("mqtt", False), "channels": {"one": kept} if kept else {}})
+    return channels.make(settings)
+
+
+def _one(**kept):
+    return _make(**{"url": "json://localhost", **kept})[0]
+
+
+def _wants(channel, **changes):
+    asked = {"severity": "warning", "rule": "soc_low", "fleet_id": "north", "transition": "fired", "quiet": False}
+    return channel.wants(**{**asked, **changes})
+
+
+def test_a_channel_for_all():
+    """By default warnings and worse, beginnings and ends, of every rule and fleet."""
+    one = _one()
+    assert _wants(one)
+    assert _wants(one, severity="critical", transition="resolved", fleet_id=None)
+    assert not _wants(one, severity="info")
+    assert not _wants(one, quiet=True)
+
+
+def test_a_channel_for_some():
+    one = _one(rules=["soc_low"], fleets=["north"], min_severity="critical", resolved=False)
+    assert _wants(one, severity="critical")
+    assert not _wants(one)
+    assert not _wants(one, severity="critical", rule="stale")
+    assert not _wants(one, severity="critical", fleet_id="south")
+    assert not _wants(one, severity="critical", fleet_id=None)
+    assert not _wants(one, severity="critical", transition="resolved")
+
+
+@pytest.mark.parametrize("kept", [{"mqtt": True}, {"kind": "alertmanager", "url": "http://am:9093", "resolved": False}])
+def test_a_channel_that_shows_a_state(kept):
+    """It hears of quiet transitions and always of the end: a topic would stay for ever."""
+    (one,) = _make(**kept)
+    assert one.shows_state
+    assert one.group_s == 0
+    assert _wants(one, quiet=True)
+    assert _wants(one, transition="resolved")
+
+
+def test_the_topics_hear_of_everything():
+    """The channel that is there without being configured."""
+    (one,) = _make(mqtt=True)
+    assert one.name == "mqtt"
+    assert _wants(one, severity="info")
+
+
+@pytest.mark.parametrize("scheme", ["json", "jsons", "form", "forms", "xml", "xmls"])
+def test_programs_are_told_at_once(scheme):
+    assert _one(url=f"{scheme}://localhost/x").group_s == 0
+    assert _one(url=f"{scheme}://localhost/x", group_s=7).group_s == 7
+
+
+def test_people_are_told_in_groups():
+    assert _one(url="mailto://user:pass@example.org").group_s == 30
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"url": f"nosuch://{SECRET}@localhost"},
+        {"url": f"slack://{SECRET}"},
+        {"url": SECRET},
+        {"kind": "alertmanager", "url": f"ftp://u:{SECRET}@am"},
+        {"kind": "alertmanager", "url": f"http://u:{SECRET}@am:port"},
+    ],
+)
+def test_a_url_that_is_not_understood(kept, capfd):
+    """It is refused with the channel's name and a hint, and shown nowhere."""
+    with pytest.raises(errors.ConfigurationError, match=r"alerts\.channels\.one") as refused:
+        _make(**kept)
+    assert refused.value.hint
+    assert SECRET not in str(refused.value) + refused.value.hint
+    assert SECRET not in "".join(capfd.readouterr())
+
+
+def _load(tmp_path, text, **environ):
+    path = pathlib.Path(tmp_path, "voltd.toml")
+    path.write_text(text)
+    return config_file.load(path, environ=environ)
+
+
+def test_a_url_from_a_file(tmp_path):
+    """As named, or where systemd's LoadCredential puts it; it is not in the settings' repr."""
+    (tmp_path / "hook-url").write_text(f"json://u:{SECRET}@localhost\n")
+    relative = _load(tmp_path, "[alerts.channels.hook]\nurl_file = 'hook-url'", CREDENTIALS_DIRECTORY=str(tmp_path))
+    absolute = _load(tmp_path, f"[alerts.channels.hook]\nurl_file = '{tmp_path}/hook-url'")
+    for settings in (relative, absolute):
+        assert settings.alerts.channels["hook"].url.get_secret_value() == f"json://u:{SECRET}@localhost"
+        assert SECRET not in repr(settings)
+        assert [one.name for one in channels.make(settings)] == ["mqtt", "hook"]
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(errors.ConfigurationError, match=r"alerts\.channels\.hook\.url_file = '/no/where'"):
+        _load(tmp_path, "[alerts.channels.hook]\nurl_file = '/no/where'")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[alerts.channels]\nhook = 'json://{SECRET}@localhost'",
+        f"[alerts.channels.hook]\nulr = 'json://{SECRET}@localhost'",
+        f"[alerts.channels.hook]\nurl = ['json://{SECRET}@localhost']",
+        f"[mqtt]\npasswrod = '{SECRET}'",
+    ],
+)
+def test_a_slip_beside_a_secret(tmp_path, text):
+    """The message names the field, not what stands there."""
+    with pytest.raises(errors.ConfigurationError, match=r"hook|passwrod") as refused:
+        _load(tmp_path, text)
+    assert SECRET not in str(refused.value)
+
+
+def _row(transition="fired", severity="warning", text="line"):
+    at = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
+    return message.Row(transition, severity, text, "soc_low", "vehicle", "V1", None, at)
+
+
+def test_how_a_message_reads():
+    """One line an alert, whatever is in it; repeated ones say since when; the id comes last."""
+    what = message.Message("the-id", [_row(text="a\nb"), _row("repeated", "critical"), _row("resolved", text="over")])
+    assert message.body(what) == "line (still, since 2026-01-02 03:04 UTC)\na b\nover\nmessage the-id"
+    assert message.title(what) == "voltd: 3 alerts (1 critical, 1 warning, 1 resolved)"
+    assert message.worst(what.rows) == "critical"
+    assert message.worst(what.rows[2:]) is None
