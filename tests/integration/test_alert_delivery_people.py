@@ -104,6 +104,25 @@ def test_an_alert_that_is_over_before_its_silence(rig, hook):
     assert hook.texts == [["vehicle V2: soc_low warning"]]
 
 
+def test_a_whole_fleet_in_one_outage(rig, hook):
+    """Ten thousand that begin and end while they wait are one message, or, silenced, none: in seconds, not minutes."""
+    delivered = rig.deliverer(leads=False, hook={"url": hook.url})
+    _silence(rig, rule="stale")
+    for rule in ("stale", "soc_low"):
+        rig.execute(
+            "WITH opened AS (INSERT INTO volt.alert (rule, severity, device_type, device_id, opened_at, last_seen_at,"
+            " resolved_at, message) SELECT %s, 'warning', 'vehicle', 'V' || g, now(), now(), now(), 'V' || g"
+            " FROM generate_series(1, 10000) g RETURNING alert_id, message)"
+            " INSERT INTO volt.alert_delivery (alert_id, channel, transition, severity, message)"
+            " SELECT alert_id, 'hook', t, 'warning', message FROM opened, (VALUES ('fired'), ('resolved')) v (t)",
+            rule,
+        )
+    delivered.lead(leads=True)
+    rig.settled(20)
+    assert [lines[-1] for lines in hook.texts] == ["and 19980 more"]
+    assert harness.count(rig.dsn, "alert_delivery", "result = 'silenced'") == 20000
+
+
 def test_the_end_of_what_was_told_before_the_silence(rig, hook):
     """Who has been told that it began is told that it is over, silence or not; but not that it got worse meanwhile."""
     rig.deliverer(hook={"url": hook.url})

@@ -18,6 +18,7 @@ from voltd.database import queries
 _Connection = psycopg.Connection[Any]
 
 _MOST_ROWS = 20_000
+OVERTAKEN_S = 0.5  # another daemon was faster: look again after so long
 
 
 class Box(NamedTuple):
@@ -72,7 +73,8 @@ def turn(connection: _Connection, box: Box, limits: pacing.Limits, *, fresh: boo
         claim = None
         if decision.action is not pacing.Action.WAIT:
             claim = _claim(connection, which, waiting.claimed)
-    return Turn(dropped, claim, decision.wait_s)
+    overtaken = claim is None and decision.action is not pacing.Action.WAIT  # another daemon holds the rows
+    return Turn(dropped, claim, OVERTAKEN_S if overtaken else decision.wait_s)
 
 
 def _claim(connection: _Connection, which: dict[str, Any], again: str | None) -> Claim | None:
@@ -80,7 +82,7 @@ def _claim(connection: _Connection, which: dict[str, Any], again: str | None) ->
     values = {**which, "message_id": message_id, "at_most": _MOST_ROWS}
     connection.execute(queries.text("claim_deliveries_again" if again else "claim_deliveries"), values)
     rows = connection.execute(queries.text("claimed_deliveries"), values).fetchall()
-    if not rows:  # another daemon holds them
+    if not rows:
         return None
     return Claim(message.Message(message_id, [message.Row(*row[:-1]) for row in rows]), max(row[-1] for row in rows))
 

@@ -25,7 +25,6 @@ _LOOK_S = 5.0  # without news: silences end, groups are complete, an hour is ove
 _REPEATS_EVERY_S = 30.0
 _SHOW_EVERY_S = 60.0
 _DATABASE_FIRST_S, _DATABASE_LONGEST_S = 0.5, 10.0
-_OVERTAKEN_S = 0.5
 
 
 class Worker:
@@ -96,7 +95,7 @@ class Worker:
         try:
             wait_s = self._turn()
         except psycopg.errors.SerializationFailure:  # another daemon was faster
-            return _OVERTAKEN_S
+            return outbox.OVERTAKEN_S
         except psycopg.Error as error:
             self._close()
             if self._delays.attempts == 0 and not self._stopping:
@@ -140,7 +139,8 @@ class Worker:
         self._unsettled = (claim, problem)
         if problem is None:
             self._counted.sent(name, len(claim.message.rows))
-            _log.info("alerts.sent", channel=name, alerts=len(claim.message.rows), message_id=claim.message.message_id)
+            log = _log.debug if self.channel.shows_state else _log.info
+            log("alerts.sent", channel=name, alerts=len(claim.message.rows), message_id=claim.message.message_id)
         else:
             self._counted.failed(name)
             broken = claim.attempt >= pacing.BROKEN_AFTER
