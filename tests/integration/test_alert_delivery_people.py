@@ -244,6 +244,7 @@ def test_what_a_service_complains_of_shows_no_secret(rig):
     harness.wait_for(lambda: rig.rows("result")[0][0], 10, "the failure")
     ((result,),) = rig.rows("result")
     assert "JSON" in result
+    assert "127.0.0.1" in result
     assert "s3cret" not in result
     assert "tok3n" not in result
     assert rig.rows("status") == [("waiting",)]

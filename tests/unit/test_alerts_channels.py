@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from voltd import config, config_file, errors
-from voltd.alerts import channels, message
+from voltd.alerts import channels, message, send_apprise
 
 SECRET = "s3cret"
 
@@ -88,6 +88,15 @@ def test_a_url_that_is_not_understood(kept, capfd):
     assert refused.value.hint
     assert SECRET not in str(refused.value) + refused.value.hint
     assert SECRET not in "".join(capfd.readouterr())
+
+
+def test_what_may_be_secret_in_a_url():
+    """Everything but the host, and that too where it may be a token; decoded as well."""
+    parts = send_apprise._parts("json://user:p%40ssword@host.example:8080/path-token?key=value1")
+    assert {"user", "p%40ssword", "p@ssword", "path-token", "value1"} <= set(parts)
+    assert "host.example" not in parts
+    assert "host.example" not in send_apprise._parts("jsons://host.example/token")
+    assert {"TokenA123", "TokenB123"} <= set(send_apprise._parts("slack://TokenA123/TokenB123"))
 
 
 def _load(tmp_path, text, **environ):

@@ -109,6 +109,8 @@ def _parts(url: str) -> list[str]:
     """Everything in a URL that may be secret, long ones first."""
     rest = url.partition("://")[2]
     address = rest.rpartition("@")[2]
-    host = re.split(r"[/?:]", address, maxsplit=1)[0] if "@" in rest else ""
+    # Elsewhere what stands in the place of a host may be a token.
+    has_host = "@" in rest or scheme(url) in (*PROGRAMS, "mailto", "mailtos")
+    host = re.split(r"[/?:]", address, maxsplit=1)[0] if has_host else ""
     found = {one for part in re.split(r"[/?:@&=,]+", rest) for one in (part, parse.unquote(part))}
     return sorted((one for one in found if len(one) >= _SHORTEST_SECRET and one != host), key=len, reverse=True)
