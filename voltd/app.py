@@ -21,6 +21,7 @@ import psycopg
 import structlog
 
 from voltd import backoff, config, config_file, errors, health, jobs, live, log, metrics, stalls, status, systemd
+from voltd.alerts import service
 from voltd.database import migrate, retention, session, sqlstate
 from voltd.pipeline import (
     consume,
@@ -34,7 +35,6 @@ from voltd.pipeline import (
     write_current,
     write_excursions,
 )
-from voltd.rules import check, load
 
 _log = structlog.get_logger()
 
@@ -126,21 +126,18 @@ class Daemon:
             lambda: self._spool is not None and self._spool.in_use,
             settings.mqtt.receive_maximum,
         )
-        self._rules = self._check(settings, excursions) if settings.alerts.enabled else None
+        self._alerting = (
+            service.Alerting(settings, connect, look=self._health.look, excursions=excursions, busy=self._busy)
+            if settings.alerts.enabled
+            else None
+        )
         self._jobs = jobs.Jobs(
             settings,
             set_fleets=publisher.set_fleets,
             look=self._health.look,
-            rules=self._rules,
+            alerting=self._alerting,
             busy=self._busy,
         )
-
-    def _check(self, settings: config.Settings, excursions: write_excursions.Excursions) -> check.Check:
-        made = check.Check(
-            self._connect, settings.instance, look=self._health.look, excursions=excursions, busy=self._busy
-        )
-        made.use(load.load(settings.alerts.rules_file), ())
-        return made
 
     def _busy(self) -> bool:
         """Whether messages wait for the machine."""
@@ -168,6 +165,8 @@ class Daemon:
         self._start("network", self._consumer.run)
         if self._drain is not None:
             self._start("drain", self._drain.run)
+        if self._alerting is not None:
+            self._alerting.start()
         self._jobs.start()
         _log.info("daemon.started", instance=self._settings.instance, client_id=self._settings.client_id)
         self._watch()
@@ -277,8 +276,8 @@ class Daemon:
         self._notifier.stopping()
         _log.info("daemon.stopping", in_flight=self._window.held)
         ends = time.monotonic() + _STOP_WITHIN_S - 1
-        self._jobs.stop()
         self._consumer.stop_taking()
+        self._jobs.stop()
         if self._drain is not None:
             self._drain.stop()
         self._flusher.stop(_STORE_GETS_S)
@@ -293,6 +292,8 @@ class Daemon:
         self._join("network", ends)
         if not self._threads["flush"].is_alive():
             self._store.close()
+        if self._alerting is not None:
+            self._alerting.stop()
         self._notifier.close()
 
     def _join(self, name: str, until: float) -> None:
@@ -306,15 +307,23 @@ class Daemon:
         if self._spool is not None:
             self.counters.readings_spooled, self.counters.spool_bytes = self._spool.readings, self._spool.bytes
             self.counters.dropped_total = self._spool.dropped
+        if self._alerting is not None:
+            told = self._alerting.counters
+            self.counters.alerts_open = self._alerting.check.firing
+            self.counters.alerts_sent_total = told.alerts_sent_total
+            self.counters.deliveries_failed_total = told.deliveries_failed_total
+            self.counters.channels_failing = ", ".join(sorted(told.channels_failing))
         built = self._reporter.build()
         topic = consume_client.status_topic(self._settings.instance)
         self._consumer.publish(consume.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
         self._notifier.status(status.line(built))
 
     def _read_settings_again(self) -> None:
-        """SIGHUP: takes the log level over; a broken file changes nothing."""
+        """SIGHUP: takes log level, rules and channels over; a broken file changes nothing."""
         try:
             fresh = config_file.load(self._config_path)
+            if self._alerting is not None:
+                self._alerting.reload(fresh)
         except errors.ConfigurationError as error:
             _log.error("settings.refused", error=str(error), hint=error.hint)
             return

@@ -19,8 +19,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from voltd import config, errors, health
+from voltd.alerts import service
 from voltd.database import pool, queries, retention, rollup, session
-from voltd.rules import check
 
 _log = structlog.get_logger()
 
@@ -41,8 +41,7 @@ class Jobs:
         settings: where the database is.
         set_fleets: takes the fleet of each registered vehicle.
         look: how this daemon is.
-        rules: the check of the rules; None: alerts are switched off.
-        leads, follows: called when this daemon begins to lead, and when it does so no more.
+        alerting: rules and delivery; None: switched off.
         busy: whether the ingest needs the machine.
     """
 
@@ -52,14 +51,12 @@ class Jobs:
         *,
         set_fleets: Callable[[Mapping[str, str]], None],
         look: Callable[[], health.Report],
-        rules: check.Check | None = None,
-        leads: Callable[[], None] = lambda: None,
-        follows: Callable[[], None] = lambda: None,
+        alerting: service.Alerting | None = None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
-        self._look, self._rules, self._busy = look, rules, busy
-        self._on_leading, self._on_following = leads, follows
+        self._look, self._alerting, self._busy = look, alerting, busy
+        self._rules = alerting.check if alerting else None
         self._next_check = 0.0
         # Who else there is nobody knows while the database is away: one of a group must not tell what all would tell.
         self._follows = settings.mqtt.share_group is not None
@@ -135,15 +132,14 @@ class Jobs:
                     connection.close()
                     return
                 self._leader = connection
-                if self._rules is not None:
-                    self._rules.rest()
-                self._on_leading()
+                if self._alerting is not None:
+                    self._alerting.lead()
                 _log.info("jobs.leading", instance=self._settings.instance)
             else:
                 self._leader.execute("SELECT 1")
         except psycopg.Error:
-            if self._leader is not None:
-                self._on_following()
+            if self._leader is not None and self._alerting is not None:
+                self._alerting.follow()
             self._leader, self._store_away = None, True
             raise
 

@@ -80,6 +80,10 @@ class Metrics:
     halted: str = ""  # why nothing more is taken until a reload; empty: it is
     readings_spooled: int = 0  # readings in the spool now, which the store does not have yet
     spool_bytes: int = 0  # what they take on disk
+    alerts_open: int = 0  # episodes, as of the last check; 0 where another daemon leads
+    alerts_sent_total: int = 0  # transitions that a channel has taken
+    deliveries_failed_total: int = 0  # attempts to tell that failed
+    channels_failing: str = ""  # names of the channels whose last attempt failed
     batch_since: float | None = None  # monotonic time at which the batch under way was taken; None: none is
     batch_oldest_at: dt.datetime | None = None  # when its oldest message arrived
     latency: Latency = dataclasses.field(default_factory=Latency)

@@ -140,6 +140,8 @@ def show(status: dict[str, Any]) -> str:
         ("spool", f"{status['readings_spooled']} readings wait, {status['spool_bytes']} bytes"),
         ("readings", f"{status['readings_written_total']} stored, {status['readings_duplicate_total']} duplicates"),
         ("dead letters", ", ".join(f"{count} {reason}" for reason, count in dead.items()) or "none"),
+        ("alerts", f"{status['alerts_open']} open, {status['alerts_sent_total']} told"),
+        ("channels", f"failing: {status['channels_failing']}" if status["channels_failing"] else "ok"),
         ("sessions lost", str(status["session_lost_total"])),
     ]
     return "\n".join(f"{name:<14}{value}" for name, value in rows)

@@ -1,0 +1,76 @@
+"""Rules and alerts as one thing for the composition root: the check, the delivery, and both read again on SIGHUP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from voltd import config, health
+from voltd.alerts import deliver
+from voltd.database import session
+from voltd.pipeline import write_excursions
+from voltd.rules import check, load
+
+
+class Alerting:
+    """Made at start from the settings.
+
+    Args:
+        settings: rules file and channels.
+        connect: opens a connection of the writer's role.
+        look: how this daemon is.
+        excursions: what the writer looks for.
+        busy: whether the ingest needs the machine.
+
+    Raises:
+        ConfigurationError: rules or channels make no sense.
+    """
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        connect: session.Connect,
+        *,
+        look: Callable[[], health.Report],
+        excursions: write_excursions.Excursions,
+        busy: Callable[[], bool],
+    ) -> None:
+        self._deliverer = deliver.Deliverer(settings, connect)
+        self.counters = self._deliverer.counters
+        self.check = check.Check(
+            connect,
+            settings.instance,
+            look=look,
+            excursions=excursions,
+            wake=self._deliverer.wake,
+            tell=self._deliverer.send_now,
+            busy=busy,
+        )
+        self.check.use(load.load(settings.alerts.rules_file), self._deliverer.every_channel)
+
+    def start(self) -> None:
+        """Starts the channels' threads; the check is run by the jobs."""
+        self._deliverer.start()
+
+    def stop(self) -> None:
+        """Ends them within two seconds; what was not told is in the outbox."""
+        self._deliverer.stop()
+
+    def lead(self) -> None:
+        """This daemon is the one that checks and tells."""
+        self.check.rest()
+        self._deliverer.lead(leads=True)
+
+    def follow(self) -> None:
+        """Another one may be."""
+        self.check.rest()
+        self._deliverer.lead(leads=False)
+
+    def reload(self, settings: config.Settings) -> None:
+        """Rules and channels as they are in the files now; open episodes go on.
+
+        Raises:
+            ConfigurationError: one of them makes no sense; all stays as it was.
+        """
+        rules = load.load(settings.alerts.rules_file)
+        self._deliverer.reload(settings)
+        self.check.use(rules, self._deliverer.every_channel)
