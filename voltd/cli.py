@@ -99,6 +99,7 @@ def _migrate(args: argparse.Namespace) -> int:
         columnstore_after_days=settings.retention.columnstore_after_days,
         expected_interval_s=settings.efficiency.expected_interval_s,
         dead_letter_days=settings.retention.dead_letter_days,
+        alert_days=settings.retention.alert_days,
         lower_retention=args.lower_retention,
     )
     result = migrate.migrate(dsn, options, report=print)
@@ -174,6 +175,18 @@ def _dead_letters(args: argparse.Namespace) -> int:
     return dead_letters.run(args, _settings(args))
 
 
+def _alerts_arguments(parser: argparse.ArgumentParser) -> None:
+    from voltd.alerts import commands
+
+    commands.add_arguments(parser)
+
+
+def _alerts(args: argparse.Namespace) -> int:
+    from voltd.alerts import commands
+
+    return commands.run(args, _settings(args))
+
+
 def _local_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["up", "down", "env"], help="start, stop, or print the exports")
     parser.add_argument("--home", type=pathlib.Path, metavar="DIR", help="where data, logs and ports are kept")
@@ -206,6 +219,7 @@ _COMMANDS: dict[str, _Command] = {
     "replay": ("publish recorded readings (CSV, NDJSON, gz)", _replay_arguments, _replay),
     "status": ("what the daemon is doing", _status_arguments, _status),
     "dead-letters": ("what could not be stored, and why", _dead_letters_arguments, _dead_letters),
+    "alerts": ("what is wrong now; acknowledge it, silence it", _alerts_arguments, _alerts),
     "local": ("private Mosquitto and TimescaleDB", _local_arguments, _local),
 }
 

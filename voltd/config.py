@@ -143,6 +143,7 @@ class Retention(_Section):
     raw_days: PositiveInt = 90
     columnstore_after_days: PositiveInt = 7
     dead_letter_days: PositiveInt = 30
+    alert_days: PositiveInt = 730
 
     @pydantic.model_validator(mode="after")
     def _columnstore_before_drop(self) -> Self:

@@ -1,8 +1,10 @@
 -- What: drops what is older than the settings say.
 -- Why:  Community drops raw chunks by policy (80_policies); on Apache-2 the scheduler calls this, and on both it ages
---       dead letters. Two days of margin: raw readings go only after they can no longer be computed again.
+--       dead letters and episodes of alerts. Two days of margin: raw readings go only after they can no longer be
+--       computed again.
 --       SECURITY DEFINER because the daemon's role may not delete.
--- Lock: ACCESS EXCLUSIVE on the chunks that are dropped; ROW EXCLUSIVE on dead_letter.
+-- Lock: ACCESS EXCLUSIVE on the chunks that are dropped; ROW EXCLUSIVE on dead_letter, alert and
+--       alert_delivery.
 
 CREATE OR REPLACE FUNCTION volt.drop_chunks_before(older_than timestamptz) RETURNS integer
 LANGUAGE sql VOLATILE
@@ -52,6 +54,24 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
 $$;
 COMMENT ON FUNCTION volt.drop_old_dead_letters(integer) IS
   'Deletes dead letters older than dead_letter_days, the oldest first, at most so many; how many.';
+
+CREATE OR REPLACE FUNCTION volt.drop_old_alerts(at_most integer) RETURNS integer
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH gone AS (
+    DELETE FROM volt.alert WHERE alert_id IN (
+      SELECT alert_id FROM volt.alert a
+      -- an end is not before its begin, so the index on begins finds them
+      WHERE resolved_at < now() - make_interval(days => volt.setting_number('alert_days')::int)
+        AND opened_at < now() - make_interval(days => volt.setting_number('alert_days')::int)
+        AND NOT EXISTS (SELECT FROM volt.alert_state s WHERE s.alert_id = a.alert_id)
+      ORDER BY opened_at LIMIT at_most)
+    RETURNING 1
+  )
+  SELECT count(*)::int FROM gone
+$$;
+COMMENT ON FUNCTION volt.drop_old_alerts(integer) IS
+  'Deletes episodes of alerts that ended more than alert_days ago, with their deliveries, the oldest first, at most so '
+  'many; how many.';
 
 CREATE OR REPLACE FUNCTION volt.keep_raw_readings(at_least_days integer) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

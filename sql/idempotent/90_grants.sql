@@ -23,7 +23,7 @@ GRANT UPDATE ON volt.alert_progress TO volt_writer;
 
 REVOKE EXECUTE ON FUNCTION volt.rollup_closing_watermark(), volt.rollup_close_hours(), volt.rollup_advance(),
   volt.rollup_recompute_vehicles(integer), volt.rollup_recompute_meters(integer), volt.drop_old_readings(),
-  volt.drop_old_dead_letters(integer), volt.keep_raw_readings(integer) FROM PUBLIC;
+  volt.drop_old_dead_letters(integer), volt.drop_old_alerts(integer), volt.keep_raw_readings(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION volt.rollup_closing_watermark(), volt.rollup_close_hours(), volt.rollup_advance(),
   volt.rollup_recompute_vehicles(integer), volt.rollup_recompute_meters(integer), volt.drop_old_readings(),
-  volt.drop_old_dead_letters(integer), volt.keep_raw_readings(integer) TO volt_writer;
+  volt.drop_old_dead_letters(integer), volt.drop_old_alerts(integer), volt.keep_raw_readings(integer) TO volt_writer;

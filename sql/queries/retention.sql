@@ -10,6 +10,10 @@ SELECT volt.drop_old_readings()
 -- at_most int. How many dead letters were deleted.
 SELECT volt.drop_old_dead_letters(%(at_most)s::int)
 
+-- name: drop_old_alerts
+-- at_most int. How many episodes of alerts were deleted.
+SELECT volt.drop_old_alerts(%(at_most)s::int)
+
 -- name: keep_raw_readings
 -- at_least_days int. Whether the retention had to be raised.
 SELECT volt.keep_raw_readings(%(at_least_days)s::int)

@@ -31,6 +31,7 @@ class MigrateOptions:
         columnstore_after_days: older chunks of raw readings are compressed (Community edition).
         expected_interval_s: how often a device is expected to report, in seconds; the base of coverage.
         dead_letter_days: dead letters are kept this long.
+        alert_days: episodes of alerts are kept this long after their end.
         lower_retention: whether a database that keeps raw readings longer is to drop them earlier from now on.
     """
 
@@ -38,6 +39,7 @@ class MigrateOptions:
     columnstore_after_days: int = 7
     expected_interval_s: float = 60.0
     dead_letter_days: int = 30
+    alert_days: int = 730
     lower_retention: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Ages what the settings say is old: raw readings (Apache-2 edition; Community has its own policy) and dead letters.
+"""Ages what the settings say is old: raw readings (Apache-2; Community has its own policy), dead letters, alerts.
 
 The scheduler calls ``run_once`` about once an hour. It deletes through functions of the schema's owner, because the
 daemon's role may not delete.
@@ -11,15 +11,16 @@ import psycopg
 
 from voltd.database import queries, sqlstate
 
-_DEAD_LETTERS_AT_ONCE = 10_000
+_AT_ONCE = 10_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RetentionResult:
-    """What one run dropped: chunks of raw readings, and single dead letters."""
+    """What one run dropped: chunks of raw readings, single dead letters, episodes of alerts."""
 
     chunks: int
     dead_letters: int
+    alerts: int = 0
 
 
 def run_once(connection: psycopg.Connection[Any]) -> RetentionResult:
@@ -30,12 +31,14 @@ def run_once(connection: psycopg.Connection[Any]) -> RetentionResult:
     """
     try:
         chunks = _number(connection, "drop_old_readings")
-        dead_letters = 0
-        while gone := _number(connection, "drop_old_dead_letters", at_most=_DEAD_LETTERS_AT_ONCE):
+        dead_letters = alerts = 0
+        while gone := _number(connection, "drop_old_dead_letters", at_most=_AT_ONCE):
             dead_letters += gone
+        while gone := _number(connection, "drop_old_alerts", at_most=_AT_ONCE):
+            alerts += gone
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
-    return RetentionResult(chunks, dead_letters)
+    return RetentionResult(chunks, dead_letters, alerts)
 
 
 def ensure(connection: psycopg.Connection[Any], at_least_days: int) -> bool:

@@ -1,0 +1,79 @@
+"""``voltd alerts list|show|ack|silence|silences|unsilence``: episodes and silences, for the people who are paged.
+
+Works with the daemon's role (``database.dsn``); the daemon sees what was changed at its next look. Listing and showing
+is in ``commands_show``, silences are in ``commands_silence``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from typing import Any
+
+import psycopg
+
+from voltd import config, dead_letters_filters
+from voltd.alerts import commands_show, commands_silence, commands_words
+from voltd.database import queries, session
+
+_HINT = "listing needs the role volt_reader, acknowledging and silencing volt_writer: see database.dsn"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The actions and their filters."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    commands_show.add_arguments(actions)
+    ack = actions.add_parser("ack", help="take alerts on: they are not told again until they get worse or end")
+    ack.add_argument("ids", type=dead_letters_filters.number, nargs="+", metavar="ID")
+    ack.add_argument("--by", type=commands_words.given, metavar="NAME", help="who does (default: your login name)")
+    ack.add_argument("--undo", action="store_true", help="take it back: they are repeated again")
+    commands_silence.add_arguments(actions)
+
+
+def run(args: argparse.Namespace, settings: config.Settings) -> int:
+    """The command; 1 where an alert or silence that was named does not exist (the others are seen to all the same).
+
+    Raises:
+        ConfigurationError: this user may not do it, or there is no schema; nothing was done.
+        StoreUnavailable: the database went away; nothing was done.
+        UsageError: a silence that covers everything without --all, or that is over before it begins.
+    """
+    with (
+        commands_words.explained(_HINT),
+        psycopg.connect(session.dsn(settings), row_factory=psycopg.rows.dict_row) as connection,
+    ):
+        connection.execute("SET TIME ZONE 'UTC'")
+        if args.action == "list":
+            return commands_show.list_(connection, args)
+        if args.action == "show":
+            return commands_show.show(connection, args)
+        if args.action == "ack":
+            return _acknowledge(connection, args)
+        return commands_silence.run(connection, args, settings.alerts.rules_file)
+
+
+def _acknowledge(connection: psycopg.Connection[dict[str, Any]], args: argparse.Namespace) -> int:
+    ids = list(dict.fromkeys(args.ids))
+    query = "take_back_acknowledgements" if args.undo else "acknowledge_alerts"
+    done = connection.execute(queries.text(query), {"ids": ids, "by": args.by or commands_words.login()}).fetchall()
+    changed = {row["alert_id"] for row in done}
+    known = {row["alert_id"]: row for row in connection.execute(queries.text("acknowledged_alerts"), {"ids": ids})}
+    connection.commit()
+    for one in ids:
+        print(f"alert {one}: {_said(known.get(one), changed=one in changed, undo=args.undo)}")
+    return 0 if len(known) == len(ids) else 1
+
+
+def _said(row: dict[str, Any] | None, *, changed: bool, undo: bool) -> str:
+    if row is None:
+        return "there is none with this number"
+    over = " (it is over)" if row["resolved_at"] else ""
+    if undo:
+        return ("no longer acknowledged" if changed else "nobody had acknowledged it") + over
+    by = commands_words.printable(row["acknowledged_by"] or "")
+    if changed:
+        return f"acknowledged by {by}{over}"
+    if row["acknowledged_at"] is None:  # taken back by somebody else in between
+        return "not acknowledged"
+    ago = commands_words.lasting(dt.datetime.now(dt.UTC) - row["acknowledged_at"])
+    return f"was acknowledged by {by} {ago} ago{over}"

@@ -1,0 +1,126 @@
+"""``voltd alerts list`` and ``show``: what is wrong now, and everything about one episode. Reads only.
+
+Called by ``commands``. Without filters ``list`` answers the question of whoever was woken up: what is open, what of it
+nobody is at work on yet, the worst first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from typing import Any
+
+import psycopg
+
+from voltd import dead_letters_filters, errors
+from voltd.alerts import commands_words, message
+from voltd.database import queries
+
+_Connection = psycopg.Connection[dict[str, Any]]
+_HEAD = ("ID", "SEVERITY", "RULE", "DEVICE", "FLEET", "SINCE", "FOR", "PEAK", "ACKNOWLEDGED", "SILENCED")
+_ORDER = (
+    "Without --all: the alerts that are open; those that nobody has acknowledged and no silence covers come first, the "
+    "worst of them at the top, then the newest. With --all also those that are over, the newest first. --since and "
+    "--until: those that were open at some time in between, which implies --all unless --open is given. "
+)
+
+
+def add_arguments(actions: Any) -> None:
+    """Both actions."""
+    listing = actions.add_parser("list", help="what is wrong now, the worst first", epilog=_ORDER + commands_words.WHEN)
+    which = listing.add_mutually_exclusive_group()
+    which.add_argument("--open", action="store_true", help="only what is open (default)")
+    which.add_argument("--all", action="store_true", help="also what is over")
+    given = commands_words.given
+    listing.add_argument("--rule", type=given, help="only of this rule")
+    listing.add_argument("--fleet", type=given, help="only of this fleet's vehicles")
+    listing.add_argument("--device", type=given, metavar="ID", help="only of this vehicle, meter or daemon")
+    listing.add_argument("--severity", choices=message.SEVERITIES, help="only this severity")
+    listing.add_argument("--since", type=commands_words.moment, metavar="WHEN", help="open then or later")
+    listing.add_argument("--until", type=commands_words.moment, metavar="WHEN", help="opened before then")
+    listing.add_argument("--limit", type=dead_letters_filters.number, default=50, help="how many (default 50)")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    showing = actions.add_parser("show", help="one episode, and what was told of it to whom")
+    showing.add_argument("id", type=dead_letters_filters.number, metavar="ID")
+    showing.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def list_(connection: _Connection, args: argparse.Namespace) -> int:
+    """Prints the episodes asked for."""
+    only_open = args.open or not (args.all or args.since or args.until)
+    names = ("rule", "fleet", "device", "severity", "since", "until")
+    filters = {"open": only_open, **{name: getattr(args, name) for name in names}}
+    rows = connection.execute(queries.text("list_alerts"), {**filters, "limit": args.limit}).fetchall()
+    if args.json:
+        for row in rows:
+            commands_words.print_json(row)
+        return 0
+    if rows:
+        now = dt.datetime.now(dt.UTC)
+        commands_words.print_table(_HEAD, [_cells(row, now) for row in rows])
+    else:
+        print("nothing is open" if only_open else "no alerts")
+    counted = connection.execute(queries.text("count_alerts"), filters).fetchone() or {"count": 0, "ended": 0}
+    if counted["count"] > len(rows):
+        print(f"the first {len(rows)} of {counted['count']}; --limit shows more")
+    if only_open and not args.open and counted["ended"]:
+        print(f"{counted['ended']} ended within the last 24 h: --all --since 24h shows them")
+    return 0
+
+
+def _cells(row: dict[str, Any], now: dt.datetime) -> tuple[str, ...]:
+    ended = row["resolved_at"]
+    length = commands_words.lasting((ended or now) - row["opened_at"])
+    state = f"{length}, {'past' if row['past'] else 'over'}" if ended else length
+    silence, until = row["silence_id"], row["silenced_until"]
+    return (
+        str(row["alert_id"]),
+        row["severity"],
+        row["rule"],
+        f"{row['device_type']} {row['device_id']}",
+        row["fleet_id"] or "",
+        commands_words.local(row["opened_at"]),
+        state,
+        commands_words.figure(row["peak_value"]),
+        row["acknowledged_by"] or ("" if row["acknowledged_at"] is None else "yes"),
+        f"by {silence} until {commands_words.local(until)}" if silence else "",
+    )
+
+
+def show(connection: _Connection, args: argparse.Namespace) -> int:
+    """Prints everything about one episode.
+
+    Raises:
+        VoltdError: there is no such alert.
+    """
+    row = connection.execute(queries.text("show_alert"), {"id": args.id}).fetchone()
+    if row is None:
+        raise errors.VoltdError(f"no alert {args.id}", hint="voltd alerts list --all shows which there are")
+    deliveries = connection.execute(queries.text("deliveries_of_alert"), {"id": args.id}).fetchall()
+    if args.json:
+        commands_words.print_json({**row, "deliveries": deliveries})
+        return 0
+    for name, value in row.items():
+        text = commands_words.local(value) if isinstance(value, dt.datetime) else value
+        print(f"{name:<16} {'' if text is None else commands_words.printable(str(text))}".rstrip())
+    print()
+    if not deliveries:
+        print("told nobody")
+        return 0
+    head = ("DELIVERY", "CHANNEL", "TRANSITION", "SEVERITY", "STATUS", "SINCE", "SENT", "ATTEMPTS", "RESULT")
+    commands_words.print_table(head, [_delivery_cells(one) for one in deliveries])
+    return 0
+
+
+def _delivery_cells(one: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(one["delivery_id"]),
+        one["channel"],
+        one["transition"] + (" (quiet)" if one["quiet"] else ""),
+        one["severity"],
+        one["status"],
+        commands_words.local(one["created_at"]),
+        commands_words.local(one["sent_at"]) if one["sent_at"] else "",
+        str(one["attempts"]),
+        one["result"] or "",
+    )

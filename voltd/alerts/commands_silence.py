@@ -1,0 +1,178 @@
+"""``voltd alerts silence|silences|unsilence``: times in which alerts are kept and shown, but nobody is told.
+
+Called by ``commands``. A silence that begins later is a maintenance window. What is still open when it ends is told
+then, so ending one early is safe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import pathlib
+import sys
+from typing import Any
+
+import psycopg
+
+from voltd import dead_letters_filters, errors
+from voltd.alerts import commands_words
+from voltd.database import queries
+from voltd.rules import load
+
+_Connection = psycopg.Connection[dict[str, Any]]
+_HELP = (
+    "Alerts that all of the filters fit are opened, shown and resolved as ever, but told to nobody until the silence "
+    "ends; what is open then is told. With --from it is a maintenance window. T is a time (RFC 3339; local time where "
+    "it names no offset)."
+)
+
+
+def add_arguments(actions: Any) -> None:
+    """The three actions."""
+    given = commands_words.given
+    silence = actions.add_parser("silence", help="tell nobody for a while, of what the filters fit", epilog=_HELP)
+    silence.add_argument("--rule", type=given, help="of this rule")
+    silence.add_argument("--fleet", type=given, help="of this fleet's vehicles")
+    device = silence.add_mutually_exclusive_group()
+    device.add_argument("--vehicle", type=given, metavar="ID", help="of this vehicle")
+    device.add_argument("--meter", type=given, metavar="ID", help="of this meter")
+    silence.add_argument("--all", action="store_true", help="of everything, where there is no filter")
+    end = silence.add_mutually_exclusive_group(required=True)
+    end.add_argument("--for", dest="lasts", type=commands_words.span, metavar="SPAN", help="so long: 90s, 30m, 2h, 1d")
+    end.add_argument("--until", type=commands_words.time, metavar="T", help="until then")
+    silence.add_argument("--from", dest="begins", type=commands_words.time, metavar="T", help="from then on, not now")
+    silence.add_argument("--comment", type=given, required=True, help="why, for those who wonder at the quiet")
+    silence.add_argument("--by", type=given, metavar="NAME", help="who does (default: your login name)")
+    listing = actions.add_parser("silences", help="those in force and those to come")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    ending = actions.add_parser("unsilence", help="end silences now; one to come never begins")
+    ending.add_argument("ids", type=dead_letters_filters.number, nargs="+", metavar="ID")
+
+
+def run(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.Path | None) -> int:
+    """One of the three; see ``commands.run``."""
+    if args.action == "silence":
+        return _silence(connection, args, rules_file)
+    return _list(connection, args) if args.action == "silences" else _end(connection, args)
+
+
+def _silence(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.Path | None) -> int:
+    device_type = "vehicle" if args.vehicle else "meter" if args.meter else None
+    wanted = {
+        "rule": args.rule,
+        "fleet": args.fleet,
+        "device_type": device_type,
+        "device": args.vehicle or args.meter,
+    }
+    filtered = any(wanted.values())
+    if filtered == args.all:
+        problem = "--all and a filter contradict each other" if filtered else "this would silence every alert there is"
+        raise errors.UsageError(problem, hint="name --rule, --fleet, --vehicle or --meter; or --all for everything")
+    now = dt.datetime.now(dt.UTC)
+    begins = args.begins or now
+    ends = args.until or begins + args.lasts
+    if ends <= max(begins, now):
+        raise errors.UsageError(
+            f"a silence from {commands_words.local(begins)} until {commands_words.local(ends)} would be over already",
+            hint="it must end later than it begins, and later than now",
+        )
+    covers = connection.execute(queries.text("silence_covers"), wanted).fetchone() or {}
+    for warning in _warnings(args, covers, rules_file):
+        print(f"warning: {commands_words.printable(warning)}", file=sys.stderr)
+    made = connection.execute(
+        queries.text("insert_silence"),
+        {
+            **wanted,
+            "begins_at": args.begins,
+            "ends_at": args.until,
+            "for_s": args.lasts.total_seconds() if args.lasts else None,
+            "by": args.by or commands_words.login(),
+            "comment": args.comment,
+        },
+    ).fetchone()
+    connection.commit()
+    if made is None:
+        raise errors.VoltdError("the silence was not made", hint="try again")
+    coming = begins > now
+    span = f"from {commands_words.local(made['begins_at'])} " if coming else ""
+    print(
+        f"silence {made['silence_id']}: {_scope(made)}, {span}until {commands_words.local(made['ends_at'])}"
+        f" ({commands_words.lasting(made['ends_at'] - made['begins_at'])}){'' if coming else _many(covers['open'])}"
+    )
+    return 0
+
+
+def _many(count: int) -> str:
+    return f"; {count} open alert{' is' if count == 1 else 's are'} covered" if count else ""
+
+
+def _warnings(args: argparse.Namespace, covers: dict[str, Any], rules_file: pathlib.Path | None) -> list[str]:
+    """What nothing known fits: most likely a slip of the keyboard."""
+    found = []
+    if args.rule and not covers["rule_known"] and args.rule not in _rules(rules_file, args.rule):
+        found.append(f"there is no rule {args.rule!r} here, nor has it ever raised an alert")
+    if args.fleet and not covers["fleet_known"]:
+        found.append(f"there is no fleet {args.fleet!r}")
+    device = args.vehicle or args.meter
+    if device and not covers["device_known"]:
+        found.append(f"no {'vehicle' if args.vehicle else 'meter'} {device!r} is registered or has ever been heard")
+    if args.fleet and (
+        args.meter or (args.vehicle and covers["device_known"] and covers["device_fleet"] != args.fleet)
+    ):
+        found.append(f"{device!r} is not in fleet {args.fleet!r}: this fits nothing")
+    return found
+
+
+def _rules(rules_file: pathlib.Path | None, named: str) -> set[str]:
+    """Names of the rules in force; a file that cannot be read is no reason to doubt the name."""
+    try:
+        return {rule.name for rule in load.load(rules_file)}
+    except errors.ConfigurationError:
+        return {named}
+
+
+def _scope(row: dict[str, Any]) -> str:
+    parts = [f"rule {row['rule']}" if row["rule"] else "", f"fleet {row['fleet_id']}" if row["fleet_id"] else ""]
+    parts.append(f"{row['device_type']} {row['device_id']}" if row["device_id"] else "")
+    return commands_words.printable(", ".join(part for part in parts if part) or "everything")
+
+
+def _list(connection: _Connection, args: argparse.Namespace) -> int:
+    rows = connection.execute(queries.text("list_silences")).fetchall()
+    if args.json:
+        for row in rows:
+            commands_words.print_json(row)
+        return 0
+    if not rows:
+        print("no silences")
+        return 0
+    cells = [
+        (
+            str(row["silence_id"]),
+            "to come" if row["coming"] else "in force",
+            _scope(row),
+            commands_words.local(row["begins_at"]),
+            commands_words.local(row["ends_at"]),
+            str(row["open"]),
+            row["created_by"],
+            row["comment"],
+        )
+        for row in rows
+    ]
+    commands_words.print_table(("ID", "STATE", "OF", "FROM", "UNTIL", "OPEN", "BY", "COMMENT"), cells)
+    return 0
+
+
+def _end(connection: _Connection, args: argparse.Namespace) -> int:
+    ids = list(dict.fromkeys(args.ids))
+    ended = {row["silence_id"]: row for row in connection.execute(queries.text("end_silences"), {"ids": ids})}
+    known = {row["silence_id"]: row for row in connection.execute(queries.text("known_silences"), {"ids": ids})}
+    connection.commit()
+    for one in ids:
+        if one in ended:
+            print(f"silence {one}: {'will not begin' if ended[one]['coming'] else 'ended'}")
+        elif one in known:
+            print(f"silence {one}: had ended {commands_words.local(known[one]['ends_at'])}")
+        else:
+            print(f"silence {one}: there is none with this number")
+    return 0 if len(known) == len(ids) else 1

@@ -1,0 +1,122 @@
+"""Words and figures that the commands around alerts and rules have in common: times, spans, tables, errors.
+
+Times are read and shown in the time zone of whoever types (TZ), because that is the clock on the wall at night; JSON is
+in UTC. Used by ``commands``, its parts, and ``rules.commands``. Asks the database nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import getpass
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from voltd import errors
+from voltd.database import sqlstate
+
+WHEN = "WHEN is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d."
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = dt.timedelta(days=3660)
+
+
+def span(text: str) -> dt.timedelta:
+    """A duration such as 90s, 30m, 2h, 1d; more than zero, at most ten years."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    length = dt.timedelta(seconds=int(found[1]) * _UNITS[found[2]]) if found else dt.timedelta()
+    if not dt.timedelta() < length <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no span such as 90s, 30m, 2h, 1d (at most 10 years)")
+    return length
+
+
+def time(text: str) -> dt.datetime:
+    """A time as RFC 3339, in UTC; without an offset it is local time."""
+    try:
+        return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-03-01T22:00 or ...T22:00Z") from None
+
+
+def moment(text: str) -> dt.datetime:
+    """A time, or how long ago that was."""
+    if re.fullmatch(r"[0-9]+[smhd]", text):
+        return dt.datetime.now(dt.UTC) - span(text)
+    return time(text)
+
+
+def given(text: str) -> str:
+    """A filter that says something: an empty one is a mistake, not "all"."""
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return text
+
+
+def login() -> str:
+    """Who is at the keyboard, also behind sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return f"uid {os.getuid()}"
+
+
+def local(moment: dt.datetime) -> str:
+    """For people: to the second, with the offset of their time zone."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S%z}"
+
+
+def lasting(length: dt.timedelta) -> str:
+    """For people, as coarse as it is long: ``45 s``, ``2 h 5 min``, ``3 d``."""
+    seconds = max(0, round(length.total_seconds()))
+    sizes = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    first = next((index for index, (_, size) in enumerate(sizes) if seconds >= size), len(sizes) - 1)
+    parts: list[str] = []
+    for unit, size in sizes[first : first + 2]:
+        count, seconds = divmod(seconds, size)
+        parts.append(f"{count} {unit}" if count or not parts else "")
+    return " ".join(part for part in parts if part)
+
+
+def figure(value: float | None) -> str:
+    """A value without digits that nobody needs."""
+    return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def printable(text: str) -> str:
+    """Without what would steer a terminal: anybody who may publish decides on the names of devices."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the last one is as long as it is."""
+    cells = [[printable(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_json(row: Mapping[str, Any]) -> None:
+    """One object on one line, times in UTC."""
+    print(json.dumps(dict(row), default=lambda moment: moment.astimezone(dt.UTC).isoformat()))
+
+
+@contextlib.contextmanager
+def explained(privilege_hint: str) -> Iterator[None]:
+    """Database errors as ours, with the two that an admin can mend told apart."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise errors.ConfigurationError(_first_line(error), hint=privilege_hint) from error
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        raise errors.SchemaError(_first_line(error), hint='run "voltd migrate"') from error
+    except psycopg.Error as error:
+        raise sqlstate.wrap(error) from error
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().split("\n", 1)[0]
