@@ -58,6 +58,7 @@ class Jobs:
         self._look, self._alerting, self._busy = look, alerting, busy
         self._rules = alerting.check if alerting else None
         self._next_check = 0.0
+        self._failed_checks = 0
         # Who else there is nobody knows while the database is away: one of a group must not tell what all would tell.
         self._follows = settings.mqtt.share_group is not None
         self._store_away = False
@@ -151,10 +152,13 @@ class Jobs:
         try:
             if self._leader is not None:
                 self._rules.run()
+                self._failed_checks = 0
             elif self._store_away and not self._follows:
                 self._rules.run_alone()
         except errors.StoreUnavailable:
-            self._rules.run_alone()
+            self._failed_checks += 1
+            if self._failed_checks > 1:  # one alone is a hiccup
+                self._rules.run_alone()
             raise
         finally:
             pause_s = (time.monotonic() - started) * (_BUSY_PAUSE if self._busy() else _PAUSE)

@@ -6,6 +6,7 @@ letters already: the redelivery key tells.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,11 @@ from voltd.database import queries
 from voltd.pipeline import decode
 
 _TYPES = ["timestamptz", "text", "bytea", "text", "text", "int4", "int8"]
+
+
+# How long a message may lie unread in the socket of a daemon whose session another one has taken over: the redelivery
+# to that one is then the older of the two.
+_UNREAD = dt.timedelta(seconds=60)
 
 
 def redelivery_key(client_id: str, letter: models.DeadLetter) -> int:
@@ -64,12 +70,12 @@ def _without_overtaken(
     if not letters:
         return [], []
     keys = [redelivery_key(client_id, letter) for letter in letters]
-    since = min(letter.message.received_at for letter in letters)
+    since = min(letter.message.received_at for letter in letters) - _UNREAD
     found = dict(cursor.execute(queries.text("dead_letters_overtaken"), {"keys": keys, "since": since}).fetchall())
     new: list[models.DeadLetter] = []
     there: list[models.DeadLetter] = []
     for key, letter in zip(keys, letters, strict=True):
-        overtaken = key in found and found[key] >= letter.message.received_at
+        overtaken = key in found and found[key] >= letter.message.received_at - _UNREAD
         (there if overtaken else new).append(letter)
     return new, there
 

@@ -56,11 +56,17 @@ class Reader:
         self.rules = tuple(rule for rule in rules if rule.variants())
         self._late_vehicles = late_vehicles
         self._silence_at = self._skew_at = float("-inf")
+        self._silence_every_s = min((_SILENCE_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
 
     def names(self, metrics: Iterable[model.Metric]) -> list[str]:
         """Names of the rules that watch one of these."""
         wanted = frozenset(metrics)
         return [rule.name for rule in self.rules if rule.metric in wanted]
+
+    def _limits(self, metric: model.Metric) -> list[float]:
+        """From where on any of its rules fires, in any form."""
+        variants = [one for rule in self.rules if rule.metric is metric for one in rule.variants()]
+        return [one.fire_above for one in variants if one.fire_above is not None]
 
     def read(
         self,
@@ -86,7 +92,7 @@ class Reader:
         """
         news = News()
         self._vehicles(connection, news, states, now, 0 if busy else self._late_vehicles)
-        if clock_s - self._silence_at >= _SILENCE_EVERY_S:
+        if clock_s - self._silence_at >= self._silence_every_s:
             self._silence_at = clock_s
             self._silence(connection, news, now, healthy_since)
         if clock_s - self._skew_at >= _SKEW_EVERY_S:
@@ -138,7 +144,7 @@ class Reader:
         self, connection: _Connection, news: News, now: dt.datetime, healthy_since: dt.datetime | None
     ) -> None:
         rules = [rule for rule in self.rules if rule.metric is model.Metric.SILENCE]
-        limits = [one.fire_above for rule in rules for one in rule.variants() if one.fire_above is not None]
+        limits = self._limits(model.Metric.SILENCE)
         if not limits:
             return
         before = now - dt.timedelta(seconds=min(limits))
@@ -157,7 +163,7 @@ class Reader:
         After an outage what had queued comes late through no fault of the devices' clocks: they get two minutes.
         """
         rules = [rule for rule in self.rules if rule.metric is model.Metric.CLOCK_SKEW_S]
-        limits = [one.fire_above for rule in rules for one in rule.variants() if one.fire_above is not None]
+        limits = self._limits(model.Metric.CLOCK_SKEW_S)
         every = dt.timedelta(seconds=_SKEW_EVERY_S)
         if not limits or healthy_since is None or now - healthy_since < 2 * every:
             return
