@@ -125,5 +125,7 @@ def test_a_redelivery_that_overtakes_leaves_the_only_dead_letter(fresh_database)
     assert len(result.dead_letters_there) == 1
     assert harness.count(fresh_database, "dead_letter") == 1
     store.write(decoder.decode([first._replace(received_at=now + dt.timedelta(seconds=9))]))
+    assert harness.count(fresh_database, "dead_letter") == 1, "it lay unread in the socket meanwhile"
+    store.write(decoder.decode([first._replace(received_at=now + dt.timedelta(seconds=99))]))
     assert harness.count(fresh_database, "dead_letter") == 2, "the packet id has come round: another message"
     store.close()
