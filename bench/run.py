@@ -61,6 +61,7 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
         "latency": lambda: scenes.latency(rig, 10_000, 5 if quick else 20),
         "arrays": lambda: scenes.arrays(rig, count // 40),
         "small_window": lambda: scenes.small_window(rig, count // 4),
+        "rules": lambda: scenes.rules(rig, count),
         "mixed": lambda: scenes.mixed(rig, count),
         "idle": lambda: scenes.idle(rig, 5 if quick else 30),
         "startup": lambda: scenes.startup(rig),

@@ -64,6 +64,20 @@ def mixed(rig: Rig, count: int) -> dict[str, float]:
     }
 
 
+def rules(rig: Rig, count: int) -> dict[str, float]:
+    """Messages a second out of a queue of news, with the rules in force and without; 15 % of the vehicles are low."""
+    rates: dict[str, list[float]] = {"true": [], "false": []}
+    for enabled in ("false", "true", "true", "false"):
+        rig.empty()
+        daemon = rig.daemon(mqtt__receive_maximum=65535, alerts__enabled=enabled)
+        daemon.subscribe()
+        _publish(rig, load.packets(count, start(0.1), STEP))
+        rates[enabled].append(_drain(rig, daemon, count))
+        verify(rig, count)
+    value, reference = (sum(rates[enabled]) / 2 for enabled in ("true", "false"))
+    return {"value": value, "reference": reference, "ratio": value / reference}
+
+
 def arrays(rig: Rig, messages: int) -> dict[str, float]:
     """Readings a second out of arrays of 60, against psql's copy of the same rows into the same table."""
     made, lines = load.arrays(messages, 60, start(20), dt.timedelta(milliseconds=20))
