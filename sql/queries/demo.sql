@@ -15,10 +15,13 @@ ORDER BY efficiency_pct
 LIMIT 5;
 
 -- name: demo_alerts
--- Vehicles that somebody should look at now.
-SELECT count(*) FILTER (WHERE soc_pct < 15 AND upper(charging_status) IS DISTINCT FROM 'CHARGING'),
-       count(*) FILTER (WHERE speed_kmh > 120), count(*) FILTER (WHERE battery_temp_c > 80)
-FROM volt.vehicle_current;
+-- Episodes by rule: how many are open, how many are over (or were found in readings of the past).
+SELECT rule, count(*) FILTER (WHERE resolved_at IS NULL), count(*) FILTER (WHERE resolved_at IS NOT NULL)
+FROM volt.alert GROUP BY rule ORDER BY rule;
+
+-- name: demo_newest_alerts
+-- What was said last.
+SELECT message FROM volt.alert ORDER BY resolved_at IS NOT NULL, opened_at DESC LIMIT 3;
 
 -- name: demo_dead_letter_reasons
 -- The most frequent ones.

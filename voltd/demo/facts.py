@@ -71,10 +71,13 @@ class Facts:
         return self._connection.execute(queries.text("demo_worst_chargers")).fetchall()
 
     def alerts(self) -> list[str]:
-        """What a fleet manager should look at now, from the vehicles' current state; empty when all is well."""
-        row = self._connection.execute(queries.text("demo_alerts")).fetchone() or (0, 0, 0)
-        kinds = ("below 15 % state of charge", "over 120 km/h", "over 80 °C battery temperature")
-        return [f"{count} {kind}" for count, kind in zip(row, kinds, strict=True) if count]
+        """Episodes by rule, for example ``soc_low 3 open, 12 over``; empty when all is well."""
+        rows = self._connection.execute(queries.text("demo_alerts")).fetchall()
+        return [f"{rule} {still_open} open, {over} over" for rule, still_open, over in rows]
+
+    def newest_alerts(self) -> list[str]:
+        """Up to three lines: what was said of the newest episodes, open ones first."""
+        return [str(row[0]) for row in self._connection.execute(queries.text("demo_newest_alerts"))]
 
     def dead_letter_reasons(self) -> list[tuple[str, int]]:
         """Every reason with its count, the most frequent first."""

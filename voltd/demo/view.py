@@ -53,7 +53,8 @@ class PlainView:
         print(
             f"{elapsed_s:4.0f} s  published {published.readings:>8}  stored {counts.vehicle + counts.meter:>8}"
             f" ({status.get('readings_per_s', 0):.0f}/s)  dead letters {counts.dead_letters:>4}"
-            f"  in flight {status.get('in_flight', 0):>5}  lag {status.get('lag_s', 0) * 1000:.0f} ms",
+            f"  in flight {status.get('in_flight', 0):>5}  lag {status.get('lag_s', 0) * 1000:.0f} ms"
+            f"  alerts open {status.get('alerts_open', 0)}",
             flush=True,
         )
 
@@ -119,4 +120,5 @@ def _chargers(known: facts.Facts) -> rich.table.Table:
 
 def _lines(known: facts.Facts) -> rich.text.Text:
     reasons = ", ".join(f"{count} {reason}" for reason, count in known.dead_letter_reasons())
-    return rich.text.Text(f"Alerts: {', '.join(known.alerts()) or 'none'}\nDead letters: {reasons or 'none'}")
+    alerts = "\n  ".join(["; ".join(known.alerts()) or "none", *known.newest_alerts()])
+    return rich.text.Text(f"Alerts: {alerts}\nDead letters: {reasons or 'none'}")
