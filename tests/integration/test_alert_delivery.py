@@ -4,9 +4,9 @@ import subprocess
 import sys
 import time
 
-import alert_rig
 import pytest
 
+import alert_rig
 import harness
 from voltd.database import migrate
 

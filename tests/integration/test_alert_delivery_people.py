@@ -5,11 +5,11 @@ import email.policy
 import socket
 import time
 
-import alert_rig
 import psycopg
 import pytest
 from aiosmtpd import controller
 
+import alert_rig
 import harness
 from voltd.database import migrate
 

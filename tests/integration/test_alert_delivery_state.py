@@ -5,11 +5,11 @@ import json
 import re
 import secrets
 
-import alert_rig
 import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+import alert_rig
 import harness
 from voltd.alerts import send_alertmanager, send_mqtt, worker
 from voltd.database import migrate
