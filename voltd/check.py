@@ -1,4 +1,4 @@
-"""``voltd check``: configuration, broker, database, edition and schema, each line ok or what to do next.
+"""``voltd check``: configuration, broker, database, edition, schema, spool and rules, each line ok or what to do next.
 
 Connects, looks and leaves; changes nothing at the broker or in the database. The settings were loaded by ``cli``.
 """
@@ -14,8 +14,10 @@ from typing import Any
 import psycopg
 
 from voltd import config, errors
+from voltd.alerts import channels
 from voltd.database import edition, migrate, queries, session, sqlstate
 from voltd.pipeline import consume_client
+from voltd.rules import load
 
 _MEANING = {
     edition.Edition.COMMUNITY: "continuous aggregates, columnstore and retention by TimescaleDB's own policies",
@@ -30,6 +32,7 @@ def run(settings: config.Settings) -> int:
         _check("broker", lambda: _broker(settings)),
         _check("database", lambda: _database(settings)),
         _check("spool", lambda: _spool(settings)),
+        _check("alerts", lambda: _alerts(settings)),
     )
 
 
@@ -119,6 +122,14 @@ def _spool(settings: config.Settings) -> list[str]:
         )
     free = shutil.disk_usage(existing).free - settings.spool.min_free_bytes
     return [f"spool: {settings.spool_file}, room for {max(0, min(free, settings.spool.max_bytes)) >> 20} MiB"]
+
+
+def _alerts(settings: config.Settings) -> list[str]:
+    if not settings.alerts.enabled:
+        return ["alerts: switched off (alerts.enabled = false)"]
+    rules = load.load(settings.alerts.rules_file)
+    names = ", ".join(one.name for one in channels.make(settings))
+    return [f"alerts: {len(rules)} rules; told on {names or 'no channel: set one in [alerts.channels.<name>]'}"]
 
 
 def _require_privileges(settings: config.Settings) -> None:

@@ -8,7 +8,9 @@ FROM (VALUES
   ('volt.meter_reading', 'INSERT'), ('volt.meter_reading', 'SELECT'),
   ('volt.vehicle_current', 'INSERT'), ('volt.vehicle_current', 'UPDATE'),
   ('volt.meter_current', 'INSERT'), ('volt.meter_current', 'UPDATE'),
-  ('volt.dead_letter', 'INSERT'), ('volt.dead_letter', 'SELECT'), ('volt.ingest_state', 'UPDATE')
+  ('volt.dead_letter', 'INSERT'), ('volt.dead_letter', 'SELECT'), ('volt.ingest_state', 'UPDATE'),
+  ('volt.excursion', 'INSERT'), ('volt.alert', 'INSERT'), ('volt.alert', 'UPDATE'), ('volt.alert_state', 'UPDATE'),
+  ('volt.alert_delivery', 'UPDATE'), ('volt.daemon', 'UPDATE')
 ) AS wanted (name, privilege)
 -- of any column: of dead letters it may read all but the payload
 WHERE NOT has_any_column_privilege(wanted.name, wanted.privilege)
