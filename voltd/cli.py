@@ -187,6 +187,18 @@ def _alerts(args: argparse.Namespace) -> int:
     return commands.run(args, _settings(args))
 
 
+def _rules_arguments(parser: argparse.ArgumentParser) -> None:
+    from voltd.rules import commands
+
+    commands.add_arguments(parser)
+
+
+def _rules(args: argparse.Namespace) -> int:
+    from voltd.rules import commands
+
+    return commands.run(args, _settings(args))
+
+
 def _local_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["up", "down", "env"], help="start, stop, or print the exports")
     parser.add_argument("--home", type=pathlib.Path, metavar="DIR", help="where data, logs and ports are kept")
@@ -220,6 +232,7 @@ _COMMANDS: dict[str, _Command] = {
     "status": ("what the daemon is doing", _status_arguments, _status),
     "dead-letters": ("what could not be stored, and why", _dead_letters_arguments, _dead_letters),
     "alerts": ("what is wrong now; acknowledge it, silence it", _alerts_arguments, _alerts),
+    "rules": ("try rules on stored history, or check a file of rules", _rules_arguments, _rules),
     "local": ("private Mosquitto and TimescaleDB", _local_arguments, _local),
 }
 

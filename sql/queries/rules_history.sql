@@ -1,0 +1,119 @@
+-- What: stored history as the rules see it. Run by voltd/rules/history.py, read only, in one transaction.
+-- Why:  who cannot have raised anything is left out here, by the limits of the rules (NULL: none on that side), and of
+--       the others only what came from their first excursion on is sent, device by device. ids NULL: every device.
+--       Readings by arrival are looked for among those recorded up to a day before and after.
+-- Lock: ACCESS SHARE.
+
+-- name: history_registry
+-- Fleet, model and status of every registered vehicle.
+SELECT vehicle_id, fleet_id, model, status FROM volt.vehicle
+
+-- name: history_candidates
+-- Vehicles with a reading in [begins, ends) beyond a limit: the first of these, and how they charged last.
+SELECT found.vehicle_id, found.since, c.charging_status, c.charging_status_at
+FROM (
+  SELECT vehicle_id, min(recorded_at) AS since
+  FROM volt.vehicle_reading
+  WHERE recorded_at >= %(begins)s::timestamptz AND recorded_at < %(ends)s::timestamptz
+    AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
+    AND (soc_pct < %(soc_pct_below)s::float8 OR soc_pct > %(soc_pct_above)s::float8
+      OR speed_kmh < %(speed_kmh_below)s::float8 OR speed_kmh > %(speed_kmh_above)s::float8
+      OR battery_temp_c < %(battery_temp_c_below)s::float8 OR battery_temp_c > %(battery_temp_c_above)s::float8)
+  GROUP BY vehicle_id
+) AS found
+LEFT JOIN volt.vehicle_current c ON c.vehicle_id = found.vehicle_id
+
+-- name: history_charging
+-- ids text[], sinces timestamptz[] (pairs): the last charging status of each before that time.
+SELECT wanted.vehicle_id, last.charging_status
+FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) AS wanted (vehicle_id, since)
+CROSS JOIN LATERAL (
+  SELECT r.charging_status
+  FROM volt.vehicle_reading r
+  WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at < wanted.since AND r.charging_status IS NOT NULL
+  ORDER BY r.recorded_at DESC LIMIT 1
+) AS last
+
+-- name: history_rows
+-- ids text[], sinces timestamptz[] (pairs): their readings from then on until ends, vehicle by vehicle, in order.
+SELECT r.vehicle_id, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status
+FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) AS wanted (vehicle_id, since)
+JOIN volt.vehicle_reading r ON r.vehicle_id = wanted.vehicle_id AND r.recorded_at >= wanted.since
+WHERE r.recorded_at >= %(begins)s::timestamptz AND r.recorded_at < %(ends)s::timestamptz
+ORDER BY r.vehicle_id, r.recorded_at
+
+-- name: history_vehicle_gaps
+-- Signs of life in [begins, ends) that nothing followed for longer than longer_than_s; what did, if anything.
+SELECT device_id, seen_at, next_at
+FROM (
+  SELECT vehicle_id AS device_id, received_at AS seen_at,
+    lead(received_at) OVER (PARTITION BY vehicle_id ORDER BY received_at) AS next_at
+  FROM volt.vehicle_reading
+  WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
+    AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
+    AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
+    AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
+) AS seen
+WHERE coalesce(next_at, %(ends)s) - seen_at > make_interval(secs => %(longer_than_s)s::float8)
+ORDER BY device_id, seen_at
+
+-- name: history_meter_gaps
+-- The same for meters.
+SELECT device_id, seen_at, next_at
+FROM (
+  SELECT meter_id AS device_id, received_at AS seen_at,
+    lead(received_at) OVER (PARTITION BY meter_id ORDER BY received_at) AS next_at
+  FROM volt.meter_reading
+  WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
+    AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
+    AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
+    AND (%(ids)s::text[] IS NULL OR meter_id = ANY (%(ids)s))
+) AS seen
+WHERE coalesce(next_at, %(ends)s) - seen_at > make_interval(secs => %(longer_than_s)s::float8)
+ORDER BY device_id, seen_at
+
+-- name: history_vehicle_skew
+-- Of vehicles whose clock was off by more than above_s: at most one sample a minute, of the newest reading that came in it.
+WITH arrived AS NOT MATERIALIZED (
+  SELECT vehicle_id, recorded_at, received_at
+  FROM volt.vehicle_reading
+  WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
+    AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
+    AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
+    AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
+)
+SELECT DISTINCT ON (vehicle_id, date_trunc('minute', received_at))
+  vehicle_id, received_at, abs(extract(epoch FROM received_at - recorded_at))::float8
+FROM arrived
+WHERE vehicle_id IN (
+  SELECT vehicle_id FROM arrived
+  WHERE received_at > recorded_at + make_interval(secs => %(above_s)s::float8)
+    OR received_at < recorded_at - make_interval(secs => %(above_s)s::float8))
+ORDER BY vehicle_id, date_trunc('minute', received_at), recorded_at DESC
+
+-- name: history_meter_skew
+-- The same for meters.
+WITH arrived AS NOT MATERIALIZED (
+  SELECT meter_id, recorded_at, received_at
+  FROM volt.meter_reading
+  WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
+    AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
+    AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
+    AND (%(ids)s::text[] IS NULL OR meter_id = ANY (%(ids)s))
+)
+SELECT DISTINCT ON (meter_id, date_trunc('minute', received_at))
+  meter_id, received_at, abs(extract(epoch FROM received_at - recorded_at))::float8
+FROM arrived
+WHERE meter_id IN (
+  SELECT meter_id FROM arrived
+  WHERE received_at > recorded_at + make_interval(secs => %(above_s)s::float8)
+    OR received_at < recorded_at - make_interval(secs => %(above_s)s::float8))
+ORDER BY meter_id, date_trunc('minute', received_at), recorded_at DESC
+
+-- name: history_hours
+-- Efficiency of the vehicle-hours in [begins, ends) that can be trusted, at their end.
+SELECT vehicle_id, hour + INTERVAL '1 hour', efficiency_pct::float8
+FROM volt.efficiency_hourly
+WHERE hour >= %(begins)s::timestamptz AND hour <= %(ends)s::timestamptz - INTERVAL '1 hour' AND quality = 'ok'
+  AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
+ORDER BY vehicle_id, hour

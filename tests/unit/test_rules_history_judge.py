@@ -1,0 +1,150 @@
+"""Rules over the past say what a daemon would have said at the time, however the past is handed over."""
+
+import datetime as dt
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voltd.rules import evaluate, history_judge, model, scope, state
+from voltd.rules import step as steps
+
+T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
+LONG_AGO = T0 - dt.timedelta(days=1)
+EV = scope.Device("vehicle", "v1", "north")
+KEY = ("vehicle", "v1")
+
+
+def _at(seconds):
+    return T0 + dt.timedelta(seconds=seconds)
+
+
+def _rule(**values):
+    return model.Rule.model_validate({"name": "r", "metric": "speed_kmh", "applies_to": ("vehicle",), **values})
+
+
+class Live:
+    """A daemon that checks after every reading; what it would have put into the tables."""
+
+    def __init__(self, rule):
+        self._plan, self._states, self._open = evaluate.Plan((rule,)), {}, None
+        self.episodes = []
+
+    def check(self, now, rows=(), seen=None):
+        for one in self._plan.check(
+            rows, {KEY: EV}, seen or {}, self._states, now=now, healthy_since=LONG_AGO, judged_at=None
+        ):
+            self._states[one.rule, *KEY] = one.state
+            for told in one.transitions:
+                if told.kind is state.Kind.RESOLVED:
+                    self.episodes.append((told.opened_at, told.resolved_at, told.severity, told.peak_value))
+
+    def end(self, now, rows=(), seen=None):
+        self.check(now, rows, seen)
+        (last,) = self._states.values() or (state.State(),)
+        if last.phase is state.Phase.FIRING:
+            self.episodes.append((last.opened_at, None, last.severity, last.peak_value))
+        return self.episodes
+
+
+_rules = st.builds(
+    _rule,
+    fire_above=st.just(120.0),
+    clear_below=st.sampled_from((None, 115.0)),
+    for_s=st.sampled_from((0, 60, 150)),
+    min_count=st.sampled_from((1, 3)),
+    keep_firing_for_s=st.sampled_from((0, 90)),
+    late_after_s=st.sampled_from((200, 900)),
+    severity_steps=st.sampled_from(((), ({"severity": "critical", "above": 140.0},))),
+    clear_when_charging=st.booleans(),
+    active_hours=st.sampled_from((None, {"hours": "12:05-12:15"})),
+    overrides=st.sampled_from(((), ({"fleets": ["north"], "fire_above": 118.0},))),
+)
+_values = st.sampled_from((None, 80.0, 114.0, 117.0, 119.0, 120.0, 121.0, 139.0, 141.0))
+_words = st.sampled_from((None, None, "charging", "idle"))
+_streams = st.lists(st.tuples(st.sampled_from((1, 30, 60, 95, 250)), _values, _words), max_size=40)
+
+
+@given(_rules, _streams, st.sampled_from((0, 100, 1000)))
+def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
+    """Same begins, ends, severities and peaks, and the same that is open at the end."""
+    live, rows, seconds, charging = Live(rule), [], 0, False
+    for pause, speed, word in stream:
+        seconds += pause
+        charging = charging if word is None else evaluate.is_charging(word)
+        at = _at(seconds)
+        rows.append(("v1", at, at, None, speed, None, word))
+        live.check(at, [evaluate.Row("vehicle", "v1", at, at, speed_kmh=speed, charging=charging)])
+    tracker = history_judge.Tracker(rule.for_device(EV), EV)
+    history_judge.add_rows([tracker], rows, charging=False)
+    end = _at(seconds + quiet_s)
+    found = [(one.opened_at, one.resolved_at, one.severity, one.peak_value) for one in tracker.end(end)]
+    assert found == live.end(end)
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    st.integers(0, 40),
+    st.sampled_from((None, 3.0, 8.0)),
+    st.sampled_from((None, {"hours": "12:01-12:02"})),
+)
+def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_below, active_hours):
+    """The gaps that are too long, and nothing else, become episodes; peaks are to the second of the check."""
+    rule = _rule(
+        metric="silence", fire_above=10.0, clear_below=clear_below, active_hours=active_hours,
+        severity_steps=({"severity": "critical", "above": 20.0},),
+    )  # fmt: skip
+    signs = [0]
+    for pause in pauses:
+        signs.append(signs[-1] + pause)
+    live, end = Live(rule), signs[-1] + quiet_s
+    for second in range(end):
+        seen = max(one for one in signs if one <= second)
+        # what falls between two whole seconds is judged in time, too
+        live.check(_at(second), seen={KEY: _at(seen)})
+        live.check(_at(second + 0.5), seen={KEY: _at(seen)})
+    expected = [one[:3] for one in live.end(_at(end), seen={KEY: _at(signs[-1])})]
+    gaps = [
+        (_at(one), _at(other) if other is not None else None)
+        for one, other in zip(signs, (*signs[1:], None), strict=True)
+        if (other if other is not None else end) - one > 10
+    ]
+    found = history_judge.silences(rule, EV, gaps, _at(end))
+    assert [(one.opened_at, one.resolved_at, one.severity) for one in found] == expected
+    assert all(one.peak_value > 10 for one in found)
+
+
+def test_a_calm_past_is_not_judged_at_all(monkeypatch):
+    """What is within the limits never reaches the step, which is what makes millions of readings affordable."""
+    judged = []
+    monkeypatch.setattr(steps, "run", lambda _rule, one, rows: judged.append(rows) or (one, ()))
+    tracker = history_judge.Tracker(_rule(fire_above=120.0), EV)
+    history_judge.add_rows(
+        [tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)], charging=False
+    )
+    assert judged == []
+
+
+def test_what_came_too_late_is_a_past_episode_and_told_to_nobody():
+    """A backlog of an hour ago with an excursion of its own, then one in time."""
+    tracker = history_judge.Tracker(_rule(fire_above=120.0), EV)
+    late = [("v1", _at(n), _at(7200), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
+    live = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((7200, 125.0), (7260, 100.0))]
+    history_judge.add_rows([tracker], [*late, *live], charging=False)
+    found = tracker.end(_at(9000))
+    assert [(one.opened_at, one.resolved_at, one.past, one.messages) for one in found] == [
+        (_at(7200), _at(7260), False, 2),
+        (_at(0), _at(60), True, 0),
+    ]
+
+
+def test_messages_count_what_a_channel_is_told():
+    """Fired, worse, resolved: three; what is still open has not been resolved."""
+    rule = _rule(fire_above=120.0, severity_steps=({"severity": "critical", "above": 140.0},))
+    tracker = history_judge.Tracker(rule, EV)
+    speeds = (130.0, 150.0, 100.0, 125.0)
+    rows = [("v1", _at(60 * n), _at(60 * n), None, speed, None, None) for n, speed in enumerate(speeds)]
+    history_judge.add_rows([tracker], rows, charging=False)
+    assert [(one.messages, one.severity, one.resolved_at) for one in tracker.end(_at(300))] == [
+        (3, "critical", _at(120)),
+        (1, "warning", None),
+    ]

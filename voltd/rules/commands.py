@@ -1,0 +1,201 @@
+"""``voltd rules test|check``: try rules on stored history before they page people, and check a file of rules.
+
+``test`` reads through ``history`` with a reader's rights and prints what would have been raised; it changes nothing and
+tells nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import heapq
+import pathlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import psycopg
+
+from voltd import config, dead_letters_filters, errors
+from voltd.alerts import commands_words
+from voltd.database import session
+from voltd.rules import commands_text, history, history_judge, load, model
+
+_HINT = "history is for the roles volt_reader, volt_writer and volt_owner"
+_SHOWN = 100
+_HELP = (
+    "T is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d. Every reading is "
+    "judged as if it had been checked at once; what came later than late_after_s could only have become a past episode "
+    "and is marked so. Excursions and silences are counted from the beginning of the period. Silence is the time "
+    "between arrivals: an outage of voltd counts as silence, and that a message had been retained is not known. The "
+    "registry (fleets, models, status) is today's. ingest_lag cannot be tested: no history is kept of it. The rules in "
+    "force are those that the settings name; where FILE differs from them both are run. Messages: fired, worse and "
+    "resolved, each once, before grouping, silences and repeats."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The two actions."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    test = actions.add_parser("test", help="the alerts that FILE would have raised over stored history", epilog=_HELP)
+    test.add_argument("file", type=pathlib.Path, metavar="FILE", help="rules, as in rules.toml")
+    moment = commands_words.moment
+    test.add_argument("--from", dest="begins", type=moment, required=True, metavar="T", help="from then on")
+    test.add_argument("--to", dest="ends", type=moment, metavar="T", help="before then (default: now)")
+    test.add_argument("--fleet", type=commands_words.given, help="only this fleet's vehicles")
+    test.add_argument(
+        "--vehicle", type=commands_words.given, action="append", metavar="ID", help="only this one; may be repeated"
+    )
+    test.add_argument(
+        "--limit", type=dead_letters_filters.number, help=f"how many episodes (default {_SHOWN}; with --json all)"
+    )
+    test.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then a summary a rule")
+    check = actions.add_parser("check", help="whether a file of rules is right, and what its rules are")
+    check.add_argument("file", type=pathlib.Path, nargs="?", metavar="FILE", help="default: the rules in force")
+
+
+def run(args: argparse.Namespace, settings: config.Settings) -> int:
+    """The command.
+
+    Raises:
+        ConfigurationError: the file is broken, or this user may not read history.
+        StoreUnavailable: the database went away; run it again.
+        UsageError: a period that ends before it begins.
+    """
+    if args.action == "check":
+        rules = load.load(args.file or settings.alerts.rules_file)
+        for rule in rules:
+            print(commands_words.printable(commands_text.rule_line(rule)))
+        if not rules:
+            print("no rules: nothing will ever be raised")
+        return 0
+    return _test(args, settings)
+
+
+class _Trial(NamedTuple):
+    """What is run: the rules of the file, then those in force that differ from them."""
+
+    rules: tuple[model.Rule, ...]
+    own: int  # so many of them are the file's
+    in_force: tuple[model.Rule, ...]  # all of them
+    differs: bool
+
+
+def _trial(path: pathlib.Path, in_force_path: pathlib.Path | None) -> _Trial:
+    own = load.load(path)
+    try:
+        in_force = load.load(in_force_path)
+    except errors.ConfigurationError as error:
+        print(f"warning: no comparison with the rules in force: {error}", file=sys.stderr)
+        return _Trial(own, len(own), (), differs=False)
+    others = tuple(rule for rule in in_force if rule not in own)
+    return _Trial(own + others, len(own), in_force, differs=bool(others) or len(own) != len(in_force))
+
+
+def _test(args: argparse.Namespace, settings: config.Settings) -> int:
+    now = dt.datetime.now(dt.UTC)
+    ends = min(args.ends or now, now)  # what is to come is no silence
+    if ends <= args.begins:
+        raise errors.UsageError("--to is not after --from, or all of it is still to come", hint="name a past period")
+    trial = _trial(args.file, settings.alerts.rules_file)
+    period = history.Period(args.begins, ends, args.fleet, tuple(args.vehicle) if args.vehicle else None)
+    summaries = [commands_text.Summary() for _ in trial.rules]
+    with commands_words.explained(_HINT), psycopg.connect(session.dsn(settings)) as connection:
+        connection.execute("SET TIME ZONE 'UTC'")
+        connection.commit()
+        connection.read_only = True
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        found = _counted(history.run(connection, trial.rules, period), summaries)
+        own = (one for one in found if one.number < trial.own)
+        if args.json:
+            _print_json(own, args.limit)
+        else:
+            _print_episodes(own, args.limit or _SHOWN, summaries[: trial.own], ends)
+    _print_summaries(trial, summaries, period, as_json=args.json)
+    return 0
+
+
+def _counted(found: Iterator[history.Found], summaries: Sequence[commands_text.Summary]) -> Iterator[history.Found]:
+    for one in found:
+        summaries[one.number].add(one.episode)
+        yield one
+
+
+def _print_json(found: Iterable[history.Found], limit: int | None) -> None:
+    """In the order in which they are found: nothing is kept."""
+    for count, (_, one) in enumerate(found):
+        if limit is None or count < limit:
+            values = {name: value for name, value in one._asdict().items() if name != "device"}
+            whose = {name: getattr(one.device, name) for name in ("device_type", "device_id", "fleet_id")}
+            commands_words.print_json({"kind": "episode", **values, **whose})
+
+
+def _print_episodes(
+    found: Iterable[history.Found], limit: int, summaries: Sequence[commands_text.Summary], ends: dt.datetime
+) -> None:
+    """The first ones by time; no more than these are kept."""
+    first = heapq.nsmallest(limit, (one.episode for one in found), key=_order)
+    if first:
+        cells = [commands_text.episode_cells(one, ends) for one in first]
+        commands_words.print_table(commands_text.EPISODE_HEAD, cells)
+    total = sum(one.episodes for one in summaries)
+    if total > len(first):
+        print(f"the first {len(first)} of {total}; --limit shows more")
+    print("" if first else "no episodes\n")
+
+
+def _order(one: history_judge.Episode) -> tuple[object, ...]:
+    return (one.opened_at, one.rule, one.device.device_type, one.device.device_id)
+
+
+def _print_summaries(
+    trial: _Trial, summaries: Sequence[commands_text.Summary], period: history.Period, *, as_json: bool
+) -> None:
+    length = period.ends - period.begins
+    names = [rule.name for rule in trial.rules[: trial.own]]
+    names += [rule.name for rule in trial.in_force if rule.name not in names] if trial.differs else []
+    rows = []
+    for name in names:
+        own = _of(name, trial.rules[: trial.own], trial, summaries)
+        other = _of(name, trial.in_force, trial, summaries) if trial.differs else None
+        if as_json:
+            _print_summary(name, own, other, length)
+            continue
+        rows.append((name, *_cells(own, length), *(_cells(other, length) if trial.differs else ())))
+    if not as_json and rows:
+        head = ("RULE", "EPISODES", "DEVICES", "MESSAGES A DAY")
+        compared = ("IN FORCE: EPISODES", "DEVICES", "MESSAGES A DAY") if trial.differs else ()
+        commands_words.print_table((*head, *compared), rows)
+    if not as_json:
+        for note in commands_text.notes(trial.rules[: trial.own]):
+            print(note)
+
+
+def _of(
+    name: str, rules: Sequence[model.Rule], trial: _Trial, summaries: Sequence[commands_text.Summary]
+) -> commands_text.Summary | None:
+    """Of the rule with this name among ``rules``; None: there is none, or history says nothing of it."""
+    rule = next((one for one in rules if one.name == name), None)
+    if rule is None or not history.testable(rule):
+        return None
+    return summaries[trial.rules.index(rule)]
+
+
+def _cells(summary: commands_text.Summary | None, length: dt.timedelta) -> tuple[str, ...]:
+    if summary is None:
+        return ("-", "-", "-")
+    late = f" ({summary.past} too late)" if summary.past else ""
+    return (f"{summary.episodes}{late}", str(len(summary.devices)), summary.a_day(length))
+
+
+def _print_summary(
+    name: str, own: commands_text.Summary | None, other: commands_text.Summary | None, length: dt.timedelta
+) -> None:
+    days = length / dt.timedelta(days=1)
+    row: dict[str, object] = {"kind": "summary", "rule": name}
+    for prefix, one in (("", own), ("in_force_", other)):
+        row[f"{prefix}episodes"] = one.episodes if one else None
+        row[f"{prefix}past"] = one.past if one else None
+        row[f"{prefix}devices"] = len(one.devices) if one else None
+        row[f"{prefix}messages_a_day"] = round(one.messages / days, 3) if one else None
+    commands_words.print_json(row)

@@ -1,0 +1,115 @@
+"""Rules and episodes as text: a rule in one line, a table of episodes, a summary. Pure; used by ``commands``."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+from collections.abc import Sequence
+
+from voltd.alerts import commands_words
+from voltd.rules import history_judge, model, scope
+
+EPISODE_HEAD = ("OPENED", "LASTED", "RULE", "SEVERITY", "DEVICE", "FLEET", "PEAK", "")
+
+
+class Summary:
+    """What comes of one rule: counts as episodes are added."""
+
+    def __init__(self) -> None:
+        self.episodes = self.past = self.messages = 0
+        self.devices: set[tuple[str, str]] = set()
+        self.severities: collections.Counter[str] = collections.Counter()
+
+    def add(self, one: history_judge.Episode) -> None:
+        """Counts an episode; a past one tells nobody anything."""
+        self.episodes += 1
+        self.past += one.past
+        self.messages += one.messages
+        self.devices.add((one.device.device_type, one.device.device_id))
+        self.severities[one.severity.value] += 1
+
+    def a_day(self, length: dt.timedelta) -> str:
+        """Messages a day, with as many digits as say something."""
+        rate = self.messages / (length / dt.timedelta(days=1))
+        return f"{rate:.0f}" if rate >= 10 else commands_words.figure(rate)  # noqa: PLR2004 two digits are enough
+
+
+def rule_line(rule: model.Rule) -> str:
+    """For example ``soc_low: vehicle soc_pct < 15 until > 20 or charging, warning, critical < 5``."""
+    figure = commands_words.figure
+    sign, fire = ("<", rule.fire_below) if rule.fire_below is not None else (">", rule.fire_above)
+    clear_sign, clear = (">", rule.clear_above) if rule.fire_below is not None else ("<", rule.clear_below)
+    when = f"{'/'.join(rule.applies_to)} {rule.metric} {sign} {figure(fire)}"
+    when += " or spool in use" if rule.fire_when_spooling else ""
+    when += f" for {figure(rule.for_s)} s" if rule.for_s else ""
+    when += f" {rule.min_count} times in a row" if rule.min_count > 1 else ""
+    if rule.metric is not model.Metric.SILENCE:
+        when += f" until {clear_sign} {figure(clear)}" if clear is not None else f" until not {sign} {figure(fire)}"
+    when += " or charging" if rule.clear_when_charging else ""
+    when += f", held {figure(rule.keep_firing_for_s)} s" if rule.keep_firing_for_s else ""
+    parts = [when, rule.severity.value]
+    parts += [f"{one.severity.value} {sign} {figure(_limit(one))}" for one in rule.severity_steps]
+    parts += _whom(rule)
+    if rule.statuses != ("active",):
+        parts.append(f"status {'/'.join(rule.statuses)}")
+    if rule.active_hours is not None:
+        hours = rule.active_hours
+        parts.append(f"only {hours.hours} {','.join(hours.days)} {hours.timezone}")
+    parts += [_override_line(one) for one in rule.overrides]
+    return f"{rule.name}: {', '.join(parts)}{'' if rule.enabled else ' (off)'}"
+
+
+def _limit(step: model.Step) -> float | None:
+    return step.below if step.below is not None else step.above
+
+
+def _whom(named: scope.Scope) -> list[str]:
+    lists = (("fleets", named.fleets), ("models", named.models), ("vehicles", named.vehicles), ("meters", named.meters))
+    return [f"{name} {'/'.join(values)}" for name, values in lists if values]
+
+
+def _override_line(one: model.Override) -> str:
+    said = []
+    for name, value in one.changes.items():
+        if isinstance(value, tuple):
+            steps = (
+                "/".join(f"{step.severity.value} at {commands_words.figure(_limit(step))}" for step in value)
+            ) or "none"
+            said.append(f"{name} = {steps}")
+        elif isinstance(value, bool | str):
+            said.append(f"{name} = {str(value).lower()}")
+        else:
+            said.append(f"{name} = {commands_words.figure(value)}")
+    return f"but for {' and '.join(_whom(one))}: {' '.join(said)}"
+
+
+def episode_cells(one: history_judge.Episode, end: dt.datetime) -> tuple[str, ...]:
+    """The cells below ``EPISODE_HEAD``."""
+    lasted = commands_words.lasting((one.resolved_at or end) - one.opened_at)
+    return (
+        commands_words.local(one.opened_at),
+        lasted if one.resolved_at else f"{lasted}+",
+        one.rule,
+        one.severity.value,
+        f"{one.device.device_type} {one.device.device_id}",
+        one.device.fleet_id or "",
+        commands_words.figure(one.peak_value),
+        "too late to be told" if one.past else "",
+    )
+
+
+def notes(rules: Sequence[model.Rule]) -> list[str]:
+    """What these rules' episodes over history do not say."""
+    enabled = [rule for rule in rules if rule.variants()]
+    found = [
+        f"{rule.name}: not tested, for stored readings do not say how long messages waited"
+        for rule in enabled
+        if rule.metric is model.Metric.INGEST_LAG_S
+    ]
+    found += [
+        f"{rule.name}: an outage of voltd or the broker counts as silence here, and a message that the broker had"
+        " retained as a sign of life"
+        for rule in enabled
+        if rule.metric is model.Metric.SILENCE
+    ]
+    return found

@@ -1,0 +1,208 @@
+"""Runs rules over stored history: reads what may matter, device by device, and yields what would have been raised.
+
+Called by ``commands`` (``voltd rules test``); judging is in ``history_judge``. What is in memory is one reading at a
+time, the episodes of one device, and a line a candidate. Reads only. What history cannot tell: whether a message was
+retained, how long messages waited, whether voltd was up; and the registry is today's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import math
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, LiteralString, NamedTuple
+
+import psycopg
+
+from voltd.database import queries
+from voltd.rules import evaluate, history_judge, model, scope
+from voltd.rules import step as steps
+
+_Connection = psycopg.Connection[tuple[Any, ...]]
+_ROWS_AT_ONCE = 10_000
+_device_of = operator.itemgetter(0)
+
+
+class Period(NamedTuple):
+    """Which history, and whose: ``vehicles`` None is everybody; otherwise these alone, and no meters."""
+
+    begins: dt.datetime
+    ends: dt.datetime
+    fleet: str | None = None
+    vehicles: tuple[str, ...] | None = None
+
+
+class Found(NamedTuple):
+    """An episode, and the number of its rule among those that were run, from 0."""
+
+    number: int
+    episode: history_judge.Episode
+
+
+def run(connection: _Connection, rules: Sequence[model.Rule], period: Period) -> Iterator[Found]:
+    """Every episode of these rules in the period, kind by kind, device by device.
+
+    An excursion or silence that began before the period begins with it. Two rules may have one name.
+
+    Args:
+        connection: its transaction is used, read only, until the iterator ends.
+        rules: those that watch the ingest itself find nothing.
+        period: which readings.
+
+    Raises:
+        psycopg.Error: the caller wraps it.
+    """
+    # Whole results are wanted, not first rows; and sorting millions of rows in 4 MB takes its time.
+    connection.execute("SET LOCAL cursor_tuple_fraction = 1; SET LOCAL work_mem = '96MB'; SET LOCAL jit = off")
+    reader = _Reader(connection, rules, period)
+    yield from reader.telemetry()
+    yield from reader.silence()
+    yield from reader.skew()
+    yield from reader.efficiency()
+
+
+class _Reader:
+    """The four kinds of history."""
+
+    def __init__(self, connection: _Connection, rules: Sequence[model.Rule], period: Period) -> None:
+        self._connection, self._period = connection, period
+        self._rules = [(index, rule) for index, rule in enumerate(rules) if rule.variants()]
+        registry = connection.execute(queries.text("history_registry"))
+        self._devices = {row[0]: scope.Device("vehicle", *row) for row in registry}
+        self._ids = None if period.vehicles is None else list(period.vehicles)
+        if period.fleet is not None:
+            wanted = self._devices if self._ids is None else self._ids
+            in_fleet = (self._devices.get(one) for one in wanted)
+            self._ids = [one.device_id for one in in_fleet if one is not None and one.fleet_id == period.fleet]
+
+    def telemetry(self) -> Iterator[Found]:
+        """Rules on values of vehicles' readings."""
+        rules = self._watching(*history_judge.COLUMNS)
+        if not rules:
+            return
+        limits: dict[str, object] = {}
+        for metric in history_judge.COLUMNS:
+            limits[f"{metric}_below"], limits[f"{metric}_above"] = _limits(rules, metric)
+        since, charging = self._candidates(rules, limits)
+        if not since:
+            return
+        wanted = {"ids": list(since), "sinces": list(since.values())}
+        for vehicle, rows in itertools.groupby(self._stream("history_rows", wanted), _device_of):
+            yield from self._vehicle(rules, vehicle, rows, charging=charging.get(vehicle, False))
+
+    def _candidates(
+        self, rules: list[tuple[int, model.Rule]], limits: dict[str, object]
+    ) -> tuple[dict[str, dt.datetime], dict[str, bool]]:
+        """Who has to be read from when on, and whether they were charging then."""
+        since: dict[str, dt.datetime] = {}
+        charging: dict[str, bool] = {}
+        open_question: dict[str, dt.datetime] = {}
+        found = self._connection.execute(queries.text("history_candidates"), self._parameters(limits)).fetchall()
+        for vehicle, at, word, word_at in found:
+            if not self._forms(rules, self._device("vehicle", vehicle)):
+                continue
+            since[vehicle] = at
+            if word is not None and word_at is not None and word_at < at:
+                charging[vehicle] = evaluate.is_charging(word)
+            elif word is not None:
+                open_question[vehicle] = at
+        if open_question and any(rule.clear_when_charging for _, rule in rules):
+            asked = {"ids": list(open_question), "sinces": list(open_question.values())}
+            for vehicle, word in self._connection.execute(queries.text("history_charging"), asked):
+                charging[vehicle] = evaluate.is_charging(word)
+        return since, charging
+
+    def _vehicle(
+        self, rules: list[tuple[int, model.Rule]], vehicle: str, rows: Iterable[tuple[Any, ...]], *, charging: bool
+    ) -> Iterator[Found]:
+        device = self._device("vehicle", vehicle)
+        trackers = [(index, history_judge.Tracker(form, device)) for index, form in self._forms(rules, device)]
+        history_judge.add_rows([one for _, one in trackers], rows, charging=charging)
+        for index, tracker in trackers:
+            yield from self._ended(index, tracker)
+
+    def silence(self) -> Iterator[Found]:
+        """Rules on silence: gaps between arrivals."""
+        for device_type, query in self._kinds("history_vehicle_gaps", "history_meter_gaps"):
+            rules = [one for one in self._watching(model.Metric.SILENCE) if device_type in one[1].applies_to]
+            longest = [one.fire_above for _, rule in rules for one in rule.variants() if one.fire_above is not None]
+            if not longest:
+                continue
+            stream = self._stream(query, {"longer_than_s": min(longest)})
+            for device_id, rows in itertools.groupby(stream, _device_of):
+                device = self._device(device_type, device_id)
+                gaps = [(row[1], row[2]) for row in rows]
+                for index, form in self._forms(rules, device):
+                    for one in history_judge.silences(form, device, gaps, self._period.ends):
+                        yield Found(index, one)
+
+    def skew(self) -> Iterator[Found]:
+        """Rules on clocks: at the arrival of a reading, once a minute."""
+        for device_type, query in self._kinds("history_vehicle_skew", "history_meter_skew"):
+            rules = [one for one in self._watching(model.Metric.CLOCK_SKEW_S) if device_type in one[1].applies_to]
+            limits = [one.fire_above for _, rule in rules for one in rule.variants() if one.fire_above is not None]
+            if limits:
+                yield from self._samples(rules, device_type, self._stream(query, {"above_s": min(limits)}))
+
+    def efficiency(self) -> Iterator[Found]:
+        """Rules on hourly efficiency."""
+        rules = self._watching(model.Metric.EFFICIENCY_PCT)
+        if rules:
+            yield from self._samples(rules, "vehicle", self._stream("history_hours", {}))
+
+    def _samples(
+        self, rules: list[tuple[int, model.Rule]], device_type: scope.DeviceType, stream: Iterable[tuple[Any, ...]]
+    ) -> Iterator[Found]:
+        """One value a row, known when it came about."""
+        for device_id, rows in itertools.groupby(stream, _device_of):
+            device = self._device(device_type, device_id)
+            trackers = [(index, history_judge.Tracker(form, device)) for index, form in self._forms(rules, device)]
+            for _, at, value in rows:
+                for _, tracker in trackers:
+                    if tracker.active or not tracker.below <= value <= tracker.above:
+                        tracker.add(steps.Measured(at, at, value))
+            for index, tracker in trackers:
+                yield from self._ended(index, tracker)
+
+    def _ended(self, index: int, tracker: history_judge.Tracker) -> Iterator[Found]:
+        for one in tracker.end(self._period.ends):
+            yield Found(index, one)
+
+    def _watching(self, *metrics: model.Metric) -> list[tuple[int, model.Rule]]:
+        return [one for one in self._rules if one[1].metric in metrics]
+
+    def _kinds(self, vehicles: str, meters: str) -> list[tuple[scope.DeviceType, str]]:
+        return [("vehicle", vehicles)] if self._ids is not None else [("vehicle", vehicles), ("meter", meters)]
+
+    def _forms(self, rules: list[tuple[int, model.Rule]], device: scope.Device) -> list[tuple[int, model.Rule]]:
+        forms = [(index, rule.for_device(device)) for index, rule in rules]
+        return [(index, form) for index, form in forms if form is not None]
+
+    def _device(self, device_type: scope.DeviceType, device_id: str) -> scope.Device:
+        known = self._devices.get(device_id) if device_type == "vehicle" else None
+        return known or scope.Device(device_type, device_id)
+
+    def _parameters(self, more: dict[str, object]) -> dict[str, object]:
+        return {"begins": self._period.begins, "ends": self._period.ends, "ids": self._ids, **more}
+
+    def _stream(self, query: str, parameters: dict[str, object]) -> Iterator[tuple[Any, ...]]:
+        text: LiteralString = queries.text(query)
+        with self._connection.cursor(query) as cursor:
+            cursor.itersize = _ROWS_AT_ONCE
+            cursor.execute(text, self._parameters(parameters), binary=True)
+            yield from cursor
+
+
+def _limits(rules: list[tuple[int, model.Rule]], metric: model.Metric) -> tuple[float | None, float | None]:
+    """What is beyond these may fire one of the rules; None: nothing is."""
+    bounds = [one for _, rule in rules for one in evaluate.Plan((rule,)).bounds("vehicle") if one.metric is metric]
+    below = max((one.below for one in bounds), default=-math.inf)
+    above = min((one.above for one in bounds), default=math.inf)
+    return (None if below == -math.inf else below), (None if above == math.inf else above)
+
+
+def testable(rule: model.Rule) -> bool:
+    """Whether history says anything of what the rule watches."""
+    return rule.metric is not model.Metric.INGEST_LAG_S
