@@ -148,3 +148,13 @@ def test_messages_count_what_a_channel_is_told():
         (3, "critical", _at(120)),
         (1, "warning", None),
     ]
+
+
+def test_what_is_held_ends_with_the_time_and_not_only_with_a_reading():
+    """keep_firing_for_s is over before the period is: the episode has ended. Not over: it is still open."""
+    rule = _rule(fire_above=120.0, keep_firing_for_s=90)
+    for end, resolved_at in ((_at(149), None), (_at(150), _at(150))):
+        tracker = history_judge.Tracker(rule, EV)
+        rows = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
+        history_judge.add_rows([tracker], rows, charging=False)
+        assert [(one.opened_at, one.resolved_at) for one in tracker.end(end)] == [(_at(0), resolved_at)]
