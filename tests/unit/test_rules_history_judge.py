@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from voltd.rules import evaluate, history_judge, model, scope, state
@@ -64,6 +64,7 @@ _words = st.sampled_from((None, None, "charging", "idle"))
 _streams = st.lists(st.tuples(st.sampled_from((1, 30, 60, 95, 250)), _values, _words), max_size=40)
 
 
+@settings(deadline=None, max_examples=200)
 @given(_rules, _streams, st.sampled_from((0, 100, 1000)))
 def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
     """Same begins, ends, severities and peaks, and the same that is open at the end."""
@@ -81,6 +82,8 @@ def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
     assert found == live.end(end)
 
 
+@settings(deadline=None)
+@example([20], 40, None, {"hours": "12:01-12:02"})
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=12),
     st.integers(0, 40),

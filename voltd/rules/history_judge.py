@@ -155,7 +155,7 @@ def silences(
     for seen_at, next_at in gaps:
         state, told = silence.step(rule, state, seen_at, seen_at, seen_at)  # where the last gap's sign was not enough
         telling.add(told)
-        until = next_at or end
+        until = next_at or end + _INSTANT  # a sign of life is heard before the rule is asked; the end is not one
         limits = {rule.fire_above or 0.0, *(one.above for one in rule.severity_steps if one.above is not None)}
         for limit_s in sorted(limits):
             now = _first_active(rule, seen_at + dt.timedelta(seconds=limit_s) + _INSTANT, until)
