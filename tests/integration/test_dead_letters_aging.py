@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 import harness
-from voltd import config, jobs
+from voltd import config, health, jobs
 from voltd.database import migrate, retention
 
 
@@ -62,7 +62,8 @@ def test_the_daemons_job_does_it(dsn):
     add(dsn, 2, 10)
     add(dsn, 1, 0)
     settings = config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
-    made = jobs.Jobs(settings, set_fleets=lambda _fleets: None)
+    well = health.Report(0.0, spooling=False, healthy=True)
+    made = jobs.Jobs(settings, set_fleets=lambda _fleets: None, look=lambda: well)
     made.start()
     try:
         harness.wait_for(lambda: made._leader is not None, what="this daemon to lead")
