@@ -4,147 +4,19 @@ import csv
 import datetime as dt
 import gzip
 import json
-import os
 import pathlib
-import subprocess
 
 import psycopg
 import pytest
-
-import harness
-from voltd.database import migrate
+import rules_history_rig
+from rules_history_rig import RULES, at
 
 RECORDED = pathlib.Path(__file__).parents[3] / "shared/data/twizy_trips.csv.gz"
-T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
-RULES = """
-[rules.soc_low]
-metric = "soc_pct"
-applies_to = ["vehicle"]
-fire_below = 15.0
-clear_above = 20.0
-clear_when_charging = true
-severity_steps = [{ severity = "critical", below = 5.0 }]
-[rules.overspeed]
-metric = "speed_kmh"
-applies_to = ["vehicle"]
-fire_above = 120.0
-clear_below = 115.0
-[rules.stale]
-metric = "silence"
-applies_to = ["vehicle", "meter"]
-fire_above = 300.0
-[rules.efficiency_low]
-metric = "efficiency_pct"
-applies_to = ["vehicle"]
-fire_below = 85.0
-clear_above = 86.99
-late_after_s = 7200.0
-[rules.clock_skew]
-metric = "clock_skew_s"
-applies_to = ["vehicle", "meter"]
-fire_above = 30.0
-clear_below = 5.0
-min_count = 3
-severity = "info"
-[rules.ingest_lag]
-metric = "ingest_lag_s"
-applies_to = ["system"]
-fire_above = 30.0
-"""
-
-
-def _at(minutes):
-    return T0 + dt.timedelta(minutes=minutes)
-
-
-class History:
-    """A migrated database, readings in it, and ``voltd rules`` on it as an analyst's role."""
-
-    def __init__(self, dsn, folder):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
-        self.dsn, self._folder = dsn, folder
-        self.file = self.write("tried.toml", RULES)
-
-    def write(self, name, text):
-        path = self._folder / name
-        path.write_text(text)
-        return str(path)
-
-    def execute(self, statement, *values):
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute(statement, values)
-
-    def vehicle(self, device, *readings):
-        """Readings as (minute, values), the arrival among these; and the current state as the writer keeps it."""
-        with psycopg.connect(self.dsn) as connection:
-            for minute, values in readings:
-                kept = {"received_at": _at(values.pop("received", minute)), **values}
-                columns = ", ".join(kept)
-                connection.execute(
-                    f"INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, {columns})"
-                    f" VALUES (%s, %s{', %s' * len(kept)})",
-                    (device, _at(minute), *kept.values()),
-                )
-                connection.execute(
-                    "INSERT INTO volt.vehicle_current (vehicle_id, recorded_at, charging_status,"
-                    " charging_status_at) VALUES (%(id)s, %(at)s, %(word)s, %(word_at)s)"
-                    " ON CONFLICT (vehicle_id) DO UPDATE SET recorded_at = excluded.recorded_at, charging_status ="
-                    " coalesce(excluded.charging_status, vehicle_current.charging_status), charging_status_at ="
-                    " coalesce(excluded.charging_status_at, vehicle_current.charging_status_at)",
-                    {
-                        "id": device,
-                        "at": _at(minute),
-                        "word": kept.get("charging_status"),
-                        "word_at": _at(minute) if kept.get("charging_status") else None,
-                    },
-                )
-
-    def meter(self, device, *minutes):
-        for minute in minutes:
-            self.execute(
-                "INSERT INTO volt.meter_reading (meter_id, recorded_at, received_at, power_kw) VALUES (%s, %s, %s, 1)",
-                device, _at(minute), _at(minute),
-            )  # fmt: skip
-
-    def voltd(self, *words, code=0, in_force=None):
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
-        environ |= {"VOLTD_DATABASE__DSN": f"{self.dsn} options='-c role=volt_reader'", "TZ": "UTC"}
-        environ |= {"VOLTD_ALERTS__RULES_FILE": in_force or self.file}
-        result = subprocess.run(
-            [harness.VOLTD, "rules", *words], env=environ, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert result.returncode == code, (result.stdout, result.stderr)
-        assert "Traceback" not in result.stderr
-        return result.stdout + result.stderr
-
-    def lines(self, *words, begins=0, ends=120, file=None, **options):
-        period = ("--from", _at(begins).isoformat(), "--to", _at(ends).isoformat())
-        text = self.voltd("test", file or self.file, *period, "--json", *words, **options)
-        return [json.loads(line) for line in text.splitlines()]
-
-    def episodes(self, *words, **options):
-        """(rule, device, severity, first minute, last minute) of each, by rule and time."""
-        found = [
-            (
-                one["rule"],
-                one["device_id"],
-                one["severity"],
-                _minute(one["opened_at"]),
-                _minute(one["resolved_at"]) if one["resolved_at"] else None,
-            )
-            for one in self.lines(*words, **options)
-            if one["kind"] == "episode"
-        ]
-        return sorted(found, key=lambda one: (one[0], one[3], one[1]))
-
-
-def _minute(text):
-    return (dt.datetime.fromisoformat(text) - T0) / dt.timedelta(minutes=1)
 
 
 @pytest.fixture
 def past(fresh_database, tmp_path):
-    return History(fresh_database, tmp_path)
+    return rules_history_rig.History(fresh_database, tmp_path)
 
 
 def _every_minute(count, **values):
@@ -210,12 +82,12 @@ def test_trusted_hours_of_low_efficiency(past):
         past.execute(
             "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, received_at, kwh_delivered_dc)"
             " SELECT %s, t, t, CASE WHEN t < %s THEN %s ELSE 0.95 END FROM generate_series(%s, %s, INTERVAL '1 min') t",
-            f"V{number}", _at(120), share, _at(0), _at(179),
+            f"V{number}", at(120), share, at(0), at(179),
         )  # fmt: skip
         past.execute(
             "INSERT INTO volt.meter_reading (meter_id, recorded_at, received_at, kwh_consumed_ac)"
             " SELECT %s, t, t, 1 FROM generate_series(%s, %s, INTERVAL '1 min') t",
-            f"M{number}", _at(0), _at(179),
+            f"M{number}", at(0), at(179),
         )  # fmt: skip
     found = [one for one in past.episodes(ends=190) if one[0] == "efficiency_low"]
     assert found == [("efficiency_low", "V1", "warning", 60, 180)]
@@ -249,14 +121,14 @@ def test_only_a_fleet_or_some_vehicles(past):
 def test_the_rules_in_force_stand_beside_it_where_they_differ(past):
     past.vehicle("V1", *[(minute, {"speed_kmh": 118.0 if minute % 10 == 5 else 90.0}) for minute in range(60)])
     lower = past.write("lower.toml", RULES.replace("fire_above = 120.0", "fire_above = 117.0"))
-    text = past.voltd("test", lower, "--from", _at(0).isoformat(), "--to", _at(60).isoformat(), "--limit", "2")
+    text = past.voltd("test", lower, "--from", at(0).isoformat(), "--to", at(60).isoformat(), "--limit", "2")
     lines = [line.split() for line in text.splitlines()]
     assert "the first 2 of 6; --limit shows more" in text
     assert ["overspeed", "6", "1", "288", "0", "0", "0"] in lines
     assert ["soc_low", "0", "0", "0", "0", "0", "0"] in lines
     assert ["ingest_lag", "-", "-", "-", "-", "-", "-"] in lines
     assert "ingest_lag: not tested" in text
-    same = past.voltd("test", past.file, "--from", _at(0).isoformat(), "--to", _at(60).isoformat())
+    same = past.voltd("test", past.file, "--from", at(0).isoformat(), "--to", at(60).isoformat())
     assert "no episodes" in same
     assert "IN FORCE" not in same
     (row,) = [one for one in past.lines(file=lower) if one["kind"] == "summary" and one["rule"] == "overspeed"]
