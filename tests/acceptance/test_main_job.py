@@ -46,7 +46,7 @@ def test_efficiency_from_interval_energy(daemon, publisher, database):
     for minute in (10, 20):
         publisher.publish(f"{daemon.name}/vehicle/V1", {"timestamp": _at(minute), "kwhDeliveredDc": 9})
         publisher.publish(f"{daemon.name}/meter/M1", {"timestamp": _at(minute), "kwhConsumedAc": 10})
-    rows = harness.wait_for(lambda: [row for row in _efficiency(database) if row[3] == 20])
+    rows = harness.wait_for(lambda: [row for row in _efficiency(database) if row[2:4] == (18, 20)])
     assert [(r[0], r[1], float(r[2]), float(r[3]), float(r[4])) for r in rows] == [("V1", "M1", 18.0, 20.0, 90.0)]
 
 
