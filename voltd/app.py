@@ -1,7 +1,7 @@
 """The composition root of ``voltd run``: open, start named threads, watch them, stop in order.
 
-Everything is made here and handed to what needs it. The main thread only watches: a thread that dies or stalls ends the
-daemon, so that systemd starts it again; what was not acked the broker sends again.
+``parts`` makes what there is. The main thread only watches: a thread that dies or stalls ends the daemon, so that
+systemd starts it again; what was not acked the broker sends again.
 """
 
 from __future__ import annotations
@@ -20,21 +20,9 @@ from types import FrameType
 import psycopg
 import structlog
 
-from voltd import backoff, config, config_file, errors, health, jobs, live, log, metrics, stalls, status, systemd
-from voltd.alerts import service
+from voltd import backoff, config, config_file, errors, log, parts, stalls, status, systemd
 from voltd.database import migrate, retention, session, sqlstate
-from voltd.pipeline import (
-    consume,
-    consume_client,
-    consume_window,
-    decode,
-    flush,
-    spool,
-    spool_drain,
-    write,
-    write_current,
-    write_excursions,
-)
+from voltd.pipeline import consume, consume_client
 
 _log = structlog.get_logger()
 
@@ -44,7 +32,6 @@ _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
 _SILENT_S = 5.0
 _SWITCH_S = 0.0002
-_BUSY_PART = 10
 
 
 def tune_interpreter() -> None:
@@ -71,80 +58,15 @@ class Daemon:
         self._reload = threading.Event()
         self._failure: BaseException | None = None
         self._notifier = systemd.Notifier()
-        self.counters = metrics.Metrics()
         self._stalls = stalls.Stalls()
         self._threads: dict[str, threading.Thread] = {}
 
-        connect = self._connect = session.connector(settings)
-        self._window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
-        self._consumer = consume.Consumer(settings, self._window, self.counters, on_subscribed=self._report)
-        excursions = write_excursions.Excursions()
-        self._store = write.PostgresStore(connect, settings.client_id, excursions=excursions)
-        publisher = live.LivePublisher(
-            self._consumer.publish, settings.live.max_per_second, settings.current_interval_s
-        )
-        self._current = write_current.CurrentState(
-            connect,
-            settings.instance,
-            settings.current_interval_s,
-            publisher if settings.live.enabled else None,
-            spooled_since=lambda: self._spool.oldest_at if self._spool is not None else None,
-        )
-        self._spool = (
-            spool.Spool(settings.spool_file, settings.spool.max_bytes, settings.spool.min_free_bytes)
-            if settings.spool.enabled
-            else None
-        )
-        self._flusher = flush.Flusher(
-            self._window,
-            self._decoder(),
-            self._store,
-            settings,
-            self.counters,
-            ack=self._consumer.ack,
-            committed=self._current.note,
-            spool=self._spool,
-        )
-        self._drain_store = write.PostgresStore(connect, settings.client_id, excursions=excursions)
-        self._drain = (
-            None
-            if self._spool is None
-            else spool_drain.Drain(
-                self._spool,
-                self._decoder(),
-                self._drain_store,
-                settings,
-                self.counters,
-                ready=self._require_schema,
-                committed=self._current.note,
-            )
-        )
-        self._reporter = status.Reporter(settings, self.counters)
-        self._health = health.Health(
-            self.counters,
-            self._consumer.subscribed,
-            lambda: self._spool is not None and self._spool.in_use,
-            settings.mqtt.receive_maximum,
-        )
-        self._alerting = (
-            service.Alerting(settings, connect, look=self._health.look, excursions=excursions, busy=self._busy)
-            if settings.alerts.enabled
-            else None
-        )
-        self._jobs = jobs.Jobs(
-            settings,
-            set_fleets=publisher.set_fleets,
-            look=self._health.look,
-            alerting=self._alerting,
-            busy=self._busy,
-        )
-
-    def _busy(self) -> bool:
-        """Whether messages wait for the machine."""
-        return self.counters.in_flight > self._settings.mqtt.receive_maximum // _BUSY_PART
-
-    def _decoder(self) -> decode.Decoder:
-        return decode.Decoder(self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days)
+        made = parts.Parts(settings, on_subscribed=self._report, require_schema=self._require_schema)
+        self.counters, self._connect = made.counters, made.connect
+        self._window, self._consumer = made.window, made.consumer
+        self._store, self._flusher, self._current = made.store, made.flusher, made.current
+        self._spool, self._drain, self._drain_store = made.spool, made.drain, made.drain_store
+        self._reporter, self._alerting, self._jobs = made.reporter, made.alerting, made.jobs
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns 0.

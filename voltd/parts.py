@@ -1,0 +1,110 @@
+"""The parts of a daemon, made once and handed to what needs them.
+
+The first half of the composition root: here is who knows whom. ``app`` starts, watches and stops what is made here.
+Opens nothing and starts no thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from voltd import config, health, jobs, live, metrics, status
+from voltd.alerts import service
+from voltd.database import session
+from voltd.pipeline import (
+    consume,
+    consume_window,
+    decode,
+    flush,
+    spool,
+    spool_drain,
+    write,
+    write_current,
+    write_excursions,
+)
+
+_BUSY_PART = 10
+
+
+class Parts:
+    """What a daemon consists of.
+
+    Args:
+        settings: checked settings.
+        on_subscribed: called by the network's thread after each subscribe.
+        require_schema: raises where readings cannot be stored; asked before the spool is written to the database.
+    """
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        *,
+        on_subscribed: Callable[[], None],
+        require_schema: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self.counters = metrics.Metrics()
+        self.connect = connect = session.connector(settings)
+        self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
+        self.consumer = consume.Consumer(settings, self.window, self.counters, on_subscribed=on_subscribed)
+        excursions = write_excursions.Excursions()
+        self.store = write.PostgresStore(connect, settings.client_id, excursions=excursions)
+        publisher = live.LivePublisher(self.consumer.publish, settings.live.max_per_second, settings.current_interval_s)
+        self.spool = (
+            spool.Spool(settings.spool_file, settings.spool.max_bytes, settings.spool.min_free_bytes)
+            if settings.spool.enabled
+            else None
+        )
+        self.current = write_current.CurrentState(
+            connect,
+            settings.instance,
+            settings.current_interval_s,
+            publisher if settings.live.enabled else None,
+            spooled_since=lambda: self.spool.oldest_at if self.spool is not None else None,
+        )
+        self.flusher = flush.Flusher(
+            self.window,
+            self._decoder(),
+            self.store,
+            settings,
+            self.counters,
+            ack=self.consumer.ack,
+            committed=self.current.note,
+            spool=self.spool,
+        )
+        self.drain_store = write.PostgresStore(connect, settings.client_id, excursions=excursions)
+        self.drain = (
+            None
+            if self.spool is None
+            else spool_drain.Drain(
+                self.spool,
+                self._decoder(),
+                self.drain_store,
+                settings,
+                self.counters,
+                ready=require_schema,
+                committed=self.current.note,
+            )
+        )
+        self.reporter = status.Reporter(settings, self.counters)
+        look = health.Health(
+            self.counters,
+            self.consumer.subscribed,
+            lambda: self.spool is not None and self.spool.in_use,
+            settings.mqtt.receive_maximum,
+        ).look
+        self.alerting = (
+            service.Alerting(settings, connect, look=look, excursions=excursions, busy=self._busy)
+            if settings.alerts.enabled
+            else None
+        )
+        self.jobs = jobs.Jobs(
+            settings, set_fleets=publisher.set_fleets, look=look, alerting=self.alerting, busy=self._busy
+        )
+
+    def _decoder(self) -> decode.Decoder:
+        return decode.Decoder(self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days)
+
+    def _busy(self) -> bool:
+        """Whether messages wait for the machine."""
+        return self.counters.in_flight > self._settings.mqtt.receive_maximum // _BUSY_PART
