@@ -14,10 +14,12 @@ import statistics
 import sys
 from collections.abc import Callable
 
+import alerts
 import scenes
 import steps
 from rig import Rig
 
+_ONCE = frozenset(("live", "rules", "told", "idle", "outage", "history"))
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
@@ -37,7 +39,7 @@ def main() -> int:
     try:
         for name, scene in _scenes(rig, quick=args.quick, history=args.history).items():
             if args.only in (None, name):
-                runs = [scene() for _ in range(1 if name in {"live", "idle", "outage", "history"} else repeat)]
+                runs = [scene() for _ in range(1 if name in _ONCE else repeat)]
                 found[name] = {key: round(statistics.median(run[key] for run in runs), 3) for key in runs[0]}
                 print(_line(name, found[name]), flush=True)
         machine = scenes.machine(rig)
@@ -61,7 +63,8 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
         "latency": lambda: scenes.latency(rig, 10_000, 5 if quick else 20),
         "arrays": lambda: scenes.arrays(rig, count // 40),
         "small_window": lambda: scenes.small_window(rig, count // 4),
-        "rules": lambda: scenes.rules(rig, count),
+        "rules": lambda: alerts.cost(rig, 3 * count),
+        "told": lambda: alerts.told(rig, 15 if quick else 60),
         "mixed": lambda: scenes.mixed(rig, count),
         "idle": lambda: scenes.idle(rig, 5 if quick else 30),
         "startup": lambda: scenes.startup(rig),

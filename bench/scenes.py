@@ -29,13 +29,13 @@ def backlog(rig: Rig, count: int) -> dict[str, float]:
     daemon.subscribe()
     reference = _subscriber(rig, "-E")
     reference.wait(20)
-    _publish(rig, load.packets(count, start(), STEP))
+    publish(rig, load.packets(count, start(), STEP))
     began = time.monotonic()
     if _subscriber(rig, "-C", str(count)).wait(120):
         raise RuntimeError("mosquitto_sub did not take the whole queue")
     reference_s = time.monotonic() - began
     load.forget(rig.port, "bench-reference")
-    rate = _drain(rig, daemon, count)
+    rate = drain(daemon, count)
     verify(rig, count)
     return {"value": rate, "reference": count / reference_s, "ratio": rate * reference_s / count}
 
@@ -52,8 +52,8 @@ def mixed(rig: Rig, count: int) -> dict[str, float]:
         ("rubbish", load.packets(count, start(6), STEP, rubbish_every=100)),
     ):
         daemon.subscribe()
-        _publish(rig, made)
-        rates[name] = _drain(rig, daemon, count)
+        publish(rig, made)
+        rates[name] = drain(daemon, count)
     bad = -(-count // 100)
     verify(rig, 2 * count - bad)
     verify(rig, bad, "dead_letter")
@@ -62,20 +62,6 @@ def mixed(rig: Rig, count: int) -> dict[str, float]:
         "rubbish_ratio": rates["rubbish"] / rates["clean"],
         "redelivered_ratio": rates["redelivered"] / rates["clean"],
     }
-
-
-def rules(rig: Rig, count: int) -> dict[str, float]:
-    """Messages a second out of a queue of news, with the rules in force and without; 15 % of the vehicles are low."""
-    rates: dict[str, list[float]] = {"true": [], "false": []}
-    for enabled in ("false", "true", "true", "false"):
-        rig.empty()
-        daemon = rig.daemon(mqtt__receive_maximum=65535, alerts__enabled=enabled)
-        daemon.subscribe()
-        _publish(rig, load.packets(count, start(0.1), STEP))
-        rates[enabled].append(_drain(rig, daemon, count))
-        verify(rig, count)
-    value, reference = (sum(rates[enabled]) / 2 for enabled in ("true", "false"))
-    return {"value": value, "reference": reference, "ratio": value / reference}
 
 
 def arrays(rig: Rig, messages: int) -> dict[str, float]:
@@ -93,8 +79,8 @@ def arrays(rig: Rig, messages: int) -> dict[str, float]:
     rig.empty()
     daemon = rig.daemon(mqtt__receive_maximum=65535)
     daemon.subscribe()
-    _publish(rig, made)
-    rate = _drain(rig, daemon, messages) * 60
+    publish(rig, made)
+    rate = drain(daemon, messages) * 60
     verify(rig, len(lines))
     return {"value": rate, "reference": reference, "ratio": rate / reference}
 
@@ -104,8 +90,8 @@ def small_window(rig: Rig, count: int) -> dict[str, float]:
     rig.empty()
     daemon = rig.daemon(mqtt__receive_maximum=20)
     daemon.subscribe()
-    _publish(rig, load.packets(count, start(), STEP))
-    rate = _drain(rig, daemon, count)
+    publish(rig, load.packets(count, start(), STEP))
+    rate = drain(daemon, count)
     verify(rig, count)
     return {"value": rate}
 
@@ -180,7 +166,7 @@ def startup(rig: Rig) -> dict[str, float]:
     rig.empty()
     daemon = rig.daemon()
     daemon.subscribe()
-    _publish(rig, load.packets(2, start(), STEP))
+    publish(rig, load.packets(2, start(), STEP))
     began = daemon.start()
     first = daemon.wait_for(1)
     daemon.stop()
@@ -194,13 +180,13 @@ def history(rig: Rig, rows: int, count: int) -> dict[str, float]:
     _fill(rig, rows)
     daemon = rig.daemon(mqtt__receive_maximum=65535)
     daemon.start()  # a daemon that is new to a database looks through its last day once; this is not that
-    _publish(rig, load.packets(2, start(20), STEP))
+    publish(rig, load.packets(2, start(20), STEP))
     daemon.wait_for(2)
     time.sleep(20)
     daemon.stop(keep_session=True)
     daemon.log.unlink()
-    _publish(rig, load.packets(count, start(), STEP))
-    rate = _drain(rig, daemon, count)
+    publish(rig, load.packets(count, start(), STEP))
+    rate = drain(daemon, count)
     verify(rig, rows + count + 2)
     rig.empty()
     return {"value": rate, "reference": empty, "ratio": rate / empty, "rows": float(rows)}
@@ -257,18 +243,20 @@ def start(hours: float = 12) -> dt.datetime:
     return dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)
 
 
-def _publish(rig: Rig, made: list[bytes]) -> None:
+def publish(rig: Rig, made: list[bytes]) -> None:
+    """As fast as it goes."""
     publisher = load.Publisher(rig.port)
     publisher.send(made)
     publisher.close()
 
 
-def _drain(rig: Rig, daemon: Daemon, count: int) -> float:
+def drain(daemon: Daemon, count: int, *, stop: bool = True) -> float:
     """Messages a second from CONNACK to the COMMIT of the last one."""
     daemon.start()
     done = daemon.wait_for(count)
     rate = count / (done - daemon.connected_at())
-    daemon.stop()
+    if stop:
+        daemon.stop()
     return rate
 
 

@@ -103,6 +103,7 @@ class Check:
             StoreUnavailable, StoreRejected: nothing was written; the next check sees the same again.
         """
         self._take_over_changes()
+        started = time.monotonic()
         try:
             connection = self._open()
             with connection.transaction():
@@ -125,6 +126,7 @@ class Check:
         self._excursions.leave_out(frozenset(key[2] for key in firing if key[0] in telemetry))
         if deliveries:
             self._wake()
+        _log.debug("rules.checked", ms=round(1000 * (time.monotonic() - started), 1), firing=self.firing)
 
     def run_alone(self) -> None:
         """Judges this daemon alone, from memory: there is no database. What comes of it is written when it is back."""

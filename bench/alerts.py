@@ -1,0 +1,129 @@
+"""The scenes of the rules: what they cost the ingest, how long a check takes, how soon somebody is told."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.server
+import json
+import threading
+import time
+
+import load
+import psycopg
+import scenes
+from rig import Daemon, Rig
+
+_DEVICES = 10_000
+_LOW = 1_500  # vehicles below 15 %: what load.py publishes
+_LONG_S = 30.0
+
+
+def cost(rig: Rig, count: int) -> dict[str, float]:
+    """Messages a second out of a queue of news, with the rules in force and without; 15 % of the vehicles are low."""
+    rates: dict[str, list[float]] = {"true": [], "false": []}
+    for enabled in ("false", "true", "true", "false", "false", "true"):
+        rig.empty()
+        daemon = rig.daemon(mqtt__receive_maximum=65535, alerts__enabled=enabled)
+        daemon.subscribe()
+        scenes.publish(rig, load.packets(count, scenes.start(0.1), dt.timedelta(microseconds=500)))
+        rates[enabled].append(scenes.drain(daemon, count, stop=False))
+        if enabled == "true":
+            _wait_for_alerts(rig, _LOW)
+        daemon.stop()
+        scenes.verify(rig, count)
+    value, reference = (sorted(rates[enabled])[1] for enabled in ("true", "false"))
+    return {"value": value, "reference": reference, "ratio": value / reference}
+
+
+def told(rig: Rig, seconds: float) -> dict[str, float]:
+    """A fleet's minute, each device once; from the planned time of publishing to the webhook, and the checks' time.
+
+    The time from publishing holds that from storing, so it cannot be too good. Every low vehicle must be told once.
+    """
+    rig.empty()
+    receiver = _Receiver()
+    channel = {"url": f"json://127.0.0.1:{receiver.port}/", "group_s": 0, "max_per_hour": 1_000_000}
+    daemon = rig.daemon(alerts__channels=json.dumps({"hook": channel}))
+    daemon.start()
+    count = 2 * _DEVICES
+    rate = count / seconds
+    start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=3)
+    made = load.packets(count, start, dt.timedelta(seconds=1 / rate))
+    publisher = load.Publisher(rig.port)
+    load.BLOCK, block = 1, load.BLOCK
+    time.sleep(max(0.0, start.timestamp() - time.time()))
+    publisher.send(made, rate)
+    load.BLOCK = block
+    began = publisher.began_at
+    publisher.close()
+    _wait_for_alerts(rig, _LOW)
+    time.sleep(10)  # some checks of a fleet at rest, and the time for anything that would be told twice
+    daemon.stop()
+    receiver.close()
+    scenes.verify(rig, count)
+    waits = sorted(1000 * (at - (began + 2 * number / rate)) for number, at in _told(rig, receiver.heard))
+    if len(waits) != _LOW:
+        raise RuntimeError(f"{len(waits)} vehicles were told instead of {_LOW}: the figure is worth nothing")
+    checks = sorted(_checks(daemon))
+    return {
+        "p50_ms": waits[len(waits) // 2],
+        "p99_ms": waits[len(waits) * 99 // 100],
+        "check_p50_ms": checks[len(checks) // 2],
+        "check_max_ms": checks[-1],
+        "checks": float(len(checks)),
+    }
+
+
+def _told(rig: Rig, heard: list[tuple[str, float]]) -> list[tuple[int, float]]:
+    """Each vehicle's number and when the message with its alert came; a message that came twice counts twice."""
+    with psycopg.connect(rig.dsn) as connection:
+        rows = connection.execute(
+            "SELECT message_id, device_id FROM volt.alert_delivery JOIN volt.alert USING (alert_id)"
+            " WHERE channel = 'hook'"
+        )
+        devices: dict[str, list[str]] = {}
+        for message_id, device in rows:
+            devices.setdefault(str(message_id), []).append(device)
+    return [(int(device[1:]), at) for message_id, at in heard for device in devices[message_id]]
+
+
+def _checks(daemon: Daemon) -> list[float]:
+    """Milliseconds of each check, its judging and its database time, once the first has read what there is."""
+    lines = (json.loads(line) for line in daemon.log.read_text().splitlines() if '"rules.checked"' in line)
+    return [line["ms"] for line in lines][1:]
+
+
+def _wait_for_alerts(rig: Rig, wanted: int) -> None:
+    ends = time.monotonic() + _LONG_S
+    while (found := rig.rows("alert")) < wanted:
+        if time.monotonic() > ends:
+            raise RuntimeError(f"{found} alerts instead of {wanted}: the rules were not in force")
+        time.sleep(0.2)
+
+
+class _Receiver:
+    """A webhook; which message came when."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, float]] = []
+        heard = self.heard
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                heard.append((body["message"].split()[-1], time.time()))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_args: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        """Ends it."""
+        self._server.shutdown()
+        self._server.server_close()
