@@ -1,12 +1,17 @@
-"""What the tests of delivery share: receivers that run for real, and episodes put down as the check puts them down."""
+"""What the tests of alerts share: receivers that run for real, readings, and episodes as the check puts them down."""
 
 import contextlib
 import datetime as dt
+import email
+import email.policy
 import http.server
 import json
+import socket
 import threading
 
 import psycopg
+from aiosmtpd import controller
+from psycopg import rows
 
 import harness
 from voltd import config
@@ -70,6 +75,56 @@ class Webhook:
     @property
     def ids(self):
         return [body["message"].split("\n")[-1] for _path, body in self.posts]
+
+    @property
+    def lines(self):
+        return [line for lines in self.texts for line in lines]
+
+    def hears(self, *texts, within_s=20.0):
+        """Waits until each text was told, and holds that each was told once."""
+        harness.wait_for(lambda: all(any(text in line for line in self.lines) for text in texts), within_s, texts)
+        for text in texts:
+            assert sum(text in line for line in self.lines) == 1, self.lines
+
+
+class Mailbox:
+    """What a real SMTP server on this machine receives."""
+
+    def __init__(self):
+        self.mails = []
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._server = controller.Controller(self, hostname="127.0.0.1", port=self.port)
+        self._server.start()
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 aiosmtpd calls it so
+        self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        return "250 OK"
+
+    @property
+    def url(self):
+        return f"mailto://127.0.0.1:{self.port}?from=voltd@example.org&to=operators@example.org"
+
+    def close(self):
+        self._server.stop()
+
+
+def text_of(mail):
+    """What a person reads in it."""
+    return mail.get_body(("plain", "html")).get_content()
+
+
+def alerts(dsn, where="true"):
+    """Episodes, the oldest first."""
+    with psycopg.connect(dsn, row_factory=rows.dict_row) as connection:
+        return connection.execute(f"SELECT * FROM volt.alert WHERE {where} ORDER BY alert_id").fetchall()
+
+
+def publish(publisher, daemon, device, seconds_ago=0.0, *, kind="vehicle", retain=False, **values):
+    """One reading, as measured so many seconds ago by the device's clock; returns once the broker has it."""
+    at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds_ago)
+    payload = json.dumps({"timestamp": at.isoformat(), **values})
+    publisher.flush([publisher.publish(f"{daemon.name}/{kind}/{device}", payload, retain=retain)])
 
 
 class Rig:

@@ -5,6 +5,7 @@ import secrets
 
 import pytest
 
+import alert_rig
 import harness
 from voltd.database import migrate
 
@@ -74,3 +75,23 @@ def broker_proxy(broker):
     proxy = harness.Proxy(broker.host, broker.port)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture
+def webhook():
+    """A receiver of alerts."""
+    made = alert_rig.Webhook()
+    yield made
+    with contextlib.suppress(OSError):
+        made.down()
+
+
+@pytest.fixture
+def told(make_daemon, webhook):
+    """A function that starts a daemon whose alerts go to the webhook."""
+
+    def make(**settings):
+        channels = {"alerts__channels__hook__url": webhook.url, "alerts__channels__hook__min_severity": "info"}
+        return make_daemon(**channels, **settings).start()
+
+    return make

@@ -7,59 +7,18 @@ import signal
 
 import psycopg
 import pytest
-from psycopg import conninfo, rows
+from psycopg import conninfo
 
 import alert_rig
 import harness
 from voltd import resources
 
 
-@pytest.fixture
-def webhook():
-    made = alert_rig.Webhook()
-    yield made
-    with contextlib.suppress(OSError):
-        made.down()
-
-
-@pytest.fixture
-def told(make_daemon, webhook):
-    """A function that starts a daemon whose alerts go to the webhook."""
-
-    def make(**settings):
-        channels = {"alerts__channels__hook__url": webhook.url, "alerts__channels__hook__min_severity": "info"}
-        return make_daemon(**channels, **settings).start()
-
-    return make
-
-
-def _alerts(database, where="true"):
-    with psycopg.connect(database, row_factory=rows.dict_row) as connection:
-        return connection.execute(f"SELECT * FROM volt.alert WHERE {where} ORDER BY alert_id").fetchall()
-
-
-def _publish(publisher, daemon, vehicle, seconds_ago=0.0, **values):
-    at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds_ago)
-    payload = json.dumps({"timestamp": at.isoformat(), **values})
-    publisher.flush([publisher.publish(f"{daemon.name}/vehicle/{vehicle}", payload)])
-
-
-def _lines(webhook):
-    return [line for lines in webhook.texts for line in lines]
-
-
-def _hears(webhook, *texts, within_s=20.0):
-    """Waits until each text was told, and holds that each was told once."""
-    harness.wait_for(lambda: all(any(text in line for line in _lines(webhook)) for text in texts), within_s, texts)
-    for text in texts:
-        assert sum(text in line for line in _lines(webhook)) == 1, _lines(webhook)
-
-
 def test_one_reading_over_the_limit_is_an_episode(daemon, publisher, database):
     """It is over before anybody could have looked, and is told nevertheless; duplicates add nothing."""
-    _publish(publisher, daemon, "V1", 2, speed=150)
-    _publish(publisher, daemon, "V1", 1, speed=90)
-    (found,) = harness.wait_for(lambda: _alerts(database, "resolved_at IS NOT NULL"), what="the episode")
+    alert_rig.publish(publisher, daemon, "V1", 2, speed=150)
+    alert_rig.publish(publisher, daemon, "V1", 1, speed=90)
+    (found,) = harness.wait_for(lambda: alert_rig.alerts(database, "resolved_at IS NOT NULL"), what="the episode")
     assert (found["rule"], found["severity"], found["device_id"]) == ("overspeed", "warning", "V1")
     assert found["peak_value"] == 150
     assert found["message"] == "vehicle V1: overspeed warning is over after 1 s, peak 150 km/h"
@@ -77,10 +36,10 @@ def test_one_reading_over_the_limit_is_an_episode(daemon, publisher, database):
 def test_measured_rules_are_told_and_told_when_over(told, publisher, webhook, values, rule):
     fires, ends = values
     daemon = told()
-    _publish(publisher, daemon, "V1", **fires)
-    _hears(webhook, f"{rule}: ")
-    _publish(publisher, daemon, "V1", **ends)
-    _hears(webhook, f"{rule}: ", f"{rule} is over")
+    alert_rig.publish(publisher, daemon, "V1", **fires)
+    webhook.hears(f"{rule}: ")
+    alert_rig.publish(publisher, daemon, "V1", **ends)
+    webhook.hears(f"{rule}: ", f"{rule} is over")
 
 
 def test_stale_clock_and_efficiency_are_told_and_told_when_over(told, publisher, webhook, database, tmp_path):
@@ -102,11 +61,11 @@ def test_stale_clock_and_efficiency_are_told_and_told_when_over(told, publisher,
                 (device, kwh, hour, hour),
             )
     daemon = told(alerts__rules_file=tmp_path / "rules.toml")
-    _hears(webhook, "vehicle E1: efficiency_low warning: hourly charging efficiency 70 % (limit 85 %)")
-    _publish(publisher, daemon, "V1", soc=50)
-    _hears(webhook, "vehicle V1: stale warning: silent for", within_s=30)
-    _publish(publisher, daemon, "V1", soc=50)
-    _hears(webhook, "vehicle V1: stale warning is over: heard again")
+    webhook.hears("vehicle E1: efficiency_low warning: hourly charging efficiency 70 % (limit 85 %)")
+    alert_rig.publish(publisher, daemon, "V1", soc=50)
+    webhook.hears("vehicle V1: stale warning: silent for", within_s=30)
+    alert_rig.publish(publisher, daemon, "V1", soc=50)
+    webhook.hears("vehicle V1: stale warning is over: heard again")
     daemon.terminate()  # it has not counted the rows that were put there
 
 
@@ -117,13 +76,13 @@ def test_late_and_retained_readings_page_nobody(told, publisher, webhook, databa
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V2", retained, retain=True)])
     daemon.kill()
     daemon.start()
-    _publish(publisher, daemon, "V1", 3600, speed=150)
-    _publish(publisher, daemon, "V1", 3540, speed=80)
-    (past,) = harness.wait_for(lambda: _alerts(database, "past"), what="the past episode")
+    alert_rig.publish(publisher, daemon, "V1", 3600, speed=150)
+    alert_rig.publish(publisher, daemon, "V1", 3540, speed=80)
+    (past,) = harness.wait_for(lambda: alert_rig.alerts(database, "past"), what="the past episode")
     assert (past["device_id"], past["rule"], past["peak_value"]) == ("V1", "overspeed", 150)
-    _publish(publisher, daemon, "V3", speed=150)
-    _hears(webhook, "vehicle V3: overspeed warning: ")
-    assert not any("V1" in line for line in _lines(webhook))
+    alert_rig.publish(publisher, daemon, "V3", speed=150)
+    webhook.hears("vehicle V3: overspeed warning: ")
+    assert not any("V1" in line for line in webhook.lines)
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V2", b"", retain=True)])
 
 
@@ -132,7 +91,7 @@ def test_a_running_duration_survives_a_kill(told, publisher, webhook, database, 
     rule = '[rules.fast]\nmetric = "speed_kmh"\napplies_to = ["vehicle"]\nfire_above = 100.0\nfor_s = 60.0\n'
     (tmp_path / "rules.toml").write_text(rule)
     daemon = told(alerts__rules_file=tmp_path / "rules.toml")
-    _publish(publisher, daemon, "V1", 100, speed=120)
+    alert_rig.publish(publisher, daemon, "V1", 100, speed=120)
 
     def pending():
         with psycopg.connect(database) as connection:
@@ -141,23 +100,23 @@ def test_a_running_duration_survives_a_kill(told, publisher, webhook, database, 
     harness.wait_for(lambda: pending() is not None, what="the pending state")
     daemon.kill()
     daemon.start()
-    _publish(publisher, daemon, "V1", 70, speed=121)
-    _publish(publisher, daemon, "V1", 30, speed=122)
-    _hears(webhook, "vehicle V1: fast warning: speed")
-    (found,) = _alerts(database)
+    alert_rig.publish(publisher, daemon, "V1", 70, speed=121)
+    alert_rig.publish(publisher, daemon, "V1", 30, speed=122)
+    webhook.hears("vehicle V1: fast warning: speed")
+    (found,) = alert_rig.alerts(database)
     assert found["peak_value"] == 122
 
 
 def test_webhook_that_is_down_hears_everything_once_in_order(told, publisher, webhook):
     daemon = told()
     webhook.down()
-    _publish(publisher, daemon, "V1", speed=150)
+    alert_rig.publish(publisher, daemon, "V1", speed=150)
     harness.wait_for(lambda: daemon.status()["deliveries_failed_total"] > 0, what="a failed attempt")
     assert "hook" in daemon.status()["channels_failing"]
-    _publish(publisher, daemon, "V1", speed=90)
+    alert_rig.publish(publisher, daemon, "V1", speed=90)
     webhook.up()
-    _hears(webhook, "overspeed warning: ", "overspeed warning is over", within_s=60)
-    first, second = _lines(webhook)
+    webhook.hears("overspeed warning: ", "overspeed warning is over", within_s=60)
+    first, second = webhook.lines
     assert "is over" in second, first
 
 
@@ -167,18 +126,18 @@ def test_rules_are_read_again_and_a_broken_file_changes_nothing(told, publisher,
     rule = '[rules.fast]\nmetric = "speed_kmh"\napplies_to = ["vehicle"]\nfire_above = {}\n'
     path.write_text(rule.format(100.0))
     daemon = told(alerts__rules_file=path)
-    _publish(publisher, daemon, "V1", speed=110)
-    _hears(webhook, "vehicle V1: fast warning: ")
+    alert_rig.publish(publisher, daemon, "V1", speed=110)
+    webhook.hears("vehicle V1: fast warning: ")
     path.write_text("[rules.fast]\nmetric = 7\n")
     daemon.process.send_signal(signal.SIGHUP)
     harness.wait_for(lambda: daemon.events("settings.refused"), what="the refusal")
-    _publish(publisher, daemon, "V2", speed=110)
-    _hears(webhook, "vehicle V2: fast warning: ")
+    alert_rig.publish(publisher, daemon, "V2", speed=110)
+    webhook.hears("vehicle V2: fast warning: ")
     path.write_text(rule.format(140.0))
     daemon.process.send_signal(signal.SIGHUP)
     harness.wait_for(lambda: daemon.events("settings.reloaded"), what="the reload")
-    _publish(publisher, daemon, "V1", speed=112)
-    _hears(webhook, "vehicle V1: fast warning is over")
+    alert_rig.publish(publisher, daemon, "V1", speed=112)
+    webhook.hears("vehicle V1: fast warning is over")
 
 
 def test_a_broker_that_is_away_is_one_alert(make_daemon, broker_proxy, publisher, webhook, tmp_path):
@@ -196,16 +155,16 @@ def test_a_broker_that_is_away_is_one_alert(make_daemon, broker_proxy, publisher
         mqtt__reconnect_max_s=1,
     ).start()
     for number in range(20):
-        _publish(publisher, daemon, f"V{number}", soc=50)
+        alert_rig.publish(publisher, daemon, f"V{number}", soc=50)
     harness.wait_for(lambda: daemon.status().get("readings_written_total") == 20, what="the readings")
     broker_proxy.shut_out()
     broker_proxy.cut()
-    _hears(webhook, "ingest_lag critical: ", within_s=30)
+    webhook.hears("ingest_lag critical: ", within_s=30)
     with contextlib.suppress(AssertionError):
-        harness.wait_for(lambda: any("stale" in line for line in _lines(webhook)), 16)
+        harness.wait_for(lambda: any("stale" in line for line in webhook.lines), 16)
     broker_proxy.admit()
-    _hears(webhook, "ingest_lag critical is over", within_s=30)
-    assert len(_lines(webhook)) == 2, _lines(webhook)
+    webhook.hears("ingest_lag critical is over", within_s=30)
+    assert len(webhook.lines) == 2, webhook.lines
 
 
 def test_a_database_that_is_away_is_told_at_once_and_put_down_later(make_daemon, database, publisher, webhook):
@@ -222,13 +181,15 @@ def test_a_database_that_is_away_is_told_at_once_and_put_down_later(make_daemon,
         harness.wait_for(lambda: daemon.events("jobs.leading"), what="the lead")
         proxy.shut_out()
         proxy.cut()
-        _publish(publisher, daemon, "V1", soc=50)
-        _hears(webhook, "ingest_lag critical: the spool is in use", within_s=40)
+        alert_rig.publish(publisher, daemon, "V1", soc=50)
+        webhook.hears("ingest_lag critical: the spool is in use", within_s=40)
         proxy.admit()
-        _hears(webhook, "ingest_lag critical is over", within_s=40)
-        (found,) = harness.wait_for(lambda: _alerts(database, "resolved_at IS NOT NULL"), what="the episode's end")
+        webhook.hears("ingest_lag critical is over", within_s=40)
+        (found,) = harness.wait_for(
+            lambda: alert_rig.alerts(database, "resolved_at IS NOT NULL"), what="the episode's end"
+        )
         assert (found["rule"], found["device_type"]) == ("ingest_lag", "system")
-        assert len(_alerts(database)) == 1
-        assert len(_lines(webhook)) == 2
+        assert len(alert_rig.alerts(database)) == 1
+        assert len(webhook.lines) == 2
     finally:
         proxy.close()

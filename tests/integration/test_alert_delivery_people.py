@@ -1,13 +1,9 @@
 """What people are spared: messages by the dozen, what a silence covers, what they have taken on; and e-mail."""
 
-import email
-import email.policy
-import socket
 import time
 
 import psycopg
 import pytest
-from aiosmtpd import controller
 
 import alert_rig
 import harness
@@ -204,35 +200,19 @@ def test_more_messages_than_an_hour_may_have(rig, hook):
     assert len(hook.texts[2]) == 5
 
 
-class _Mailbox:
-    """What a real SMTP server received."""
-
-    def __init__(self):
-        self.mails = []
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 aiosmtpd calls it so
-        self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
-        return "250 OK"
-
-
 def test_an_e_mail(rig):
     """It arrives with a subject that says what is wrong, and its text is for people."""
-    box = _Mailbox()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = controller.Controller(box, hostname="127.0.0.1", port=port)
-    server.start()
+    box = alert_rig.Mailbox()
     try:
-        url = f"mailto://127.0.0.1:{port}?from=voltd@example.org&to=operators@example.org"
-        rig.deliverer(hook={"url": url, "group_s": 0})
+        rig.deliverer(hook={"url": box.url, "group_s": 0})
         rig.fire("EV-Ä1", rule="battery_overheat", severity="critical")
         rig.settled()
     finally:
-        server.stop()
+        box.close()
     (mail,) = box.mails
     assert mail["Subject"] == "voltd: critical: battery_overheat vehicle EV-Ä1"
     assert "operators@example.org" in mail["To"]
-    text = mail.get_body(("plain", "html")).get_content()
+    text = alert_rig.text_of(mail)
     assert "vehicle EV-Ä1: battery_overheat critical" in text
     assert rig.rows("message_id")[0][0] in text
 

@@ -1,0 +1,174 @@
+"""Clocks, silence and outages, from end to end: what the rules say of devices, and what they must not say of them."""
+
+import signal
+import time
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+import alert_rig
+import harness
+from voltd import resources
+
+
+@pytest.fixture
+def hasty(tmp_path):
+    """A function: the rules that come with voltd, but what is silent so many seconds is stale."""
+
+    def make(seconds):
+        text = (resources.share("config") / "rules.toml").read_text()
+        assert "fire_above = 300.0" in text
+        path = tmp_path / "rules.toml"
+        path.write_text(text.replace("fire_above = 300.0", f"fire_above = {seconds:.1f}"))
+        return path
+
+    return make
+
+
+def _one(database, statement, *values):
+    with psycopg.connect(database) as connection:
+        return connection.execute(statement, values).fetchone()
+
+
+def _healthy(database):
+    """Returns once silence counts: what is heard from now on is judged without a time of grace."""
+    harness.wait_for(lambda: _one(database, "SELECT healthy_since FROM volt.alert_progress")[0], what="health")
+
+
+class _Looks:
+    """The daemon looks at clocks when it has read its rules, and then once a minute: so it reads them again."""
+
+    def __init__(self, daemon, database):
+        self._daemon, self._database = daemon, database
+        self._reloads = 0
+
+    def _seen(self, kind, device):
+        return _one(self._database, f"SELECT last_seen_at FROM volt.{kind}_current WHERE {kind}_id = %s", device)
+
+    def publish(self, publisher, kind, device, seconds_ago, **values):
+        before = self._seen(kind, device)
+        alert_rig.publish(publisher, self._daemon, device, seconds_ago, kind=kind, **values)
+        harness.wait_for(lambda: self._seen(kind, device) != before, what=f"{device} in the current state")
+
+    def look(self):
+        self._reloads += 1
+        self._daemon.process.send_signal(signal.SIGHUP)
+        harness.wait_for(lambda: self._daemon.events("settings.reloaded") >= self._reloads, what="the reload")
+
+    def counts(self, device):
+        """How many looks in a row have found its clock off; None: nothing is remembered of it."""
+        found = _one(
+            self._database,
+            "SELECT (state ->> 'count')::int FROM volt.alert_state WHERE rule = 'clock_skew' AND device_id = %s"
+            " AND phase = 'pending'",
+            device,
+        )
+        return found and found[0]
+
+
+def test_clocks_that_are_off(told, publisher, webhook, database):
+    """Told at the third look in a row, whether behind or ahead; over within 5 s. One odd time stamp is no clock."""
+    with psycopg.connect(database) as connection:  # as a daemon left it that ended a moment ago: no two minutes to wait
+        connection.execute(
+            "UPDATE volt.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
+            " healthy_at = now() + INTERVAL '10 s'"
+        )
+    daemon = told()
+    looks = _Looks(daemon, database)
+    looks.publish(publisher, "vehicle", "ODD", -250, soc=50)
+    for number in (1, 2):
+        for seconds in (41, 40):  # however many readings between two looks
+            looks.publish(publisher, "vehicle", "BEHIND", seconds, soc=50)
+        looks.publish(publisher, "meter", "AHEAD", -45, power=5)
+        looks.look()
+        harness.wait_for(lambda n=number: looks.counts("BEHIND") == looks.counts("AHEAD") == n, what=f"look {number}")
+        looks.publish(publisher, "vehicle", "ODD", 0, soc=50)
+    assert webhook.lines == []
+    looks.publish(publisher, "vehicle", "BEHIND", 40, soc=50)
+    looks.publish(publisher, "meter", "AHEAD", -45, power=5)
+    looks.look()
+    webhook.hears("vehicle BEHIND: clock_skew info: clock off by 4", "meter AHEAD: clock_skew info: clock off by 4")
+    looks.publish(publisher, "vehicle", "BEHIND", 15, soc=50)  # better, but not right
+    looks.publish(publisher, "meter", "AHEAD", 0, power=5)
+    looks.look()
+    webhook.hears("meter AHEAD: clock_skew info is over")
+    looks.publish(publisher, "vehicle", "ODD", 0, soc=50)
+    looks.publish(publisher, "vehicle", "BEHIND", 2, soc=50)
+    looks.look()
+    webhook.hears("vehicle BEHIND: clock_skew info is over")
+    assert len(webhook.lines) == 4, webhook.lines
+    assert looks.counts("ODD") is None
+    assert {one["device_id"] for one in alert_rig.alerts(database)} == {"BEHIND", "AHEAD"}
+
+
+def test_a_meter_goes_silent(told, publisher, webhook, hasty):
+    daemon = told(alerts__rules_file=hasty(3))
+    alert_rig.publish(publisher, daemon, "M1", kind="meter", power=5)
+    webhook.hears("meter M1: stale warning: silent for")
+    alert_rig.publish(publisher, daemon, "M1", kind="meter", power=5)
+    webhook.hears("meter M1: stale warning: silent for", "meter M1: stale warning is over: heard again")
+
+
+def test_vehicles_of_which_silence_says_nothing(make_daemon, publisher, webhook, database, hasty):
+    """In maintenance, retired, never heard, known from a retained message only: not stale, until they should drive."""
+    registered = {"SHOP": "maintenance", "OLD": "retired", "NEW": "active", "RUN": "active", "KEPT": "active"}
+    with psycopg.connect(database) as connection:
+        for vehicle, status in registered.items():
+            connection.execute("INSERT INTO volt.vehicle (vehicle_id, status) VALUES (%s, %s)", (vehicle, status))
+    daemon = make_daemon(alerts__channels__hook__url=webhook.url, alerts__rules_file=hasty(3))
+    alert_rig.publish(publisher, daemon, "KEPT", retain=True, soc=50)
+    try:
+        daemon.start()
+        _healthy(database)
+        for vehicle in ("SHOP", "OLD", "RUN"):
+            alert_rig.publish(publisher, daemon, vehicle, soc=50)
+        webhook.hears("vehicle RUN: stale warning: silent for")
+        assert harness.count(database, "vehicle_current") == 4
+        assert [one["device_id"] for one in alert_rig.alerts(database)] == ["RUN"]
+        with psycopg.connect(database) as connection:
+            connection.execute("UPDATE volt.vehicle SET status = 'active' WHERE vehicle_id = 'SHOP'")
+        webhook.hears("vehicle SHOP: stale warning: silent for")
+        assert [one["device_id"] for one in alert_rig.alerts(database)] == ["RUN", "SHOP"]
+    finally:
+        publisher.flush([publisher.publish(f"{daemon.name}/vehicle/KEPT", b"", retain=True)])
+
+
+def test_silence_while_the_spool_is_in_use(told, publisher, webhook, database, hasty):
+    """The database is away longer than it takes to be stale: one alert, of voltd itself, and its end."""
+    info = conninfo.conninfo_to_dict(database)
+    proxy = harness.Proxy(info["host"], int(info["port"]))
+    try:
+        daemon = told(
+            database__dsn=conninfo.make_conninfo(database, host=proxy.address[0], port=proxy.address[1]),
+            database__retry_max_s=0.5,
+            spool__after_s=0.5,
+            spool__min_free_bytes=0,
+            alerts__rules_file=hasty(12),
+        )
+        _healthy(database)
+        for number in range(20):
+            alert_rig.publish(publisher, daemon, f"V{number}", soc=50)
+        harness.wait_for(lambda: harness.count(database, "vehicle_current") == 20, what="the vehicles")
+        stale_at = time.monotonic() + 12
+        proxy.shut_out()
+        proxy.cut()
+        for number in range(10):
+            alert_rig.publish(publisher, daemon, f"V{number}", soc=51)
+        webhook.hears("ingest_lag critical: the spool is in use")
+        harness.wait_for(lambda: daemon.status()["readings_spooled"] == 10, what="readings in the spool")
+        harness.wait_for(lambda: time.monotonic() > stale_at + 1, what="the time after which vehicles are stale")
+        proxy.admit()
+        webhook.hears("ingest_lag critical is over", within_s=30)
+        assert harness.count(database, "vehicle_reading") == 30
+        harness.wait_for(  # by then a few checks have looked for silent devices
+            lambda: _one(database, "SELECT healthy_at > healthy_since + INTERVAL '4 s' FROM volt.alert_progress")[0],
+            what="a while in which all is well",
+        )
+        (found,) = alert_rig.alerts(database)
+        assert (found["rule"], found["device_type"], found["device_id"]) == ("ingest_lag", "system", daemon.name)
+        assert found["resolved_at"] is not None
+        assert len(webhook.lines) == 2, webhook.lines
+        daemon.terminate()
+    finally:
+        proxy.close()
