@@ -16,61 +16,39 @@ def mailbox():
     made.close()
 
 
-def _silence(daemon, *words):
-    """Makes a silence with the command; its number."""
-    made = daemon.run("alerts", "silence", *words, "--comment", "on the test track")
+def _silence(daemon, vehicle, lasts):
+    """Silences a vehicle with the command; the silence's number."""
+    made = daemon.run("alerts", "silence", "--vehicle", vehicle, "--for", lasts, "--comment", "on the test track")
     assert made.returncode == 0, made.stderr
     return re.match(r"silence (\d+): ", made.stdout)[1]
 
 
-def _open(database, vehicle):
-    return alert_rig.alerts(database, f"device_id = '{vehicle}' AND resolved_at IS NULL")
-
-
-def test_a_silence_ended_by_hand(told, publisher, webhook, database):
-    """Under it the episode is kept and nobody told; what is still open when it ends is told then, and its end too."""
+def test_silences_end_by_hand_and_by_themselves(told, publisher, webhook, database):
+    """Under one episodes are kept and nobody told; what is open at its end is told then, and what is over never."""
     daemon = told()
-    number = _silence(daemon, "--vehicle", "V1", "--for", "1h")
-    other = _silence(daemon, "--vehicle", "V3", "--for", "1h")
-    alert_rig.publish(publisher, daemon, "V1", speed=150)
-    alert_rig.publish(publisher, daemon, "V3", 1, speed=160)
-    alert_rig.publish(publisher, daemon, "V3", speed=90)
-    harness.wait_for(lambda: _open(database, "V1"), what="the episode under the silence")
-    harness.wait_for(
-        lambda: alert_rig.alerts(database, "device_id = 'V3' AND resolved_at IS NOT NULL"), what="the one that is over"
-    )
-    alert_rig.publish(publisher, daemon, "V2", speed=150)
-    webhook.hears("vehicle V2: overspeed warning: ")
-    assert (
-        f"; {len(_open(database, 'V1'))} open alert is covered"
-        in daemon.run(
-            "alerts", "silence", "--rule", "overspeed", "--vehicle", "V1", "--for", "1s", "--comment", "counts"
-        ).stdout
-    )
-    assert len(webhook.lines) == 1, webhook.lines
-    ended = daemon.run("alerts", "unsilence", number, other)
-    assert ended.stdout.splitlines() == [f"silence {number}: ended", f"silence {other}: ended"]
-    webhook.hears("vehicle V1: overspeed warning: speed 150 km/h (limit 120 km/h)")
-    alert_rig.publish(publisher, daemon, "V1", speed=90)
-    webhook.hears("vehicle V1: overspeed warning is over")
-    assert not any("V3" in line for line in webhook.lines), "began and ended under the silence"
-
-
-def test_a_silence_that_ends_by_itself(told, publisher, webhook, database):
-    """What still fires then is told then, by nobody's doing."""
-    daemon = told()
-    _silence(daemon, "--rule", "battery_overheat", "--vehicle", "V1", "--for", "5s")
-    alert_rig.publish(publisher, daemon, "V1", batteryTemp=85)
-    alert_rig.publish(publisher, daemon, "V1", speed=150)
-    webhook.hears("vehicle V1: overspeed warning: ")
-    assert {one["rule"] for one in _open(database, "V1")} == {"battery_overheat", "overspeed"}
-    webhook.hears("vehicle V1: battery_overheat critical: battery temperature 85 °C (limit 80 °C)")
+    by_hand, over_before = _silence(daemon, "HAND", "1h"), _silence(daemon, "OVER", "1h")
+    _silence(daemon, "ITSELF", "5s")
+    for vehicle in ("ITSELF", "HAND", "OVER"):
+        alert_rig.publish(publisher, daemon, vehicle, 1, speed=150)
+    alert_rig.publish(publisher, daemon, "OVER", speed=90)
+    harness.wait_for(lambda: alert_rig.alerts(database, "resolved_at IS NOT NULL"), what="the one that is over")
+    harness.wait_for(lambda: len(alert_rig.alerts(database, "resolved_at IS NULL")) == 2, what="the open ones")
+    alert_rig.publish(publisher, daemon, "FREE", speed=150)
+    webhook.hears("vehicle FREE: overspeed warning: ")
+    assert not any("HAND" in line or "OVER" in line for line in webhook.lines)
+    ended = daemon.run("alerts", "unsilence", by_hand, over_before)
+    assert ended.stdout.splitlines() == [f"silence {by_hand}: ended", f"silence {over_before}: ended"]
+    webhook.hears(*(f"vehicle {one}: overspeed warning: speed 150 km/h (limit 120 km/h)" for one in ("HAND", "ITSELF")))
     with psycopg.connect(database) as connection:
-        (at_end,) = connection.execute(
-            "SELECT d.sent_at >= s.ends_at FROM volt.alert_delivery d JOIN volt.alert USING (alert_id),"
-            " volt.alert_silence s WHERE channel = 'hook' AND alert.rule = 'battery_overheat'"
-        ).fetchone()
-    assert at_end
+        times = connection.execute(
+            "SELECT d.created_at < s.ends_at, d.sent_at >= s.ends_at FROM volt.alert_silence s"
+            " JOIN volt.alert a USING (device_id) JOIN volt.alert_delivery d USING (alert_id)"
+            " WHERE d.channel = 'hook' AND d.status = 'sent'"
+        ).fetchall()
+    assert times == [(True, True)] * 2, "began under it, told after it"
+    alert_rig.publish(publisher, daemon, "HAND", speed=90)
+    webhook.hears("vehicle HAND: overspeed warning is over")
+    assert len(webhook.lines) == 4, webhook.lines
 
 
 def test_an_excursion_is_two_e_mails(make_daemon, publisher, database, mailbox):
