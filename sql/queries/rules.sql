@@ -71,29 +71,35 @@ END
 -- Of the devices heard since: how far device time is off at the newest arrival, in seconds, where that is beyond a
 -- bound or a state is remembered. The current state keeps a time that was ahead until the others have passed it: where
 -- it is ahead (some seconds may be the network's) the last stored arrival speaks, and nothing where there is none since.
-SELECT seen.device_type, seen.device_id, seen.last_seen_at, seen.skew_s
-FROM (
-  SELECT 'vehicle' AS device_type, c.vehicle_id AS device_id, c.last_seen_at,
-    abs(extract(epoch FROM CASE WHEN c.recorded_at < c.last_seen_at + INTERVAL '3 s' THEN c.last_seen_at - c.recorded_at
-      ELSE (
-        SELECT r.received_at - r.recorded_at FROM volt.vehicle_reading r
-        WHERE r.vehicle_id = c.vehicle_id AND r.received_at > %(since)s
-          AND r.recorded_at > %(since)s::timestamptz - INTERVAL '15 min' AND r.recorded_at <= c.recorded_at
-        ORDER BY r.received_at DESC, r.recorded_at DESC LIMIT 1) END))::float8 AS skew_s
-  FROM volt.vehicle_current c WHERE c.last_seen_at > %(since)s
-  UNION ALL
-  SELECT 'meter', c.meter_id, c.last_seen_at,
-    abs(extract(epoch FROM CASE WHEN c.recorded_at < c.last_seen_at + INTERVAL '3 s' THEN c.last_seen_at - c.recorded_at
-      ELSE (
-        SELECT r.received_at - r.recorded_at FROM volt.meter_reading r
-        WHERE r.meter_id = c.meter_id AND r.received_at > %(since)s
-          AND r.recorded_at > %(since)s::timestamptz - INTERVAL '15 min' AND r.recorded_at <= c.recorded_at
-        ORDER BY r.received_at DESC, r.recorded_at DESC LIMIT 1) END))::float8
-  FROM volt.meter_current c WHERE c.last_seen_at > %(since)s
-) AS seen
-WHERE seen.skew_s > %(above)s OR (seen.skew_s IS NOT NULL AND EXISTS (
-  SELECT FROM volt.alert_state s
-  WHERE s.rule = ANY (%(rules)s::text[]) AND s.device_type = seen.device_type AND s.device_id = seen.device_id))
+WITH candidate AS (
+  SELECT seen.*, s.known
+  FROM (
+    SELECT 'vehicle' AS device_type, vehicle_id AS device_id, recorded_at, last_seen_at FROM volt.vehicle_current
+    WHERE last_seen_at > %(since)s
+    UNION ALL
+    SELECT 'meter', meter_id, recorded_at, last_seen_at FROM volt.meter_current WHERE last_seen_at > %(since)s
+  ) AS seen
+  LEFT JOIN (
+    SELECT DISTINCT device_type, device_id, true AS known FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[])
+  ) AS s USING (device_type, device_id)
+  WHERE s.known OR abs(extract(epoch FROM seen.last_seen_at - seen.recorded_at)) > %(above)s
+), judged AS MATERIALIZED (  -- once a device
+  SELECT device_type, device_id, last_seen_at, known, abs(extract(epoch FROM CASE
+    WHEN recorded_at < last_seen_at + INTERVAL '3 s' THEN last_seen_at - recorded_at
+    WHEN device_type = 'vehicle' THEN (
+      SELECT r.received_at - r.recorded_at FROM volt.vehicle_reading r
+      WHERE r.vehicle_id = c.device_id AND r.received_at > %(since)s
+        AND r.recorded_at > %(since)s::timestamptz - INTERVAL '15 min' AND r.recorded_at <= c.recorded_at
+      ORDER BY r.received_at DESC, r.recorded_at DESC LIMIT 1)
+    ELSE (
+      SELECT r.received_at - r.recorded_at FROM volt.meter_reading r
+      WHERE r.meter_id = c.device_id AND r.received_at > %(since)s
+        AND r.recorded_at > %(since)s::timestamptz - INTERVAL '15 min' AND r.recorded_at <= c.recorded_at
+      ORDER BY r.received_at DESC, r.recorded_at DESC LIMIT 1)
+    END))::float8 AS skew_s
+  FROM candidate c
+)
+SELECT device_type, device_id, last_seen_at, skew_s FROM judged WHERE skew_s > %(above)s OR (known AND skew_s IS NOT NULL)
 
 -- name: judged_hours
 -- Efficiency of the vehicle-hours in [since, until) that can be trusted.
