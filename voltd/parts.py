@@ -72,7 +72,7 @@ class Parts:
             committed=self.current.note,
             spool=self.spool,
         )
-        self.drain_store = write.PostgresStore(connect, settings.client_id, excursions=excursions)
+        self.drain_store = write.PostgresStore(connect, settings.client_id, excursions=excursions, part="spool")
         self.drain = (
             None
             if self.spool is None

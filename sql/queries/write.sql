@@ -1,12 +1,18 @@
 -- The way of a batch into the tables. Run by voltd/pipeline/write.py as volt_writer.
 
--- name: commit_status
--- What became of a transaction whose COMMIT was never answered: 'committed', 'aborted', 'in progress' or NULL (forgotten).
-SELECT pg_xact_status(%(xid)s::xid8);
+-- name: note_batch
+-- In the batch's transaction; its number, so that is_running can be asked about it afterwards.
+INSERT INTO volt.ingest_commit (writer, batch) VALUES (%(writer)s, %(batch)s::uuid)
+ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch
+RETURNING pg_current_xact_id()::text;
 
--- name: transaction_id
--- This transaction's id, so that commit_status can be asked about it afterwards.
-SELECT pg_current_xact_id()::text;
+-- name: is_running
+-- Whether the server still works on a transaction that its client has lost.
+SELECT pg_xact_status(%(xid)s::xid8) = 'in progress';
+
+-- name: is_committed
+-- Whether the batch is there.
+SELECT count(*) > 0 FROM volt.ingest_commit WHERE writer = %(writer)s AND batch = %(batch)s::uuid;
 
 -- name: copy_vehicle_readings
 -- The optimistic way: straight into the hypertable. 23505 means that something was there already.

@@ -51,6 +51,21 @@ def cut_between_commit_and_reply(stage, oracle, hold_s):
 
 
 @fault
+def database_killed_at_commit(stage, oracle, hold_s):
+    """What a crash took from the WAL it forgets: the transaction's number is given again, to one that commits."""
+    for _ in range(3):
+        killed = []
+        stage.to_database.once_at_commit(lambda: killed.append(_kill_and_shut_out(stage)))  # noqa: B023
+        harness.wait_for(lambda: killed, what="a COMMIT")  # noqa: B023
+        stage.database.start()
+        with stage.admin() as admin:
+            admin.execute("SELECT pg_current_xact_id()")
+        stage.to_database.admit()
+        oracle.publisher.await_acked(50)
+    hold(hold_s / 8)
+
+
+@fault
 def database_connection_cut(stage, oracle, hold_s):
     """Cut wherever it happens to be."""
     for _ in range(5):
@@ -247,6 +262,12 @@ def away(stage):
         yield
     finally:
         stage.database.start()
+
+
+def _kill_and_shut_out(stage):
+    stage.to_database.shut_out()
+    stage.database.stop(immediate=True)
+    return True
 
 
 def _spooling(stage):

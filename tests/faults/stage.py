@@ -26,11 +26,16 @@ COPY_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 
 
 class DatabaseProxy(harness.CommitLosingProxy):
-    """Can also interrupt a COPY whose first half the server has."""
+    """Can also interrupt a COPY whose first half the server has, and a batch whose COMMIT it does not have yet."""
 
     def __init__(self, host, port):
         super().__init__(host, port)
-        self._in_copy = None
+        self._in_copy = self._at_commit = None
+        self._copied = False
+
+    def once_at_commit(self, action):
+        """Calls ``action`` when the client commits a COPY, before the server hears of it."""
+        self._copied, self._at_commit = False, action
 
     def once_in_copy(self, action):
         """Calls ``action`` when the server has one half of a COPY's data and waits for the other."""
@@ -47,6 +52,12 @@ class DatabaseProxy(harness.CommitLosingProxy):
         self.cut()
 
     def transfer(self, data, sink, *, from_client):
+        at_commit = self._at_commit
+        if from_client and at_commit:
+            self._copied = self._copied or COPY_SIGNATURE in data
+            if self._copied and b"COMMIT" in data:
+                self._at_commit = None
+                at_commit()
         action = self._in_copy
         if from_client and action and COPY_SIGNATURE in data:
             self._in_copy = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,8 +32,8 @@ class _Way(enum.Enum):
 class _Commit:
     """What is known of a transaction whose COMMIT was sent: enough to ask the server about it later."""
 
-    def __init__(self, batch: models.Batch, xid: str, result: models.WriteResult) -> None:
-        self.batch, self.xid, self.result = batch, xid, result
+    def __init__(self, batch: models.Batch, name: str, xid: str, result: models.WriteResult) -> None:
+        self.batch, self.name, self.xid, self.result = batch, name, xid, result
 
 
 class PostgresStore:
@@ -43,6 +44,7 @@ class PostgresStore:
         client_id: part of the dead letters' redelivery key, as packet ids are per client.
         keep_dead_letters: keeps the dead letters in the transaction of their batch; returns those it had already.
         excursions: what to put down for the check of the rules; None: nothing.
+        part: which of the client's connections this is; each has one store.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class PostgresStore:
             [psycopg.Cursor[Any], Sequence[models.DeadLetter], str], Sequence[models.DeadLetter]
         ] = write_dead_letters.insert,
         excursions: write_excursions.Excursions | None = None,
+        part: str = "stream",
     ) -> None:
         self._connect = connect
         self._excursions = excursions or write_excursions.Excursions()
         self._keep_dead_letters = keep_dead_letters
         self._client_id = client_id
+        self._writer = f"{client_id}/{part}"
         self._connection: psycopg.Connection[Any] | None = None
         self._unanswered: _Commit | None = None
         self._earlier: list[models.WriteResult] = []  # not yet reported, of batches that were not given again
@@ -117,8 +121,9 @@ class PostgresStore:
                     rollup.mark_late(connection, closing_watermark, batch.vehicles, batch.meters)
                 self._excursions.insert(cursor, batch)
                 result.dead_letters_there = list(self._keep_dead_letters(cursor, result.dead_letters, self._client_id))
-                row = cursor.execute(queries.text("transaction_id")).fetchone()
-                self._unanswered = _Commit(batch, row[0] if row else "", result)
+                noted = {"writer": self._writer, "batch": str(uuid.uuid4())}
+                (xid,) = cursor.execute(queries.text("note_batch"), noted).fetchone() or ("",)
+                self._unanswered = _Commit(batch, noted["batch"], xid, result)
             self._unanswered = None
         return result
 
@@ -138,18 +143,20 @@ class PostgresStore:
 
     def _look_up(self, commit: _Commit) -> _Commit | None:
         """The unanswered COMMIT where it succeeded, None where nothing of it is stored."""
-        status = None
+        running = False
         with self._errors():
             connection = self._open()
-            # 22023: another server, say a promoted standby, that never saw this transaction
+            # 22023: a server that never gave this number, say a promoted standby
             with contextlib.suppress(psycopg.errors.InvalidParameterValue):
-                row = connection.execute(queries.text("commit_status"), {"xid": commit.xid}).fetchone()
-                status = row[0] if row else None
-        if status == "in progress":
+                (running,) = connection.execute(queries.text("is_running"), {"xid": commit.xid}).fetchone() or (False,)
+            if not running:
+                noted = {"writer": self._writer, "batch": commit.name}
+                (there,) = connection.execute(queries.text("is_committed"), noted).fetchone() or (False,)
+        if running:
             raise errors.CommitUnknown("the server has not finished the last COMMIT yet")
         self._unanswered = None
-        _log.info("commit.looked_up", status=status)
-        return commit if status == "committed" else None
+        _log.info("commit.looked_up", committed=there)
+        return commit if there else None
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
