@@ -27,6 +27,7 @@ class Webhook:
     def __init__(self):
         self.posts = []
         self.status = 200
+        self.refuses = "what nobody says"  # a message that says this gets HTTP 400
         self.passes = threading.Event()
         self.passes.set()
         self.tried, self.heard = 0, []  # also what was not answered
@@ -38,10 +39,11 @@ class Webhook:
                 receiver.tried += 1
                 receiver.heard.append(body)
                 receiver.passes.wait(30)
-                if receiver.status == 200:
+                status = 400 if receiver.refuses in str(body) else receiver.status
+                if status == 200:
                     receiver.posts.append((self.path, body))
                 with contextlib.suppress(OSError):
-                    self.send_response(receiver.status)
+                    self.send_response(status)
                     self.send_header("Content-Length", "0")
                     self.end_headers()
 

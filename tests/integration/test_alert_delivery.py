@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 import alert_rig
 import harness
+from voltd.alerts import pacing
 from voltd.database import migrate
 
 
@@ -78,6 +80,48 @@ def test_a_webhook_that_is_down_for_a_while(rig, hook):
         ["vehicle V2: soc_low warning", "vehicle V3: soc_low warning", "vehicle V1: soc_low warning is over"]
     ]
     assert delivered.counters.channels_failing == []
+
+
+def test_a_webhook_that_is_slow(rig, hook):
+    """It answers after more than the four seconds that Apprise would wait: it hears each message once."""
+    rig.deliverer(hook={"url": hook.url})
+    hook.passes.clear()
+    rig.fire("V1")
+    harness.wait_for(lambda: hook.tried, 5, "the attempt")
+    threading.Timer(4.4, hook.passes.set).start()
+    rig.settled()
+    assert hook.tried == 1
+    assert rig.rows("status, attempts") == [("sent", 1)]
+
+
+def test_a_message_that_the_service_refuses(rig, hook, monkeypatch):
+    """It is tried for a while, then left out with the reason, and what comes after it is told."""
+    monkeypatch.setattr(pacing, "FIRST_PAUSE_S", 0.01)
+    delivered = rig.deliverer(hook={"url": hook.url})
+    hook.refuses = "V1"
+    rig.fire("V1")
+    harness.wait_for(lambda: hook.tried, 5, "the first attempt")
+    rig.fire("V2")
+    rig.settled()
+    assert hook.texts == [["vehicle V2: soc_low warning"]]
+    (refused, taken) = rig.rows("status, attempts, result")
+    assert refused[:2] == ("dropped", 8)
+    assert "error=400" in refused[2]
+    assert taken == ("sent", 1, "ok")
+    assert delivered.counters.channels_failing == []
+
+
+def test_a_service_that_does_not_let_voltd_in(rig, hook, monkeypatch):
+    """That is no fault of the message: it waits until somebody has put it right."""
+    monkeypatch.setattr(pacing, "FIRST_PAUSE_S", 0.001)
+    rig.deliverer(hook={"url": hook.url})
+    hook.status = 403
+    rig.fire("V1")
+    harness.wait_for(lambda: hook.tried > 9, 10, "ten attempts")
+    assert rig.rows("status") == [("waiting",)]
+    hook.status = 200
+    rig.settled()
+    assert hook.texts == [["vehicle V1: soc_low warning"]]
 
 
 def test_a_channel_that_hangs_does_not_delay_another(rig, hook):

@@ -1,12 +1,11 @@
 """Who is told what, and settings that cannot work."""
 
-import datetime as dt
 import pathlib
 
 import pytest
 
 from voltd import config, config_file, errors
-from voltd.alerts import channels, message, send_apprise
+from voltd.alerts import channels, send_apprise
 
 SECRET = "s3cret"
 
@@ -90,6 +89,36 @@ def test_a_url_that_is_not_understood(kept, capfd):
     assert SECRET not in "".join(capfd.readouterr())
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"tgram://123456789:{SECRET}_hijklmnop/111111/222222",
+        f"mailto://user:{SECRET}@example.org?to=a@example.org,b@example.org",
+        f"mailto://user:{SECRET}@example.org?to=a@example.org&cc=b@example.org",
+    ],
+)
+def test_a_url_with_several_receivers(url):
+    """It is refused: when one of them fails, the others would be told again and again."""
+    with pytest.raises(errors.ConfigurationError, match=r"alerts\.channels\.one.*several receivers") as refused:
+        _make(url=url)
+    assert "channel for each" in refused.value.hint
+    assert SECRET not in str(refused.value) + refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "tgram://123456789:abcdefg_hijklmnop/111111?retry=3",
+        "mailto://user:pass@example.org?to=a@example.org",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/",
+        "json://localhost?retry=2",
+    ],
+)
+def test_a_url_with_one_receiver(url):
+    """However often Apprise itself would try."""
+    assert _make(url=url)
+
+
 def test_what_may_be_secret_in_a_url():
     """Everything but the host, and that too where it may be a token; decoded as well."""
     parts = send_apprise._parts("json://user:p%40ssword@host.example:8080/path-token?key=value1")
@@ -135,17 +164,3 @@ def test_a_slip_beside_a_secret(tmp_path, text):
     with pytest.raises(errors.ConfigurationError, match=r"hook|passwrod") as refused:
         _load(tmp_path, text)
     assert SECRET not in str(refused.value)
-
-
-def _row(transition="fired", severity="warning", text="line"):
-    at = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
-    return message.Row(transition, severity, text, "soc_low", "vehicle", "V1", None, at)
-
-
-def test_how_a_message_reads():
-    """One line an alert, whatever is in it; repeated ones say since when; the id comes last."""
-    what = message.Message("the-id", [_row(text="a\nb"), _row("repeated", "critical"), _row("resolved", text="over")])
-    assert message.body(what) == "line (still, since 2026-01-02 03:04 UTC)\na b\nover\nmessage the-id"
-    assert message.title(what) == "voltd: 3 alerts (1 critical, 1 warning, 1 resolved)"
-    assert message.worst(what.rows) == "critical"
-    assert message.worst(what.rows[2:]) is None

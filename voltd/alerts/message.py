@@ -7,6 +7,7 @@ what their services take.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,6 +51,12 @@ def worst(rows: Sequence[Row]) -> str | None:
     return max((row.severity for row in rows if not row.over), key=SEVERITIES.index, default=None)
 
 
+def newest(rows: Sequence[Row]) -> list[Row]:
+    """Of each rule and device the last episode alone: nobody needs the end of what has begun again since."""
+    last = {(row.rule, row.device_type, row.device_id): row.opened_at for row in rows}
+    return [row for row in rows if row.opened_at == last[row.rule, row.device_type, row.device_id]]
+
+
 def title(message: Message) -> str:
     """For a subject line: what and where for one alert, how many of what for several."""
     if len(message.rows) == 1:
@@ -60,13 +67,24 @@ def title(message: Message) -> str:
     return f"voltd: {len(message.rows)} alerts ({counts})"
 
 
-def body(message: Message) -> str:
-    """One line an alert, worst first and what is over last, at most 20; the last line is the message's id."""
+def body(message: Message, room: float = math.inf) -> str:
+    """One line an alert, worst first and what is over last, at most 20; the last line is the message's id.
+
+    Args:
+        message: of at least one row.
+        room: how many characters there may be. Where they are few, fewer alerts have their line; where there is not
+            even room for one beside the id, it goes without the id, and is cut.
+    """
     ranked = sorted(message.rows, key=lambda row: (row.over, -SEVERITIES.index(row.severity)))
     lines = [_line(row) for row in ranked[:_MOST_LINES]]
-    if len(ranked) > _MOST_LINES:
-        lines.append(f"and {len(ranked) - _MOST_LINES} more")
-    return "\n".join([*lines, f"message {message.message_id}"])
+    for count in range(len(lines), 0, -1):
+        more = [f"and {len(ranked) - count} more"] if count < len(ranked) else []
+        text = "\n".join([*lines[:count], *more, f"message {message.message_id}"])
+        if len(text) <= room:
+            return text
+    rest = "".join(f"\n{line}" for line in more)
+    left = max(0, int(room) - len(rest))
+    return (lines[0] if len(lines[0]) <= left else f"{lines[0][: max(0, left - 1)]}…") + rest
 
 
 def _kind(row: Row) -> str:

@@ -26,6 +26,11 @@ _TYPES: Final = {
     "critical": apprise.NotifyType.FAILURE,
 }
 _SHORTEST_SECRET = 4
+_MAIL: Final = ("mailto", "mailtos")
+# Who is slow has the message nevertheless, and would get it again. An attempt must end within its lease, which is 30 s.
+_ANSWER_S = 20.0
+_BETWEEN = len("\r\n")  # what Apprise puts between title and body
+_REFUSED: Final = re.compile(r"error=(400|413|422)\b")  # Bad Request, Content Too Large, Unprocessable Content
 _logger = logging.getLogger("apprise")
 
 
@@ -62,7 +67,7 @@ class AppriseSender:
         url: Apprise's; it names service, receivers and secrets.
 
     Raises:
-        ConfigurationError: Apprise does not understand the URL. It is not shown.
+        ConfigurationError: Apprise does not understand the URL, or it names several receivers. It is not shown.
     """
 
     def __init__(self, name: str, url: str) -> None:
@@ -75,23 +80,40 @@ class AppriseSender:
                 f"alerts.channels.{name}: Apprise does not understand this URL{kind}",
                 hint="services and their URLs: https://github.com/caronc/apprise/wiki",
             )
+        plugin.retry = 0  # the outbox tries again; where Apprise does too, it counts its attempts as receivers
+        if _receivers(plugin) > 1:
+            # Apprise says only "failed" when one of them fails, so the others would get the message again and again.
+            raise errors.ConfigurationError(
+                f"alerts.channels.{name}: the URL names several receivers",
+                hint="make a channel for each of them, or use a group or mailing list of the service",
+            )
+        if "socket_read_timeout" not in vars(plugin):  # rto= in the URL
+            plugin.socket_read_timeout = _ANSWER_S
+        if scheme(url) in _MAIL and "socket_connect_timeout" not in vars(plugin):  # there it holds for every answer
+            plugin.socket_connect_timeout = _ANSWER_S
         self._plugin = plugin
         self._secrets = _parts(url)
 
     def send(self, what: message.Message) -> None:
         """See ``send.Sender``."""
         _heard.take()
+        what = what._replace(rows=message.newest(what.rows))
+        title, body = self._text(what)
         try:
             taken = self._plugin.notify(
-                body=message.body(what),
-                title=message.title(what),
+                body=body,
+                title=title,
                 notify_type=_TYPES[message.worst(what.rows)],
                 body_format=apprise.NotifyFormat.TEXT,
             )
         except Exception as error:  # more than a hundred plug-ins: whatever they raise, this channel has failed
             raise send.ChannelError(f"{self._plugin.service_name}: {type(error).__name__}") from error
         if not taken:
-            raise send.ChannelError(f"{self._plugin.service_name}: {self._clean(_heard.take()) or 'not taken'}")
+            reason = _heard.take()
+            raise send.ChannelError(
+                f"{self._plugin.service_name}: {self._clean(reason) or 'not taken'}",
+                permanent=_REFUSED.search(reason) is not None,
+            )
 
     def show(self, rows: Sequence[message.Row]) -> None:
         """People are told changes."""
@@ -99,10 +121,35 @@ class AppriseSender:
     def close(self) -> None:
         """Apprise keeps no connection."""
 
+    def _text(self, what: message.Message) -> tuple[str, str]:
+        """Title and body, no longer than the service takes; Apprise would send more, and it would be refused."""
+        plugin, title = self._plugin, message.title(what)
+        if "overflow_mode" in vars(plugin):  # overflow= in the URL: Apprise divides or cuts it
+            return title, message.body(what)
+        room: float = plugin.body_maxlen
+        if plugin.title_maxlen > 0:
+            title = title[: plugin.title_maxlen]
+        if plugin.title_maxlen <= 0 or plugin.overflow_amalgamate_title:  # the title is put into the body
+            beside = room - len(title) - _BETWEEN
+            if len(what.rows) == 1 and len(message.body(what)) > beside:
+                title = ""  # of one alert it says nothing more than the line
+            else:
+                room = beside
+        return title, message.body(what, room)
+
     def _clean(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def _receivers(plugin: apprise.NotifyBase) -> int:
+    """To how many it would send."""
+    targets, cc, bcc = (
+        len(found) if isinstance(found := getattr(plugin, name, None), list | tuple | set) else 0
+        for name in ("targets", "cc", "bcc")
+    )
+    return max(len(plugin), targets) + cc + bcc
 
 
 def _parts(url: str) -> list[str]:
@@ -110,7 +157,7 @@ def _parts(url: str) -> list[str]:
     rest = url.partition("://")[2]
     address = rest.rpartition("@")[2]
     # Elsewhere what stands in the place of a host may be a token.
-    has_host = "@" in rest or scheme(url) in (*PROGRAMS, "mailto", "mailtos")
+    has_host = "@" in rest or scheme(url) in (*PROGRAMS, *_MAIL)
     host = re.split(r"[/?:]", address, maxsplit=1)[0] if has_host else ""
     found = {one for part in re.split(r"[/?:@&=,]+", rest) for one in (part, parse.unquote(part))}
     return sorted((one for one in found if len(one) >= _SHORTEST_SECRET and one != host), key=len, reverse=True)

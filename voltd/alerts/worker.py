@@ -24,6 +24,9 @@ _log = structlog.get_logger()
 _LOOK_S = 5.0  # without news: silences end, groups are complete, an hour is over
 _REPEATS_EVERY_S = 30.0
 _SHOW_EVERY_S = 60.0
+# A service may refuse anything for a moment, or an admin may be at it: a message that is refused is dropped, so that
+# what comes after it is told, but not before so many attempts, two minutes. What shows a state says it again anyway.
+_REFUSALS = 8
 _DATABASE_FIRST_S, _DATABASE_LONGEST_S = 0.5, 10.0
 
 
@@ -56,7 +59,7 @@ class Worker:
         self._stopping = self._leads = False
         self._fresh = True
         self._connection: psycopg.Connection[Any] | None = None
-        self._unsettled: tuple[outbox.Claim, send.ChannelError | None] | None = None
+        self._unsettled: tuple[outbox.Claim, str | None, bool] | None = None
         self._delays = backoff.Backoff(_DATABASE_FIRST_S, _DATABASE_LONGEST_S)
         self._repeats_at = self._show_at = 0.0
         self.thread = threading.Thread(target=self._run, name=f"alerts-{channel.name}", daemon=True)
@@ -128,15 +131,16 @@ class Worker:
         return 0.0
 
     def _send(self, claim: outbox.Claim) -> None:
-        name, problem = self.channel.name, None
+        name, problem, for_good = self.channel.name, None, False
         try:
             with self._using:
                 self.channel.sender.send(claim.message)
         except send.ChannelError as error:
-            problem = error
+            problem = str(error)
+            for_good = error.permanent and (self.channel.shows_state or claim.attempt >= _REFUSALS)
         except Exception as error:  # noqa: BLE001 a sender's mistake must not end the thread; its text may be secret
-            problem = send.ChannelError(type(error).__name__)
-        self._unsettled = (claim, problem)
+            problem = type(error).__name__
+        self._unsettled = (claim, problem, for_good)
         if problem is None:
             self._counted.sent(name, len(claim.message.rows))
             log = _log.debug if self.channel.shows_state else _log.info
@@ -144,16 +148,15 @@ class Worker:
         else:
             self._counted.failed(name)
             broken = claim.attempt >= pacing.BROKEN_AFTER
-            log = _log.error if broken or problem.permanent else _log.warning
-            log("channel.failed", channel=name, error=str(problem), attempt=claim.attempt, broken=broken)
+            log = _log.error if broken or for_good else _log.warning
+            log("channel.failed", channel=name, error=problem, attempt=claim.attempt, broken=broken, dropped=for_good)
 
     def _settle(self) -> None:
         """Puts down what came of the last attempt; while that fails nothing else is done."""
         if self._unsettled is None:
             return
-        claim, problem = self._unsettled
-        text, for_good = (None, False) if problem is None else (str(problem), problem.permanent)
-        outbox.put_down(self._open(), self.channel.name, claim, text, for_good=for_good)
+        claim, problem, for_good = self._unsettled
+        outbox.put_down(self._open(), self.channel.name, claim, problem, for_good=for_good)
         self._unsettled = None
 
     def _repeat(self, connection: psycopg.Connection[Any]) -> None:
