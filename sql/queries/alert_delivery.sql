@@ -5,7 +5,7 @@
 -- Lock: ROW EXCLUSIVE; rows are locked only while they are claimed or put down, never while something is sent.
 
 -- name: drop_deliveries
--- channel, shows_state (silences do not count), gives_up: what need not be told any more; returns alert_id, result.
+-- channel, shows_state (silences do not count): what need not be told any more; returns alert_id, result.
 -- What was silenced within the last day has waited for people, not for the channel, and is not given up.
 WITH waiting AS (
   SELECT d.delivery_id, d.alert_id, d.transition, d.message_id, a.resolved_at IS NOT NULL AS over,
@@ -27,7 +27,7 @@ WITH waiting AS (
   WINDOW together AS (PARTITION BY coalesce(d.message_id, d.delivery_id::text))
 ), judged AS (
   SELECT delivery_id, alert_id, transition, message_id, CASE
-    WHEN old AND %(gives_up)s THEN 'gave up after 24 h'
+    WHEN old THEN 'gave up after 24 h'
     WHEN message_id IS NOT NULL OR transition = 'resolved' THEN NULL
     WHEN silenced AND over THEN 'silenced'
     WHEN transition = 'repeated' AND over THEN 'resolved meanwhile'

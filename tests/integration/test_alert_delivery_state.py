@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import re
 import secrets
+import time
 
 import pytest
 from paho.mqtt import client as paho
@@ -48,7 +49,13 @@ def fleet(broker):
     client.loop_stop()
 
 
-def _retained(broker, fleet_id, count):
+def _often(monkeypatch):
+    """What is open is shown many times a second."""
+    monkeypatch.setattr(worker, "_SHOW_EVERY_S", 0.1)
+    monkeypatch.setattr(worker, "_LOOK_S", 0.1)
+
+
+def _retained(broker, fleet_id, count, within_s=0.0):
     """What somebody who subscribes now sees."""
     seen = {}
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -57,6 +64,7 @@ def _retained(broker, fleet_id, count):
     client.loop_start()
     client.subscribe([(f"voltd/alerts/{fleet_id}/#", 1)])
     harness.wait_for(lambda: len(seen) >= count, 5, "the retained messages")
+    time.sleep(within_s)  # what must not come has no event
     client.disconnect()
     client.loop_stop()
     return seen
@@ -94,7 +102,7 @@ def test_a_topic_while_it_fires(rig, broker, fleet):
 
 
 def test_a_broker_that_is_away(rig, broker, fleet):
-    """Alerts wait for it, for more than a day if need be, and come in order."""
+    """Alerts wait for it, and come in order."""
     fleet_id, seen = fleet
     proxy = harness.Proxy(broker.host, broker.port)
     proxy.shut_out()
@@ -102,7 +110,6 @@ def test_a_broker_that_is_away(rig, broker, fleet):
     delivered = rig.deliverer(mqtt=True)
     first = rig.fire("V1", fleet_id=fleet_id)
     rig.fire("V2", fleet_id=fleet_id)
-    rig.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
     harness.wait_for(lambda: delivered.counters.channels_failing == ["mqtt"], 15, "the failure")
     rig.resolve(first)
     proxy.admit()
@@ -114,11 +121,83 @@ def test_a_broker_that_is_away(rig, broker, fleet):
     proxy.close()
 
 
+def test_a_broker_that_does_not_come_back(rig, broker, fleet, monkeypatch):
+    """What waits for it does not pile up for ever; when it is there again its topics show what is open."""
+    fleet_id, seen = fleet
+    _often(monkeypatch)
+    proxy = harness.Proxy(broker.host, broker.port)
+    proxy.shut_out()
+    rig._broker = type("Address", (), {"host": proxy.address[0], "port": proxy.address[1]})
+    delivered = rig.deliverer(mqtt=True)
+    over = rig.fire("V1", fleet_id=fleet_id)
+    rig.fire("V2", fleet_id=fleet_id)
+    harness.wait_for(lambda: delivered.counters.channels_failing == ["mqtt"], 15, "the failure")
+    rig.resolve(over)
+    rig.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
+    rig.settled(20)
+    assert set(rig.rows("result", channel="mqtt")) == {("gave up after 24 h",)}
+    proxy.admit()
+    harness.wait_for(lambda: seen.get(f"voltd/alerts/{fleet_id}/V2/soc_low"), 10, "what is open")
+    assert len(seen) == 1
+    proxy.close()
+
+
+def test_a_topic_that_nobody_clears(rig, broker, fleet, monkeypatch):
+    """It is said again while its alert is open, and is gone a while after nobody said it any more."""
+    fleet_id, seen = fleet
+    _often(monkeypatch)
+    monkeypatch.setattr(send_mqtt, "_EXPIRES_S", 2)
+    monkeypatch.setattr(send_mqtt, "_AGAIN_S", 0.5)
+    delivered = rig.deliverer(mqtt=True)
+    rig.fire("V1", fleet_id=fleet_id)
+    topic = f"voltd/alerts/{fleet_id}/V1/soc_low"
+    for _ in range(6):  # longer than it lasts
+        seen.clear()
+        harness.wait_for(lambda: topic in seen, 5, "the topic, once more")
+    assert topic in _retained(broker, fleet_id, 1)
+    delivered.stop()
+    harness.wait_for(lambda: not _retained(broker, fleet_id, 0, within_s=0.2), 10, "an empty topic")
+
+
+def test_how_long_a_topic_lasts_without_voltd():
+    """Long enough to be said again several times before."""
+    assert send_mqtt._EXPIRES_S >= 3 * send_mqtt._AGAIN_S
+
+
+def test_an_end_that_was_never_told(rig, fleet, monkeypatch):
+    """Its row was dropped, or the database is another: the topic is cleared, over a new connection, too."""
+    fleet_id, seen = fleet
+    _often(monkeypatch)
+    delivered = rig.deliverer(mqtt=True)
+    for device in ("V1", "V2"):
+        rig.fire(device, fleet_id=fleet_id)
+        rig.settled()
+        harness.wait_for(lambda d=device: seen.get(f"voltd/alerts/{fleet_id}/{d}/soc_low"), 5, "the topic")
+        if device == "V2":
+            line = delivered._lines["mqtt"]
+            with line.worker._using:
+                line.channel.sender.close()
+        rig.execute("UPDATE volt.alert SET resolved_at = now()")
+        harness.wait_for(lambda d=device: seen[f"voltd/alerts/{fleet_id}/{d}/soc_low"] is None, 5, "the clearing")
+
+
+def test_what_was_told_without_a_database(rig, fleet):
+    """The database does not know of it yet when it is back: that is no reason to clear its topic."""
+    fleet_id, seen = fleet
+    sender = rig.deliverer(leads=False, mqtt=True)._lines["mqtt"].channel.sender
+    row = send_mqtt.message.Row("fired", "critical", "m", "ingest_lag", "system", "t", fleet_id, alert_rig.NOW)
+    sender.send(send_mqtt.message.Message("id", [row]))
+    assert sender.show([]) == 0
+    sender.send(send_mqtt.message.Message("id", [row._replace(device_id="u")]))
+    harness.wait_for(lambda: len(seen) == 2, 5, "the second")
+    assert all(seen.values())
+    sender.close()
+
+
 def test_what_is_shown_follows_the_episode(rig, fleet, monkeypatch):
     """An acknowledgement is on the topic after the next round, without a transition."""
     fleet_id, seen = fleet
-    monkeypatch.setattr(worker, "_SHOW_EVERY_S", 0.1)
-    monkeypatch.setattr(worker, "_LOOK_S", 0.1)
+    _often(monkeypatch)
     rig.deliverer(mqtt=True)
     rig.fire("V1", fleet_id=fleet_id)
     rig.settled()
@@ -171,7 +250,7 @@ def test_an_alertmanager(rig, manager):
         _check(post)
     labels = {
         "alertname": "soc_low", "severity": "warning", "device_type": "vehicle", "device_id": "V1",
-        "fleet_id": "north", "instance": "t",
+        "fleet_id": "north",
     }  # fmt: skip
     assert posts[0][0]["labels"] == labels
     assert posts[0][0]["annotations"] == {"summary": "vehicle V1: soc_low warning", "peak": "12.5"}
@@ -186,8 +265,7 @@ def test_an_alertmanager(rig, manager):
 
 def test_what_is_open_is_sent_again_and_again(rig, manager, monkeypatch):
     """Every open episode that the channel wants, in parts that an Alertmanager takes."""
-    monkeypatch.setattr(worker, "_SHOW_EVERY_S", 0.1)
-    monkeypatch.setattr(worker, "_LOOK_S", 0.1)
+    _often(monkeypatch)
     monkeypatch.setattr(send_alertmanager, "_MOST_AT_ONCE", 2)
     rig.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}", "rules": ["soc_low"]})
     for number in range(3):
@@ -219,3 +297,44 @@ def test_what_an_alertmanager_refuses(rig, manager):
     rig.settled()
     assert next(one["labels"]["device_id"] for _path, body in manager.posts for one in body) == "V2"
     assert delivered.counters.channels_failing == []
+
+
+def test_an_alertmanager_that_refuses_one_part(rig, manager, monkeypatch):
+    """The others are posted all the same, now and when what is open is said again."""
+    _often(monkeypatch)
+    monkeypatch.setattr(send_alertmanager, "_MOST_AT_ONCE", 2)
+    manager.refuses = "'V0'"
+    delivered = rig.deliverer(leads=False, am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}"})
+    for number in range(5):
+        rig.fire(f"V{number}")
+    delivered.lead(leads=True)
+    rig.settled()
+    for _ in range(2):
+        told = {one["labels"]["device_id"] for _path, body in list(manager.posts) for one in body}
+        assert told == {"V2", "V3", "V4"}
+        manager.posts.clear()
+        harness.wait_for(lambda: len(manager.posts) >= 2, 5, "what is open, once more")
+    assert "HTTP 400" in rig.rows("result", channel="am")[0][0]
+
+
+def test_an_alertmanager_that_is_away_while_nothing_is_open(rig, manager, monkeypatch):
+    """The last attempt failed, and saying nothing to nobody is no success: the channel counts as failing."""
+    _often(monkeypatch)
+    delivered = rig.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}"})
+    sender, shown = delivered._lines["am"].channel.sender, []
+    show = sender.show
+    monkeypatch.setattr(sender, "show", lambda rows: (shown.append(list(rows)), show(rows))[1])
+    manager.down()
+    alert_id = rig.fire("V1")
+    harness.wait_for(lambda: delivered.counters.channels_failing == ["am"], 5, "the failure")
+    rig.execute("UPDATE volt.alert SET resolved_at = now() WHERE alert_id = %s", alert_id)
+    rig.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
+    rig.settled()
+    shown.clear()
+    harness.wait_for(lambda: len(shown) >= 3, 10, "three rounds")
+    assert shown[:3] == [[], [], []]
+    assert delivered.counters.channels_failing == ["am"]
+    manager.up()
+    rig.fire("V2")
+    rig.settled()
+    harness.wait_for(lambda: not delivered.counters.channels_failing, 5, "that it works again")

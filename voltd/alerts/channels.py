@@ -29,7 +29,6 @@ class Channel:
         group_s: how long alerts are gathered into one message.
         shows_state: it shows what is open instead of telling changes: silences, gathering and limits are for people
             and do not hold, and it hears of quiet transitions, too.
-        keeps: what waits is never given up; for the broker, without which nothing new happens either.
     """
 
     name: str
@@ -37,7 +36,6 @@ class Channel:
     sender: send.Sender
     group_s: float
     shows_state: bool
-    keeps: bool
 
     def wants(self, *, severity: str, rule: str, fleet_id: str | None, transition: str, quiet: bool) -> bool:
         """Whether it is to be told of this transition. Pure."""
@@ -62,17 +60,17 @@ def make(settings: config.Settings) -> list[Channel]:
 
 def _channel(name: str, kept: config_alerts.Channel, settings: config.Settings) -> Channel:
     if kept.kind == "mqtt":
-        return Channel(name, kept, send_mqtt.MqttSender(settings), 0.0, shows_state=True, keeps=True)
+        return Channel(name, kept, send_mqtt.MqttSender(settings), 0.0, shows_state=True)
     if kept.url is None:
         raise errors.ConfigurationError(f"alerts.channels.{name} has no URL", hint="set url or url_file")
     url = kept.url.get_secret_value()
-    sender, gather_s = _SENDERS[kept.kind](name, url, settings.instance)
+    sender, gather_s = _SENDERS[kept.kind](name, url)
     shows_state = kept.kind == "alertmanager"
     group_s = 0.0 if shows_state else gather_s if kept.group_s is None else kept.group_s
-    return Channel(name, kept, sender, group_s, shows_state=shows_state, keeps=False)
+    return Channel(name, kept, sender, group_s, shows_state=shows_state)
 
 
-def _apprise(name: str, url: str, _instance: str) -> tuple[send.Sender, float]:
+def _apprise(name: str, url: str) -> tuple[send.Sender, float]:
     from voltd.alerts import send_apprise  # noqa: PLC0415 takes time and memory that only its users should pay
 
     return send_apprise.AppriseSender(name, url), 0.0 if send_apprise.scheme(
@@ -80,13 +78,13 @@ def _apprise(name: str, url: str, _instance: str) -> tuple[send.Sender, float]:
     ) in send_apprise.PROGRAMS else _GATHER_S
 
 
-def _alertmanager(name: str, url: str, instance: str) -> tuple[send.Sender, float]:
+def _alertmanager(name: str, url: str) -> tuple[send.Sender, float]:
     from voltd.alerts import send_alertmanager  # noqa: PLC0415 as above
 
-    return send_alertmanager.AlertmanagerSender(name, url, instance), 0.0
+    return send_alertmanager.AlertmanagerSender(name, url), 0.0
 
 
-_SENDERS: dict[str, Callable[[str, str, str], tuple[send.Sender, float]]] = {
+_SENDERS: dict[str, Callable[[str, str], tuple[send.Sender, float]]] = {
     "apprise": _apprise,
     "alertmanager": _alertmanager,
 }

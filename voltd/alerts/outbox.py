@@ -27,12 +27,10 @@ class Box(NamedTuple):
     Attributes:
         channel: its name.
         shows_state: silences do not hold for it.
-        gives_up: what has waited for a day is dropped.
     """
 
     channel: str
     shows_state: bool
-    gives_up: bool
 
 
 class Claim(NamedTuple):
@@ -66,7 +64,7 @@ def turn(connection: _Connection, box: Box, limits: pacing.Limits, *, fresh: boo
     with connection.transaction():
         # One view for all statements: the end of a silenced episode must not come between two of them.
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        dropped = connection.execute(queries.text("drop_deliveries"), {**which, "gives_up": box.gives_up}).fetchall()
+        dropped = connection.execute(queries.text("drop_deliveries"), which).fetchall()
         row = connection.execute(queries.text("waiting_deliveries"), which).fetchone()
         waiting = pacing.Waiting() if row is None else pacing.Waiting(*row)
         decision = pacing.decide(waiting, limits, fresh=fresh)

@@ -32,8 +32,8 @@ class Sender(Protocol):
         """
         ...
 
-    def show(self, rows: Sequence[message.Row]) -> None:
-        """Says again what is open now, where the channel shows a state; else nothing.
+    def show(self, rows: Sequence[message.Row]) -> int:
+        """Says again what is open now, where the channel shows a state; how much was said: 0: nobody was asked.
 
         Raises:
             ChannelError: not all of it could be said.

@@ -2,7 +2,7 @@
 
 It groups, silences and tells by itself; what it wants is the state, again and again, as it forgets alerts that are no
 longer sent (https://prometheus.io/docs/alerting/latest/alerts_api/). Labels are an alert's identity, so a severity that
-rose makes another alert, and the milder one is ended.
+rose makes another alert, and the milder one is ended; which daemon sends is no label, as another may take over.
 """
 
 from __future__ import annotations
@@ -32,13 +32,12 @@ class AlertmanagerSender:
     Args:
         name: of the channel.
         url: where the Alertmanager is, without ``/api/v2``; may hold a user and a password.
-        instance: this daemon.
 
     Raises:
         ConfigurationError: it is no http URL. It is not shown.
     """
 
-    def __init__(self, name: str, url: str, instance: str) -> None:
+    def __init__(self, name: str, url: str) -> None:
         try:
             parts = parse.urlsplit(url)
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -50,16 +49,17 @@ class AlertmanagerSender:
                 hint="for example http://alertmanager.example:9093",
             )
         self._url = url.rstrip("/") + "/api/v2/alerts"
-        self._instance = instance
         self._session: requests.Session | None = None
 
     def send(self, what: message.Message) -> None:
         """See ``send.Sender``."""
         self._post(self._alerts(what.rows))
 
-    def show(self, rows: Sequence[message.Row]) -> None:
+    def show(self, rows: Sequence[message.Row]) -> int:
         """All that is open, with another end some minutes ahead."""
-        self._post(self._alerts(rows))
+        alerts = self._alerts(rows)
+        self._post(alerts)
+        return len(alerts)
 
     def close(self) -> None:
         """See ``send.Sender``."""
@@ -87,7 +87,6 @@ class AlertmanagerSender:
             "device_type": row.device_type,
             "device_id": row.device_id,
             "fleet_id": row.fleet_id,
-            "instance": self._instance,
         }
         annotations = {"summary": row.message, "peak": None if row.peak_value is None else f"{row.peak_value:g}"}
         return {
@@ -98,23 +97,34 @@ class AlertmanagerSender:
         }
 
     def _post(self, alerts: Sequence[dict[str, Any]]) -> None:
+        """Posts all of them in parts. What one part is refused for is no fault of the others: they are posted, too."""
+        parts = [alerts[first : first + _MOST_AT_ONCE] for first in range(0, len(alerts), _MOST_AT_ONCE)]
+        refused = [text for text in map(self._post_part, parts) if text is not None]
+        if refused:
+            of = f" (and {len(refused) - 1} more of {len(parts)} parts)" if len(refused) > 1 else ""
+            raise send.ChannelError(f"Alertmanager: {refused[0]}{of}", permanent=True)
+
+    def _post_part(self, alerts: Sequence[dict[str, Any]]) -> str | None:
+        """What it is refused for; None: it was taken.
+
+        Raises:
+            ChannelError: nobody can say what would become of the others.
+        """
         if self._session is None:
             self._session = requests.Session()
-        for first in range(0, len(alerts), _MOST_AT_ONCE):
-            try:
-                answer = self._session.post(
-                    self._url, json=alerts[first : first + _MOST_AT_ONCE], timeout=_TIMEOUT_S, allow_redirects=False
-                )
-            except requests.RequestException as error:  # its text may hold the URL
-                self.close()
-                late = isinstance(error, requests.Timeout)
-                reason = "no answer in time" if late else f"cannot be reached ({type(error).__name__})"
-                raise send.ChannelError(f"Alertmanager: {reason}") from error
-            if not answer.ok or answer.is_redirect:
-                refused = answer.status_code in _REFUSED and answer.status_code not in _TRY_AGAIN
-                raise send.ChannelError(
-                    f"Alertmanager: HTTP {answer.status_code} {answer.text[:200]}", permanent=refused
-                )
+        try:
+            answer = self._session.post(self._url, json=alerts, timeout=_TIMEOUT_S, allow_redirects=False)
+        except requests.RequestException as error:  # its text may hold the URL
+            self.close()
+            late = isinstance(error, requests.Timeout)
+            reason = "no answer in time" if late else f"cannot be reached ({type(error).__name__})"
+            raise send.ChannelError(f"Alertmanager: {reason}") from error
+        if answer.ok and not answer.is_redirect:
+            return None
+        problem = f"HTTP {answer.status_code} {answer.text[:200]}"
+        if answer.status_code in _REFUSED and answer.status_code not in _TRY_AGAIN:
+            return problem
+        raise send.ChannelError(f"Alertmanager: {problem}")
 
 
 def _given(values: Mapping[str, str | None]) -> dict[str, str]:

@@ -115,8 +115,9 @@ class AppriseSender:
                 permanent=_REFUSED.search(reason) is not None,
             )
 
-    def show(self, rows: Sequence[message.Row]) -> None:
+    def show(self, rows: Sequence[message.Row]) -> int:  # noqa: ARG002 as in send.Sender
         """People are told changes."""
+        return 0
 
     def close(self) -> None:
         """Apprise keeps no connection."""

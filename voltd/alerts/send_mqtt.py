@@ -1,5 +1,8 @@
 """Open episodes as retained messages on ``voltd/alerts/<fleet_id>/<device_id>/<rule>``, cleared when they are over.
 
+What is open is said again every quarter of an hour and expires an hour after it was last said (MQTT 5, 3.3.2.3.3): what
+nobody clears any more, because voltd was killed or no longer tells alerts here, does not stay for ever.
+
 A connection of its own to the broker of [mqtt]: the daemon's is busy with readings. It is kept while there is something
 to say, left when there has not been for a while, and made anew after an error. QoS 1, and each PUBACK is waited for.
 """
@@ -13,6 +16,8 @@ from collections.abc import Iterable, Sequence
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from voltd import config, errors, live
 from voltd.alerts import message, send
@@ -22,6 +27,9 @@ _CONNECT_S = 5.0
 _PUBACK_S = 10.0
 _AT_ONCE = 500
 _IDLE_S = 50.0
+_AGAIN_S = 900.0
+_EXPIRES_S = 3600
+_NEVER = (b"", 0.0)
 
 
 def topic(row: message.Row) -> str:
@@ -64,25 +72,38 @@ class MqttSender:
         self._answered = threading.Event()  # the broker took the connection, or ended it
         self._problem = ""
         self._used_at = 0.0
-        self._shown: dict[str, bytes] = {}  # what was published over this connection
+        self._shown: dict[str, tuple[bytes, float]] = {}  # what was published, and when
 
     def send(self, what: message.Message) -> None:
         """See ``send.Sender``."""
         self._publish((topic(row), payload(row)) for row in what.rows)
+        for row in what.rows:
+            if row.alert_id is None:  # told without a database, which may not know of it yet: not for show to clear
+                self._shown.pop(topic(row), None)
 
-    def show(self, rows: Sequence[message.Row]) -> None:
-        """What has changed since it was last published: acknowledgements, peaks; all of it over a new connection."""
-        idle = not rows and time.monotonic() - self._used_at > _IDLE_S
+    def show(self, rows: Sequence[message.Row]) -> int:
+        """What has changed since it was last published, what was said long ago, and what is over without a word.
+
+        Over a new connection all of it: the broker may have lost what it retained.
+        """
+        wanted = {topic(row): payload(row) for row in rows}
+        over = [(name, b"") for name in self._shown if name not in wanted]
+        idle = not wanted and not over and time.monotonic() - self._used_at > _IDLE_S
         if idle or not self._connected.is_set():
             self.close()
-        wanted = {topic(row): payload(row) for row in rows}
-        self._publish((name, body) for name, body in wanted.items() if self._shown.get(name) != body)
+        pairs = [*over, *(pair for pair in wanted.items() if self._is_due(*pair))]
+        self._publish(pairs)
+        return len(pairs)
+
+    def _is_due(self, name: str, body: bytes) -> bool:
+        last, at = self._shown.get(name, _NEVER)
+        return last != body or time.monotonic() - at >= _AGAIN_S
 
     def close(self) -> None:
         """See ``send.Sender``."""
         client, self._client = self._client, None
         self._connected.clear()
-        self._shown.clear()
+        self._shown = dict.fromkeys(self._shown, _NEVER)  # nobody knows what the broker has of it
         if client is not None:
             client.disconnect()
             client.loop_stop()
@@ -104,7 +125,9 @@ class MqttSender:
         client = self._connect()
         self._used_at = time.monotonic()
         ends = time.monotonic() + _PUBACK_S
-        infos = [client.publish(name, body, qos=1, retain=True) for name, body in pairs]
+        expiring = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        expiring.MessageExpiryInterval = _EXPIRES_S
+        infos = [client.publish(name, body, qos=1, retain=True, properties=expiring) for name, body in pairs]
         for info in infos:
             if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 raise send.ChannelError(f"MQTT broker: {paho.error_string(info.rc)}")
@@ -116,7 +139,7 @@ class MqttSender:
             raise send.ChannelError(f"MQTT broker: {self._problem}")
         for name, body in pairs:
             if body:
-                self._shown[name] = body
+                self._shown[name] = (body, time.monotonic())
             else:
                 self._shown.pop(name, None)
 

@@ -52,7 +52,7 @@ class Worker:
     ) -> None:
         self.channel = channel
         self._connect, self._counted, self._using = connect, counted, using
-        self._box = outbox.Box(channel.name, shows_state=channel.shows_state, gives_up=not channel.keeps)
+        self._box = outbox.Box(channel.name, shows_state=channel.shows_state)
         per_hour = None if channel.shows_state else channel.settings.max_per_hour
         self._limits = pacing.Limits(channel.group_s, per_hour, lease_s)
         self._news = threading.Event()
@@ -179,12 +179,13 @@ class Worker:
         ]
         try:
             with self._using:
-                self.channel.sender.show(rows)
+                said = self.channel.sender.show(rows)
         except send.ChannelError as error:
             self._counted.failed(self.channel.name)
             _log.warning("channel.failed", channel=self.channel.name, error=str(error))
         else:
-            self._counted.worked(self.channel.name)
+            if said:
+                self._counted.worked(self.channel.name)
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
