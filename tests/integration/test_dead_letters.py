@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import os
 import pty
+from concurrent import futures
 
 import dead_letters_rig
 import pytest
@@ -45,12 +46,17 @@ def test_the_same_filters_everywhere(rig):
         ([second, meter, "77"], {second, meter}),
         ([second, "--reason", "no_measurement"], set()),
     ]
-    for words, expected in cases:
+
+    def judge(case):
+        words, expected = case
         listed = [json.loads(line) for line in rig.voltd("list", "--json", *words).splitlines()]
         assert {str(row["id"]) for row in listed} == expected, words
         text = rig.voltd("replay", "--dry-run", *words, code=1 if expected else 0)
         assert (f"{len(expected)} dead letter" if expected else "nothing to replay") in text, words
         assert f"{len(expected)} dead letter" in rig.voltd("discard", *words, code=2), words
+
+    with futures.ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(judge, cases))) == len(cases)
     assert harness.count(rig.dsn, "dead_letter") == 5
     assert "1 dead letter deleted" in rig.voltd("discard", "--yes", "--until", "1d")
     assert "2 dead letters deleted" in rig.voltd("discard", "--yes", second, above)
