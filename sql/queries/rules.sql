@@ -9,8 +9,11 @@
 SELECT turn, efficiency_until, healthy_since, healthy_at FROM volt.alert_progress
 
 -- name: alert_states
--- All that is remembered.
-SELECT rule, device_type, device_id, alert_id, state::text FROM volt.alert_state
+-- All that is remembered, and all episodes that are open (alert_id NULL: none is), each whether or not it has the other.
+SELECT rule, device_type, device_id, s.judged_at, s.state::text, a.alert_id, a.severity, a.opened_at, a.last_seen_at,
+  a.peak_value
+FROM volt.alert_state s
+FULL JOIN (SELECT * FROM volt.alert WHERE resolved_at IS NULL) a USING (rule, device_type, device_id)
 
 -- name: excursions
 -- at_most live ones, and at_most_late late ones; the oldest first.

@@ -43,6 +43,12 @@ fire_above = 30.0
 clear_below = 5.0
 fire_when_spooling = true
 """
+STALE = """
+[rules.soc_low]
+metric = "silence"
+applies_to = ["vehicle"]
+fire_above = 300.0
+"""
 PHONE = types.SimpleNamespace(name="phone", wants=lambda **_: True)  # a channel that is told everything
 
 
@@ -263,7 +269,7 @@ def test_episode_opened_behind_the_back_of_the_check(world):
 
 @pytest.mark.parametrize(
     "changed",
-    [SOC_LOW + "enabled = false\n", "", SOC_LOW.replace("soc_pct", "battery_temp_c")],
+    [SOC_LOW + "enabled = false\n", "", STALE],
     ids=["switched off", "taken away", "watches something else"],
 )
 def test_reload_takes_a_firing_rule_away_from_a_vehicle(world, changed):
