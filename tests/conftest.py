@@ -84,6 +84,13 @@ def fresh_database(database_dsn):
         yield dsn
 
 
+@pytest.fixture(scope="module")
+def shared_database(database_dsn):
+    """As ``fresh_database``, one for all tests of a module: making it takes longer than most of them."""
+    with _database_on(database_dsn) as dsn:
+        yield dsn
+
+
 @pytest.fixture(scope="session")
 def editions(database_dsn):
     """The licences that these servers can do: a Community build can also behave as Apache-2."""
