@@ -21,7 +21,7 @@ from voltd.rules import evaluate, model, scope, state
 
 _log = structlog.get_logger()
 
-_GONE_RULE_S = 60.0  # longer than any batch takes whose vehicles were left out because a rule fired that is gone now
+_GONE_RULE_S = 60.0  # longer than a batch takes: its writer may have left out a vehicle for a rule that is gone now
 
 
 @dataclasses.dataclass
