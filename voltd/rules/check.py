@@ -40,7 +40,7 @@ class _Written(NamedTuple):
 
 
 class Check:
-    """Checks the rules; one thread calls ``run`` or ``run_alone``, ``use``, ``rest`` and ``abandon`` may come from others.
+    """Checks the rules; one thread calls ``run`` and ``run_alone``, other threads may call the rest.
 
     Args:
         connect: opens a connection of the writer's role.
