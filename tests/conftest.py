@@ -85,8 +85,8 @@ def fresh_database(database_dsn):
 
 
 @pytest.fixture(scope="module")
-def shared_database(database_dsn):
-    """As ``fresh_database``, one for all tests of a module: making it takes longer than most of them."""
+def module_database(database_dsn):
+    """The same for all tests of a module: each of them finds what the ones before have left."""
     with _database_on(database_dsn) as dsn:
         yield dsn
 

@@ -38,9 +38,9 @@ COMMIT = "DROP TRIGGER no_commit ON volt.alert_progress"
 
 
 @pytest.fixture(scope="module")
-def migrated(shared_database):
-    migrate.migrate(shared_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return shared_database
+def migrated(module_database):
+    migrate.migrate(module_database, migrate.MigrateOptions(), report=lambda _line: None)
+    return module_database
 
 
 @pytest.fixture

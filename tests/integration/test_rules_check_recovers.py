@@ -16,9 +16,9 @@ SPOOLS = health.Report(40.0, spooling=True, healthy=False)
 
 
 @pytest.fixture(scope="module")
-def migrated(shared_database):
-    migrate.migrate(shared_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return shared_database
+def migrated(module_database):
+    migrate.migrate(module_database, migrate.MigrateOptions(), report=lambda _line: None)
+    return module_database
 
 
 @pytest.fixture

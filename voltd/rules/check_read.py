@@ -19,7 +19,7 @@ from voltd.rules import evaluate, model, scope, state
 
 TELEMETRY = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
 
-_OF_READINGS = frozenset(f"{metric} {direction}" for metric in TELEMETRY for direction in "<>")
+_OF_READINGS = [f"{metric} {direction}" for metric in TELEMETRY for direction in "<>"]  # ``model.Rule.watches``
 _AT_MOST_VEHICLES = 20_000
 _AT_MOST_ROWS = 10_000
 _AHEAD = dt.timedelta(days=1)  # the longest that a reading may be dated ahead
@@ -111,7 +111,7 @@ class Reader:
         late_vehicles: int,
     ) -> None:
         """Readings of vehicles with excursions, and of those with a state and something newer."""
-        rules = {key[0] for key, one in states.items() if of_readings(one)}
+        rules = self.names(TELEMETRY)
         live: dict[str, dt.datetime] = {}
         late: dict[str, dt.datetime] = {}
         arrived: dict[str, dt.datetime] = {}
@@ -122,7 +122,7 @@ class Reader:
             sinces[vehicle] = min(since, sinces.get(vehicle, since))
             if not is_late:
                 arrived[vehicle] = min(received_at, arrived.get(vehicle, received_at))
-        for vehicle, judged_at in connection.execute(queries.text("vehicles_with_news"), {"rules": list(rules)}):
+        for vehicle, judged_at in connection.execute(queries.text("vehicles_with_news"), {"watches": _OF_READINGS}):
             news.judged_at["vehicle", vehicle] = judged_at
             live[vehicle] = min(judged_at, live.get(vehicle, judged_at))
         pieces = [(vehicle, since, now + _AHEAD) for vehicle, since in live.items()]
