@@ -9,8 +9,11 @@
 SELECT turn, efficiency_until, healthy_since, healthy_at FROM volt.alert_progress
 
 -- name: alert_states
--- All that is remembered.
-SELECT rule, device_type, device_id, alert_id, state::text FROM volt.alert_state
+-- All that is remembered, and all episodes that are open (alert_id NULL: none is), each whether or not it has the other.
+SELECT rule, device_type, device_id, s.judged_at, s.state::text, a.alert_id, a.severity, a.opened_at, a.last_seen_at,
+  a.peak_value
+FROM volt.alert_state s
+FULL JOIN (SELECT * FROM volt.alert WHERE resolved_at IS NULL) a USING (rule, device_type, device_id)
 
 -- name: excursions
 -- at_most live ones, and at_most_late late ones; the oldest first.
@@ -25,11 +28,12 @@ UNION ALL
 DELETE FROM volt.excursion WHERE excursion_id = ANY (%(ids)s::bigint[])
 
 -- name: vehicles_with_news
--- rules text[]: of vehicles with a state under these rules, those that have a reading after it, and since when.
+-- watches text[]: of vehicles with a state of what these are, be its rule still in force or not (the writer may have left
+-- the vehicle out for its sake), those that have a reading after it, and since when.
 SELECT s.device_id, min(s.judged_at)
 FROM volt.alert_state s
 JOIN volt.vehicle_current c ON c.vehicle_id = s.device_id
-WHERE s.device_type = 'vehicle' AND s.rule = ANY (%(rules)s::text[]) AND c.recorded_at > s.judged_at
+WHERE s.device_type = 'vehicle' AND s.state ->> 'watches' = ANY (%(watches)s::text[]) AND c.recorded_at > s.judged_at
 GROUP BY s.device_id
 
 -- name: vehicle_rows

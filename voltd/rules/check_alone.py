@@ -39,11 +39,24 @@ class Alone:
     def __init__(self, instance: str, tell: Callable[[Sequence[Told]], None]) -> None:
         self._device: evaluate.Key = ("system", instance)
         self._tell = tell
-        self.outcomes: dict[evaluate.StateKey, evaluate.Outcome] = {}
+        self._outcomes: dict[evaluate.StateKey, evaluate.Outcome] = {}
+        self._began_with: dict[evaluate.StateKey, dt.datetime | None] = {}
 
-    def states(self, remembered: Mapping[evaluate.StateKey, state.State]) -> dict[evaluate.StateKey, state.State]:
-        """What is remembered, with what has been judged here on top."""
-        return {**remembered, **{key: one.state for key, one in self.outcomes.items()}}
+    def outcomes(self, remembered: Mapping[evaluate.StateKey, state.State]) -> list[evaluate.Outcome]:
+        """What is to be written on top of what the database remembers.
+
+        Where the database has an episode open that was not known here (this daemon has been restarted meanwhile), or
+        not the one that was (another daemon has ended it), the database is right and nothing is to be written.
+        """
+        return [
+            one
+            for key, one in self._outcomes.items()
+            if _episode(remembered.get(key, state.State())) == self._began_with[key]
+        ]
+
+    def forget(self) -> None:
+        """It has been written."""
+        self._outcomes, self._began_with = {}, {}
 
     def judge(
         self,
@@ -54,14 +67,21 @@ class Alone:
     ) -> None:
         """Judges this daemon as it is now."""
         row = evaluate.Row(*self._device, now, now, ingest_lag_s=report.lag_s, spooling=report.spooling)
-        states = {key: one for key, one in self.states(remembered).items() if key[1:] == self._device}
+        states = {key: one for key, one in remembered.items() if key[1:] == self._device}
+        states |= {key: one.state for key, one in self._outcomes.items()}
         for outcome in plan.check([row], {}, {}, states, now=now, healthy_since=None):
-            key = (outcome.rule, *self._device)
-            before = self.outcomes.get(key)
+            key = outcome.key
+            before = self._outcomes.get(key)
             told = (*before.transitions, *outcome.transitions) if before else outcome.transitions
-            self.outcomes[key] = outcome._replace(transitions=told)
+            self._outcomes[key] = outcome._replace(transitions=told)
+            self._began_with.setdefault(key, _episode(states.get(key, state.State())))
             if outcome.transitions:
                 self._tell([_told(one, outcome) for one in outcome.transitions])
+
+
+def _episode(one: state.State) -> dt.datetime | None:
+    """The open episode, by its begin; None: none is open."""
+    return one.opened_at if one.phase is state.Phase.FIRING else None
 
 
 def _told(told: state.Transition, outcome: evaluate.Outcome) -> Told:

@@ -19,6 +19,7 @@ from voltd.rules import evaluate, model, scope, state
 
 TELEMETRY = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
 
+_OF_READINGS = [f"{metric} {direction}" for metric in TELEMETRY for direction in "<>"]  # ``model.Rule.watches``
 _AT_MOST_VEHICLES = 20_000
 _AT_MOST_ROWS = 10_000
 _AHEAD = dt.timedelta(days=1)  # the longest that a reading may be dated ahead
@@ -121,7 +122,7 @@ class Reader:
             sinces[vehicle] = min(since, sinces.get(vehicle, since))
             if not is_late:
                 arrived[vehicle] = min(received_at, arrived.get(vehicle, received_at))
-        for vehicle, judged_at in connection.execute(queries.text("vehicles_with_news"), {"rules": rules}):
+        for vehicle, judged_at in connection.execute(queries.text("vehicles_with_news"), {"watches": _OF_READINGS}):
             news.judged_at["vehicle", vehicle] = judged_at
             live[vehicle] = min(judged_at, live.get(vehicle, judged_at))
         pieces = [(vehicle, since, now + _AHEAD) for vehicle, since in live.items()]
@@ -183,6 +184,11 @@ class Reader:
         wanted = {"since": max(efficiency_until, settled - _LONGEST_CATCH_UP), "until": settled}
         for vehicle, ended_at, value in connection.execute(queries.text("judged_hours"), wanted):
             news.rows.append(evaluate.Row("vehicle", vehicle, ended_at, now, efficiency_pct=float(value)))
+
+
+def of_readings(one: state.State) -> bool:
+    """Whether its vehicle is read at every check that finds something newer, be its rule still in force or not."""
+    return one.watches in _OF_READINGS
 
 
 def system_rows(

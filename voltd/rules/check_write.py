@@ -66,9 +66,9 @@ class Episode:
 
 
 class Written(NamedTuple):
-    """What was committed: the open episodes' numbers, and how many rows are to be told."""
+    """The numbers of those of the outcomes' episodes that are open, and how many rows are to be told."""
 
-    alert_ids: dict[evaluate.StateKey, int | None]
+    episodes: dict[evaluate.StateKey, int]
     deliveries: int
 
 
@@ -112,36 +112,36 @@ def _episode(outcome: evaluate.Outcome, told: state.Transition) -> Episode:
 def write(
     connection: _Connection,
     outcomes: Sequence[evaluate.Outcome],
-    alert_ids: Mapping[evaluate.StateKey, int | None],
+    alert_ids: Mapping[evaluate.StateKey, int],
     channels: Sequence[Channel],
     *,
     told_already: bool,
 ) -> Written:
-    """Writes the outcomes of one check.
+    """Writes the outcomes of one check; rows of states that are inactive now are the caller's to delete.
 
     Args:
         connection: in the check's transaction.
         outcomes: at most one for each rule and device.
-        alert_ids: of the episodes that are open now.
+        alert_ids: of the episodes that are open now: of every one, or the database refuses to open it again.
         channels: which of them are told is asked here.
         told_already: told while the database was away: kept as sent.
 
     Raises:
-        psycopg.Error: as it comes; UniqueViolation where another daemon has opened the same episode.
+        psycopg.Error: as it comes; UniqueViolation where an episode is open that is not among ``alert_ids``.
     """
     changed: list[Episode] = []
     new: list[Episode] = []
     past: list[Episode] = []
     for outcome in outcomes:
-        found, history = episodes(outcome, alert_ids.get(_key(outcome)))
+        found, history = episodes(outcome, alert_ids.get(outcome.key))
         changed += [one for one in found if one.alert_id is not None]
         new += [one for one in found if one.alert_id is None]
         past += history
     if changed:  # before the new ones: at most one is open
         connection.execute(queries.text("change_alerts"), {"rows": _json(map(_change, changed))})
     if new:
-        numbers = connection.execute(queries.text("insert_alerts"), {"rows": _json(map(_insert, new))}).fetchall()
-        by_key = {(rule, kind, device, opened_at): number for rule, kind, device, opened_at, number in numbers}
+        inserted = connection.execute(queries.text("insert_alerts"), {"rows": _json(map(_insert, new))})
+        by_key = {(rule, kind, device, opened_at): number for rule, kind, device, opened_at, number in inserted}
         for one in new:
             one.alert_id = by_key[one.key]
     if past:
@@ -152,37 +152,13 @@ def write(
         deliveries = [{**row, "status": "sent", "sent_at": sent_at, "result": _FROM_MEMORY} for row in deliveries]
     if deliveries:
         connection.execute(queries.text("insert_alert_deliveries"), {"rows": _json(deliveries)})
-    now_open = {(one.rule, one.device.device_type, one.device.device_id): one.alert_id for one in (*changed, *new)}
-    return Written(_states(connection, outcomes, {**alert_ids, **now_open}), len(deliveries))
-
-
-def _states(
-    connection: _Connection,
-    outcomes: Sequence[evaluate.Outcome],
-    alert_ids: Mapping[evaluate.StateKey, int | None],
-) -> dict[evaluate.StateKey, int | None]:
-    kept: dict[evaluate.StateKey, int | None] = {}
-    rows: list[dict[str, Any]] = []
-    gone: list[evaluate.StateKey] = []
-    for outcome in outcomes:
-        key, after = _key(outcome), outcome.state
-        if after.phase is state.Phase.INACTIVE:
-            gone.append(key)
-            continue
-        kept[key] = alert_ids.get(key) if after.phase is state.Phase.FIRING else None
-        rows.append(
-            {
-                **dict(zip(("rule", "device_type", "device_id"), key, strict=True)),
-                "alert_id": kept[key],
-                "phase": after.phase.value,
-                "judged_at": _text(after.judged_at),
-                "state": after.to_json(),
-            }
-        )
-    if rows:
-        connection.execute(queries.text("put_alert_states"), {"rows": _json(rows)})
-    delete_states(connection, gone)
-    return kept
+    numbers = {(one.rule, one.device.device_type, one.device.device_id): one.alert_id for one in (*changed, *new)}
+    firing = [one.key for one in outcomes if one.state.phase is state.Phase.FIRING]
+    now_open = {key: number for key in firing if (number := numbers.get(key, alert_ids.get(key))) is not None}
+    states = [_state(one, now_open.get(one.key)) for one in outcomes if one.state.phase is not state.Phase.INACTIVE]
+    if states:
+        connection.execute(queries.text("put_alert_states"), {"rows": _json(states)})
+    return Written(now_open, len(deliveries))
 
 
 def delete_states(connection: _Connection, keys: Sequence[evaluate.StateKey]) -> None:
@@ -237,8 +213,14 @@ def _insert(episode: Episode) -> dict[str, Any]:
     }
 
 
-def _key(outcome: evaluate.Outcome) -> evaluate.StateKey:
-    return (outcome.rule, outcome.device.device_type, outcome.device.device_id)
+def _state(outcome: evaluate.Outcome, alert_id: int | None) -> dict[str, Any]:
+    return {
+        **dict(zip(("rule", "device_type", "device_id"), outcome.key, strict=True)),
+        "alert_id": alert_id,
+        "phase": outcome.state.phase.value,
+        "judged_at": _text(outcome.state.judged_at),
+        "state": outcome.state.to_json(),
+    }
 
 
 def _text(at: dt.datetime | None) -> str | None:

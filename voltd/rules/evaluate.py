@@ -70,6 +70,11 @@ class Outcome(NamedTuple):
     state: states.State
     transitions: tuple[states.Transition, ...]
 
+    @property
+    def key(self) -> StateKey:
+        """Whose it is."""
+        return (self.rule, self.device.device_type, self.device.device_id)
+
 
 def is_charging(charging_status: str | None) -> bool:
     """Whether a vehicle's own word for it means that its battery is being charged; being plugged in is not enough."""

@@ -1,0 +1,129 @@
+"""For the tests of ``Check``: daemons on a real database of which only the writer and the check take part."""
+
+import datetime as dt
+import json
+import types
+
+import psycopg
+
+from voltd import config, health, models
+from voltd.database import session
+from voltd.pipeline import decode, write, write_current, write_excursions
+from voltd.rules import check, load
+
+WELL = health.Report(0.0, spooling=False, healthy=True)
+SOC_LOW = """
+[rules.soc_low]
+metric = "soc_pct"
+applies_to = ["vehicle"]
+fire_below = 15.0
+clear_above = 20.0
+"""
+OVERSPEED = """
+[rules.overspeed]
+metric = "speed_kmh"
+applies_to = ["vehicle"]
+fire_above = 120.0
+clear_below = 115.0
+"""
+INGEST_LAG = """
+[rules.ingest_lag]
+metric = "ingest_lag_s"
+applies_to = ["system"]
+fire_above = 30.0
+clear_below = 5.0
+fire_when_spooling = true
+"""
+STALE = """
+[rules.soc_low]
+metric = "silence"
+applies_to = ["vehicle"]
+fire_above = 300.0
+"""
+_EVERYWHERE = types.SimpleNamespace(name="phone", wants=lambda **_: True)  # a channel that is told everything
+
+
+class Daemon:
+    """A check, and a store whose writer is told by it what to look for."""
+
+    def __init__(self, connect, instance):
+        self.report = WELL
+        self.told = []  # at once, without a database
+        self.during_check = []  # what happens during the next checks, once each
+        self.before_commit = []  # what happens before the next batch is committed
+        excursions = write_excursions.Excursions()
+        self.check = check.Check(connect, instance, look=self._look, excursions=excursions, tell=self._tell)
+        self._store = write.PostgresStore(connect, instance, self._keep_dead_letters, excursions)
+        self._current = write_current.CurrentState(connect, instance, 1.0)
+
+    def use(self, *texts):
+        """Rules from now on."""
+        self.check.use(load.parse("".join(texts), source="test"), [_EVERYWHERE])
+
+    def receive(self, vehicle, **values):
+        """One reading of this moment, stored and committed."""
+        now = dt.datetime.now(dt.UTC)
+        payload = json.dumps({"timestamp": now.isoformat(), **values}).encode()
+        message = models.Message(f"volt/vehicle/{vehicle}/telemetry", payload, 1, now)
+        batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode([message])
+        self._current.note(batch, self._store.write(batch))
+        self._current.merge()
+
+    def _look(self):
+        if self.during_check:
+            self.during_check.pop(0)()
+        return self.report
+
+    def _tell(self, told):
+        self.told += [(one.rule, one.transition) for one in told]
+
+    def _keep_dead_letters(self, *_):
+        while self.before_commit:
+            self.before_commit.pop(0)()
+        return ()
+
+
+class World:
+    """A migrated database in which nothing has happened yet, and the daemons on it."""
+
+    def __init__(self, dsn):
+        self.dsn = dsn
+        self._settings = config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
+        self._connections = []
+        self.sql("TRUNCATE volt.alert, volt.alert_state, volt.alert_delivery, volt.excursion, volt.daemon")
+        self.sql("TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.ingest_state")
+        self.sql("DELETE FROM volt.alert_progress")
+        self.sql("INSERT INTO volt.alert_progress DEFAULT VALUES")
+
+    def daemon(self, *texts, instance="t"):
+        """One with these rules."""
+        made = Daemon(self._connect, instance)
+        made.use(*texts)
+        return made
+
+    def sql(self, statement, *values):
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            found = connection.execute(statement, values)
+            return found.fetchall() if found.description else []
+
+    def episodes(self):
+        """(rule, device, whether it is open) of each."""
+        return self.sql("SELECT rule, device_id, resolved_at IS NULL FROM volt.alert ORDER BY alert_id")
+
+    def told(self):
+        """(rule, device, transition, status) of all that was or is to be told, in order."""
+        return self.sql(
+            "SELECT rule, device_id, transition, status FROM volt.alert_delivery JOIN volt.alert USING (alert_id)"
+            " ORDER BY delivery_id"
+        )
+
+    def count(self, table):
+        return self.sql(f"SELECT count(*) FROM volt.{table}")[0][0]
+
+    def close(self):
+        for one in self._connections:
+            one.close()
+
+    def _connect(self):
+        self._connections.append(session.connector(self._settings)())
+        return self._connections[-1]
