@@ -152,7 +152,6 @@ class Check:
         self._steady.note(healthy=healthy, now=now)
         news = self._reader.read(
             connection,
-            self._states,
             now=now,
             clock_s=clock_s,
             healthy_since=self._steady.since,

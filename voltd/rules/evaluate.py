@@ -37,7 +37,14 @@ StateKey = tuple[str, scope.DeviceType, str]  # rule, device type and id
 
 
 class Row(NamedTuple):
-    """One reading as the rules see it; None is missing. ``charging`` is as last known, see ``is_charging``."""
+    """One reading as the rules see it; None is missing.
+
+    Attributes:
+        charging: as last known, see ``is_charging``.
+        retained: the broker's retain flag.
+        held: it did not come just now, but could not be judged before (it was in the spool, say).
+        past: it was read for the sake of history; it may well have been judged and told before.
+    """
 
     device_type: scope.DeviceType
     device_id: str
@@ -52,6 +59,8 @@ class Row(NamedTuple):
     charging: bool = False
     spooling: bool = False
     retained: bool = False
+    held: bool = False
+    past: bool = False
 
 
 class Bound(NamedTuple):
@@ -234,15 +243,17 @@ def _measured(rule: model.Rule, key: Key, rows: Iterable[Row], known: _Known) ->
     state_key = (rule.name, *key)
     before = known.states.get(state_key, states.State())
     column, telemetry = _COLUMN[rule.metric], rule.metric not in _ALONE
+    too_old = known.now - dt.timedelta(seconds=form.late_after_s)
     readings = []
     for row in rows:
         values: tuple[Any, ...] = row
         if (row.efficiency_pct is None and row.clock_skew_s is None) if telemetry else values[column] is not None:
             readings.append(
                 steps.Measured(
-                    row.recorded_at, row.received_at, values[column], row.charging, row.spooling, row.retained
+                    row.recorded_at, row.received_at, values[column], row.charging, row.spooling, row.retained,
+                    held=row.held and row.recorded_at < too_old, past=row.past,
                 )
-            )
+            )  # fmt: skip
     if state_key not in known.states and not any(
         one.spooling or (one.value is not None and form.over(one.value)) for one in readings
     ):
