@@ -50,8 +50,9 @@ CROSS JOIN LATERAL (
 ORDER BY wanted.place, r.recorded_at
 
 -- name: charging_before
--- ids text[], sinces timestamptz[] (pairs): the last word on charging before that time, by place, of those that ever
--- said one. The current state has it unless a newer word is known; it may trail, so the last minutes are looked at too.
+-- ids text[], sinces timestamptz[] (pairs), oldest and newest timestamptz (of sinces): the last word on charging before
+-- that time, by place, of those that ever said one. The current state has it unless a newer word is known; it may trail,
+-- so the last minutes are looked at too.
 SELECT wanted.place, coalesce(last.charging_status, CASE WHEN c.charging_status_at < wanted.since THEN c.charging_status END)
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) WITH ORDINALITY AS wanted (vehicle_id, since, place)
 JOIN volt.vehicle_current c ON c.vehicle_id = wanted.vehicle_id AND c.charging_status IS NOT NULL
@@ -60,6 +61,7 @@ LEFT JOIN LATERAL (
   FROM volt.vehicle_reading r
   WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at < wanted.since AND r.charging_status IS NOT NULL
     AND r.recorded_at >= wanted.since - INTERVAL '1 day'
+    AND r.recorded_at >= %(oldest)s::timestamptz - INTERVAL '1 day' AND r.recorded_at < %(newest)s
     AND (c.charging_status_at >= wanted.since OR r.recorded_at >= wanted.since - INTERVAL '5 min')
   ORDER BY r.recorded_at DESC LIMIT 1
 ) AS last ON true

@@ -157,7 +157,8 @@ class Reader:
         places = [place for place, (_, rows) in enumerate(read) if rows and rows[0][6] is None]
         if not places or not self._charging:
             return {}
-        asked = _pairs((read[place][0].vehicle_id, read[place][1][0][1]) for place in places)
+        asked: dict[str, Any] = _pairs((read[place][0].vehicle_id, read[place][1][0][1]) for place in places)
+        asked |= {"oldest": min(asked["sinces"]), "newest": max(asked["sinces"])}
         said = connection.execute(queries.text("charging_before"), asked)
         return {places[number - 1]: evaluate.is_charging(word) for number, word in said}
 

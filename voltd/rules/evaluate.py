@@ -243,7 +243,6 @@ def _measured(rule: model.Rule, key: Key, rows: Iterable[Row], known: _Known) ->
     state_key = (rule.name, *key)
     before = known.states.get(state_key, states.State())
     column, telemetry = _COLUMN[rule.metric], rule.metric not in _ALONE
-    too_old = known.now - dt.timedelta(seconds=form.late_after_s)
     readings = []
     for row in rows:
         values: tuple[Any, ...] = row
@@ -251,7 +250,8 @@ def _measured(rule: model.Rule, key: Key, rows: Iterable[Row], known: _Known) ->
             readings.append(
                 steps.Measured(
                     row.recorded_at, row.received_at, values[column], row.charging, row.spooling, row.retained,
-                    held=row.held and row.recorded_at < too_old, past=row.past,
+                    held=row.held and known.now - row.recorded_at > dt.timedelta(seconds=form.late_after_s),
+                    past=row.past,
                 )
             )  # fmt: skip
     if state_key not in known.states and not any(
