@@ -84,6 +84,13 @@ def fresh_database(database_dsn):
         yield dsn
 
 
+@pytest.fixture(scope="module")
+def module_database(database_dsn):
+    """The same for all tests of a module: each of them finds what the ones before have left."""
+    with _database_on(database_dsn) as dsn:
+        yield dsn
+
+
 @pytest.fixture(scope="session")
 def editions(database_dsn):
     """The licences that these servers can do: a Community build can also behave as Apache-2."""

@@ -67,13 +67,25 @@ LEFT JOIN LATERAL (
 ) AS last ON true
 
 -- name: past_before
--- ids text[], sinces timestamptz[] (pairs), rules text[], within interval: where a past episode that ended at most that
--- long before begins, by place; of several the first.
-SELECT wanted.place, min(a.opened_at)
-FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) WITH ORDINALITY AS wanted (vehicle_id, since, place)
-JOIN volt.alert a ON a.device_type = 'vehicle' AND a.device_id = wanted.vehicle_id AND a.rule = ANY (%(rules)s::text[])
-WHERE a.past AND a.opened_at <= wanted.since AND a.resolved_at >= wanted.since - %(within)s::interval
-GROUP BY wanted.place
+-- ids text[], sinces timestamptz[] (pairs), rules text[], within interval: where the last past episode of a rule that
+-- ended at most that long before begins, by place; of several rules the first. NULL: at_most readings or more ago.
+SELECT begun.place, CASE WHEN (
+  SELECT count(*) FROM (
+    SELECT FROM volt.vehicle_reading r
+    WHERE r.vehicle_id = begun.vehicle_id AND r.recorded_at >= begun.at AND r.recorded_at < begun.since
+    LIMIT %(at_most)s) AS since_then) < %(at_most)s THEN begun.at END
+FROM (
+  SELECT place, vehicle_id, since, min(opened_at) AS at
+  FROM (
+    SELECT wanted.place, wanted.vehicle_id, wanted.since, max(a.opened_at) AS opened_at
+    FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) WITH ORDINALITY AS wanted (vehicle_id, since, place)
+    JOIN volt.alert a
+      ON a.device_type = 'vehicle' AND a.device_id = wanted.vehicle_id AND a.rule = ANY (%(rules)s::text[])
+    WHERE a.past AND a.opened_at <= wanted.since AND a.resolved_at >= wanted.since - %(within)s::interval
+    GROUP BY wanted.place, wanted.vehicle_id, wanted.since, a.rule
+  ) AS last
+  GROUP BY place, vehicle_id, since
+) AS begun
 
 -- name: registry_of_vehicles
 -- ids text[]: fleet, model and status of those that are registered.

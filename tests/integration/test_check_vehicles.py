@@ -1,119 +1,20 @@
-"""A check of the rules on vehicles: the writer, a real database and the check, without a daemon around them."""
+"""A check of the rules on vehicles: what is told of readings however they came, and what is only recorded."""
 
-import datetime as dt
-
-import psycopg
+import check_vehicles_rig
 import pytest
-
-from voltd import config, health, models
-from voltd.database import migrate, session
-from voltd.pipeline import write, write_excursions
-from voltd.rules import check, load
 
 MINUTE, HOUR = 60, 3600
 
 
-def _ago(seconds):
-    return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
-
-
-class Rig:
-    """A migrated database, the writer's store and the check of one daemon."""
-
-    def __init__(self, dsn):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
-        self._dsn = dsn
-        settings = config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
-        self._opened = []
-        self._connector = session.connector(settings)
-        self._excursions = write_excursions.Excursions()
-        self._store = write.PostgresStore(self._connect, "t", excursions=self._excursions)
-        self.start()
-
-    def start(self, rules=None):
-        """A daemon's start; with its first check it looks for what the rules need."""
-        parsed = load.load(None) if rules is None else load.parse(rules, source="test")
-        report = health.Report(0.0, spooling=False, healthy=True)
-        self._check = check.Check(self._connect, "t", look=lambda: report, excursions=self._excursions)
-        self._check.use(parsed, ())
-        self.check()
-
-    def _connect(self):
-        self._opened.append(self._connector())
-        return self._opened[-1]
-
-    def close(self):
-        for one in self._opened:
-            one.close()
-
-    def check(self):
-        self._check.run()
-
-    def store(self, *readings):
-        """One batch: (vehicle, recorded so many seconds ago, received so many seconds ago, values) each a message."""
-        batch = models.Batch([])
-        for vehicle, recorded, received, values in readings:
-            kept = dict(values)
-            retained = kept.pop("retained", False)
-            at = _ago(received)
-            batch.vehicle_sources.append((len(batch.messages), None))
-            batch.messages.append(models.Message("t", b"{}", 1, at, retained=retained))
-            nothing = dict.fromkeys(models.VehicleReading._fields)
-            one = nothing | {"vehicle_id": vehicle, "recorded_at": _ago(recorded), "received_at": at} | kept
-            batch.vehicles.append(models.VehicleReading(**one))
-            batch.retained = batch.retained or retained
-        self._store.write(batch)
-        for one in batch.vehicles:
-            self.sql(
-                "INSERT INTO volt.vehicle_current AS c (vehicle_id, recorded_at, charging_status, charging_status_at)"
-                " VALUES (%s, %s, %s, %s) ON CONFLICT (vehicle_id) DO UPDATE SET"
-                " recorded_at = greatest(c.recorded_at, excluded.recorded_at),"
-                " charging_status = coalesce(excluded.charging_status, c.charging_status),"
-                " charging_status_at = coalesce(excluded.charging_status_at, c.charging_status_at)",
-                one.vehicle_id, one.recorded_at, one.charging_status, one.charging_status and one.recorded_at,
-            )  # fmt: skip
-
-    def age(self, seconds):
-        """All that there is happened so much earlier, and a new daemon goes on with it."""
-        by = dt.timedelta(seconds=seconds)
-        self.sql("CREATE TABLE moved AS SELECT * FROM volt.vehicle_reading")  # into another chunk, maybe
-        self.sql("UPDATE moved SET recorded_at = recorded_at - %s, received_at = received_at - %s", by, by)
-        self.sql("TRUNCATE volt.vehicle_reading")
-        self.sql("INSERT INTO volt.vehicle_reading SELECT * FROM moved")
-        self.sql("DROP TABLE moved")
-        self.sql("UPDATE volt.vehicle_current SET recorded_at = recorded_at - %s", by)
-        self.sql(
-            "UPDATE volt.retained_reading SET recorded_at = recorded_at - %s, received_at = received_at - %s", by, by
-        )
-        self.sql("UPDATE volt.alert SET opened_at = opened_at - %s, last_seen_at = last_seen_at - %s", by, by)
-        for name in ("judged_at", "opened_at", "last_seen_at"):
-            self.sql(
-                "UPDATE volt.alert_state SET judged_at = judged_at - CASE WHEN %s = 'judged_at' THEN %s ELSE '0' END,"
-                " state = state || jsonb_build_object(%s::text, (state->>%s)::timestamptz - %s) WHERE state ? %s",
-                name, by, name, name, by, name,
-            )  # fmt: skip
-        self.start()
-
-    def sql(self, statement, *values):
-        with psycopg.connect(self._dsn) as connection:
-            cursor = connection.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
-
-    def alerts(self):
-        """(rule, vehicle, how it stands) of each episode."""
-        return self.sql(
-            "SELECT rule, device_id, CASE WHEN past THEN 'past' WHEN resolved_at IS NULL THEN 'open' ELSE 'over' END"
-            " FROM volt.alert ORDER BY alert_id"
-        )
-
-    def waiting(self):
-        ((count,),) = self.sql("SELECT count(*) FROM volt.excursion")
-        return count
+@pytest.fixture(scope="module")
+def database(module_database):
+    check_vehicles_rig.prepare(module_database)
+    return module_database
 
 
 @pytest.fixture
-def rig(fresh_database):
-    made = Rig(fresh_database)
+def rig(database):
+    made = check_vehicles_rig.Rig(database)
     yield made
     made.close()
 
@@ -207,7 +108,7 @@ def test_late_reading_of_a_vehicle_with_a_duration_running_tells_no_history(rig)
         '[rules.fast]\nmetric="speed_kmh"\napplies_to=["vehicle"]\nfire_above=120.0\nclear_below=115.0\n'
         '[rules.low]\nmetric="soc_pct"\napplies_to=["vehicle"]\nfire_below=15.0\nfor_s=7200.0\n'
     )
-    then, over = _ago(2 * HOUR), _ago(2 * HOUR - 60)
+    then, over = check_vehicles_rig.ago(2 * HOUR), check_vehicles_rig.ago(2 * HOUR - 60)
     rig.sql(
         "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, received_at, speed_kmh)"
         " VALUES ('V1', %s, %s, 150), ('V1', %s, %s, 80)", then, then, over, over,
@@ -287,6 +188,17 @@ def test_backlog_in_several_batches_is_one_past_episode(rig):
     assert (lasted.total_seconds(), peak) == (pytest.approx(39 * MINUTE, abs=5), 9.0)
     assert "was in the past after 39 min" in message
     assert message.endswith("peak 9 %")
+
+
+def test_past_episode_too_long_to_be_read_again_goes_on_in_another_one(rig, monkeypatch):
+    """Nothing of it is lost, and a check reads no more of it each time."""
+    monkeypatch.setattr("voltd.rules.check_vehicles._ROWS_BEFORE", 25)
+    for part in range(6):
+        begin = 2 * HOUR - 600 * part
+        rig.store(*[("V1", begin - MINUTE * one, 0.5, {"soc_pct": 12.0}) for one in range(10)])
+        rig.check()
+    lasted = [one.total_seconds() for (one,) in rig.sql("SELECT resolved_at - opened_at FROM volt.alert ORDER BY 1")]
+    assert lasted == [pytest.approx(29 * MINUTE, abs=5)] * 2
 
 
 def test_two_backlogs_days_apart_are_two_past_episodes(rig):

@@ -21,7 +21,8 @@ from voltd.rules import evaluate, model
 METRICS = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
 
 _EXCURSIONS = 20_000
-_ROWS_A_PIECE = 10_000
+_ROWS_A_PIECE = 50_000
+_ROWS_BEFORE = 5_000  # of a past episode that goes on; a longer one goes on as another
 _ROWS_A_CHECK = 100_000  # no further piece is begun beyond these
 _AHEAD = dt.timedelta(days=1)  # the longest that a reading may be dated ahead
 _DAY = dt.timedelta(days=1)
@@ -139,18 +140,19 @@ class Reader:
         if not found:
             return []
         pieces = list(found.values())
-        asked = {**_pairs((one.vehicle_id, one.since) for one in pieces), "rules": self._rules, "within": self._around}
-        before = {place - 1: at for place, at in connection.execute(queries.text("past_before"), asked)}
+        asked: dict[str, Any] = _pairs((one.vehicle_id, one.since) for one in pieces)
+        asked |= {"rules": self._rules, "within": self._around, "at_most": _ROWS_BEFORE}
+        before = dict(connection.execute(queries.text("past_before"), asked).fetchall())
         return [
-            one._replace(since=self._begin(one.since, before.get(place)), until=min(now, one.until + self._around))
-            for place, one in enumerate(pieces)
+            one._replace(
+                since=self._begin(one.since, before.get(place, one.since)), until=min(now, one.until + self._around)
+            )
+            for place, one in enumerate(pieces, 1)
         ]
 
     def _begin(self, since: dt.datetime, past_since: dt.datetime | None) -> dt.datetime:
-        """Where to read from, so that a past episode that goes on is seen as a whole; one of more than a day is cut."""
-        if past_since is None:
-            return since - self._around
-        return min(past_since, since - self._around) if since - past_since <= _DAY else since
+        """A past episode that goes on is read as a whole, so that it stays one; one too long for that is cut."""
+        return since if past_since is None else min(past_since, since - self._around)
 
     def _charging_before(self, connection: _Connection, read: Sequence[tuple[_Piece, list[_Row]]]) -> dict[int, bool]:
         """Whether the vehicle was on a charger before the piece, by place, where its first reading does not say."""
