@@ -23,13 +23,13 @@ class Rig:
     """The writer's store and the check of one daemon, on a database in which nothing has happened yet."""
 
     def __init__(self, dsn):
-        self._dsn = dsn
+        self._connection = psycopg.connect(dsn, autocommit=True)
         self.sql(
             "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.excursion, volt.retained_reading, volt.alert,"
             " volt.alert_state, volt.alert_delivery"
         )
         settings = config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
-        self._opened = []
+        self._opened = [self._connection]
         self._connector = session.connector(settings)
         self._excursions = write_excursions.Excursions()
         self._store = write.PostgresStore(self._connect, "t", excursions=self._excursions)
@@ -77,6 +77,7 @@ class Rig:
                 " charging_status_at = coalesce(excluded.charging_status_at, c.charging_status_at)",
                 one.vehicle_id, one.recorded_at, one.charging_status, one.charging_status and one.recorded_at,
             )  # fmt: skip
+        return batch.vehicles
 
     def age(self, seconds):
         """All that there is happened so much earlier, and a new daemon goes on with it."""
@@ -100,9 +101,8 @@ class Rig:
         self.start()
 
     def sql(self, statement, *values):
-        with psycopg.connect(self._dsn) as connection:
-            cursor = connection.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
+        cursor = self._connection.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
 
     def alerts(self):
         """(rule, vehicle, how it stands) of each episode."""

@@ -1,7 +1,11 @@
 """A check of the rules on vehicles: what is told of readings however they came, and what is only recorded."""
 
+import random
+
 import check_vehicles_rig
 import pytest
+
+from voltd.rules import evaluate, load, state, step
 
 MINUTE, HOUR = 60, 3600
 
@@ -214,6 +218,77 @@ def test_two_backlogs_days_apart_are_two_past_episodes(rig):
     lasted = [one.total_seconds() for (one,) in rig.sql("SELECT resolved_at - opened_at FROM volt.alert")]
     assert lasted == [pytest.approx(4 * MINUTE, abs=5)] * 2
     assert rig.waiting() == 0
+
+
+def _stream(dice, vehicle):
+    """Readings of ten minutes, told apart by when they come; among them what is no news: (reading, whether it is)."""
+    for ago in range(600, 0, -15):
+        yield (
+            (
+                vehicle, ago, ago - 1,
+                {
+                    "soc_pct": dice.choice((None, 4.0, 12.0, 17.0, 21.0)),
+                    "speed_kmh": dice.choice((None, 90.0, 117.0, 125.0)),
+                    "battery_temp_c": dice.choice((60.0, 77.0, *[83.0] * 4)),
+                    "charging_status": dice.choice(("charging", "idle", *[None] * 8)),
+                },
+            ),
+            True,
+        )  # fmt: skip
+        wild = {"soc_pct": dice.choice((1.0, 99.0)), "speed_kmh": dice.choice((0.0, 200.0))}
+        if dice.random() < 0.2:
+            yield (vehicle, ago - 5, ago - 6, {**wild, "retained": True}), False
+        if dice.random() < 0.2:
+            yield (vehicle, ago + dice.randint(1, 3) * HOUR, ago - 7, wild), False
+
+
+def _expected(rules, vehicle, stored):
+    """(rule, vehicle, severity, begin, end, peak) of each episode, had each reading been judged as it came."""
+    charging, readings = False, []
+    for at, soc, speed, temp, word in stored:
+        charging = charging if word is None else evaluate.is_charging(word)
+        readings.append((at, {"soc_pct": soc, "speed_kmh": speed, "battery_temp_c": temp}, charging))
+    for rule in rules:
+        measured = [step.Measured(at, at, values[rule.metric], charging) for at, values, charging in readings]
+        last, told = step.run(rule, state.State(), measured)
+        ended = [one for one in told if one.kind is state.Kind.RESOLVED]
+        for one in ended:
+            yield rule.name, vehicle, one.severity.value, one.opened_at, one.resolved_at, one.peak_value
+        if last.phase is state.Phase.FIRING:
+            yield rule.name, vehicle, last.severity.value, last.opened_at, None, last.peak_value
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_however_readings_come_the_live_ones_are_told_of_and_no_others(rig, seed):
+    """Batches, checks and restarts at any time; retained readings and backlog among the live ones."""
+    rules = (
+        '[rules.low]\nmetric="soc_pct"\napplies_to=["vehicle"]\nfire_below=15.0\nclear_above=20.0\n'
+        'clear_when_charging=true\nseverity_steps=[{severity="critical", below=5.0}]\n'
+        '[rules.fast]\nmetric="speed_kmh"\napplies_to=["vehicle"]\nfire_above=120.0\nclear_below=115.0\n'
+        '[rules.hot]\nmetric="battery_temp_c"\napplies_to=["vehicle"]\nfire_above=80.0\nclear_below=75.0\nfor_s=40.0\n'
+    )
+    dice, vehicles = random.Random(seed), [f"V{number}" for number in range(6)]
+    coming = [one for name in vehicles for one in _stream(dice, name)]
+    coming.sort(key=lambda one: -one[0][2])
+    live = {name: [] for name in vehicles}
+    rig.start(rules)
+    while coming:
+        size = dice.choice((1, 3, 20))
+        batch, coming = coming[:size], coming[size:]
+        stored = rig.store(*[reading for reading, _ in batch])
+        for one, (_, is_news) in zip(stored, batch, strict=True):
+            if is_news:
+                words = (one.soc_pct, one.speed_kmh, one.battery_temp_c, one.charging_status)
+                live[one.vehicle_id].append((one.recorded_at, *words))
+        dice.choice((rig.check, rig.check, lambda: None, lambda: rig.start(rules)))()
+    rig.check()
+    told = rig.sql(
+        "SELECT rule, device_id, severity, opened_at, resolved_at, peak_value FROM volt.alert WHERE NOT past"
+    )
+    parsed = load.parse(rules, source="test")
+    expected = [one for name in vehicles for one in _expected(parsed, name, live[name])]
+    assert {one[0] for one in expected} == {"low", "fast", "hot"}
+    assert sorted(told, key=str) == sorted(expected, key=str)
 
 
 def test_more_news_than_one_check_takes_on_is_dealt_with_by_the_next(rig, monkeypatch):

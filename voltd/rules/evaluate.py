@@ -10,8 +10,8 @@ reading enters ``step`` only where it is beyond a limit or its device has a stat
 What the caller has to see to:
 
 - A check gets all new rows of a device or none of them: what is older than rows that were judged is history. To fetch
-  only what matters, take ``plan.bounds``: the devices that have a row beyond them, or a state, and then every new row of
-  those. A row that may have been judged before, without a state that would say so, is handed over as ``past``.
+  only what matters, take ``plan.bounds``: the devices that have a row beyond them, or a state, and then every new row
+  of those. A row that may have been judged before, without a state that would say so, is handed over as ``past``.
 - Of an outcome write the state. FIRED opens the episode (rule, device, opened_at), ESCALATED and RESOLVED change it; a
   firing state without transition may have a new ``last_seen_at`` or ``peak_value``. RECORDED inserts a past episode
   where no episode of that rule and device meets [opened_at, resolved_at], so a redelivered backlog adds nothing; where
