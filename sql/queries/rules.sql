@@ -25,11 +25,12 @@ UNION ALL
 DELETE FROM volt.excursion WHERE excursion_id = ANY (%(ids)s::bigint[])
 
 -- name: vehicles_with_news
--- rules text[]: of vehicles with a state under these rules, those that have a reading after it, and since when.
+-- watches text[]: of vehicles with a state of what these are, be its rule still in force or not (the writer may have left
+-- the vehicle out for its sake), those that have a reading after it, and since when.
 SELECT s.device_id, min(s.judged_at)
 FROM volt.alert_state s
 JOIN volt.vehicle_current c ON c.vehicle_id = s.device_id
-WHERE s.device_type = 'vehicle' AND s.rule = ANY (%(rules)s::text[]) AND c.recorded_at > s.judged_at
+WHERE s.device_type = 'vehicle' AND s.state ->> 'watches' = ANY (%(watches)s::text[]) AND c.recorded_at > s.judged_at
 GROUP BY s.device_id
 
 -- name: vehicle_rows

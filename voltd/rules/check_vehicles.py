@@ -20,6 +20,7 @@ from voltd.rules import evaluate, model
 
 METRICS = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
 
+OF_READINGS = [f"{metric} {direction}" for metric in METRICS for direction in "<>"]  # ``model.Rule.watches``
 _EXCURSIONS = 20_000
 _ROWS_A_PIECE = 50_000
 _ROWS_BEFORE = 5_000  # of a past episode that goes on; a longer one goes on as another
@@ -94,7 +95,7 @@ class Reader:
         limits = {"at_most": _EXCURSIONS, "at_most_late": 0 if busy else self._late_excursions}
         excursions = [_Excursion(*row) for row in connection.execute(queries.text("excursions"), limits)]
         live = [one for one in excursions if not one.late]
-        news = dict(connection.execute(queries.text("vehicles_with_news"), {"rules": self._rules}).fetchall())
+        news = dict(connection.execute(queries.text("vehicles_with_news"), {"watches": OF_READINGS}).fetchall())
         pieces = [*self._live(live, news, now), *self._late(connection, [one for one in excursions if one.late], now)]
         if not pieces:
             return Telemetry([], {}, [])
