@@ -18,7 +18,7 @@ GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt
 GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current TO volt_writer;
 GRANT INSERT, UPDATE ON volt.alert, volt.alert_delivery, volt.alert_silence TO volt_writer;
 GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon TO volt_writer;
-GRANT INSERT, DELETE ON volt.excursion TO volt_writer;
+GRANT INSERT, DELETE ON volt.excursion, volt.retained_reading TO volt_writer;
 GRANT UPDATE ON volt.alert_progress TO volt_writer;
 
 REVOKE EXECUTE ON FUNCTION volt.rollup_closing_watermark(), volt.rollup_close_hours(), volt.rollup_advance(),

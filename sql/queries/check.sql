@@ -9,7 +9,8 @@ FROM (VALUES
   ('volt.vehicle_current', 'INSERT'), ('volt.vehicle_current', 'UPDATE'),
   ('volt.meter_current', 'INSERT'), ('volt.meter_current', 'UPDATE'),
   ('volt.dead_letter', 'INSERT'), ('volt.dead_letter', 'SELECT'), ('volt.ingest_state', 'UPDATE'),
-  ('volt.excursion', 'INSERT'), ('volt.alert', 'INSERT'), ('volt.alert', 'UPDATE'), ('volt.alert_state', 'UPDATE'),
+  ('volt.excursion', 'INSERT'), ('volt.retained_reading', 'INSERT'),
+  ('volt.alert', 'INSERT'), ('volt.alert', 'UPDATE'), ('volt.alert_state', 'UPDATE'),
   ('volt.alert_delivery', 'UPDATE'), ('volt.daemon', 'UPDATE')
 ) AS wanted (name, privilege)
 -- of any column: of dead letters it may read all but the payload

@@ -17,10 +17,10 @@ FULL JOIN (SELECT * FROM volt.alert WHERE resolved_at IS NULL) a USING (rule, de
 
 -- name: excursions
 -- at_most live ones, and at_most_late late ones; the oldest first.
-(SELECT excursion_id, vehicle_id, since, received_at, late FROM volt.excursion
+(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt.excursion
  WHERE NOT late ORDER BY excursion_id LIMIT %(at_most)s)
 UNION ALL
-(SELECT excursion_id, vehicle_id, since, received_at, late FROM volt.excursion
+(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt.excursion
  WHERE late ORDER BY excursion_id LIMIT %(at_most_late)s)
 
 -- name: delete_excursions
@@ -37,19 +37,59 @@ WHERE s.device_type = 'vehicle' AND s.state ->> 'watches' = ANY (%(watches)s::te
 GROUP BY s.device_id
 
 -- name: vehicle_rows
--- ids text[], sinces and untils timestamptz[] (triples), oldest timestamptz (the least of sinces): their readings in
--- [since, until], at most at_most of each triple, with the charging status as last known.
-SELECT r.vehicle_id, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status,
-  c.charging_status, c.charging_status_at
-FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[]) AS wanted (vehicle_id, since, until)
+-- ids text[], sinces and untils timestamptz[] (pieces), oldest timestamptz (the least of sinces): their readings in
+-- [since, until], at most at_most of each piece, piece by piece in the order given, each in order; and whether the broker
+-- had retained it. Comes as it is read: place says by itself that a piece is complete, once the next one begins.
+SELECT wanted.place, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status, EXISTS (
+  SELECT FROM volt.retained_reading k
+  WHERE k.vehicle_id = wanted.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at)
+FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
+  WITH ORDINALITY AS wanted (vehicle_id, since, until, place)
 CROSS JOIN LATERAL (
   SELECT * FROM volt.vehicle_reading v
   WHERE v.vehicle_id = wanted.vehicle_id AND v.recorded_at >= wanted.since AND v.recorded_at <= wanted.until
     AND v.recorded_at >= %(oldest)s
   ORDER BY v.recorded_at LIMIT %(at_most)s
 ) AS r
-LEFT JOIN volt.vehicle_current c ON c.vehicle_id = r.vehicle_id
-ORDER BY r.vehicle_id, r.recorded_at
+ORDER BY wanted.place, r.recorded_at
+
+-- name: charging_before
+-- ids text[], sinces timestamptz[] (pairs), oldest and newest timestamptz (of sinces): the last word on charging before
+-- that time, by place, of those that ever said one. The current state has it unless a newer word is known; it may trail,
+-- so the last minutes are looked at too.
+SELECT wanted.place, coalesce(last.charging_status, CASE WHEN c.charging_status_at < wanted.since THEN c.charging_status END)
+FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) WITH ORDINALITY AS wanted (vehicle_id, since, place)
+JOIN volt.vehicle_current c ON c.vehicle_id = wanted.vehicle_id AND c.charging_status IS NOT NULL
+LEFT JOIN LATERAL (
+  SELECT r.charging_status
+  FROM volt.vehicle_reading r
+  WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at < wanted.since AND r.charging_status IS NOT NULL
+    AND r.recorded_at >= wanted.since - INTERVAL '1 day'
+    AND r.recorded_at >= %(oldest)s::timestamptz - INTERVAL '1 day' AND r.recorded_at < %(newest)s
+    AND (c.charging_status_at >= wanted.since OR r.recorded_at >= wanted.since - INTERVAL '5 min')
+  ORDER BY r.recorded_at DESC LIMIT 1
+) AS last ON true
+
+-- name: past_before
+-- ids text[], sinces timestamptz[] (pairs), rules text[], within interval: where the last past episode of a rule that
+-- ended at most that long before begins, by place; of several rules the first. NULL: at_most readings or more ago.
+SELECT begun.place, CASE WHEN (
+  SELECT count(*) FROM (
+    SELECT FROM volt.vehicle_reading r
+    WHERE r.vehicle_id = begun.vehicle_id AND r.recorded_at >= begun.at AND r.recorded_at < begun.since
+    LIMIT %(at_most)s) AS since_then) < %(at_most)s THEN begun.at END
+FROM (
+  SELECT place, vehicle_id, since, min(opened_at) AS at
+  FROM (
+    SELECT wanted.place, wanted.vehicle_id, wanted.since, max(a.opened_at) AS opened_at
+    FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) WITH ORDINALITY AS wanted (vehicle_id, since, place)
+    JOIN volt.alert a
+      ON a.device_type = 'vehicle' AND a.device_id = wanted.vehicle_id AND a.rule = ANY (%(rules)s::text[])
+    WHERE a.past AND a.opened_at <= wanted.since AND a.resolved_at >= wanted.since - %(within)s::interval
+    GROUP BY wanted.place, wanted.vehicle_id, wanted.since, a.rule
+  ) AS last
+  GROUP BY place, vehicle_id, since
+) AS begun
 
 -- name: registry_of_vehicles
 -- ids text[]: fleet, model and status of those that are registered.
@@ -157,18 +197,33 @@ FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (rule text, severity text, device_
 RETURNING rule, device_type, device_id, opened_at, alert_id
 
 -- name: insert_past_alerts
--- rows jsonb: episodes found in late readings, where none of that rule and device meets them; returns how many.
-WITH new AS (
-  INSERT INTO volt.alert (rule, severity, device_type, device_id, fleet_id, opened_at, last_seen_at, peak_value,
-    resolved_at, message, past)
-  SELECT rule, severity, device_type, device_id, fleet_id, opened_at, last_seen_at, peak_value, resolved_at, message, true
+-- rows jsonb: episodes found in late readings. One takes the place of a past one within it, which later arrivals have made
+-- longer; where it meets any other of that rule and device nothing is to be added. Returns how many are new.
+WITH found AS (
+  SELECT rule, severity, device_type, device_id, fleet_id, opened_at, last_seen_at, peak_value, resolved_at, message
   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (rule text, severity text, device_type text, device_id text,
     fleet_id text, opened_at timestamptz, last_seen_at timestamptz, peak_value double precision,
     resolved_at timestamptz, message text)
+), longer AS (
+  UPDATE volt.alert a
+  SET severity = f.severity, opened_at = f.opened_at, last_seen_at = f.last_seen_at, peak_value = f.peak_value,
+    resolved_at = f.resolved_at, message = f.message
+  FROM found f
+  WHERE a.past AND a.rule = f.rule AND a.device_type = f.device_type AND a.device_id = f.device_id
+    AND a.opened_at >= f.opened_at AND a.resolved_at <= f.resolved_at
+    AND (a.opened_at > f.opened_at OR a.resolved_at < f.resolved_at)
+    AND NOT EXISTS (
+      SELECT FROM volt.alert o
+      WHERE o.rule = f.rule AND o.device_type = f.device_type AND o.device_id = f.device_id AND o.alert_id <> a.alert_id
+        AND o.opened_at <= f.resolved_at AND coalesce(o.resolved_at, 'infinity') >= f.opened_at)
+), new AS (
+  INSERT INTO volt.alert (rule, severity, device_type, device_id, fleet_id, opened_at, last_seen_at, peak_value,
+    resolved_at, message, past)
+  SELECT f.*, true FROM found f
   WHERE NOT EXISTS (
     SELECT FROM volt.alert a
-    WHERE a.rule = r.rule AND a.device_type = r.device_type AND a.device_id = r.device_id
-      AND a.opened_at <= r.resolved_at AND coalesce(a.resolved_at, 'infinity') >= r.opened_at)
+    WHERE a.rule = f.rule AND a.device_type = f.device_type AND a.device_id = f.device_id
+      AND a.opened_at <= f.resolved_at AND coalesce(a.resolved_at, 'infinity') >= f.opened_at)
   RETURNING 1
 )
 SELECT count(*) FROM new

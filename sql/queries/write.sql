@@ -190,4 +190,12 @@ SELECT vehicle_id, fleet_id FROM volt.vehicle WHERE fleet_id IS NOT NULL;
 
 -- name: copy_excursions
 -- Binary COPY of the vehicles of this batch that the rules' next check has to look at.
-COPY volt.excursion (vehicle_id, since, received_at, late) FROM STDIN (FORMAT BINARY)
+COPY volt.excursion (vehicle_id, since, until, received_at, late) FROM STDIN (FORMAT BINARY)
+
+-- name: forget_retained_readings
+-- The check reads no vehicle's past as news from further back than a day.
+DELETE FROM volt.retained_reading WHERE received_at < now() - INTERVAL '2 days'
+
+-- name: copy_retained_readings
+-- Binary COPY of the readings of this batch that are no news.
+COPY volt.retained_reading (vehicle_id, recorded_at, received_at) FROM STDIN (FORMAT BINARY)

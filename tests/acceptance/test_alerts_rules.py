@@ -69,13 +69,19 @@ def test_stale_clock_and_efficiency_are_told_and_told_when_over(told, publisher,
     daemon.terminate()  # it has not counted the rows that were put there
 
 
-def test_late_and_retained_readings_page_nobody(told, publisher, webhook, database):
-    """A backlog older than 15 minutes is a past episode in the table; a retained message fires nothing."""
+def test_late_and_retained_readings_page_nobody(make_daemon, publisher, webhook, database):
+    """A backlog older than 15 minutes is a past episode in the table; a retained message fires nothing.
+
+    Not even when the vehicle is looked at for something else.
+    """
     retained = json.dumps({"timestamp": dt.datetime.now(dt.UTC).isoformat(), "speed": 200})
-    daemon = told()
+    channels = {"alerts__channels__hook__url": webhook.url, "alerts__channels__hook__min_severity": "info"}
+    daemon = make_daemon(**channels)
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V2", retained, retain=True)])
-    daemon.kill()
-    daemon.start()
+    daemon.start()  # who subscribes is given what was retained before, and marked so
+    harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 1, what="the retained reading")
+    alert_rig.publish(publisher, daemon, "V2", batteryTemp=90)
+    webhook.hears("vehicle V2: battery_overheat critical: ")
     alert_rig.publish(publisher, daemon, "V1", 3600, speed=150)
     alert_rig.publish(publisher, daemon, "V1", 3540, speed=80)
     (past,) = harness.wait_for(lambda: alert_rig.alerts(database, "past"), what="the past episode")
@@ -83,6 +89,7 @@ def test_late_and_retained_readings_page_nobody(told, publisher, webhook, databa
     alert_rig.publish(publisher, daemon, "V3", speed=150)
     webhook.hears("vehicle V3: overspeed warning: ")
     assert not any("V1" in line for line in webhook.lines)
+    assert [one["rule"] for one in alert_rig.alerts(database, "device_id = 'V2'")] == ["battery_overheat"]
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V2", b"", retain=True)])
 
 

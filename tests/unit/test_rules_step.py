@@ -1,5 +1,6 @@
 """The step: what is raised, held, resolved and only recorded; properties over any stream of readings."""
 
+import dataclasses
 import datetime as dt
 import itertools
 import json
@@ -164,7 +165,55 @@ def test_late_reading_within_the_running_episode_is_no_second_one():
 def test_backlog_that_clears_does_not_resolve_and_one_that_hides_does_not_break():
     """The live readings alone decide: history is neither good nor bad news."""
     before, _ = _told(_rule(), _read(0, 90))
-    assert _told(_rule(), _read(10, 20, received_at=_at(2000)), before=before)[0] == before
+    after, told = _told(_rule(), _read(10, 20, received_at=_at(2000)), before=before)
+    assert (after, told) == (dataclasses.replace(before, judged_at=_at(10)), [])
+
+
+def test_backlog_counts_as_judged_once_it_was():
+    """Redelivered it says nothing more, not even as history, and nobody has to read it again."""
+    before, _ = _told(_rule(), _read(0, 90))
+    late = _read(10, 20, received_at=_at(2000))
+    after, _ = _told(_rule(), late, before=before)
+    assert _told(_rule(), late, before=after) == (after, [])
+
+
+def test_held_reading_goes_on_with_what_runs_and_raises_nothing():
+    """What could not be judged for an hour ends an alert at its time; what begins in it is history."""
+    before, _ = _told(_rule(), _read(0, 90))
+    held = [_read(10, 20, held=True), _read(20, 99, held=True), _read(30, 20, held=True)]
+    after, told = _told(_rule(), *held, before=before, now=_at(3600))
+    assert told == [("resolved", 10), ("recorded", 30)]
+    assert after.phase is state.Phase.RESOLVED
+
+
+def test_held_reading_does_not_escalate():
+    rule = _rule(severity_steps=[{"severity": "critical", "above": 95}])
+    before, _ = _told(rule, _read(0, 90))
+    after, told = _told(rule, _read(10, 99, held=True), before=before, now=_at(3600))
+    assert (told, after.severity, after.peak_value) == ([], model.Severity.WARNING, 99)
+    assert _told(rule, _read(3600, 90), before=after)[1] == [("escalated", 3600)]
+
+
+def test_duration_runs_through_held_readings_and_is_told_by_a_live_one():
+    rule = _rule(for_s=60)
+    before, _ = _told(rule, _read(0, 90))
+    after, told = _told(rule, _read(600, 90, held=True), _read(1400, 90, held=True), before=before, now=_at(2000))
+    assert (told, after.phase, after.opened_at) == ([], state.Phase.PENDING, T0)
+    assert _told(rule, _read(2200, 90), before=after)[1] == [("fired", 2200)]
+
+
+def test_duration_that_was_over_in_held_readings_is_recorded():
+    rule = _rule(for_s=60)
+    before, _ = _told(rule, _read(0, 90))
+    held = [_read(one, 90 if one < 90 else 20, held=True) for one in (10, 50, 80, 90)]
+    assert _told(rule, *held, before=before, now=_at(3600))[1] == [("recorded", 90)]
+
+
+def test_reading_read_for_the_past_is_never_news_and_counts_as_not_judged():
+    """However recent: it is around something late."""
+    after, told = _told(_rule(), _read(0, 99, past=True), _read(5, 20, past=True))
+    assert (after, told) == (state.State(), [("recorded", 5)])
+    assert _told(_rule(), _read(0, 99, past=True), _read(0, 99))[1] == [("fired", 0)]
 
 
 def test_outside_active_hours_nothing_fires_but_what_fires_may_end():
@@ -269,5 +318,5 @@ def test_history_changes_neither_state_nor_episodes(rule, stream, value):
     mixed = stream + [one for one in noise if one.recorded_at not in live]
     plain, told = step.step(rule, state.State(), stream, _at(2000))
     after, mixed_told = step.step(rule, state.State(), mixed, _at(2000))
-    assert after == plain
+    assert dataclasses.replace(after, judged_at=plain.judged_at) == plain
     assert [one for one in mixed_told if one.kind is not state.Kind.RECORDED] == list(told)

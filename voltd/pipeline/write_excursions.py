@@ -1,15 +1,16 @@
 """Excursions: vehicles whose readings are beyond some rule's limit, put down in the transaction that stores them.
 
 Called by ``write``. So a single reading over a limit between two checks of the rules is found, whatever happens to the
-daemon, and a check reads the vehicles that may matter instead of everything that arrived. Knows bounds, not rules: what
-is within them cannot fire any rule for any vehicle. Thresholds in the units of the readings' columns.
+daemon, and a check reads the vehicles that may matter instead of everything that arrived. What the hypertable does not
+say of how a reading came goes with it: late and live ones are put down apart, retained ones by name. Knows bounds, not
+rules: what is within them cannot fire any rule for any vehicle. Thresholds in the units of the readings' columns.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -17,7 +18,8 @@ import psycopg
 from voltd import models
 from voltd.database import queries
 
-_TYPES = ["text", "timestamptz", "timestamptz", "bool"]
+_TYPES = ["text", "timestamptz", "timestamptz", "timestamptz", "bool"]
+_RETAINED_TYPES = ["text", "timestamptz", "timestamptz"]
 
 
 class Bound(NamedTuple):
@@ -26,6 +28,22 @@ class Bound(NamedTuple):
     column: str
     below: float
     above: float
+
+
+class Excursion(NamedTuple):
+    """Readings of one vehicle in one batch that are beyond a bound, the late or the live ones; a row of the table.
+
+    Attributes:
+        since, until: ``recorded_at`` of the earliest and the latest.
+        received_at: of the one that arrived first.
+        late: too old to tell anybody.
+    """
+
+    vehicle_id: str
+    since: dt.datetime
+    until: dt.datetime
+    received_at: dt.datetime
+    late: bool
 
 
 class Excursions:
@@ -38,39 +56,45 @@ class Excursions:
         self._firing: frozenset[str] = frozenset()
 
     def look_for(self, bounds: Sequence[Bound], late_after_s: float) -> None:
-        """From the next batch on. A reading older than ``late_after_s`` when it is written is marked as late."""
+        """From the next batch on. A reading older than ``late_after_s`` when it is written is late."""
         self._late_after = dt.timedelta(seconds=late_after_s)
         column = models.VehicleReading._fields.index
         self._below = [(column(one.column), one.below) for one in bounds if one.below > -math.inf]
         self._above = [(column(one.column), one.above) for one in bounds if one.above < math.inf]
 
     def leave_out(self, firing: frozenset[str]) -> None:
-        """Vehicles that are looked at anyway, for an alert of theirs is open."""
+        """Vehicles whose live readings are looked at anyway, for an alert of theirs is open."""
         self._firing = firing
 
-    def find(self, batch: models.Batch, now: dt.datetime) -> list[tuple[str, dt.datetime, dt.datetime, bool]]:
-        """Of each vehicle the earliest reading beyond a bound: id, ``recorded_at``, ``received_at``, late."""
+    def find(self, batch: models.Batch, now: dt.datetime) -> list[Excursion]:
+        """The excursions in a batch that is written ``now``: of a vehicle at most a live and a late one."""
         readings = batch.vehicles
         beyond: list[models.VehicleReading] = []
         for column, limit in self._below:
             beyond += [one for one in readings if (value := one[column]) is not None and value < limit]  # type: ignore[operator]
         for column, limit in self._above:
             beyond += [one for one in readings if (value := one[column]) is not None and value > limit]  # type: ignore[operator]
-        retained = _retained(batch) if beyond and batch.retained else frozenset()
-        found: dict[str, models.VehicleReading] = {}
-        late: dict[str, bool] = {}
+        retained = {id(one) for one in _retained(batch)} if beyond and batch.retained else frozenset()
+        late_before = now - self._late_after
+        found: tuple[dict[str, list[dt.datetime]], ...] = ({}, {})  # live ones, late ones
         for reading in beyond:
-            name = reading.vehicle_id
-            if name in self._firing or id(reading) in retained:
+            name, at, arrived = reading.vehicle_id, reading.recorded_at, reading.received_at
+            late = at < late_before
+            if id(reading) in retained or (name in self._firing and not late):
                 continue
-            earliest = found.get(name)
-            if earliest is None or reading.recorded_at < earliest.recorded_at:
-                found[name] = reading
-            late[name] = late.get(name, True) and now - reading.recorded_at > self._late_after
-        return [(name, one.recorded_at, one.received_at, late[name]) for name, one in found.items()]
+            known = found[late].setdefault(name, [at, at, arrived])
+            if at < known[0]:
+                known[0] = at
+            elif at > known[1]:
+                known[1] = at
+            if arrived < known[2]:  # noqa: PLR1730 - min() costs three times as much
+                known[2] = arrived
+        return [
+            Excursion(name, one[0], one[1], one[2], late) for late in (False, True) for name, one in found[late].items()
+        ]
 
     def insert(self, cursor: psycopg.Cursor[Any], batch: models.Batch) -> None:
-        """Puts them down in the batch's transaction.
+        """Puts them down in the batch's transaction, and which of its readings are retained ones.
 
         Raises:
             psycopg.Error: as it comes; the caller wraps it, and nothing of the batch is stored.
@@ -78,15 +102,22 @@ class Excursions:
         if not batch.vehicles:
             return
         found = self.find(batch, dt.datetime.now(dt.UTC))
-        if not found:
-            return
-        with cursor.copy(queries.text("copy_excursions")) as copy:
-            copy.set_types(_TYPES)
-            for row in found:
-                copy.write_row(row)
+        if found:
+            _copy(cursor, "copy_excursions", _TYPES, found)
+        if batch.retained:
+            cursor.execute(queries.text("forget_retained_readings"))
+            named = [(one.vehicle_id, one.recorded_at, one.received_at) for one in _retained(batch)]
+            _copy(cursor, "copy_retained_readings", _RETAINED_TYPES, named)
 
 
-def _retained(batch: models.Batch) -> frozenset[int]:
-    """Identities of the readings in messages that the broker had retained: history, which fires nothing."""
+def _retained(batch: models.Batch) -> list[models.VehicleReading]:
+    """Readings in messages that the broker had retained: history, which fires nothing."""
     pairs = zip(batch.vehicles, batch.vehicle_sources, strict=True)
-    return frozenset(id(reading) for reading, (index, _) in pairs if batch.messages[index].retained)
+    return [reading for reading, (index, _) in pairs if batch.messages[index].retained]
+
+
+def _copy(cursor: psycopg.Cursor[Any], query: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with cursor.copy(queries.text(query)) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)

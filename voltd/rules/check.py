@@ -19,7 +19,7 @@ import structlog
 from voltd import health
 from voltd.database import queries, session, sqlstate
 from voltd.pipeline import write_excursions
-from voltd.rules import check_alone, check_memory, check_read, check_write, evaluate, model, state
+from voltd.rules import check_alone, check_memory, check_read, check_vehicles, check_write, evaluate, model, state
 
 _log = structlog.get_logger()
 
@@ -133,7 +133,7 @@ class Check:
         self.firing = len(memory.episodes)
         with self._shared:
             if not self._outdated:
-                read_anyway = (key[2] for key in memory.episodes if check_read.of_readings(memory.states[key]))
+                read_anyway = (key[2] for key in memory.episodes if check_vehicles.of_readings(memory.states[key]))
                 self._excursions.leave_out(frozenset(read_anyway))
         for outcome in written.outcomes:
             for told in outcome.transitions:
@@ -178,7 +178,6 @@ class Check:
         self._steady.note(healthy=healthy, now=now)
         news = self._reader.read(
             connection,
-            memory.states,
             now=now,
             clock_s=clock_s,
             healthy_since=self._steady.since,

@@ -1,30 +1,24 @@
 """What is new since the last check of the rules, read from the database as rows for ``evaluate``.
 
-The first half of a check (``check``); called in its transaction. Vehicles that the writer put down as excursions and
-those with something remembered are read from the hypertable; silence, clock skew and efficiency, which concern many
-devices at once, are looked at as sets and less often. Judges nothing, writes nothing.
+The first half of a check (``check``); called in its transaction. Telemetry of the vehicles that may matter comes from
+``check_vehicles``; silence, clock skew and efficiency, which concern many devices at once, are looked at as sets and
+less often. Judges nothing, writes nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import evaluate, model, scope, state
+from voltd.rules import check_vehicles, evaluate, model, scope
 
-TELEMETRY = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
+TELEMETRY = check_vehicles.METRICS
 
-_OF_READINGS = [f"{metric} {direction}" for metric in TELEMETRY for direction in "<>"]  # ``model.Rule.watches``
-_AT_MOST_VEHICLES = 20_000
-_AT_MOST_ROWS = 10_000
-_AHEAD = dt.timedelta(days=1)  # the longest that a reading may be dated ahead
-_LATE_PIECE = dt.timedelta(days=1)
-_HELD = dt.timedelta(seconds=60)
 _SILENCE_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
 _SETTLE = dt.timedelta(minutes=10)
@@ -39,9 +33,9 @@ class News:
     """What one check has to judge, and what it has taken from the queues."""
 
     rows: list[evaluate.Row] = dataclasses.field(default_factory=list)
-    last_seen: dict[evaluate.Key, dt.datetime | None] = dataclasses.field(default_factory=dict)
     judged_at: dict[evaluate.Key, dt.datetime] = dataclasses.field(default_factory=dict)
     excursions: list[int] = dataclasses.field(default_factory=list)
+    last_seen: dict[evaluate.Key, dt.datetime | None] = dataclasses.field(default_factory=dict)
     efficiency_until: dt.datetime | None = None
 
 
@@ -50,12 +44,12 @@ class Reader:
 
     Args:
         rules: those in force.
-        late_vehicles: how many vehicles with late excursions one check takes on.
+        late_excursions: how many of these one check takes on.
     """
 
-    def __init__(self, rules: Iterable[model.Rule], late_vehicles: int) -> None:
+    def __init__(self, rules: Iterable[model.Rule], late_excursions: int) -> None:
         self.rules = tuple(rule for rule in rules if rule.variants())
-        self._late_vehicles = late_vehicles
+        self._telemetry = check_vehicles.Reader(self.rules, late_excursions)
         self._silence_at = self._skew_at = float("-inf")
         self._silence_every_s = min((_SILENCE_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
 
@@ -72,7 +66,6 @@ class Reader:
     def read(
         self,
         connection: _Connection,
-        states: Mapping[evaluate.StateKey, state.State],
         *,
         now: dt.datetime,
         clock_s: float,
@@ -84,15 +77,13 @@ class Reader:
 
         Args:
             connection: in the check's transaction.
-            states: all that is remembered.
             now: the time of the check.
             clock_s: monotonic seconds, for what is looked at less often.
             healthy_since: see ``evaluate.Plan.check``.
             efficiency_until: hours before this have been judged; None: begin now.
             busy: leave late excursions for later.
         """
-        news = News()
-        self._vehicles(connection, news, states, now, 0 if busy else self._late_vehicles)
+        news = News(*self._telemetry.read(connection, now, busy=busy))
         if clock_s - self._silence_at >= self._silence_every_s:
             self._silence_at = clock_s
             self._silence(connection, news, now, healthy_since)
@@ -101,45 +92,6 @@ class Reader:
             self._skew(connection, news, now, healthy_since)
         self._efficiency(connection, news, now, efficiency_until)
         return news
-
-    def _vehicles(
-        self,
-        connection: _Connection,
-        news: News,
-        states: Mapping[evaluate.StateKey, state.State],
-        now: dt.datetime,
-        late_vehicles: int,
-    ) -> None:
-        """Readings of vehicles with excursions, and of those with a state and something newer."""
-        rules = self.names(TELEMETRY)
-        live: dict[str, dt.datetime] = {}
-        late: dict[str, dt.datetime] = {}
-        arrived: dict[str, dt.datetime] = {}
-        limits = {"at_most": _AT_MOST_VEHICLES, "at_most_late": late_vehicles}
-        for number, vehicle, since, received_at, is_late in connection.execute(queries.text("excursions"), limits):
-            news.excursions.append(number)
-            sinces = late if is_late else live
-            sinces[vehicle] = min(since, sinces.get(vehicle, since))
-            if not is_late:
-                arrived[vehicle] = min(received_at, arrived.get(vehicle, received_at))
-        for vehicle, judged_at in connection.execute(queries.text("vehicles_with_news"), {"watches": _OF_READINGS}):
-            news.judged_at["vehicle", vehicle] = judged_at
-            live[vehicle] = min(judged_at, live.get(vehicle, judged_at))
-        pieces = [(vehicle, since, now + _AHEAD) for vehicle, since in live.items()]
-        pieces += [(vehicle, since, min(now, since + _LATE_PIECE)) for vehicle, since in late.items()]
-        if not pieces:
-            return
-        ids, begins, ends = (list(column) for column in zip(*pieces, strict=True))
-        wanted = {"ids": ids, "sinces": begins, "untils": ends, "oldest": min(begins), "at_most": _AT_MOST_ROWS}
-        running = {key[2] for key, one in states.items() if key[0] in rules and not one.idle}
-        for vehicle, found in _by_vehicle(connection.execute(queries.text("vehicle_rows"), wanted).fetchall()).items():
-            key: evaluate.Key = ("vehicle", vehicle)
-            if key not in news.judged_at and vehicle in arrived:
-                # What came before the excursion has been judged, by not being one.
-                before = [one[1] for one in found if one[1] >= live[vehicle] and one[2] < arrived[vehicle]]
-                if before:
-                    news.judged_at[key] = max(before)
-            news.rows += _rows(vehicle, found, now, running=vehicle in running)
 
     def _silence(
         self, connection: _Connection, news: News, now: dt.datetime, healthy_since: dt.datetime | None
@@ -186,11 +138,6 @@ class Reader:
             news.rows.append(evaluate.Row("vehicle", vehicle, ended_at, now, efficiency_pct=float(value)))
 
 
-def of_readings(one: state.State) -> bool:
-    """Whether its vehicle is read at every check that finds something newer, be its rule still in force or not."""
-    return one.watches in _OF_READINGS
-
-
 def system_rows(
     daemons: Iterable[tuple[str, dt.datetime, float, bool, bool]],
     states: Iterable[evaluate.StateKey],
@@ -223,28 +170,3 @@ def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[eval
         for vehicle, fleet, made, status in connection.execute(queries.text("registry_of_vehicles"), {"ids": ids}):
             found["vehicle", vehicle] = scope.Device("vehicle", vehicle, fleet, made, status)
     return found
-
-
-def _by_vehicle(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    for row in rows:
-        found.setdefault(row[0], []).append(row)
-    return found
-
-
-def _rows(vehicle: str, found: list[tuple[Any, ...]], now: dt.datetime, *, running: bool) -> Iterable[evaluate.Row]:
-    """Readings in order, each with whether the vehicle was charging as last known.
-
-    What was held on its way (in the spool, say) counts as arriving now: too late to tell anybody, unless it goes on
-    with an excursion that is running.
-    """
-    charging: bool | None = None
-    for _, recorded_at, received_at, soc, speed, temp, word, last_word, last_word_at in found:
-        if word is not None:
-            charging = evaluate.is_charging(word)
-        elif charging is None and last_word_at is not None and last_word_at <= recorded_at:
-            charging = evaluate.is_charging(last_word)
-        arrived = now if not running and now - received_at > _HELD else received_at
-        yield evaluate.Row(
-            "vehicle", vehicle, recorded_at, arrived, soc, speed, temp, charging=bool(charging)
-        )  # fmt: skip

@@ -9,11 +9,13 @@ reading enters ``step`` only where it is beyond a limit or its device has a stat
 
 What the caller has to see to:
 
-- A check gets all new rows of a device or none of them. To fetch only what matters, take ``plan.bounds``: the devices
-  that have a row beyond them, or a state that is not idle, and then every new row of those.
+- A check gets all new rows of a device or none of them: what is older than rows that were judged is history. To fetch
+  only what matters, take ``plan.bounds``: the devices that have a row beyond them, or a state, and then every new row
+  of those. A row that may have been judged before, without a state that would say so, is handed over as ``past``.
 - Of an outcome write the state. FIRED opens the episode (rule, device, opened_at), ESCALATED and RESOLVED change it; a
   firing state without transition may have a new ``last_seen_at`` or ``peak_value``. RECORDED inserts a past episode
-  where no episode of that rule and device meets [opened_at, resolved_at], so a redelivered backlog adds nothing.
+  where no episode of that rule and device meets [opened_at, resolved_at], so a redelivered backlog adds nothing; where
+  it meets nothing but a past one within it, it takes its place.
 - An inactive state may be deleted at once, a resolved one once ``late_after_s`` of its rule have passed since
   ``resolved_at``: what is late is told from what is new by ``judged_at`` then.
 - Efficiency comes as a row of its own at the end of its hour, once a closed hour has quality "ok"; clock skew as a row
@@ -37,7 +39,14 @@ StateKey = tuple[str, scope.DeviceType, str]  # rule, device type and id
 
 
 class Row(NamedTuple):
-    """One reading as the rules see it; None is missing. ``charging`` is as last known, see ``is_charging``."""
+    """One reading as the rules see it; None is missing.
+
+    Attributes:
+        charging: as last known, see ``is_charging``.
+        retained: the broker's retain flag.
+        held: it did not come just now, but could not be judged before (it was in the spool, say).
+        past: it was read for the sake of history; it may well have been judged and told before.
+    """
 
     device_type: scope.DeviceType
     device_id: str
@@ -52,6 +61,8 @@ class Row(NamedTuple):
     charging: bool = False
     spooling: bool = False
     retained: bool = False
+    held: bool = False
+    past: bool = False
 
 
 class Bound(NamedTuple):
@@ -245,9 +256,11 @@ def _measured(rule: model.Rule, key: Key, rows: Iterable[Row], known: _Known) ->
         if (row.efficiency_pct is None and row.clock_skew_s is None) if telemetry else values[column] is not None:
             readings.append(
                 steps.Measured(
-                    row.recorded_at, row.received_at, values[column], row.charging, row.spooling, row.retained
+                    row.recorded_at, row.received_at, values[column], row.charging, row.spooling, row.retained,
+                    held=row.held and known.now - row.recorded_at > dt.timedelta(seconds=form.late_after_s),
+                    past=row.past,
                 )
-            )
+            )  # fmt: skip
     if state_key not in known.states and not any(
         one.spooling or (one.value is not None and form.over(one.value)) for one in readings
     ):

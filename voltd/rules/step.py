@@ -15,9 +15,12 @@ The contract:
 - An episode begins (``opened_at``) with the first reading of its run. It is resolved at the first reading that clears;
   with ``keep_firing_for_s`` that long after it, unless a reading in between does not clear. That much may be assumed
   when no more readings come: it is resolved once the clock is past it, counted from the arrival of the clearing one.
-- A reading not newer than the newest judged is a duplicate (same time) or late (older). A retained one, and one
-  received more than ``late_after_s`` after it was recorded, is history. None of these changes the state. A late or
-  historic excursion comes back as one RECORDED transition unless it meets the episode remembered; retained ones never.
+- A reading not newer than the newest judged is a duplicate (same time) or late (older). A retained one, one received
+  more than ``late_after_s`` after it was recorded, and one read for the past's sake is history. None of these changes
+  the state, but what came late is judged with it: ``judged_at`` goes on. A late or historic excursion comes back as one
+  RECORDED transition unless it meets the episode remembered; retained ones never.
+- A held reading came in time, but it is too late to tell of it. It goes on with what is running, so it may end an
+  episode or break a run; it never fires nor escalates, and where nothing is running it is history.
 - So within one call order and duplicates mean nothing, and neither does how in-order readings are divided into calls.
 """
 
@@ -40,6 +43,8 @@ class Measured(NamedTuple):
         charging: whether the vehicle was on a charger, as last known at that reading.
         spooling: whether the spool was in use.
         retained: the broker's retain flag.
+        held: in time when it was received, but by now more than ``late_after_s`` old, and not judged yet.
+        past: read for the sake of the past; whether it has been judged does not matter.
     """
 
     recorded_at: dt.datetime
@@ -48,6 +53,8 @@ class Measured(NamedTuple):
     charging: bool = False
     spooling: bool = False
     retained: bool = False
+    held: bool = False
+    past: bool = False
 
 
 _Result = tuple[states.State, tuple[states.Transition, ...]]
@@ -71,14 +78,25 @@ def step(
     """
     if judged_at is not None and (state.judged_at is None or judged_at > state.judged_at):
         state = dataclasses.replace(state, judged_at=judged_at)
-    live, past = _divided(rule, state, readings)
-    state, told = _run(rule, state, live)
+    live, late, past = _divided(rule, state, readings)
+    told: list[states.Transition] = []
+    for one in live:
+        if one.held and state.phase is not states.Phase.FIRING:
+            late.append(one)
+            if state.idle:
+                continue
+        state, news = _run(rule, state, (one,))
+        told += news
     if state.clear_at is not None and state.clear_received_at is not None:
         hold = dt.timedelta(seconds=rule.keep_firing_for_s)
         if now >= state.clear_received_at + hold:
             state, ended = states.resolve(rule, state, state.clear_at + hold, None, states.Cause.CLEARED)
             told.append(ended)
-    told.extend(_recorded(rule, state, past))
+    newest = max((one.recorded_at for one in (*live, *late)), default=None)
+    if newest is not None and (state.judged_at is None or newest > state.judged_at):
+        state = dataclasses.replace(state, judged_at=newest)
+    for found in (late, past):  # apart: what lies between them is not known
+        told.extend(_recorded(rule, state, found))
     return state, tuple(told)
 
 
@@ -91,7 +109,7 @@ def run(rule: model.Rule, state: states.State, readings: Iterable[Measured]) -> 
 def _in_order(readings: Iterable[Measured]) -> list[Measured]:
     """Oldest first; of several with one time the first received, as the natural key keeps it."""
     found: list[Measured] = []
-    for one in sorted(readings, key=lambda one: (one.recorded_at, one.retained, one.received_at, repr(one))):
+    for one in sorted(readings, key=lambda one: (one.recorded_at, one.retained, one.past, one.received_at, repr(one))):
         if not found or found[-1].recorded_at != one.recorded_at:
             found.append(one)
     return found
@@ -99,17 +117,22 @@ def _in_order(readings: Iterable[Measured]) -> list[Measured]:
 
 def _divided(
     rule: model.Rule, state: states.State, readings: Iterable[Measured]
-) -> tuple[list[Measured], list[Measured]]:
-    """Live and past ones; duplicates and retained ones are neither."""
+) -> tuple[list[Measured], list[Measured], list[Measured]]:
+    """Live ones, late ones, and those of the past; duplicates and retained ones are neither."""
     late_after = dt.timedelta(seconds=rule.late_after_s)
     live: list[Measured] = []
+    late: list[Measured] = []
     past: list[Measured] = []
     for one in _in_order(readings):
-        if one.retained or one.recorded_at == state.judged_at:
+        if one.retained:
             continue
-        is_late = state.judged_at is not None and one.recorded_at < state.judged_at
-        (past if is_late or one.received_at - one.recorded_at > late_after else live).append(one)
-    return live, past
+        if one.past:
+            past.append(one)
+        elif state.judged_at is None or one.recorded_at > state.judged_at:
+            (late if one.received_at - one.recorded_at > late_after else live).append(one)
+        elif one.recorded_at < state.judged_at:
+            late.append(one)
+    return live, late, past
 
 
 def _run(
@@ -169,7 +192,7 @@ def _judge_idle(rule: model.Rule, state: states.State, one: Measured, cause: sta
 def _fire_if_due(rule: model.Rule, state: states.State, one: Measured) -> _Result:
     opened_at = state.opened_at or one.recorded_at
     lasted = one.recorded_at - opened_at >= dt.timedelta(seconds=rule.for_s)
-    if not lasted or state.count < rule.min_count or not _may_fire(rule, one.recorded_at):
+    if not lasted or state.count < rule.min_count or not _may_fire(rule, one):
         return state, ()
     state = dataclasses.replace(state, phase=states.Phase.FIRING, count=0, severity=_severity(rule, state))
     return state, (states.transition(states.Kind.FIRED, rule, state, one.recorded_at, one.value),)
@@ -192,14 +215,14 @@ def _judge_firing(rule: model.Rule, state: states.State, one: Measured, cause: s
     severity = _severity(rule, state)
     if state.severity is not None and severity.rank <= state.severity.rank:
         return state, ()
-    if not _may_fire(rule, one.recorded_at):
+    if not _may_fire(rule, one):
         return state, ()
     state = dataclasses.replace(state, severity=severity)
     return state, (states.transition(states.Kind.ESCALATED, rule, state, one.recorded_at, one.value),)
 
 
-def _may_fire(rule: model.Rule, at: dt.datetime) -> bool:
-    return rule.active_hours is None or rule.active_hours.contain(at)
+def _may_fire(rule: model.Rule, one: Measured) -> bool:
+    return not one.held and (rule.active_hours is None or rule.active_hours.contain(one.recorded_at))
 
 
 def _severity(rule: model.Rule, state: states.State) -> model.Severity:
@@ -216,7 +239,7 @@ def _recorded(rule: model.Rule, state: states.State, past: list[Measured]) -> It
     """Past episodes outside the one remembered. An arrival in the past says nothing of a clock: no skew from those."""
     if not past or rule.metric is model.Metric.CLOCK_SKEW_S:
         return
-    known = state.opened_at if state.phase in (states.Phase.FIRING, states.Phase.RESOLVED) else None
+    known = state.opened_at if state.phase is not states.Phase.INACTIVE else None
     for one in episodes(rule, past):
         begins_after = state.resolved_at is not None and one.opened_at > state.resolved_at
         ends_before = known is not None and (one.resolved_at or one.at) < known
@@ -226,7 +249,7 @@ def _recorded(rule: model.Rule, state: states.State, past: list[Measured]) -> It
 
 def episodes(rule: model.Rule, readings: Iterable[Measured]) -> list[states.Transition]:
     """Whole episodes in readings of the past as RECORDED; one that does not end within them ends with its last."""
-    last, told = run(rule, states.State(), readings)
+    last, told = run(rule, states.State(), (one._replace(held=False) for one in readings))
     if last.phase is states.Phase.FIRING and last.last_seen_at is not None:
         end = last.clear_at or last.last_seen_at
         told = (*told, states.resolve(rule, last, end, None, states.Cause.CLEARED)[1])
