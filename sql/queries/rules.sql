@@ -102,20 +102,39 @@ FROM volt.efficiency_hourly
 WHERE hour >= %(since)s AND hour < %(until)s AND quality = 'ok'
 
 -- name: daemons
--- Those that run, and those that died within a day.
-SELECT instance, reported_at, lag_s, spooling, healthy FROM volt.daemon
+-- Those that run, and those that died within a day: instance, seconds since its report, lag, whether it spools, whether
+-- it is healthy, seconds since it last was not (NULL: not since it started). All by the clock of the database.
+SELECT instance, extract(epoch FROM now() - reported_at)::float8, lag_s, spooling, healthy,
+  extract(epoch FROM now() - unwell_at)::float8
+FROM volt.daemon
 WHERE reported_at > now() - INTERVAL '1 day'
 
 -- name: report_daemon
 -- How one daemon is.
-INSERT INTO volt.daemon AS d (instance, reported_at, lag_s, spooling, healthy)
-VALUES (%(instance)s, now(), %(lag_s)s, %(spooling)s, %(healthy)s)
+INSERT INTO volt.daemon AS d (instance, reported_at, lag_s, spooling, healthy, unwell_at)
+VALUES (%(instance)s, now(), %(lag_s)s, %(spooling)s, %(healthy)s,
+  now() - make_interval(secs => %(unwell_s)s::float8))
 ON CONFLICT (instance) DO UPDATE SET reported_at = excluded.reported_at, lag_s = excluded.lag_s,
-  spooling = excluded.spooling, healthy = excluded.healthy
+  spooling = excluded.spooling, healthy = excluded.healthy, unwell_at = excluded.unwell_at
 
 -- name: forget_daemon
 -- It is being stopped.
 DELETE FROM volt.daemon WHERE instance = %(instance)s
+
+-- name: forget_dead_daemons
+-- Those that died more than a day ago, and never came back.
+DELETE FROM volt.daemon WHERE reported_at <= now() - INTERVAL '1 day'
+
+-- name: publish_bounds
+-- bounds jsonb, late_after_s: what writers look for, as of now; by the daemon that checks the rules.
+INSERT INTO volt.rule_bounds AS b (bounds, late_after_s, published_at)
+VALUES (%(bounds)s::jsonb, %(late_after_s)s, now())
+ON CONFLICT (only_row) DO UPDATE SET bounds = excluded.bounds, late_after_s = excluded.late_after_s,
+  published_at = excluded.published_at
+
+-- name: published_bounds
+-- bounds as text, late_after_s; no row where no daemon has checked the rules for a day: nobody would ask for excursions.
+SELECT bounds::text, late_after_s FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '1 day'
 
 -- name: next_turn
 -- turn bigint as last seen; no row: another daemon has written since. What is NULL stays as it is.

@@ -17,7 +17,7 @@ import structlog
 
 from voltd import errors, models
 from voltd.database import queries, rollup, session, sqlstate
-from voltd.pipeline import write_dead_letters, write_excursions, write_isolate
+from voltd.pipeline import write_bounds, write_dead_letters, write_excursions, write_isolate
 
 _log = structlog.get_logger()
 
@@ -43,6 +43,7 @@ class PostgresStore:
         client_id: part of the dead letters' redelivery key, as packet ids are per client.
         keep_dead_letters: keeps the dead letters in the transaction of their batch; returns those it had already.
         excursions: what to put down for the check of the rules; None: nothing.
+        bounds: learns what the daemon that checks the rules has to see.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class PostgresStore:
             [psycopg.Cursor[Any], Sequence[models.DeadLetter], str], Sequence[models.DeadLetter]
         ] = write_dead_letters.insert,
         excursions: write_excursions.Excursions | None = None,
+        bounds: write_bounds.Bounds | None = None,
     ) -> None:
         self._connect = connect
-        self._excursions = excursions or write_excursions.Excursions()
+        self._excursions, self._bounds = excursions or write_excursions.Excursions(), bounds
         self._keep_dead_letters = keep_dead_letters
         self._client_id = client_id
         self._connection: psycopg.Connection[Any] | None = None
@@ -115,6 +117,8 @@ class PostgresStore:
                 result.duplicates -= len(result.refused)
                 if closing_watermark is not None:
                     rollup.mark_late(connection, closing_watermark, batch.vehicles, batch.meters)
+                if self._bounds is not None:
+                    self._bounds.learn(cursor)
                 self._excursions.insert(cursor, batch)
                 result.dead_letters_there = list(self._keep_dead_letters(cursor, result.dead_letters, self._client_id))
                 row = cursor.execute(queries.text("transaction_id")).fetchone()

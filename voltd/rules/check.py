@@ -18,7 +18,7 @@ import structlog
 from voltd import errors, health
 from voltd.database import queries, session, sqlstate
 from voltd.pipeline import write_excursions
-from voltd.rules import check_alone, check_read, check_write, evaluate, model, state
+from voltd.rules import check_alone, check_daemons, check_read, check_write, evaluate, model, state
 
 _log = structlog.get_logger()
 
@@ -148,8 +148,9 @@ class Check:
             self._load(connection)
         others = [one for one in connection.execute(queries.text("daemons")) if one[0] != self._instance]
         now, clock_s = dt.datetime.now(dt.UTC), time.monotonic()  # after the snapshot: nothing in it is newer
-        rows, healthy = check_read.system_rows([(self._instance, now, *self._look()), *others], self._states, now)
-        self._steady.note(healthy=healthy, now=now)
+        this = (self._instance, 0.0, *self._look())
+        rows, healthy, unwell_s = check_daemons.judge([this, *others], self._states, now)
+        self._steady.note(healthy=healthy, now=now, unwell_s=unwell_s)
         news = self._reader.read(
             connection,
             self._states,

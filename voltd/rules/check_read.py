@@ -28,7 +28,6 @@ _SILENCE_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
 _SETTLE = dt.timedelta(minutes=10)
 _LONGEST_CATCH_UP = dt.timedelta(hours=24)
-_DEAD = dt.timedelta(seconds=30)
 
 _Connection = psycopg.Connection[Any]
 
@@ -183,30 +182,6 @@ class Reader:
         wanted = {"since": max(efficiency_until, settled - _LONGEST_CATCH_UP), "until": settled}
         for vehicle, ended_at, value in connection.execute(queries.text("judged_hours"), wanted):
             news.rows.append(evaluate.Row("vehicle", vehicle, ended_at, now, efficiency_pct=float(value)))
-
-
-def system_rows(
-    daemons: Iterable[tuple[str, dt.datetime, float, bool, bool]],
-    states: Iterable[evaluate.StateKey],
-    now: dt.datetime,
-) -> tuple[list[evaluate.Row], bool]:
-    """A row for each daemon, and whether all of them hear their devices.
-
-    Args:
-        daemons: instance, ``reported_at``, lag, spooling, healthy. One that has not reported for long lags as much.
-        states: a daemon with a state that is not among them was taken out of service: it lags no more.
-        now: the time of the check.
-    """
-    rows, healthy = [], True
-    for instance, reported_at, lag_s, spooling, well in daemons:
-        gone = now - reported_at
-        lag = max(lag_s, gone.total_seconds()) if gone > _DEAD else lag_s
-        rows.append(evaluate.Row("system", instance, now, now, ingest_lag_s=lag, spooling=spooling))
-        healthy = healthy and well and gone <= _DEAD
-    there = {row.device_id for row in rows}
-    gone_out = {key[2] for key in states if key[1] == "system"} - there
-    rows += [evaluate.Row("system", one, now, now, ingest_lag_s=0.0) for one in gone_out]
-    return rows, healthy
 
 
 def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[evaluate.Key, scope.Device]:
