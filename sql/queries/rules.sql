@@ -68,38 +68,49 @@ WHERE seen.last_seen_at IS NOT NULL AND CASE
 END
 
 -- name: skewed_devices
--- Of the devices heard since: how far device time is off at the newest arrival, in seconds, where that is beyond a
--- bound or a state is remembered. The current state keeps a time that was ahead until the others have passed it: where
--- it is ahead (some seconds may be the network's) the last stored arrival speaks, and nothing where there is none since.
-SELECT seen.device_type, seen.device_id, seen.last_seen_at, seen.skew_s
-FROM (
-  SELECT 'vehicle' AS device_type, c.vehicle_id AS device_id, c.last_seen_at,
-    abs(extract(epoch FROM CASE WHEN c.recorded_at < c.last_seen_at + INTERVAL '3 s' THEN c.last_seen_at - c.recorded_at
-      ELSE (
-        SELECT r.received_at - r.recorded_at FROM volt.vehicle_reading r
-        WHERE r.vehicle_id = c.vehicle_id AND r.received_at > %(since)s
-          AND r.recorded_at > %(since)s::timestamptz - INTERVAL '15 min' AND r.recorded_at <= c.recorded_at
-        ORDER BY r.received_at DESC, r.recorded_at DESC LIMIT 1) END))::float8 AS skew_s
-  FROM volt.vehicle_current c WHERE c.last_seen_at > %(since)s
-  UNION ALL
-  SELECT 'meter', c.meter_id, c.last_seen_at,
-    abs(extract(epoch FROM CASE WHEN c.recorded_at < c.last_seen_at + INTERVAL '3 s' THEN c.last_seen_at - c.recorded_at
-      ELSE (
-        SELECT r.received_at - r.recorded_at FROM volt.meter_reading r
-        WHERE r.meter_id = c.meter_id AND r.received_at > %(since)s
-          AND r.recorded_at > %(since)s::timestamptz - INTERVAL '15 min' AND r.recorded_at <= c.recorded_at
-        ORDER BY r.received_at DESC, r.recorded_at DESC LIMIT 1) END))::float8
-  FROM volt.meter_current c WHERE c.last_seen_at > %(since)s
-) AS seen
-WHERE seen.skew_s > %(above)s OR (seen.skew_s IS NOT NULL AND EXISTS (
-  SELECT FROM volt.alert_state s
-  WHERE s.rule = ANY (%(rules)s::text[]) AND s.device_type = seen.device_type AND s.device_id = seen.device_id))
+-- Of the devices heard since that seem to be off by more than above seconds, or have a state under these rules: of what
+-- arrived since then the newest by the device's own time: its arrival, and how far that time was behind it, s. The
+-- current state alone would not do: it keeps a time that was ahead, and the arrival of an older reading after a newer one.
+SELECT 'vehicle', c.vehicle_id, r.received_at, extract(epoch FROM r.received_at - r.recorded_at)::float8
+FROM volt.vehicle_current c
+CROSS JOIN LATERAL (
+  SELECT v.received_at, v.recorded_at FROM volt.vehicle_reading v
+  WHERE v.vehicle_id = c.vehicle_id AND v.received_at > %(since)s
+    AND v.recorded_at > c.recorded_at - INTERVAL '1 day' AND v.recorded_at <= c.recorded_at
+  ORDER BY v.recorded_at DESC LIMIT 1
+) r
+WHERE c.last_seen_at > %(since)s AND (
+  abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
+  OR c.vehicle_id IN (
+    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle'))
+UNION ALL
+SELECT 'meter', c.meter_id, r.received_at, extract(epoch FROM r.received_at - r.recorded_at)::float8
+FROM volt.meter_current c
+CROSS JOIN LATERAL (
+  SELECT m.received_at, m.recorded_at FROM volt.meter_reading m
+  WHERE m.meter_id = c.meter_id AND m.received_at > %(since)s
+    AND m.recorded_at > c.recorded_at - INTERVAL '1 day' AND m.recorded_at <= c.recorded_at
+  ORDER BY m.recorded_at DESC LIMIT 1
+) r
+WHERE c.last_seen_at > %(since)s AND (
+  abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
+  OR c.meter_id IN (
+    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'meter'))
 
 -- name: judged_hours
--- Efficiency of the vehicle-hours in [since, until) that can be trusted.
-SELECT vehicle_id, hour + INTERVAL '1 hour', efficiency_pct
-FROM volt.efficiency_hourly
-WHERE hour >= %(since)s AND hour < %(until)s AND quality = 'ok'
+-- Efficiency of the vehicle-hours in [since, until) that can be trusted, of vehicles that have one outside [below, above]
+-- or a state under these rules.
+WITH judged AS MATERIALIZED (
+  SELECT vehicle_id, hour + INTERVAL '1 hour' AS ended_at, efficiency_pct::float8 AS efficiency_pct
+  FROM volt.efficiency_hourly
+  WHERE hour >= %(since)s AND hour < %(until)s AND quality = 'ok'
+)
+SELECT vehicle_id, ended_at, efficiency_pct
+FROM judged
+WHERE vehicle_id IN (
+    SELECT vehicle_id FROM judged WHERE efficiency_pct < %(below)s::float8 OR efficiency_pct > %(above)s::float8)
+  OR vehicle_id IN (
+    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle')
 
 -- name: daemons
 -- Those that run, and those that died within a day: instance, seconds since its report, lag, whether it spools, whether

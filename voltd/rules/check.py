@@ -140,7 +140,8 @@ class Check:
         if self._next is not None:
             rules, self._channels = self._next
             self._next = None
-            self._plan, self._reader = evaluate.Plan(rules), check_read.Reader(rules, _LATE_VEHICLES)
+            self._plan = evaluate.Plan(rules)
+            self._reader = check_read.Reader(rules, _LATE_VEHICLES, self._reader.clocks)
             self._all_at = float("-inf")
 
     def _check(self, connection: psycopg.Connection[Any]) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import evaluate, model, scope, state
+from voltd.rules import check_clocks, evaluate, model, scope, state
 
 TELEMETRY = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
 
@@ -27,6 +27,7 @@ _HELD = dt.timedelta(seconds=60)
 _SILENCE_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
 _SETTLE = dt.timedelta(minutes=10)
+_HOUR = dt.timedelta(hours=1)
 _LONGEST_CATCH_UP = dt.timedelta(hours=24)
 
 _Connection = psycopg.Connection[Any]
@@ -49,12 +50,17 @@ class Reader:
     Args:
         rules: those in force.
         late_vehicles: how many vehicles with late excursions one check takes on.
+        clocks: what the last reader knew of the devices' clocks.
     """
 
-    def __init__(self, rules: Iterable[model.Rule], late_vehicles: int) -> None:
+    def __init__(
+        self, rules: Iterable[model.Rule], late_vehicles: int, clocks: check_clocks.Clocks | None = None
+    ) -> None:
+        self.clocks = clocks or check_clocks.Clocks()
         self.rules = tuple(rule for rule in rules if rule.variants())
         self._late_vehicles = late_vehicles
         self._silence_at = self._skew_at = float("-inf")
+        self._efficiency_at: dt.datetime | None = None
         self._silence_every_s = min((_SILENCE_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
 
     def names(self, metrics: Iterable[model.Metric]) -> list[str]:
@@ -86,7 +92,7 @@ class Reader:
             now: the time of the check.
             clock_s: monotonic seconds, for what is looked at less often.
             healthy_since: see ``evaluate.Plan.check``.
-            efficiency_until: hours before this have been judged; None: begin now.
+            efficiency_until: hours before this have been judged for good; None: begin now.
             busy: leave late excursions for later.
         """
         news = News()
@@ -96,8 +102,8 @@ class Reader:
             self._silence(connection, news, now, healthy_since)
         if clock_s - self._skew_at >= _SKEW_EVERY_S:
             self._skew_at = clock_s
-            self._skew(connection, news, now, healthy_since)
-        self._efficiency(connection, news, now, efficiency_until)
+            self._skew(connection, news, states, now, healthy_since)
+        self._efficiency(connection, news, now, healthy_since, efficiency_until)
         return news
 
     def _vehicles(
@@ -156,32 +162,63 @@ class Reader:
         for device_type, device_id, seen_at in connection.execute(queries.text("silent_devices"), wanted):
             news.last_seen[device_type, device_id] = seen_at
 
-    def _skew(self, connection: _Connection, news: News, now: dt.datetime, healthy_since: dt.datetime | None) -> None:
-        """One sample a device and minute: late readings come and go, a clock that is off is off at every arrival.
-
-        After an outage what had queued comes late through no fault of the devices' clocks: they get two minutes.
-        """
-        rules = [rule for rule in self.rules if rule.metric is model.Metric.CLOCK_SKEW_S]
-        limits = self._limits(model.Metric.CLOCK_SKEW_S)
+    def _skew(
+        self,
+        connection: _Connection,
+        news: News,
+        states: Mapping[evaluate.StateKey, state.State],
+        now: dt.datetime,
+        healthy_since: dt.datetime | None,
+    ) -> None:
+        """One sample a device and minute. After an outage, when all are late, devices get two minutes."""
+        names, limits = self.names((model.Metric.CLOCK_SKEW_S,)), self._limits(model.Metric.CLOCK_SKEW_S)
         every = dt.timedelta(seconds=_SKEW_EVERY_S)
         if not limits or healthy_since is None or now - healthy_since < 2 * every:
             return
-        wanted = {"rules": [rule.name for rule in rules], "since": now - every, "above": min(limits)}
-        for device_type, device_id, seen_at, skew_s in connection.execute(queries.text("skewed_devices"), wanted):
-            news.rows.append(evaluate.Row(device_type, device_id, seen_at, seen_at, clock_skew_s=skew_s))
+        wanted = {"rules": names, "since": now - every, "above": min(limits)}
+        for device_type, device_id, seen_at, behind_s in connection.execute(queries.text("skewed_devices"), wanted):
+            key: evaluate.Key = (device_type, device_id)
+            off_s, certain = self.clocks.off_s(key, check_clocks.Sample(seen_at, behind_s), min(limits))
+            firing = (one for name in names if (one := states.get((name, *key))) is not None)
+            if certain or not any(one.phase is state.Phase.FIRING for one in firing):
+                news.rows.append(evaluate.Row(*key, seen_at, seen_at, clock_skew_s=off_s))
+        self.clocks.forget(now)
 
     def _efficiency(
-        self, connection: _Connection, news: News, now: dt.datetime, efficiency_until: dt.datetime | None
+        self,
+        connection: _Connection,
+        news: News,
+        now: dt.datetime,
+        healthy_since: dt.datetime | None,
+        efficiency_until: dt.datetime | None,
     ) -> None:
-        """Closed hours, ten minutes after their end: what is on its way has come by then."""
-        settled = (now - _SETTLE).replace(minute=0, second=0, microsecond=0)
-        if efficiency_until is None or efficiency_until >= settled or not self.names((model.Metric.EFFICIENCY_PCT,)):
+        """Closed hours, from ten minutes after their end on: again and again, as long as their figure is no history.
+
+        Most of an hour has come by then, but meters and vehicles may send theirs later. After an outage voltd itself
+        is late: no hour is done with before all has been well for a while.
+        """
+        settled = _floor(now - _SETTLE, _HOUR)
+        rules = [rule for rule in self.rules if rule.metric is model.Metric.EFFICIENCY_PCT]
+        if efficiency_until is None or not rules:
             news.efficiency_until = settled if efficiency_until is None or efficiency_until < settled else None
             return
-        news.efficiency_until = settled
-        wanted = {"since": max(efficiency_until, settled - _LONGEST_CATCH_UP), "until": settled}
+        look_at = _floor(now, _SETTLE)
+        if look_at == self._efficiency_at:
+            return
+        self._efficiency_at = look_at
+        done = _floor(now - _HOUR - dt.timedelta(seconds=max(rule.late_after_s for rule in rules)), _HOUR)
+        if efficiency_until < done and healthy_since is not None and now - healthy_since >= _SETTLE:
+            news.efficiency_until = done
+        variants = [one for rule in rules for one in rule.variants()]
+        wanted = {
+            "since": max(efficiency_until, settled - _LONGEST_CATCH_UP),
+            "until": settled,
+            "below": max((one.fire_below for one in variants if one.fire_below is not None), default=float("-inf")),
+            "above": min((one.fire_above for one in variants if one.fire_above is not None), default=float("inf")),
+            "rules": [rule.name for rule in rules],
+        }
         for vehicle, ended_at, value in connection.execute(queries.text("judged_hours"), wanted):
-            news.rows.append(evaluate.Row("vehicle", vehicle, ended_at, now, efficiency_pct=float(value)))
+            news.rows.append(evaluate.Row("vehicle", vehicle, ended_at, now, efficiency_pct=value))
 
 
 def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[evaluate.Key, scope.Device]:
@@ -192,6 +229,10 @@ def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[eval
         for vehicle, fleet, made, status in connection.execute(queries.text("registry_of_vehicles"), {"ids": ids}):
             found["vehicle", vehicle] = scope.Device("vehicle", vehicle, fleet, made, status)
     return found
+
+
+def _floor(at: dt.datetime, step: dt.timedelta) -> dt.datetime:
+    return at - (at - dt.datetime.min.replace(tzinfo=dt.UTC)) % step
 
 
 def _by_vehicle(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
