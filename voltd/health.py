@@ -106,7 +106,8 @@ class Steady:
 
     def __init__(self) -> None:
         self.since: dt.datetime | None = None
-        self._at: dt.datetime | None = None
+        self._noted = False
+        self._starts_until: dt.datetime | None = None
 
     def note(self, *, healthy: bool, now: dt.datetime, unwell_s: float | None = None) -> None:
         """How it is now. Checks may be far apart: the time between two of these says nothing, ``unwell_s`` does.
@@ -116,15 +117,19 @@ class Steady:
             now: the time of the check.
             unwell_s: how many seconds ago one was not; None: not as far as they know.
         """
+        self._noted = True
         if healthy:
             self.since = self.since or now
             if unwell_s is not None:
                 self.since = max(self.since, now - dt.timedelta(seconds=unwell_s))
-            self._at = now
-        elif self._at is None or now - self._at > _HICCUP:
+            self._starts_until = None
+        elif self._starts_until is None or now > self._starts_until:
             self.since = None
 
     def resume(self, since: dt.datetime | None, at: dt.datetime | None, now: dt.datetime) -> None:
-        """Goes on where a daemon was that ended a moment ago; does nothing where this one knows more."""
-        if self._at is None and at is not None and now - at <= _RESTART:
-            self.since, self._at = since, now
+        """Goes on where a daemon was that ended a moment ago; does nothing where this one knows more.
+
+        Until this one has heard the broker, a few seconds pass: they are forgiven.
+        """
+        if not self._noted and at is not None and now - at <= _RESTART:
+            self.since, self._starts_until = since, now + _HICCUP

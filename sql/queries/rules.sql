@@ -70,28 +70,37 @@ END
 -- name: skewed_devices
 -- Of the devices heard since that seem to be off by more than above seconds, or have a state under these rules: of what
 -- arrived since then the newest by the device's own time: its arrival, and how far that time was behind it, s. The
--- current state alone would not do: it keeps a time that was ahead, and the arrival of an older reading after a newer one.
-SELECT 'vehicle', c.vehicle_id, r.received_at, extract(epoch FROM r.received_at - r.recorded_at)::float8
+-- current state alone would not do: it keeps a time that was ahead, and the arrival of an older reading after a newer
+-- one. So it speaks only where everything that arrived is ahead, by more than the network's seconds.
+SELECT 'vehicle', c.vehicle_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
 FROM volt.vehicle_current c
 CROSS JOIN LATERAL (
-  SELECT v.received_at, v.recorded_at FROM volt.vehicle_reading v
-  WHERE v.vehicle_id = c.vehicle_id AND v.received_at > %(since)s
-    AND v.recorded_at > c.recorded_at - INTERVAL '1 day' AND v.recorded_at <= c.recorded_at
-  ORDER BY v.recorded_at DESC LIMIT 1
-) r
+  (SELECT 1 AS choice, v.received_at, v.recorded_at FROM volt.vehicle_reading v
+   WHERE v.vehicle_id = c.vehicle_id AND v.received_at > %(since)s AND v.recorded_at < v.received_at + INTERVAL '3 s'
+     AND v.recorded_at <= c.recorded_at AND v.recorded_at > c.recorded_at
+       - CASE WHEN c.recorded_at > c.last_seen_at THEN INTERVAL '15 min' ELSE INTERVAL '1 day' END
+   ORDER BY v.recorded_at DESC LIMIT 1)
+  UNION ALL
+  SELECT 2, c.last_seen_at, c.recorded_at WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s'
+  ORDER BY choice LIMIT 1
+) n
 WHERE c.last_seen_at > %(since)s AND (
   abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
   OR c.vehicle_id IN (
     SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle'))
 UNION ALL
-SELECT 'meter', c.meter_id, r.received_at, extract(epoch FROM r.received_at - r.recorded_at)::float8
+SELECT 'meter', c.meter_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
 FROM volt.meter_current c
 CROSS JOIN LATERAL (
-  SELECT m.received_at, m.recorded_at FROM volt.meter_reading m
-  WHERE m.meter_id = c.meter_id AND m.received_at > %(since)s
-    AND m.recorded_at > c.recorded_at - INTERVAL '1 day' AND m.recorded_at <= c.recorded_at
-  ORDER BY m.recorded_at DESC LIMIT 1
-) r
+  (SELECT 1 AS choice, m.received_at, m.recorded_at FROM volt.meter_reading m
+   WHERE m.meter_id = c.meter_id AND m.received_at > %(since)s AND m.recorded_at < m.received_at + INTERVAL '3 s'
+     AND m.recorded_at <= c.recorded_at AND m.recorded_at > c.recorded_at
+       - CASE WHEN c.recorded_at > c.last_seen_at THEN INTERVAL '15 min' ELSE INTERVAL '1 day' END
+   ORDER BY m.recorded_at DESC LIMIT 1)
+  UNION ALL
+  SELECT 2, c.last_seen_at, c.recorded_at WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s'
+  ORDER BY choice LIMIT 1
+) n
 WHERE c.last_seen_at > %(since)s AND (
   abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
   OR c.meter_id IN (

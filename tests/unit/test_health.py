@@ -34,15 +34,24 @@ def test_an_outage_between_two_checks(interval_s):
 
 
 def test_an_outage_that_goes_on():
-    """After a few seconds nothing counts any more, until all are well again."""
+    """Nothing counts any more, until all are well again."""
     steady = health.Steady()
     steady.note(healthy=True, now=T0)
     steady.note(healthy=False, now=_at(10))
-    assert steady.since == T0
-    steady.note(healthy=False, now=_at(11))
     assert steady.since is None
     steady.note(healthy=True, now=_at(12), unwell_s=1)
     assert steady.since == _at(12)
+
+
+def test_a_restarted_daemon_looks_for_the_broker():
+    """It is given a few seconds."""
+    steady = health.Steady()
+    steady.resume(T0, _at(100), _at(101))
+    steady.note(healthy=False, now=_at(102))
+    steady.note(healthy=False, now=_at(111))
+    assert steady.since == T0
+    steady.note(healthy=False, now=_at(112))
+    assert steady.since is None
 
 
 def test_the_daemon_is_restarted():
