@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import check_clocks, evaluate, model, scope, state
+from voltd.rules import clocks, evaluate, model, scope, state
 
 TELEMETRY = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
 
@@ -50,13 +50,13 @@ class Reader:
     Args:
         rules: those in force.
         late_vehicles: how many vehicles with late excursions one check takes on.
-        clocks: what the last reader knew of the devices' clocks.
+        known_clocks: what the last reader knew of the devices' clocks.
     """
 
     def __init__(
-        self, rules: Iterable[model.Rule], late_vehicles: int, clocks: check_clocks.Clocks | None = None
+        self, rules: Iterable[model.Rule], late_vehicles: int, known_clocks: clocks.Clocks | None = None
     ) -> None:
-        self.clocks = clocks or check_clocks.Clocks()
+        self.clocks = known_clocks or clocks.Clocks()
         self.rules = tuple(rule for rule in rules if rule.variants())
         self._late_vehicles = late_vehicles
         self._silence_at = self._skew_at = float("-inf")
@@ -178,7 +178,7 @@ class Reader:
         wanted = {"rules": names, "since": now - every, "above": min(limits)}
         for device_type, device_id, seen_at, behind_s in connection.execute(queries.text("skewed_devices"), wanted):
             key: evaluate.Key = (device_type, device_id)
-            off_s, certain = self.clocks.off_s(key, check_clocks.Sample(seen_at, behind_s), min(limits))
+            off_s, certain = self.clocks.off_s(key, clocks.Sample(seen_at, behind_s), min(limits))
             firing = (one for name in names if (one := states.get((name, *key))) is not None)
             if certain or not any(one.phase is state.Phase.FIRING for one in firing):
                 news.rows.append(evaluate.Row(*key, seen_at, seen_at, clock_skew_s=off_s))
