@@ -71,17 +71,20 @@ END
 -- Of the devices heard since that seem to be off by more than above seconds, or have a state under these rules: of what
 -- arrived since then the newest by the device's own time: its arrival, and how far that time was behind it, s. The
 -- current state alone would not do: it keeps a time that was ahead, and the arrival of an older reading after a newer
--- one. So it speaks only where everything that arrived is ahead, by more than the network's seconds.
+-- one. So it speaks only where everything that arrived is ahead, by more than the network's seconds, or where a look
+-- into the history would be one into many chunks.
 SELECT 'vehicle', c.vehicle_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
 FROM volt.vehicle_current c
 CROSS JOIN LATERAL (
   (SELECT 1 AS choice, v.received_at, v.recorded_at FROM volt.vehicle_reading v
    WHERE v.vehicle_id = c.vehicle_id AND v.received_at > %(since)s AND v.recorded_at < v.received_at + INTERVAL '3 s'
+     AND v.recorded_at > %(since)s::timestamptz - INTERVAL '2 days'
      AND v.recorded_at <= c.recorded_at AND v.recorded_at > c.recorded_at
        - CASE WHEN c.recorded_at > c.last_seen_at THEN INTERVAL '15 min' ELSE INTERVAL '1 day' END
    ORDER BY v.recorded_at DESC LIMIT 1)
   UNION ALL
-  SELECT 2, c.last_seen_at, c.recorded_at WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s'
+  SELECT 2, c.last_seen_at, c.recorded_at
+  WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s' OR c.recorded_at < %(since)s::timestamptz - INTERVAL '1 day'
   ORDER BY choice LIMIT 1
 ) n
 WHERE c.last_seen_at > %(since)s AND (
@@ -94,11 +97,13 @@ FROM volt.meter_current c
 CROSS JOIN LATERAL (
   (SELECT 1 AS choice, m.received_at, m.recorded_at FROM volt.meter_reading m
    WHERE m.meter_id = c.meter_id AND m.received_at > %(since)s AND m.recorded_at < m.received_at + INTERVAL '3 s'
+     AND m.recorded_at > %(since)s::timestamptz - INTERVAL '2 days'
      AND m.recorded_at <= c.recorded_at AND m.recorded_at > c.recorded_at
        - CASE WHEN c.recorded_at > c.last_seen_at THEN INTERVAL '15 min' ELSE INTERVAL '1 day' END
    ORDER BY m.recorded_at DESC LIMIT 1)
   UNION ALL
-  SELECT 2, c.last_seen_at, c.recorded_at WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s'
+  SELECT 2, c.last_seen_at, c.recorded_at
+  WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s' OR c.recorded_at < %(since)s::timestamptz - INTERVAL '1 day'
   ORDER BY choice LIMIT 1
 ) n
 WHERE c.last_seen_at > %(since)s AND (

@@ -27,7 +27,6 @@ _HELD = dt.timedelta(seconds=60)
 _SILENCE_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
 _SETTLE = dt.timedelta(minutes=10)
-_HOUR = dt.timedelta(hours=1)
 _LONGEST_CATCH_UP = dt.timedelta(hours=24)
 
 _Connection = psycopg.Connection[Any]
@@ -60,7 +59,8 @@ class Reader:
         self.rules = tuple(rule for rule in rules if rule.variants())
         self._late_vehicles = late_vehicles
         self._silence_at = self._skew_at = float("-inf")
-        self._efficiency_at: dt.datetime | None = None
+        self._settled: dt.datetime | None = None
+        self._steady = False
         self._silence_every_s = min((_SILENCE_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
 
     def names(self, metrics: Iterable[model.Metric]) -> list[str]:
@@ -192,22 +192,23 @@ class Reader:
         healthy_since: dt.datetime | None,
         efficiency_until: dt.datetime | None,
     ) -> None:
-        """Closed hours, from ten minutes after their end on: again and again, as long as their figure is no history.
+        """Closed hours, ten minutes after the end of each: also those before it, as long as their figure is no history.
 
         Most of an hour has come by then, but meters and vehicles may send theirs later. After an outage voltd itself
-        is late: no hour is done with before all has been well for a while.
+        is late: hours are looked at once more when all has been well for ten minutes, and none is done with before.
         """
-        settled = _floor(now - _SETTLE, _HOUR)
+        settled = _floor(now - _SETTLE)
         rules = [rule for rule in self.rules if rule.metric is model.Metric.EFFICIENCY_PCT]
         if efficiency_until is None or not rules:
             news.efficiency_until = settled if efficiency_until is None or efficiency_until < settled else None
             return
-        look_at = _floor(now, _SETTLE)
-        if look_at == self._efficiency_at:
+        steady = healthy_since is not None and now - healthy_since >= _SETTLE
+        recovered, self._steady = steady and not self._steady, steady
+        if settled == self._settled and not recovered:
             return
-        self._efficiency_at = look_at
-        done = _floor(now - _HOUR - dt.timedelta(seconds=max(rule.late_after_s for rule in rules)), _HOUR)
-        if efficiency_until < done and healthy_since is not None and now - healthy_since >= _SETTLE:
+        self._settled = settled
+        done = _floor(now - dt.timedelta(seconds=max(rule.late_after_s for rule in rules)))
+        if steady and efficiency_until < done:
             news.efficiency_until = done
         variants = [one for rule in rules for one in rule.variants()]
         wanted = {
@@ -231,8 +232,9 @@ def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[eval
     return found
 
 
-def _floor(at: dt.datetime, step: dt.timedelta) -> dt.datetime:
-    return at - (at - dt.datetime.min.replace(tzinfo=dt.UTC)) % step
+def _floor(at: dt.datetime) -> dt.datetime:
+    """The beginning of its hour."""
+    return at.replace(minute=0, second=0, microsecond=0)
 
 
 def _by_vehicle(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
