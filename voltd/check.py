@@ -126,10 +126,20 @@ def _spool(settings: config.Settings) -> list[str]:
 
 def _alerts(settings: config.Settings) -> list[str]:
     if not settings.alerts.enabled:
-        return ["alerts: switched off (alerts.enabled = false)"]
+        return [f"alerts: switched off (alerts.enabled = false){_who_checks(settings)}"]
     rules = load.load(settings.alerts.rules_file)
     names = ", ".join(one.name for one in channels.make(settings))
     return [f"alerts: {len(rules)} rules; told on {names or 'no channel: set one in [alerts.channels.<name>]'}"]
+
+
+def _who_checks(settings: config.Settings) -> str:
+    """Whether alerts come from another daemon; nothing where the database does not say, which has a line of its own."""
+    try:
+        with psycopg.connect(session.dsn(settings)) as connection:
+            row = connection.execute(queries.text("rules_checked")).fetchone()
+    except psycopg.Error:
+        return ""
+    return f"; {'another' if row and row[0] else 'no'} daemon of this database checks the rules"
 
 
 def _require_privileges(settings: config.Settings) -> None:

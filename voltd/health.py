@@ -1,6 +1,7 @@
 """Whether this daemon can hear its devices now: what the rules need to tell a silent fleet from a deaf daemon.
 
-``app`` makes one, the scheduler's jobs ask it about once a second and write the answer into ``volt.daemon``.
+``parts`` makes one; the scheduler's jobs ask it every two seconds, whatever else they do, and write the answer into
+``volt.daemon``. The check of the rules asks too, and puts together what all daemons say.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import NamedTuple
 from voltd import metrics
 
 _DEAF_LAG_S = 30.0
+_HICCUP = dt.timedelta(seconds=10)
+_RESTART = dt.timedelta(seconds=60)
 
 
 class Report(NamedTuple):
@@ -22,12 +25,15 @@ class Report(NamedTuple):
     Attributes:
         lag_s: seconds that the oldest held message has waited for its COMMIT, or that the broker has been away.
         spooling: readings go to the spool, or wait in it.
-        healthy: broker and database are there and nothing holds messages back, so silence is the devices' own.
+        healthy: broker and database are there and nothing holds messages back, hiccups of a few seconds aside, so
+            silence is the devices' own.
+        unwell_s: how many seconds ago it was last not healthy; None: never since it was first healthy.
     """
 
     lag_s: float
     spooling: bool
     healthy: bool
+    unwell_s: float | None = None
 
 
 class Health:
@@ -38,6 +44,7 @@ class Health:
         subscribed: set while the broker sends messages.
         spool_in_use: whether new messages go to the spool.
         receive_maximum: the window; a full one holds messages back at the broker.
+        clock: the time.
     """
 
     def __init__(
@@ -46,15 +53,24 @@ class Health:
         subscribed: threading.Event,
         spool_in_use: Callable[[], bool],
         receive_maximum: int,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._counters = counters
         self._subscribed = subscribed
         self._spool_in_use = spool_in_use
         self._receive_maximum = receive_maximum
+        self._clock = clock
         self._away_since: float | None = time.monotonic()
+        self._looked_at: dt.datetime | None = None
+        self._well_at: dt.datetime | None = None
+        self._unwell_at: dt.datetime | None = None
 
     def look(self) -> Report:
-        """How things are now; to be called regularly, as it notices when the broker went away."""
+        """How things are now.
+
+        To be called every few seconds: it notices when the broker went away, and takes a longer time without a call
+        for one in which this daemon was stopped, with its machine say, and heard nobody.
+        """
         counters, now = self._counters, time.monotonic()
         if self._subscribed.is_set():
             self._away_since = None
@@ -64,35 +80,56 @@ class Health:
         lag_s = max(self._waited_s(), away_s)
         spooling = self._spool_in_use() or counters.readings_spooled > 0
         held_back = counters.in_flight >= self._receive_maximum or lag_s > _DEAF_LAG_S or bool(counters.halted)
-        return Report(lag_s, spooling, counters.store_available and not (away_s or spooling or held_back))
+        well = counters.store_available and not (away_s or spooling or held_back)
+        return Report(lag_s, spooling, *self._over_time(well=well, now=self._clock()))
+
+    def _over_time(self, *, well: bool, now: dt.datetime) -> tuple[bool, float | None]:
+        """Whether it is healthy, and how long ago it was not."""
+        healthy = well or (self._well_at is not None and now - self._well_at <= _HICCUP)
+        stopped = self._looked_at is not None and now - self._looked_at > _HICCUP
+        if (stopped or not healthy) and self._well_at is not None:
+            self._unwell_at = now
+        self._looked_at = now
+        if well:
+            self._well_at = now
+        return healthy, None if self._unwell_at is None else (now - self._unwell_at).total_seconds()
 
     def _waited_s(self) -> float:
         oldest_at = self._counters.batch_oldest_at
         if oldest_at is None:
             return self._counters.lag_s if self._counters.in_flight else 0.0
-        return max(0.0, (dt.datetime.now(dt.UTC) - oldest_at).total_seconds())
+        return max(0.0, (self._clock() - oldest_at).total_seconds())
 
 
 class Steady:
-    """Since when all has been well, hiccups of a few seconds aside."""
-
-    _HICCUP = dt.timedelta(seconds=10)
-    _RESTART = dt.timedelta(seconds=60)
+    """Since when all daemons have been healthy, as the check of the rules puts it together; None: one is not."""
 
     def __init__(self) -> None:
         self.since: dt.datetime | None = None
-        self._at: dt.datetime | None = None
+        self._noted = False
+        self._starts_until: dt.datetime | None = None
 
-    def note(self, *, healthy: bool, now: dt.datetime) -> None:
-        """How it is now; to be called regularly."""
-        short = self._at is not None and now - self._at <= self._HICCUP
+    def note(self, *, healthy: bool, now: dt.datetime, unwell_s: float | None = None) -> None:
+        """How it is now. Checks may be far apart: the time between two of these says nothing, ``unwell_s`` does.
+
+        Args:
+            healthy: all are.
+            now: the time of the check.
+            unwell_s: how many seconds ago one was not; None: not as far as they know.
+        """
+        self._noted = True
         if healthy:
-            self.since = self.since if self.since is not None and short else now
-            self._at = now
-        elif not short:
+            self.since = self.since or now
+            if unwell_s is not None:
+                self.since = max(self.since, now - dt.timedelta(seconds=unwell_s))
+            self._starts_until = None
+        elif self._starts_until is None or now > self._starts_until:
             self.since = None
 
     def resume(self, since: dt.datetime | None, at: dt.datetime | None, now: dt.datetime) -> None:
-        """Goes on where a daemon was that ended a moment ago; does nothing where this one knows more."""
-        if self._at is None and at is not None and now - at <= self._RESTART:
-            self.since, self._at = since, now
+        """Goes on where a daemon was that ended a moment ago; does nothing where this one knows more.
+
+        Until this one has heard the broker, a few seconds pass: they are forgiven.
+        """
+        if not self._noted and at is not None and now - at <= _RESTART:
+            self.since, self._starts_until = since, now + _HICCUP

@@ -1,8 +1,9 @@
 """The daemon's periodic work beside the pipeline, run by APScheduler: rules, fleets, roll-ups, retention.
 
-Of the daemons that share a database exactly one, the leader, checks the rules, tells alerts, rolls up and applies the
-retention. ``app`` starts and stops the jobs. Each uses a pooled connection for the time it runs (the check has its
-own); one that fails is logged and comes again at its next time. Nothing here touches the batches.
+Of the daemons that share a database exactly one, the leader, rolls up and applies the retention, and exactly one of
+those with alerts switched on checks the rules and tells alerts; mostly it is the same. ``app`` starts and stops the
+jobs. Each uses a pooled connection for the time it runs (the check has its own); one that fails is logged and comes
+again at its next time. Nothing here touches the batches.
 """
 
 from __future__ import annotations
@@ -20,18 +21,21 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from voltd import config, errors, health
 from voltd.alerts import service
-from voltd.database import pool, queries, retention, rollup, session
+from voltd.database import locks, pool, queries, retention, rollup, session
+from voltd.pipeline import write_bounds
 
 _log = structlog.get_logger()
 
 _FLEETS_S = 30.0
 _LEAD_S = 3.0
 _LEADER_LOCK = 0x6C656164  # "lead": held by the one daemon of a database that runs the jobs meant for one
+_RULES_LOCK = 0x72756C65  # "rule": held by the one that checks the rules
 _ROLLUP_S = 10.0
 _RETENTION_S = 3600.0
 _REPORT_S = 2.0
 _PAUSE, _BUSY_PAUSE = 3.0, 30.0  # a check is followed by a pause of so many times what it took
 _LONGEST_PAUSE_S = 15.0
+_THREADS = {"default": 2, "rules": 1, "report": 1}  # the report waits for no other job: it is a sign of life
 
 
 class Jobs:
@@ -42,6 +46,7 @@ class Jobs:
         set_fleets: takes the fleet of each registered vehicle.
         look: how this daemon is.
         alerting: rules and delivery; None: switched off.
+        bounds: what the rules concern; published while this daemon checks them.
         busy: whether the ingest needs the machine.
     """
 
@@ -52,10 +57,11 @@ class Jobs:
         set_fleets: Callable[[Mapping[str, str]], None],
         look: Callable[[], health.Report],
         alerting: service.Alerting | None = None,
+        bounds: write_bounds.Bounds | None = None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
-        self._look, self._alerting, self._busy = look, alerting, busy
+        self._look, self._alerting, self._bounds, self._busy = look, alerting, bounds, busy
         self._rules = alerting.check if alerting else None
         self._next_check = 0.0
         self._failed_checks = 0
@@ -63,12 +69,13 @@ class Jobs:
         self._follows = settings.mqtt.share_group is not None
         self._store_away = False
         self._stopping = False
-        self._leader: psycopg.Connection[tuple[object, ...]] | None = None
+        keys = (_LEADER_LOCK,) if alerting is None else (_LEADER_LOCK, _RULES_LOCK)
+        self._locks = locks.Locks(session.dsn(settings), keys)
         self._running: set[psycopg.Connection[tuple[object, ...]]] = set()
         self._set_fleets = set_fleets
         self._pool: pool.Pool | None = None
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(2), "rules": ThreadPoolExecutor(1)},
+            executors={name: ThreadPoolExecutor(count) for name, count in _THREADS.items()},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
@@ -80,7 +87,7 @@ class Jobs:
         self._add(self._lead, _LEAD_S, first_s=0.2)
         self._add(self._rollup, _ROLLUP_S, first_s=1.0)
         self._add(self._retention, _RETENTION_S, first_s=60.0)
-        self._add(self._report, _REPORT_S, first_s=0.5)
+        self._add(self._report, _REPORT_S, first_s=0.5, executor="report")
         if self._rules is not None:
             self._add(self._check, self._settings.alerts.check_interval_s, first_s=0.3, executor="rules")
         self._scheduler.start()
@@ -99,8 +106,7 @@ class Jobs:
         for connection in list(self._running):
             with contextlib.suppress(psycopg.Error):
                 connection.cancel_safe(timeout=0.5)
-        if self._leader is not None:
-            self._leader.close()
+        self._locks.release()
         if self._pool is not None:
             self._pool.close(timeout=0.5)
 
@@ -123,26 +129,21 @@ class Jobs:
         self._set_fleets({str(vehicle_id): str(fleet_id) for vehicle_id, fleet_id in rows})
 
     def _lead(self) -> None:
-        """Becomes the leader where there is none: a session lock, which PostgreSQL frees when its holder dies."""
+        """Becomes the one that does what is meant for one, where there is none."""
+        judged = self._locks.holds(_RULES_LOCK)
         try:
-            if self._leader is None:
-                connection = psycopg.connect(session.dsn(self._settings), autocommit=True)
-                leads = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LEADER_LOCK,)).fetchone() == (True,)
-                self._follows, self._store_away = not leads, False
-                if not leads:
-                    connection.close()
-                    return
-                self._leader = connection
-                if self._alerting is not None:
-                    self._alerting.lead()
-                _log.info("jobs.leading", instance=self._settings.instance)
-            else:
-                self._leader.execute("SELECT 1")
+            new = self._locks.take()
         except psycopg.Error:
-            if self._leader is not None and self._alerting is not None:
+            if judged and self._alerting is not None:
                 self._alerting.follow()
-            self._leader, self._store_away = None, True
+            self._store_away = True
             raise
+        self._follows, self._store_away = not self._locks.holds(_RULES_LOCK), False
+        if _LEADER_LOCK in new:
+            _log.info("jobs.leading", instance=self._settings.instance)
+        if _RULES_LOCK in new and self._alerting is not None:
+            self._alerting.lead()
+            _log.info("rules.leading", instance=self._settings.instance)
 
     def _check(self) -> None:
         """The rules; while the database is away the one that led before judges itself."""
@@ -150,7 +151,7 @@ class Jobs:
         if self._rules is None or started < self._next_check:
             return
         try:
-            if self._leader is not None:
+            if self._locks.holds(_RULES_LOCK):
                 self._rules.run()
                 self._failed_checks = 0
             elif self._store_away and not self._follows:
@@ -168,9 +169,11 @@ class Jobs:
         report = self._look()
         with self._connection() as connection:
             connection.execute(queries.text("report_daemon"), {"instance": self._settings.instance, **report._asdict()})
+            if self._bounds is not None and self._locks.holds(_RULES_LOCK):
+                self._bounds.publish(connection)
 
     def _rollup(self) -> None:
-        if self._leader is None:
+        if not self._locks.holds(_LEADER_LOCK):
             return
         with self._connection() as connection:
             result = rollup.run_once(connection)
@@ -178,9 +181,10 @@ class Jobs:
             _log.debug("rollup.advanced", hours=result.advanced, recomputed=result.recomputed)
 
     def _retention(self) -> None:
-        if self._leader is None:
+        if not self._locks.holds(_LEADER_LOCK):
             return
         with self._connection() as connection:
+            connection.execute(queries.text("forget_dead_daemons"))
             dropped = retention.run_once(connection)
         _log.debug("retention.applied", result=str(dropped))
 

@@ -19,6 +19,7 @@ from voltd.pipeline import (
     spool,
     spool_drain,
     write,
+    write_bounds,
     write_current,
     write_excursions,
 )
@@ -48,7 +49,8 @@ class Parts:
         self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self.consumer = consume.Consumer(settings, self.window, self.counters, on_subscribed=on_subscribed)
         excursions = write_excursions.Excursions()
-        self.store = write.PostgresStore(connect, settings.client_id, excursions=excursions)
+        bounds = write_bounds.Bounds(excursions)
+        self.store = write.PostgresStore(connect, settings.client_id, excursions=excursions, bounds=bounds)
         publisher = live.LivePublisher(self.consumer.publish, settings.live.max_per_second, settings.current_interval_s)
         self.spool = (
             spool.Spool(settings.spool_file, settings.spool.max_bytes, settings.spool.min_free_bytes)
@@ -72,7 +74,9 @@ class Parts:
             committed=self.current.note,
             spool=self.spool,
         )
-        self.drain_store = write.PostgresStore(connect, settings.client_id, excursions=excursions, part="spool")
+        self.drain_store = write.PostgresStore(
+            connect, settings.client_id, excursions=excursions, bounds=bounds, part="spool"
+        )
         self.drain = (
             None
             if self.spool is None
@@ -99,7 +103,12 @@ class Parts:
             else None
         )
         self.jobs = jobs.Jobs(
-            settings, set_fleets=publisher.set_fleets, look=look, alerting=self.alerting, busy=self._busy
+            settings,
+            set_fleets=publisher.set_fleets,
+            look=look,
+            alerting=self.alerting,
+            bounds=bounds,
+            busy=self._busy,
         )
 
     def _decoder(self) -> decode.Decoder:

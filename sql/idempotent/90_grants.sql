@@ -20,6 +20,7 @@ GRANT INSERT, UPDATE ON volt.alert, volt.alert_delivery, volt.alert_silence TO v
 GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon TO volt_writer;
 GRANT INSERT, DELETE ON volt.excursion, volt.retained_reading TO volt_writer;
 GRANT UPDATE ON volt.alert_progress TO volt_writer;
+GRANT INSERT, UPDATE ON volt.rule_bounds TO volt_writer;
 
 REVOKE EXECUTE ON FUNCTION volt.rollup_closing_watermark(), volt.rollup_close_hours(), volt.rollup_advance(),
   volt.rollup_recompute_vehicles(integer), volt.rollup_recompute_meters(integer), volt.drop_old_readings(),

@@ -11,8 +11,13 @@ FROM (VALUES
   ('volt.dead_letter', 'INSERT'), ('volt.dead_letter', 'SELECT'), ('volt.ingest_state', 'UPDATE'),
   ('volt.excursion', 'INSERT'), ('volt.retained_reading', 'INSERT'),
   ('volt.alert', 'INSERT'), ('volt.alert', 'UPDATE'), ('volt.alert_state', 'UPDATE'),
-  ('volt.alert_delivery', 'UPDATE'), ('volt.daemon', 'UPDATE')
+  ('volt.alert_delivery', 'UPDATE'), ('volt.daemon', 'UPDATE'), ('volt.rule_bounds', 'SELECT'),
+  ('volt.rule_bounds', 'UPDATE')
 ) AS wanted (name, privilege)
 -- of any column: of dead letters it may read all but the payload
 WHERE NOT has_any_column_privilege(wanted.name, wanted.privilege)
 ORDER BY 2, 3;
+
+-- name: rules_checked
+-- Whether a daemon of this database checks the rules; they say so every two seconds.
+SELECT EXISTS (SELECT FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '30 s')

@@ -112,60 +112,98 @@ WHERE seen.last_seen_at IS NOT NULL AND CASE
 END
 
 -- name: skewed_devices
--- Of the devices heard since: how far device time is off at the newest arrival, in seconds, where that is beyond a
--- bound or a state is remembered. The current state keeps a time that was ahead until the others have passed it: where
--- it is ahead (some seconds may be the network's) the last stored arrival speaks, and nothing where there is none since.
-WITH candidate AS (
-  SELECT seen.*, s.known
-  FROM (
-    SELECT 'vehicle' AS device_type, vehicle_id AS device_id, recorded_at, last_seen_at FROM volt.vehicle_current
-    WHERE last_seen_at > %(since)s
-    UNION ALL
-    SELECT 'meter', meter_id, recorded_at, last_seen_at FROM volt.meter_current WHERE last_seen_at > %(since)s
-  ) AS seen
-  LEFT JOIN (
-    SELECT DISTINCT device_type, device_id, true AS known FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[])
-  ) AS s USING (device_type, device_id)
-  WHERE s.known OR abs(extract(epoch FROM seen.last_seen_at - seen.recorded_at)) > %(above)s
-), judged AS MATERIALIZED (  -- once a device
-  SELECT device_type, device_id, last_seen_at, known, abs(extract(epoch FROM CASE
-    WHEN recorded_at < last_seen_at + INTERVAL '3 s' THEN last_seen_at - recorded_at
-    WHEN device_type = 'vehicle' THEN (
-      SELECT r.received_at - r.recorded_at FROM volt.vehicle_reading r
-      WHERE r.vehicle_id = c.device_id AND r.received_at > %(since)s
-        AND r.recorded_at > %(since)s::timestamptz - INTERVAL '15 min' AND r.recorded_at <= c.recorded_at
-      ORDER BY r.received_at DESC, r.recorded_at DESC LIMIT 1)
-    ELSE (
-      SELECT r.received_at - r.recorded_at FROM volt.meter_reading r
-      WHERE r.meter_id = c.device_id AND r.received_at > %(since)s
-        AND r.recorded_at > %(since)s::timestamptz - INTERVAL '15 min' AND r.recorded_at <= c.recorded_at
-      ORDER BY r.received_at DESC, r.recorded_at DESC LIMIT 1)
-    END))::float8 AS skew_s
-  FROM candidate c
-)
-SELECT device_type, device_id, last_seen_at, skew_s FROM judged WHERE skew_s > %(above)s OR (known AND skew_s IS NOT NULL)
+-- Of the devices heard since that seem to be off by more than above seconds, or have a state under these rules: of what
+-- arrived since then the newest by the device's own time: its arrival, and how far that time was behind it, s. The
+-- current state alone would not do: it keeps a time that was ahead, and the arrival of an older reading after a newer
+-- one. So it speaks only where everything that arrived is ahead, by more than the network's seconds, or where a look
+-- into the history would be one into many chunks.
+SELECT 'vehicle', c.vehicle_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
+FROM volt.vehicle_current c
+CROSS JOIN LATERAL (
+  (SELECT 1 AS choice, v.received_at, v.recorded_at FROM volt.vehicle_reading v
+   WHERE v.vehicle_id = c.vehicle_id AND v.received_at > %(since)s AND v.recorded_at < v.received_at + INTERVAL '3 s'
+     AND v.recorded_at > %(since)s::timestamptz - INTERVAL '2 days'
+     AND v.recorded_at <= c.recorded_at AND v.recorded_at > c.recorded_at
+       - CASE WHEN c.recorded_at > c.last_seen_at THEN INTERVAL '15 min' ELSE INTERVAL '1 day' END
+   ORDER BY v.recorded_at DESC LIMIT 1)
+  UNION ALL
+  SELECT 2, c.last_seen_at, c.recorded_at
+  WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s' OR c.recorded_at < %(since)s::timestamptz - INTERVAL '1 day'
+  ORDER BY choice LIMIT 1
+) n
+WHERE c.last_seen_at > %(since)s AND (
+  abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
+  OR c.vehicle_id IN (
+    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle'))
+UNION ALL
+SELECT 'meter', c.meter_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
+FROM volt.meter_current c
+CROSS JOIN LATERAL (
+  (SELECT 1 AS choice, m.received_at, m.recorded_at FROM volt.meter_reading m
+   WHERE m.meter_id = c.meter_id AND m.received_at > %(since)s AND m.recorded_at < m.received_at + INTERVAL '3 s'
+     AND m.recorded_at > %(since)s::timestamptz - INTERVAL '2 days'
+     AND m.recorded_at <= c.recorded_at AND m.recorded_at > c.recorded_at
+       - CASE WHEN c.recorded_at > c.last_seen_at THEN INTERVAL '15 min' ELSE INTERVAL '1 day' END
+   ORDER BY m.recorded_at DESC LIMIT 1)
+  UNION ALL
+  SELECT 2, c.last_seen_at, c.recorded_at
+  WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s' OR c.recorded_at < %(since)s::timestamptz - INTERVAL '1 day'
+  ORDER BY choice LIMIT 1
+) n
+WHERE c.last_seen_at > %(since)s AND (
+  abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
+  OR c.meter_id IN (
+    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'meter'))
 
 -- name: judged_hours
--- Efficiency of the vehicle-hours in [since, until) that can be trusted.
-SELECT vehicle_id, hour + INTERVAL '1 hour', efficiency_pct
-FROM volt.efficiency_hourly
-WHERE hour >= %(since)s AND hour < %(until)s AND quality = 'ok'
+-- Efficiency of the vehicle-hours in [since, until) that can be trusted, of vehicles that have one outside [below, above]
+-- or a state under these rules.
+WITH judged AS MATERIALIZED (
+  SELECT vehicle_id, hour + INTERVAL '1 hour' AS ended_at, efficiency_pct::float8 AS efficiency_pct
+  FROM volt.efficiency_hourly
+  WHERE hour >= %(since)s AND hour < %(until)s AND quality = 'ok'
+)
+SELECT vehicle_id, ended_at, efficiency_pct
+FROM judged
+WHERE vehicle_id IN (
+    SELECT vehicle_id FROM judged WHERE efficiency_pct < %(below)s::float8 OR efficiency_pct > %(above)s::float8)
+  OR vehicle_id IN (
+    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle')
 
 -- name: daemons
--- Those that run, and those that died within a day.
-SELECT instance, reported_at, lag_s, spooling, healthy FROM volt.daemon
+-- Those that run, and those that died within a day: instance, seconds since its report, lag, whether it spools, whether
+-- it is healthy, seconds since it last was not (NULL: not since it started). All by the clock of the database.
+SELECT instance, extract(epoch FROM now() - reported_at)::float8, lag_s, spooling, healthy,
+  extract(epoch FROM now() - unwell_at)::float8
+FROM volt.daemon
 WHERE reported_at > now() - INTERVAL '1 day'
 
 -- name: report_daemon
 -- How one daemon is.
-INSERT INTO volt.daemon AS d (instance, reported_at, lag_s, spooling, healthy)
-VALUES (%(instance)s, now(), %(lag_s)s, %(spooling)s, %(healthy)s)
+INSERT INTO volt.daemon AS d (instance, reported_at, lag_s, spooling, healthy, unwell_at)
+VALUES (%(instance)s, now(), %(lag_s)s, %(spooling)s, %(healthy)s,
+  now() - make_interval(secs => %(unwell_s)s::float8))
 ON CONFLICT (instance) DO UPDATE SET reported_at = excluded.reported_at, lag_s = excluded.lag_s,
-  spooling = excluded.spooling, healthy = excluded.healthy
+  spooling = excluded.spooling, healthy = excluded.healthy, unwell_at = excluded.unwell_at
 
 -- name: forget_daemon
 -- It is being stopped.
 DELETE FROM volt.daemon WHERE instance = %(instance)s
+
+-- name: forget_dead_daemons
+-- Those that died more than a day ago, and never came back.
+DELETE FROM volt.daemon WHERE reported_at <= now() - INTERVAL '1 day'
+
+-- name: publish_bounds
+-- bounds jsonb, late_after_s: what writers look for, as of now; by the daemon that checks the rules.
+INSERT INTO volt.rule_bounds AS b (bounds, late_after_s, published_at)
+VALUES (%(bounds)s::jsonb, %(late_after_s)s, now())
+ON CONFLICT (only_row) DO UPDATE SET bounds = excluded.bounds, late_after_s = excluded.late_after_s,
+  published_at = excluded.published_at
+
+-- name: published_bounds
+-- bounds as text, late_after_s; no row where no daemon has checked the rules for a day: nobody would ask for excursions.
+SELECT bounds::text, late_after_s FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '1 day'
 
 -- name: next_turn
 -- turn bigint as last seen; no row: another daemon has written since. What is NULL stays as it is.

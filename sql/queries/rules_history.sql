@@ -73,7 +73,8 @@ WHERE coalesce(next_at, %(ends)s) - seen_at > make_interval(secs => %(longer_tha
 ORDER BY device_id, seen_at
 
 -- name: history_vehicle_skew
--- Of vehicles whose clock was off by more than above_s: at most one sample a minute, of the newest reading that came in it.
+-- Of vehicles that seemed to be off by more than above_s: at most one sample a minute, of the newest reading that came
+-- in it: its arrival, and how far its own time was behind it, s.
 WITH arrived AS NOT MATERIALIZED (
   SELECT vehicle_id, recorded_at, received_at
   FROM volt.vehicle_reading
@@ -83,7 +84,7 @@ WITH arrived AS NOT MATERIALIZED (
     AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
 )
 SELECT DISTINCT ON (vehicle_id, date_trunc('minute', received_at))
-  vehicle_id, received_at, abs(extract(epoch FROM received_at - recorded_at))::float8
+  vehicle_id, received_at, extract(epoch FROM received_at - recorded_at)::float8
 FROM arrived
 WHERE vehicle_id IN (
   SELECT vehicle_id FROM arrived
@@ -102,7 +103,7 @@ WITH arrived AS NOT MATERIALIZED (
     AND (%(ids)s::text[] IS NULL OR meter_id = ANY (%(ids)s))
 )
 SELECT DISTINCT ON (meter_id, date_trunc('minute', received_at))
-  meter_id, received_at, abs(extract(epoch FROM received_at - recorded_at))::float8
+  meter_id, received_at, extract(epoch FROM received_at - recorded_at)::float8
 FROM arrived
 WHERE meter_id IN (
   SELECT meter_id FROM arrived

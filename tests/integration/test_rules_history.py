@@ -62,10 +62,11 @@ def test_gaps_between_arrivals_are_silence_of_vehicles_and_meters(past):
 
 
 def test_a_clock_that_is_off_is_sampled_once_a_minute(past):
-    """Three minutes in a row, not three readings of one backlog."""
+    """Three minutes in a row, not three readings of one backlog, and not a backlog that takes minutes (V4)."""
     past.vehicle("V1", *[(minute, {"soc_pct": 50.0, "received": minute + 2}) for minute in range(10)])
     past.vehicle("V1", *[(minute, {"soc_pct": 50.0}) for minute in range(12, 15)])
     past.vehicle("V2", *[(minute / 10, {"soc_pct": 50.0, "received": 5}) for minute in range(40)], (5, {"soc_pct": 50}))
+    past.vehicle("V4", *[(minute - 90, {"soc_pct": 50.0, "received": minute / 5}) for minute in range(60)])
     found = [one for one in past.episodes(ends=15) if one[0] == "clock_skew"]
     assert found == [("clock_skew", "V1", "info", 2, 12)]
 

@@ -18,7 +18,7 @@ import structlog
 
 from voltd import errors, models
 from voltd.database import queries, rollup, session, sqlstate
-from voltd.pipeline import write_dead_letters, write_excursions, write_isolate
+from voltd.pipeline import write_bounds, write_dead_letters, write_excursions, write_isolate
 
 _log = structlog.get_logger()
 
@@ -44,6 +44,7 @@ class PostgresStore:
         client_id: part of the dead letters' redelivery key, as packet ids are per client.
         keep_dead_letters: keeps the dead letters in the transaction of their batch; returns those it had already.
         excursions: what to put down for the check of the rules; None: nothing.
+        bounds: learns what the daemon that checks the rules has to see.
         part: which of the client's connections this is; each has one store.
     """
 
@@ -55,10 +56,11 @@ class PostgresStore:
             [psycopg.Cursor[Any], Sequence[models.DeadLetter], str], Sequence[models.DeadLetter]
         ] = write_dead_letters.insert,
         excursions: write_excursions.Excursions | None = None,
+        bounds: write_bounds.Bounds | None = None,
         part: str = "stream",
     ) -> None:
         self._connect = connect
-        self._excursions = excursions or write_excursions.Excursions()
+        self._excursions, self._bounds = excursions or write_excursions.Excursions(), bounds
         self._keep_dead_letters = keep_dead_letters
         self._client_id = client_id
         self._writer = f"{client_id}/{part}"
@@ -119,6 +121,8 @@ class PostgresStore:
                 result.duplicates -= len(result.refused)
                 if closing_watermark is not None:
                     rollup.mark_late(connection, closing_watermark, batch.vehicles, batch.meters)
+                if self._bounds is not None:
+                    self._bounds.learn(cursor)
                 self._excursions.insert(cursor, batch)
                 result.dead_letters_there = list(self._keep_dead_letters(cursor, result.dead_letters, self._client_id))
                 noted = {"writer": self._writer, "batch": str(uuid.uuid4())}

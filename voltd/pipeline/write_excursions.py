@@ -46,6 +46,9 @@ class Excursion(NamedTuple):
     late: bool
 
 
+Watched = tuple[tuple[Bound, ...], float]  # and late_after_s
+
+
 class Excursions:
     """What to look for; set by the checks' side, read by the writer, each value replaced as a whole."""
 
@@ -54,13 +57,31 @@ class Excursions:
         self._above: list[tuple[int, float]] = []
         self._late_after = dt.timedelta(minutes=15)
         self._firing: frozenset[str] = frozenset()
+        self.own: Watched = ((), 0.0)
+        self._others: Watched = ((), 0.0)
 
     def look_for(self, bounds: Sequence[Bound], late_after_s: float) -> None:
         """From the next batch on. A reading older than ``late_after_s`` when it is written is late."""
-        self._late_after = dt.timedelta(seconds=late_after_s)
-        column = models.VehicleReading._fields.index
-        self._below = [(column(one.column), one.below) for one in bounds if one.below > -math.inf]
-        self._above = [(column(one.column), one.above) for one in bounds if one.above < math.inf]
+        self.own = (tuple(bounds), late_after_s)
+        self._look_for_both()
+
+    def also_look_for(self, bounds: Sequence[Bound], late_after_s: float) -> None:
+        """What the daemon that checks the rules has to see, beside what this one's rules concern."""
+        if self._others != (others := (tuple(bounds), late_after_s)):
+            self._others = others
+            self._look_for_both()
+
+    def _look_for_both(self) -> None:
+        """One bound a column: each costs a look at every reading."""
+        below: dict[int, float] = {}
+        above: dict[int, float] = {}
+        for one in (*self.own[0], *self._others[0]):
+            column = models.VehicleReading._fields.index(one.column)
+            below[column] = max(one.below, below.get(column, -math.inf))
+            above[column] = min(one.above, above.get(column, math.inf))
+        self._late_after = dt.timedelta(seconds=max(self.own[1], self._others[1]) or 900.0)
+        self._below = [(column, limit) for column, limit in below.items() if limit > -math.inf]
+        self._above = [(column, limit) for column, limit in above.items() if limit < math.inf]
 
     def leave_out(self, firing: frozenset[str]) -> None:
         """Vehicles whose live readings are looked at anyway, for an alert of theirs is open."""

@@ -19,7 +19,17 @@ import structlog
 from voltd import health
 from voltd.database import queries, session, sqlstate
 from voltd.pipeline import write_excursions
-from voltd.rules import check_alone, check_memory, check_read, check_vehicles, check_write, evaluate, model, state
+from voltd.rules import (
+    check_alone,
+    check_daemons,
+    check_memory,
+    check_read,
+    check_vehicles,
+    check_write,
+    evaluate,
+    model,
+    state,
+)
 
 _log = structlog.get_logger()
 
@@ -155,7 +165,8 @@ class Check:
             changes, self._next = self._next, None
         if changes is not None:
             rules, self._channels = changes
-            self._plan, self._reader = evaluate.Plan(rules), check_read.Reader(rules, _LATE_VEHICLES)
+            self._plan = evaluate.Plan(rules)
+            self._reader = check_read.Reader(rules, _LATE_VEHICLES, self._reader.clocks)
             self._all_at = float("-inf")
 
     def _remembered(self, connection: psycopg.Connection[Any]) -> check_memory.Memory:
@@ -174,10 +185,12 @@ class Check:
         memory.states.update({one.key: one.state for one in alone})
         others = [one for one in connection.execute(queries.text("daemons")) if one[0] != self._instance]
         now, clock_s = dt.datetime.now(dt.UTC), time.monotonic()  # after the snapshot: nothing in it is newer
-        rows, healthy = check_read.system_rows([(self._instance, now, *self._look()), *others], memory.states, now)
-        self._steady.note(healthy=healthy, now=now)
+        this = (self._instance, 0.0, *self._look())
+        rows, healthy, unwell_s = check_daemons.judge([this, *others], memory.states, now)
+        self._steady.note(healthy=healthy, now=now, unwell_s=unwell_s)
         news = self._reader.read(
             connection,
+            memory.states,
             now=now,
             clock_s=clock_s,
             healthy_since=self._steady.since,

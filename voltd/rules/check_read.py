@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import check_vehicles, evaluate, model, scope
+from voltd.rules import check_vehicles, clocks, evaluate, model, scope, state
 
 TELEMETRY = check_vehicles.METRICS
 
@@ -23,7 +23,6 @@ _SILENCE_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
 _SETTLE = dt.timedelta(minutes=10)
 _LONGEST_CATCH_UP = dt.timedelta(hours=24)
-_DEAD = dt.timedelta(seconds=30)
 
 _Connection = psycopg.Connection[Any]
 
@@ -45,12 +44,18 @@ class Reader:
     Args:
         rules: those in force.
         late_excursions: how many of these one check takes on.
+        known_clocks: what the last reader knew of the devices' clocks.
     """
 
-    def __init__(self, rules: Iterable[model.Rule], late_excursions: int) -> None:
+    def __init__(
+        self, rules: Iterable[model.Rule], late_excursions: int, known_clocks: clocks.Clocks | None = None
+    ) -> None:
+        self.clocks = known_clocks or clocks.Clocks()
         self.rules = tuple(rule for rule in rules if rule.variants())
         self._telemetry = check_vehicles.Reader(self.rules, late_excursions)
         self._silence_at = self._skew_at = float("-inf")
+        self._settled: dt.datetime | None = None
+        self._steady = False
         self._silence_every_s = min((_SILENCE_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
 
     def names(self, metrics: Iterable[model.Metric]) -> list[str]:
@@ -66,6 +71,7 @@ class Reader:
     def read(
         self,
         connection: _Connection,
+        states: Mapping[evaluate.StateKey, state.State],
         *,
         now: dt.datetime,
         clock_s: float,
@@ -77,10 +83,11 @@ class Reader:
 
         Args:
             connection: in the check's transaction.
+            states: all that is remembered.
             now: the time of the check.
             clock_s: monotonic seconds, for what is looked at less often.
             healthy_since: see ``evaluate.Plan.check``.
-            efficiency_until: hours before this have been judged; None: begin now.
+            efficiency_until: hours before this have been judged for good; None: begin now.
             busy: leave late excursions for later.
         """
         news = News(*self._telemetry.read(connection, now, busy=busy))
@@ -89,8 +96,8 @@ class Reader:
             self._silence(connection, news, now, healthy_since)
         if clock_s - self._skew_at >= _SKEW_EVERY_S:
             self._skew_at = clock_s
-            self._skew(connection, news, now, healthy_since)
-        self._efficiency(connection, news, now, efficiency_until)
+            self._skew(connection, news, states, now, healthy_since)
+        self._efficiency(connection, news, now, healthy_since, efficiency_until)
         return news
 
     def _silence(
@@ -110,56 +117,64 @@ class Reader:
         for device_type, device_id, seen_at in connection.execute(queries.text("silent_devices"), wanted):
             news.last_seen[device_type, device_id] = seen_at
 
-    def _skew(self, connection: _Connection, news: News, now: dt.datetime, healthy_since: dt.datetime | None) -> None:
-        """One sample a device and minute: late readings come and go, a clock that is off is off at every arrival.
-
-        After an outage what had queued comes late through no fault of the devices' clocks: they get two minutes.
-        """
-        rules = [rule for rule in self.rules if rule.metric is model.Metric.CLOCK_SKEW_S]
-        limits = self._limits(model.Metric.CLOCK_SKEW_S)
+    def _skew(
+        self,
+        connection: _Connection,
+        news: News,
+        states: Mapping[evaluate.StateKey, state.State],
+        now: dt.datetime,
+        healthy_since: dt.datetime | None,
+    ) -> None:
+        """One sample a device and minute. After an outage, when all are late, devices get two minutes."""
+        names, limits = self.names((model.Metric.CLOCK_SKEW_S,)), self._limits(model.Metric.CLOCK_SKEW_S)
         every = dt.timedelta(seconds=_SKEW_EVERY_S)
         if not limits or healthy_since is None or now - healthy_since < 2 * every:
             return
-        wanted = {"rules": [rule.name for rule in rules], "since": now - every, "above": min(limits)}
-        for device_type, device_id, seen_at, skew_s in connection.execute(queries.text("skewed_devices"), wanted):
-            news.rows.append(evaluate.Row(device_type, device_id, seen_at, seen_at, clock_skew_s=skew_s))
+        wanted = {"rules": names, "since": now - every, "above": min(limits)}
+        for device_type, device_id, seen_at, behind_s in connection.execute(queries.text("skewed_devices"), wanted):
+            key: evaluate.Key = (device_type, device_id)
+            off_s, certain = self.clocks.off_s(key, clocks.Sample(seen_at, behind_s), min(limits))
+            firing = (one for name in names if (one := states.get((name, *key))) is not None)
+            if certain or not any(one.phase is state.Phase.FIRING for one in firing):
+                news.rows.append(evaluate.Row(*key, seen_at, seen_at, clock_skew_s=off_s))
+        self.clocks.forget(now)
 
     def _efficiency(
-        self, connection: _Connection, news: News, now: dt.datetime, efficiency_until: dt.datetime | None
+        self,
+        connection: _Connection,
+        news: News,
+        now: dt.datetime,
+        healthy_since: dt.datetime | None,
+        efficiency_until: dt.datetime | None,
     ) -> None:
-        """Closed hours, ten minutes after their end: what is on its way has come by then."""
-        settled = (now - _SETTLE).replace(minute=0, second=0, microsecond=0)
-        if efficiency_until is None or efficiency_until >= settled or not self.names((model.Metric.EFFICIENCY_PCT,)):
+        """Closed hours, ten minutes after the end of each: also those before it, as long as their figure is no history.
+
+        Most of an hour has come by then, but meters and vehicles may send theirs later. After an outage voltd itself
+        is late: hours are looked at once more when all has been well for ten minutes, and none is done with before.
+        """
+        settled = _floor(now - _SETTLE)
+        rules = [rule for rule in self.rules if rule.metric is model.Metric.EFFICIENCY_PCT]
+        if efficiency_until is None or not rules:
             news.efficiency_until = settled if efficiency_until is None or efficiency_until < settled else None
             return
-        news.efficiency_until = settled
-        wanted = {"since": max(efficiency_until, settled - _LONGEST_CATCH_UP), "until": settled}
+        steady = healthy_since is not None and now - healthy_since >= _SETTLE
+        recovered, self._steady = steady and not self._steady, steady
+        if settled == self._settled and not recovered:
+            return
+        self._settled = settled
+        done = _floor(now - dt.timedelta(seconds=max(rule.late_after_s for rule in rules)))
+        if steady and efficiency_until < done:
+            news.efficiency_until = done
+        variants = [one for rule in rules for one in rule.variants()]
+        wanted = {
+            "since": max(efficiency_until, settled - _LONGEST_CATCH_UP),
+            "until": settled,
+            "below": max((one.fire_below for one in variants if one.fire_below is not None), default=float("-inf")),
+            "above": min((one.fire_above for one in variants if one.fire_above is not None), default=float("inf")),
+            "rules": [rule.name for rule in rules],
+        }
         for vehicle, ended_at, value in connection.execute(queries.text("judged_hours"), wanted):
-            news.rows.append(evaluate.Row("vehicle", vehicle, ended_at, now, efficiency_pct=float(value)))
-
-
-def system_rows(
-    daemons: Iterable[tuple[str, dt.datetime, float, bool, bool]],
-    states: Iterable[evaluate.StateKey],
-    now: dt.datetime,
-) -> tuple[list[evaluate.Row], bool]:
-    """A row for each daemon, and whether all of them hear their devices.
-
-    Args:
-        daemons: instance, ``reported_at``, lag, spooling, healthy. One that has not reported for long lags as much.
-        states: a daemon with a state that is not among them was taken out of service: it lags no more.
-        now: the time of the check.
-    """
-    rows, healthy = [], True
-    for instance, reported_at, lag_s, spooling, well in daemons:
-        gone = now - reported_at
-        lag = max(lag_s, gone.total_seconds()) if gone > _DEAD else lag_s
-        rows.append(evaluate.Row("system", instance, now, now, ingest_lag_s=lag, spooling=spooling))
-        healthy = healthy and well and gone <= _DEAD
-    there = {row.device_id for row in rows}
-    gone_out = {key[2] for key in states if key[1] == "system"} - there
-    rows += [evaluate.Row("system", one, now, now, ingest_lag_s=0.0) for one in gone_out]
-    return rows, healthy
+            news.rows.append(evaluate.Row("vehicle", vehicle, ended_at, now, efficiency_pct=value))
 
 
 def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[evaluate.Key, scope.Device]:
@@ -170,3 +185,8 @@ def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[eval
         for vehicle, fleet, made, status in connection.execute(queries.text("registry_of_vehicles"), {"ids": ids}):
             found["vehicle", vehicle] = scope.Device("vehicle", vehicle, fleet, made, status)
     return found
+
+
+def _floor(at: dt.datetime) -> dt.datetime:
+    """The beginning of its hour."""
+    return at.replace(minute=0, second=0, microsecond=0)

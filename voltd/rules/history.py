@@ -17,7 +17,7 @@ from typing import Any, LiteralString, NamedTuple
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import evaluate, history_judge, model, scope
+from voltd.rules import clocks, evaluate, history_judge, model, scope
 from voltd.rules import step as steps
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
@@ -144,7 +144,8 @@ class _Reader:
             rules = [one for one in self._watching(model.Metric.CLOCK_SKEW_S) if device_type in one[1].applies_to]
             limits = [one.fire_above for _, rule in rules for one in rule.variants() if one.fire_above is not None]
             if limits:
-                yield from self._samples(rules, device_type, self._stream(query, {"above_s": min(limits)}))
+                stream = self._stream(query, {"above_s": min(limits)})
+                yield from self._samples(rules, device_type, _off(device_type, stream, min(limits)))
 
     def efficiency(self) -> Iterator[Found]:
         """Rules on hourly efficiency."""
@@ -193,6 +194,16 @@ class _Reader:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(text, self._parameters(parameters), binary=True)
             yield from cursor
+
+
+def _off(
+    device_type: scope.DeviceType, samples: Iterable[tuple[Any, ...]], limit_s: float
+) -> Iterator[tuple[Any, ...]]:
+    """How far clocks were off, as the daemon would have seen it at each sample."""
+    seen = clocks.Clocks()
+    for device_id, at, behind_s in samples:
+        off_s, _ = seen.off_s((device_type, device_id), clocks.Sample(at, behind_s), limit_s)
+        yield device_id, at, off_s
 
 
 def _limits(rules: list[tuple[int, model.Rule]], metric: model.Metric) -> tuple[float | None, float | None]:

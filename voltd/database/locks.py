@@ -1,0 +1,61 @@
+"""Session locks: what exactly one daemon of a database does at a time.
+
+Used by ``jobs``. PostgreSQL frees them when their holder dies or its connection does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+import psycopg
+
+from voltd.database import queries
+
+
+class Locks:
+    """Some advisory locks, tried for by one thread; another one may ask ``holds``.
+
+    Args:
+        dsn: where the database is.
+        keys: the locks.
+    """
+
+    def __init__(self, dsn: str, keys: Iterable[int]) -> None:
+        self._dsn = dsn
+        self._keys = tuple(keys)
+        self._held: frozenset[int] = frozenset()
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+
+    def holds(self, key: int) -> bool:
+        """Whether it is held, as of the last ``take``."""
+        return key in self._held
+
+    def take(self) -> frozenset[int]:
+        """Takes those that are free, and finds out whether those held still are; returns the new ones.
+
+        Raises:
+            psycopg.Error: the database is away; none is held any more.
+        """
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(self._dsn, autocommit=True)
+            wanted = [key for key in self._keys if key not in self._held]
+            found = self._connection.execute(queries.text("try_locks"), {"keys": wanted}).fetchall()
+        except psycopg.Error:
+            self.release()
+            raise
+        taken = {key for key, free in found if free}
+        new = frozenset(key for key in wanted if key in taken)
+        self._held |= new
+        if not self._held:
+            self.release()
+        return new
+
+    def release(self) -> None:
+        """Frees all of them."""
+        self._held = frozenset()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
