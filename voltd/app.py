@@ -199,7 +199,9 @@ class Daemon:
         _log.info("daemon.stopping", in_flight=self._window.held)
         ends = time.monotonic() + _STOP_WITHIN_S - 1
         self._consumer.stop_taking()
-        self._jobs.stop()
+        self._threads["jobs"] = self._jobs.stop()
+        if self._alerting is not None:
+            self._alerting.stop(0.0)
         if self._drain is not None:
             self._drain.stop()
         self._flusher.stop(_STORE_GETS_S)
@@ -214,8 +216,9 @@ class Daemon:
         self._join("network", ends)
         if not self._threads["flush"].is_alive():
             self._store.close()
+        self._join("jobs", ends)
         if self._alerting is not None:
-            self._alerting.stop()
+            self._alerting.stop(ends - time.monotonic())
         self._notifier.close()
 
     def _join(self, name: str, until: float) -> None:

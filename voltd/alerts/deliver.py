@@ -91,8 +91,8 @@ class Deliverer:
                 line.worker.thread.start()
         self._tidier.start()
 
-    def stop(self) -> None:
-        """Ends them; one whose channel hangs is left behind after two seconds in all."""
+    def stop(self, within_s: float = _STOP_WITHIN_S) -> None:
+        """Ends them; one whose channel hangs is left behind after so long in all. May be called again."""
         self._stop.set()
         self._tidy_now.set()
         with self._lock:
@@ -102,7 +102,7 @@ class Deliverer:
             line.worker.stop()
         if not started:
             return
-        ends = time.monotonic() + _STOP_WITHIN_S
+        ends = time.monotonic() + within_s
         for thread in (*(line.worker.thread for line in lines), *(old.thread for old in self._old), self._tidier):
             thread.join(max(0.0, ends - time.monotonic()))
 

@@ -51,9 +51,9 @@ class Alerting:
         """Starts the channels' threads; the check is run by the jobs."""
         self._deliverer.start()
 
-    def stop(self) -> None:
-        """Ends them within two seconds; what was not told is in the outbox."""
-        self._deliverer.stop()
+    def stop(self, within_s: float) -> None:
+        """Ends them, waiting so long for it; what was not told is in the outbox. May be called again."""
+        self._deliverer.stop(within_s)
 
     def lead(self) -> None:
         """This daemon is the one that checks and tells."""
