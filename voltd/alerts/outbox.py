@@ -1,7 +1,7 @@
 """The outbox ``volt.alert_delivery`` as a channel's worker uses it: look, claim, put down what came of it.
 
 Rows are put there by the check of the rules; only repeats are added here. ``claim`` commits before anything is sent, so
-a kill at any point leaves a message that is sent again under the same id with the same rows, or not at all.
+a kill at any point leaves a message that is sent again under the same id, with no other rows, or not at all.
 """
 
 from __future__ import annotations
