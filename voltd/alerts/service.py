@@ -43,6 +43,8 @@ class Alerting:
             excursions=excursions,
             wake=self._deliverer.wake,
             tell=self._deliverer.send_now,
+            told_at=self._deliverer.told_at,
+            withdraw=self._deliverer.withdraw,
             busy=busy,
         )
         self.check.use(load.load(settings.alerts.rules_file), self._deliverer.every_channel)

@@ -41,6 +41,8 @@ class Check:
         excursions: told what the writer has to look for.
         wake: called after something to tell was committed.
         tell: tells something at once, while there is no database for the outbox.
+        told_at: what of it was told, where and when.
+        withdraw: called once all of it is in the database: the rest is the outbox's.
         busy: whether the daemon has better things to do than to look at history.
     """
 
@@ -53,6 +55,8 @@ class Check:
         excursions: write_excursions.Excursions,
         wake: Callable[[], None] = lambda: None,
         tell: Callable[[Sequence[check_alone.Told]], None] = lambda _told: None,
+        told_at: check_write.ToldAt = lambda _channel, _what: None,
+        withdraw: Callable[[], None] = lambda: None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connect = connect
@@ -60,6 +64,7 @@ class Check:
         self._look = look
         self._excursions = excursions
         self._wake, self._busy = wake, busy
+        self._told_at, self._withdraw = told_at, withdraw
         self._alone = check_alone.Alone(instance, tell)
         self._steady = health.Steady()
         self._connection: psycopg.Connection[Any] | None = None
@@ -119,7 +124,9 @@ class Check:
                 self._close()
                 raise sqlstate.wrap(error) from error
             raise
-        self._alone.outcomes = {}
+        if self._alone.outcomes:
+            self._withdraw()
+            self._alone.outcomes = {}
         firing = [key for key, one in self._states.items() if one.phase is state.Phase.FIRING]
         self.firing = len(firing)
         telemetry = set(self._reader.names(check_read.TELEMETRY))
@@ -229,14 +236,11 @@ class Check:
         check_write.delete_states(connection, faded)
         for key in faded:
             self._states.pop(key, None)
-        self._put(connection, alone, told_already=True)
-        return self._put(connection, outcomes, told_already=False)
+        return self._put(connection, alone) + self._put(connection, outcomes)
 
-    def _put(
-        self, connection: psycopg.Connection[Any], outcomes: Sequence[evaluate.Outcome], *, told_already: bool
-    ) -> int:
+    def _put(self, connection: psycopg.Connection[Any], outcomes: Sequence[evaluate.Outcome]) -> int:
         """Writes these; what is remembered follows, and is read again where the transaction then fails."""
-        written = check_write.write(connection, outcomes, self._alert_ids, self._channels, told_already=told_already)
+        written = check_write.write(connection, outcomes, self._alert_ids, self._channels, told_at=self._told_at)
         for outcome in outcomes:
             key = _key(outcome)
             self._states.pop(key, None)
