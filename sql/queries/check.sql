@@ -15,3 +15,10 @@ FROM (VALUES
 -- of any column: of dead letters it may read all but the payload
 WHERE NOT has_any_column_privilege(wanted.name, wanted.privilege)
 ORDER BY 2, 3;
+
+-- name: unknown_fleets
+-- fleets text[]: those of them that are not registered, so that no vehicle can be in them.
+SELECT named.fleet_id
+FROM unnest(%(fleets)s::text[]) AS named (fleet_id)
+WHERE NOT EXISTS (SELECT FROM volt.fleet f WHERE f.fleet_id = named.fleet_id)
+ORDER BY 1

@@ -7,13 +7,14 @@ rules asks ``wants`` when it fills the outbox; each channel's worker sends.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from typing import TYPE_CHECKING
 
 from voltd import config, config_alerts, errors
 from voltd.alerts import message, send, send_mqtt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 _GATHER_S = 30.0
 
@@ -56,6 +57,22 @@ def make(settings: config.Settings) -> list[Channel]:
         ConfigurationError: a URL is missing or not understood; it is not shown.
     """
     return [_channel(name, one, settings) for name, one in settings.alerts.every_channel.items()]
+
+
+def require_rules(settings: config.Settings, rules: Collection[str]) -> None:
+    """Returns where each channel that is for some rules alone names rules that there are.
+
+    Raises:
+        ConfigurationError: it names another, of which it would never be told anything.
+    """
+    for name, one in settings.alerts.every_channel.items():
+        for rule in one.rules:
+            if rule not in rules:
+                near = difflib.get_close_matches(rule, rules, 1)
+                raise errors.ConfigurationError(
+                    f"alerts.channels.{name}.rules: there is no rule {rule!r}",
+                    hint=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(rules)) or 'none'}",
+                )
 
 
 def _channel(name: str, kept: config_alerts.Channel, settings: config.Settings) -> Channel:

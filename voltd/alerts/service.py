@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from voltd import config, health
-from voltd.alerts import deliver
+from voltd.alerts import channels, deliver
 from voltd.database import session
 from voltd.pipeline import write_excursions
-from voltd.rules import check, load
+from voltd.rules import check, load, model
 
 
 class Alerting:
@@ -34,6 +34,7 @@ class Alerting:
         excursions: write_excursions.Excursions,
         busy: Callable[[], bool],
     ) -> None:
+        rules = _rules(settings)
         self._deliverer = deliver.Deliverer(settings, connect)
         self.counters = self._deliverer.counters
         self.check = check.Check(
@@ -47,7 +48,7 @@ class Alerting:
             withdraw=self._deliverer.withdraw,
             busy=busy,
         )
-        self.check.use(load.load(settings.alerts.rules_file), self._deliverer.every_channel)
+        self.check.use(rules, self._deliverer.every_channel)
 
     def start(self) -> None:
         """Starts the channels' threads; the check is run by the jobs."""
@@ -73,6 +74,12 @@ class Alerting:
         Raises:
             ConfigurationError: one of them makes no sense; all stays as it was.
         """
-        rules = load.load(settings.alerts.rules_file)
+        rules = _rules(settings)
         self._deliverer.reload(settings)
         self.check.use(rules, self._deliverer.every_channel)
+
+
+def _rules(settings: config.Settings) -> Sequence[model.Rule]:
+    rules = load.load(settings.alerts.rules_file)
+    channels.require_rules(settings, [rule.name for rule in rules])
+    return rules
