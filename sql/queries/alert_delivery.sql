@@ -135,13 +135,15 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('alerts ' || %(channel)s::text
 INSERT INTO volt.alert_delivery (alert_id, channel, transition, severity, message)
 SELECT a.alert_id, %(channel)s, 'repeated', a.severity, a.message
 FROM volt.alert a
-CROSS JOIN LATERAL (
-  SELECT max(d.sent_at) FILTER (WHERE d.status = 'sent') AS sent_at, bool_or(d.status = 'waiting') AS waits
+CROSS JOIN LATERAL (  -- the last one alone: an alert that is open for months has hundreds
+  SELECT d.sent_at
   FROM volt.alert_delivery d
-  WHERE d.alert_id = a.alert_id AND d.channel = %(channel)s AND NOT d.quiet
+  WHERE d.alert_id = a.alert_id AND d.channel = %(channel)s AND d.status <> 'dropped' AND NOT d.quiet
+  ORDER BY d.delivery_id DESC
+  LIMIT 1
 ) AS told
-WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND NOT told.waits
-  AND told.sent_at < now() - make_interval(secs => %(repeat_s)s::float8)
+WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL
+  AND told.sent_at < now() - make_interval(secs => %(repeat_s)s::float8)  -- NULL: it waits
 RETURNING alert_id
 
 -- name: open_alerts

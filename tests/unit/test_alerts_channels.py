@@ -6,7 +6,7 @@ import traceback
 import pytest
 
 from voltd import config, config_file, errors
-from voltd.alerts import channels, message, send_apprise, service
+from voltd.alerts import channels, send_apprise, service
 from voltd.pipeline import write_excursions
 
 SECRET = "s3cret"

@@ -43,11 +43,15 @@ class Channel:
         kept = self.settings
         if quiet and not self.shows_state:
             return False
-        if transition == "resolved" and not (kept.resolved or self.shows_state):
+        if transition == "resolved" and not self.wants_end(quiet=quiet):
             return False
         if (kept.rules and rule not in kept.rules) or (kept.fleets and fleet_id not in kept.fleets):
             return False
         return message.SEVERITIES.index(severity) >= message.SEVERITIES.index(kept.min_severity)
+
+    def wants_end(self, *, quiet: bool) -> bool:
+        """Whether it is to be told of the end of what it was told of, though it may want no more of its kind. Pure."""
+        return self.shows_state or (self.settings.resolved and not quiet)
 
 
 def make(settings: config.Settings) -> list[Channel]:

@@ -39,6 +39,10 @@ class Channel(Protocol):
         """Whether it is to be told of this there."""
         ...
 
+    def wants_end(self, *, quiet: bool) -> bool:
+        """Whether it is to be told of the end of what it was told of."""
+        ...
+
 
 @dataclasses.dataclass
 class Episode:
@@ -199,17 +203,20 @@ def _deliveries(episode: Episode, channels: Sequence[Channel], told_at: ToldAt) 
     for told in episode.told:
         transition = _TRANSITION[told.kind]
         for channel in channels:
-            if channel.wants(
+            wanted = channel.wants(
                 severity=told.severity.value,
                 rule=episode.rule,
                 fleet_id=episode.device.fleet_id,
                 transition=transition,
                 quiet=told.quiet,
-            ):
+            )
+            # The device may be in another fleet now, the channel may be for other rules: who heard of it hears the end.
+            if wanted or (told.kind is state.Kind.RESOLVED and channel.wants_end(quiet=told.quiet)):
                 sent_at = told_at(channel.name, (*episode.key, transition, told.severity.value))
                 yield {
                     "alert_id": episode.alert_id,
                     "channel": channel.name,
+                    "if_begun": not wanted,
                     "transition": transition,
                     "quiet": told.quiet,
                     "severity": told.severity.value,
