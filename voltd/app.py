@@ -31,6 +31,7 @@ _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
 _SILENT_S = 5.0
+_JOBS_LEAVE_S = 1.0  # besides the time that the store gets
 _SWITCH_S = 0.0002
 
 
@@ -216,7 +217,7 @@ class Daemon:
         self._join("network", ends)
         if not self._threads["flush"].is_alive():
             self._store.close()
-        self._join("jobs", ends)
+        self._join("jobs", min(ends, time.monotonic() + _JOBS_LEAVE_S))
         if self._alerting is not None:
             self._alerting.stop(ends - time.monotonic())
         self._notifier.close()

@@ -131,7 +131,8 @@ WHERE channel = %(channel)s AND status = 'waiting' AND message_id = %(message_id
 SELECT pg_try_advisory_xact_lock(hashtextextended('alerts ' || %(channel)s::text, 0))
 
 -- name: repeat_deliveries
--- channel, repeat_s: what is open, was told, and nobody has acknowledged is told again; returns alert_id.
+-- channel, repeat_s, severities, rules and fleets text[] (those it is for; rules, fleets: empty for all): what is open,
+-- was told, and nobody has acknowledged is told again; returns alert_id.
 INSERT INTO volt.alert_delivery (alert_id, channel, transition, severity, message)
 SELECT a.alert_id, %(channel)s, 'repeated', a.severity, a.message
 FROM volt.alert a
@@ -142,7 +143,9 @@ CROSS JOIN LATERAL (  -- the last one alone: an alert that is open for months ha
   ORDER BY d.delivery_id DESC
   LIMIT 1
 ) AS told
-WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL
+WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND a.severity = ANY (%(severities)s::text[])
+  AND (%(rules)s::text[] = '{}' OR a.rule = ANY (%(rules)s::text[]))
+  AND (%(fleets)s::text[] = '{}' OR a.fleet_id = ANY (%(fleets)s::text[]))
   AND told.sent_at < now() - make_interval(secs => %(repeat_s)s::float8)  -- NULL: it waits
 RETURNING alert_id
 

@@ -9,6 +9,7 @@ import pytest
 import alert_rig
 import harness
 from voltd import health
+from voltd.alerts import outbox
 from voltd.database import migrate, queries, session
 from voltd.pipeline import write_excursions
 from voltd.rules import check, load
@@ -128,6 +129,21 @@ def test_a_channel_for_something_else(rig, hook, checks):
     assert rig.rows() == []
 
 
+@pytest.mark.parametrize(
+    ("now", "count"),
+    [({}, 1), ({"fleets": ["north"], "rules": ["soc_low"]}, 1), ({"fleets": ["south"]}, 0), ({"rules": ["stale"]}, 0),
+     ({"min_severity": "critical"}, 0)],
+)  # fmt: skip
+def test_what_a_channel_no_longer_wants(rig, now, count):
+    """It is not told again and again."""
+    channel = rig.settings(hook={"url": "json://localhost", "repeat_s": 60, **now}).alerts.channels["hook"]
+    rig.deliverer(leads=False, hook={"url": "json://localhost"})
+    rig.fire("V1", "soc_low", fleet_id="north")
+    rig.execute("UPDATE volt.alert_delivery SET status = 'sent', sent_at = now() - INTERVAL '1 hour'")
+    with psycopg.connect(rig.dsn, autocommit=True) as connection:
+        assert outbox.repeat(connection, "hook", channel) == count
+
+
 def _read_of(plan):
     """How many rows of alert_delivery a plan has read."""
     below = sum(_read_of(one) for one in plan.get("Plans", ()))
@@ -150,6 +166,7 @@ def test_alerts_that_are_open_for_weeks(rig):
     rig.execute("ANALYZE volt.alert, volt.alert_delivery")
     with psycopg.connect(rig.dsn) as connection:
         ((plan,),) = connection.execute(
-            "EXPLAIN (ANALYZE, FORMAT JSON) " + queries.text("repeat_deliveries"), {"channel": "hook", "repeat_s": 3600}
+            "EXPLAIN (ANALYZE, FORMAT JSON) " + queries.text("repeat_deliveries"),
+            {"channel": "hook", "repeat_s": 3600, "severities": ["warning"], "rules": [], "fleets": []},
         )
     assert _read_of((plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"]) <= 2 * 500

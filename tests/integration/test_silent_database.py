@@ -88,17 +88,29 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
         assert time.monotonic() - stopped < 1.0
 
 
-def test_told_to_stop_while_the_database_is_silent(dsn, through, proxy, broker, tmp_path):
-    """SIGTERM: it ends within 10 s, as ever."""
-    daemon = harness.Daemon(dsn=through, mqtt=(broker.host, broker.port), name="silent", log=tmp_path / "log")
+def test_told_to_stop_while_the_database_is_silent(through, proxy, broker, hook, tmp_path):
+    """SIGTERM: it ends within 10 s, as ever, though a channel hangs, too."""
+    daemon = harness.Daemon(
+        dsn=through,
+        mqtt=(broker.host, broker.port),
+        name="silent",
+        log=tmp_path / "log",
+        alerts__channels__hook__url=hook.url,
+    )
     daemon.start()
+    publisher = harness.Publisher(broker.host, broker.port)
+    hook.passes.clear()
     try:
-        harness.wait_for(lambda: daemon.events("jobs.leading") and harness.count(dsn, "daemon"), what="its report")
+        alert_rig.publish(publisher, daemon, "V1", soc=3)
+        harness.wait_for(lambda: hook.tried, what="an alert that is being told")
+        harness.wait_for(lambda: daemon.events("jobs.leading") and harness.count(through, "daemon"), what="its report")
         proxy.fall_silent()
         started = time.monotonic()
         assert daemon.terminate(20.0) == 0
         assert time.monotonic() - started < 10.0
     finally:
+        hook.passes.set()
+        publisher.close()
         daemon.close()
 
 

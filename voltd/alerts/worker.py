@@ -168,7 +168,7 @@ class Worker:
         repeat_s = self.channel.settings.repeat_s
         if self.channel.shows_state or repeat_s == 0 or time.monotonic() < self._repeats_at:
             return
-        outbox.repeat(connection, self.channel.name, repeat_s)
+        outbox.repeat(connection, self.channel.name, self.channel.settings)
         self._repeats_at = time.monotonic() + min(_REPEATS_EVERY_S, repeat_s)
 
     def _show(self, connection: psycopg.Connection[Any]) -> None:
