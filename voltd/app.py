@@ -31,7 +31,7 @@ _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
 _SILENT_S = 5.0
-_JOBS_LEAVE_S = 1.0  # besides the time that the store gets
+_OTHERS_GET_S = 2.0  # after that, jobs and channels
 _SWITCH_S = 0.0002
 
 
@@ -217,7 +217,8 @@ class Daemon:
         self._join("network", ends)
         if not self._threads["flush"].is_alive():
             self._store.close()
-        self._join("jobs", min(ends, time.monotonic() + _JOBS_LEAVE_S))
+        ends = min(ends, time.monotonic() + _OTHERS_GET_S)
+        self._join("jobs", ends)
         if self._alerting is not None:
             self._alerting.stop(ends - time.monotonic())
         self._notifier.close()
