@@ -30,7 +30,6 @@ _STOP_WITHIN_S = 10.0  # of which the store gets
 _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
-_SILENT_S = 5.0
 _OTHERS_GET_S = 2.0  # after that, jobs and channels
 _SWITCH_S = 0.0002
 
@@ -185,7 +184,7 @@ class Daemon:
     def _look_after_threads(self) -> None:
         """Statements have a time limit at the server; one that says nothing at all is left after a little more."""
         statement_s = self._settings.database.statement_timeout_s
-        free_s, limit_s = statement_s + _SILENT_S, statement_s * 2 + 60
+        free_s, limit_s = statement_s + session.SILENT_S, statement_s * 2 + 60
         watch = self._stalls.add
         watch(stalls.Watched("network", lambda: self._consumer.beat, _NETWORK_STALL_S))
         watch(stalls.Watched("flush", lambda: self._flusher.beat, limit_s, self._store.abandon, free_s))
