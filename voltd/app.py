@@ -30,7 +30,7 @@ _STOP_WITHIN_S = 10.0  # of which the store gets
 _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
-_SILENT_S = 5.0
+_OTHERS_GET_S = 2.0  # after that, jobs and channels
 _SWITCH_S = 0.0002
 
 
@@ -184,7 +184,7 @@ class Daemon:
     def _look_after_threads(self) -> None:
         """Statements have a time limit at the server; one that says nothing at all is left after a little more."""
         statement_s = self._settings.database.statement_timeout_s
-        free_s, limit_s = statement_s + _SILENT_S, statement_s * 2 + 60
+        free_s, limit_s = statement_s + session.SILENT_S, statement_s * 2 + 60
         watch = self._stalls.add
         watch(stalls.Watched("network", lambda: self._consumer.beat, _NETWORK_STALL_S))
         watch(stalls.Watched("flush", lambda: self._flusher.beat, limit_s, self._store.abandon, free_s))
@@ -199,7 +199,9 @@ class Daemon:
         _log.info("daemon.stopping", in_flight=self._window.held)
         ends = time.monotonic() + _STOP_WITHIN_S - 1
         self._consumer.stop_taking()
-        self._jobs.stop()
+        self._threads["jobs"] = self._jobs.stop()
+        if self._alerting is not None:
+            self._alerting.stop(0.0)
         if self._drain is not None:
             self._drain.stop()
         self._flusher.stop(_STORE_GETS_S)
@@ -214,8 +216,10 @@ class Daemon:
         self._join("network", ends)
         if not self._threads["flush"].is_alive():
             self._store.close()
+        ends = min(ends, time.monotonic() + _OTHERS_GET_S)
+        self._join("jobs", ends)
         if self._alerting is not None:
-            self._alerting.stop()
+            self._alerting.stop(ends - time.monotonic())
         self._notifier.close()
 
     def _join(self, name: str, until: float) -> None:

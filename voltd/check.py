@@ -128,6 +128,9 @@ def _alerts(settings: config.Settings) -> list[str]:
     if not settings.alerts.enabled:
         return [f"alerts: switched off (alerts.enabled = false){_who_checks(settings)}"]
     rules = load.load(settings.alerts.rules_file)
+    channels.require_rules(settings, [rule.name for rule in rules])
+    for fleet in _unknown_fleets(settings):
+        print(f"warn  alerts: a channel is for fleet {fleet!r}, which is not registered; is it spelt right?")
     names = ", ".join(one.name for one in channels.make(settings))
     return [f"alerts: {len(rules)} rules; told on {names or 'no channel: set one in [alerts.channels.<name>]'}"]
 
@@ -140,6 +143,17 @@ def _who_checks(settings: config.Settings) -> str:
     except psycopg.Error:
         return ""
     return f"; {'another' if row and row[0] else 'no'} daemon of this database checks the rules"
+
+
+def _unknown_fleets(settings: config.Settings) -> list[str]:
+    """Fleets that channels name and nobody knows; none where the database cannot be asked, which has its own line."""
+    named = sorted({fleet for one in settings.alerts.channels.values() for fleet in one.fleets})
+    try:
+        with psycopg.connect(session.dsn(settings)) as connection:
+            rows = connection.execute(queries.text("unknown_fleets"), {"fleets": named}).fetchall() if named else []
+    except psycopg.Error:
+        return []
+    return [str(fleet) for (fleet,) in rows]
 
 
 def _require_privileges(settings: config.Settings) -> None:

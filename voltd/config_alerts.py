@@ -22,7 +22,7 @@ class Channel(config_section.Section):
     fleets: tuple[str, ...] = ()
     resolved: bool = True
     group_s: Annotated[float, Field(ge=0, le=3600)] | None = None
-    repeat_s: Annotated[float, Field(ge=0)] = 4 * 3600.0
+    repeat_s: Annotated[float, Field(ge=0, le=365 * 86400, allow_inf_nan=False)] = 4 * 3600.0
     max_per_hour: PositiveInt = 60
 
     @pydantic.model_validator(mode="after")
@@ -43,6 +43,15 @@ class Alerts(config_section.Section):
     check_interval_s: Annotated[float, Field(ge=0.1, le=60)] = 1.0
     mqtt: bool = True
     channels: dict[config_section.Name, Channel] = Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="after")
+    def _topics_stay(self) -> Self:
+        if self.mqtt and "mqtt" in self.channels and self.channels["mqtt"].kind != "mqtt":
+            raise ValueError(
+                "channels.mqtt would take the place of the topics voltd/alerts/..., which have that name: "
+                "choose another name, or set mqtt = false"
+            )
+        return self
 
     @property
     def every_channel(self) -> dict[str, Channel]:

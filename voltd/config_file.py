@@ -104,24 +104,27 @@ def _with_secrets(settings: config.Settings, environ: Mapping[str, str]) -> conf
         elif path is not None and folder and not path.is_absolute():
             path = pathlib.Path(folder, path)
         if path is not None:
-            secret = _secret(path, f"{name}.password_file", "password")
+            secret = _secret(path, section.password_file, f"{name}.password_file", "password")
             changes[name] = section.model_copy(update={"password": secret})
     channels = dict(settings.alerts.channels)
     for name, channel in channels.items():
         if channel.url_file is not None:
             path = pathlib.Path(folder or "", channel.url_file)
-            url = _secret(path, f"alerts.channels.{name}.url_file", "URL")
+            url = _secret(path, channel.url_file, f"alerts.channels.{name}.url_file", "URL")
             channels[name] = channel.model_copy(update={"url": url})
     if channels:
         changes["alerts"] = settings.alerts.model_copy(update={"channels": channels})
     return settings.model_copy(update=changes) if changes else settings
 
 
-def _secret(path: pathlib.Path, setting: str, what: str) -> pydantic.SecretStr:
+def _secret(path: pathlib.Path, given: pathlib.Path | None, setting: str, what: str) -> pydantic.SecretStr:
+    """What a file holds. ``given`` is what the settings say: shown if it is a whole path, as it may be the secret."""
     try:
         return pydantic.SecretStr(path.read_text(encoding="utf-8").rstrip("\r\n"))
     except (OSError, UnicodeDecodeError) as error:
+        shown = f" = {str(path)!r}" if given is None or given.is_absolute() else ""
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise errors.ConfigurationError(
-            f"{setting} = {str(path)!r} cannot be read: {error}",
-            hint=f"it must hold the {what} alone and be readable for the daemon's user",
-        ) from error
+            f"{setting}{shown} cannot be read: {reason}",
+            hint=f"it names a file that holds the {what} alone and is readable for the daemon's user",
+        ) from None  # its text has the name

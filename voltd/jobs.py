@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import psycopg
 import psycopg_pool
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors import base
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from voltd import config, errors, health
@@ -35,7 +37,18 @@ _RETENTION_S = 3600.0
 _REPORT_S = 2.0
 _PAUSE, _BUSY_PAUSE = 3.0, 30.0  # a check is followed by a pause of so many times what it took
 _LONGEST_PAUSE_S = 15.0
-_THREADS = {"default": 2, "rules": 1, "report": 1}  # the report waits for no other job: it is a sign of life
+_LEADER_PATIENCE_S = 10.0  # for an answer that takes no work
+
+
+class _Threads(base.BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
+    """A thread a run. Whatever it waits for, it holds up neither another job nor the end of the process."""
+
+    def _do_submit_job(self, job: Any, run_times: Any) -> None:
+        def run() -> None:
+            events = base.run_job(job, job._jobstore_alias, run_times, self._logger.name)  # noqa: SLF001 as its own do
+            self._run_job_success(job.id, events)
+
+        threading.Thread(target=run, name=f"job-{job.id}", daemon=True).start()
 
 
 class Jobs:
@@ -70,47 +83,60 @@ class Jobs:
         self._store_away = False
         self._stopping = False
         keys = (_LEADER_LOCK,) if alerting is None else (_LEADER_LOCK, _RULES_LOCK)
-        self._locks = locks.Locks(session.dsn(settings), keys)
+        self._locks = locks.Locks(session.connector(settings, patience_s=_LEADER_PATIENCE_S), keys)
+        self._leading, self._reporting = threading.Lock(), threading.Lock()
         self._running: set[psycopg.Connection[tuple[object, ...]]] = set()
         self._set_fleets = set_fleets
         self._pool: pool.Pool | None = None
         self._scheduler = BackgroundScheduler(
-            executors={name: ThreadPoolExecutor(count) for name, count in _THREADS.items()},
+            executors={"default": _Threads()},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
 
     def start(self) -> None:
         """Starts the jobs; does not block."""
-        self._pool = pool.open_pool(session.dsn(self._settings), size=3)
+        self._pool = pool.open_pool(session.dsn(self._settings), size=4)
         self._add(self._fleets, _FLEETS_S, first_s=0.1)
         self._add(self._lead, _LEAD_S, first_s=0.2)
         self._add(self._rollup, _ROLLUP_S, first_s=1.0)
         self._add(self._retention, _RETENTION_S, first_s=60.0)
-        self._add(self._report, _REPORT_S, first_s=0.5, executor="report")
+        self._add(self._report, _REPORT_S, first_s=0.5)
         if self._rules is not None:
-            self._add(self._check, self._settings.alerts.check_interval_s, first_s=0.3, executor="rules")
+            self._add(self._check, self._settings.alerts.check_interval_s, first_s=0.3)
         self._scheduler.start()
 
-    def stop(self) -> None:
-        """Starts no more jobs; one that runs is cancelled, its transaction rolled back."""
+    def stop(self) -> threading.Thread:
+        """Starts no more jobs; one that runs is cancelled, its transaction rolled back. Does not block.
+
+        Returns:
+            Ends once the database knows; a server that is silent may hold it up, but not the end of the process.
+        """
         self._stopping = True
         self._scheduler.shutdown(wait=False)
         if self._rules is not None:
             self._rules.abandon()
-        with (
-            contextlib.suppress(errors.VoltdError, psycopg.Error, psycopg_pool.PoolTimeout),
-            self._connection(timeout_s=0.5) as connection,
-        ):
-            connection.execute(queries.text("forget_daemon"), {"instance": self._settings.instance})
+        leaving = threading.Thread(target=self._leave, name="jobs", daemon=True)
+        leaving.start()
+        return leaving
+
+    def _leave(self) -> None:
         for connection in list(self._running):
             with contextlib.suppress(psycopg.Error):
                 connection.cancel_safe(timeout=0.5)
-        self._locks.release()
+        self._locks.abandon()
+        with self._leading:
+            self._locks.release()
+        with (
+            contextlib.suppress(errors.VoltdError, psycopg.Error, psycopg_pool.PoolTimeout),
+            self._reporting,  # a report that comes later would make it one that died
+            self._connection(timeout_s=0.5) as connection,
+        ):
+            connection.execute(queries.text("forget_daemon"), {"instance": self._settings.instance})
         if self._pool is not None:
             self._pool.close(timeout=0.5)
 
-    def _add(self, job: Callable[[], None], every_s: float, *, first_s: float, executor: str = "default") -> None:
+    def _add(self, job: Callable[[], None], every_s: float, *, first_s: float) -> None:
         name = getattr(job, "__name__", "job").strip("_")
 
         def guarded() -> None:
@@ -121,7 +147,7 @@ class Jobs:
                     _log.warning("job.failed", job=name, error=str(error))
 
         first = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=first_s)
-        self._scheduler.add_job(guarded, "interval", seconds=every_s, next_run_time=first, id=name, executor=executor)
+        self._scheduler.add_job(guarded, "interval", seconds=every_s, next_run_time=first, id=name)
 
     def _fleets(self) -> None:
         with self._connection() as connection:
@@ -130,6 +156,11 @@ class Jobs:
 
     def _lead(self) -> None:
         """Becomes the one that does what is meant for one, where there is none."""
+        with self._leading:
+            if not self._stopping:
+                self._lead_or_follow()
+
+    def _lead_or_follow(self) -> None:
         judged = self._locks.holds(_RULES_LOCK)
         try:
             new = self._locks.take()
@@ -137,6 +168,8 @@ class Jobs:
             if judged and self._alerting is not None:
                 self._alerting.follow()
             self._store_away = True
+            if self._rules is not None:
+                self._rules.abandon()  # it may wait for a server that is silent, and has a limit that suits its work
             raise
         self._follows, self._store_away = not self._locks.holds(_RULES_LOCK), False
         if _LEADER_LOCK in new:
@@ -167,10 +200,12 @@ class Jobs:
 
     def _report(self) -> None:
         report = self._look()
-        with self._connection() as connection:
-            connection.execute(queries.text("report_daemon"), {"instance": self._settings.instance, **report._asdict()})
-            if self._bounds is not None and self._locks.holds(_RULES_LOCK):
-                self._bounds.publish(connection)
+        with self._reporting, self._connection() as connection:
+            if not self._stopping:
+                values = {"instance": self._settings.instance, **report._asdict()}
+                connection.execute(queries.text("report_daemon"), values)
+                if self._bounds is not None and self._locks.holds(_RULES_LOCK):
+                    self._bounds.publish(connection)
 
     def _rollup(self) -> None:
         if not self._locks.holds(_LEADER_LOCK):

@@ -1,33 +1,30 @@
 -- What: the outbox of alerts, as the workers of its channels use it. Run by voltd/alerts/outbox.py.
 -- Why:  the rows of a message are frozen under its id and committed before it is sent, so whatever happens then, another
---       attempt carries the same id and the same rows. Silences are judged here, where ten thousand covered rows cost
---       one pass and no transfer. In what follows a row is silenced while some silence that has begun covers it.
+--       attempt carries the same id and no other rows; only those that are given up are missing. Silences are judged here,
+--       where ten thousand covered rows cost one pass and no transfer. In what follows a row is silenced while some
+--       silence that has begun covers it.
 -- Lock: ROW EXCLUSIVE; rows are locked only while they are claimed or put down, never while something is sent.
 
 -- name: drop_deliveries
 -- channel, shows_state (silences do not count): what need not be told any more; returns alert_id, result.
--- What was silenced within the last day has waited for people, not for the channel, and is not given up.
+-- A row is given up where the channel has been tried in vain when it was a day old already, and its episode is over:
+-- a daemon that was stopped for days tries first, and what is still wrong is told however long that takes.
 WITH waiting AS (
   SELECT d.delivery_id, d.alert_id, d.transition, d.message_id, a.resolved_at IS NOT NULL AS over,
     a.acknowledged_at IS NOT NULL AS acknowledged,
-    min(d.created_at) OVER together < now() - INTERVAL '24 hours'
-      AND NOT coalesce(bool_or(s.covers_now OR s.lately) OVER together, false) AS old,
-    coalesce(s.covers_now, false) AS silenced
+    coalesce(d.created_at + INTERVAL '24 hours'
+      < max(d.attempted_at) FILTER (WHERE d.result IS NOT NULL) OVER (), false) AS old,
+    NOT %(shows_state)s::boolean AND EXISTS (
+      SELECT FROM volt.alert_silence s
+      WHERE s.begins_at <= now() AND s.ends_at > now()
+        AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
+        AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))) AS silenced
   FROM volt.alert_delivery d
   JOIN volt.alert a USING (alert_id)
-  LEFT JOIN LATERAL (
-    SELECT bool_or(s.ends_at > now()) AS covers_now, true AS lately
-    FROM volt.alert_silence s
-    WHERE NOT %(shows_state)s::boolean AND s.begins_at <= now() AND s.ends_at > now() - INTERVAL '24 hours'
-      AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
-      AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))
-    HAVING count(*) > 0
-  ) s ON true
   WHERE d.channel = %(channel)s AND d.status = 'waiting'
-  WINDOW together AS (PARTITION BY coalesce(d.message_id, d.delivery_id::text))
 ), judged AS (
   SELECT delivery_id, alert_id, transition, message_id, CASE
-    WHEN old THEN 'gave up after 24 h'
+    WHEN old AND over THEN 'gave up after 24 h'
     WHEN message_id IS NOT NULL OR transition = 'resolved' THEN NULL
     WHEN silenced AND over THEN 'silenced'
     WHEN transition = 'repeated' AND over THEN 'resolved meanwhile'
@@ -134,17 +131,22 @@ WHERE channel = %(channel)s AND status = 'waiting' AND message_id = %(message_id
 SELECT pg_try_advisory_xact_lock(hashtextextended('alerts ' || %(channel)s::text, 0))
 
 -- name: repeat_deliveries
--- channel, repeat_s: what is open, was told, and nobody has acknowledged is told again; returns alert_id.
+-- channel, repeat_s, severities, rules and fleets text[] (those it is for; rules, fleets: empty for all): what is open,
+-- was told, and nobody has acknowledged is told again; returns alert_id.
 INSERT INTO volt.alert_delivery (alert_id, channel, transition, severity, message)
 SELECT a.alert_id, %(channel)s, 'repeated', a.severity, a.message
 FROM volt.alert a
-CROSS JOIN LATERAL (
-  SELECT max(d.sent_at) FILTER (WHERE d.status = 'sent') AS sent_at, bool_or(d.status = 'waiting') AS waits
+CROSS JOIN LATERAL (  -- the last one alone: an alert that is open for months has hundreds
+  SELECT d.sent_at
   FROM volt.alert_delivery d
-  WHERE d.alert_id = a.alert_id AND d.channel = %(channel)s AND NOT d.quiet
+  WHERE d.alert_id = a.alert_id AND d.channel = %(channel)s AND d.status <> 'dropped' AND NOT d.quiet
+  ORDER BY d.delivery_id DESC
+  LIMIT 1
 ) AS told
-WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND NOT told.waits
-  AND told.sent_at < now() - make_interval(secs => %(repeat_s)s::float8)
+WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND a.severity = ANY (%(severities)s::text[])
+  AND (%(rules)s::text[] = '{}' OR a.rule = ANY (%(rules)s::text[]))
+  AND (%(fleets)s::text[] = '{}' OR a.fleet_id = ANY (%(fleets)s::text[]))
+  AND told.sent_at < now() - make_interval(secs => %(repeat_s)s::float8)  -- NULL: it waits
 RETURNING alert_id
 
 -- name: open_alerts

@@ -20,4 +20,11 @@ ORDER BY 2, 3;
 
 -- name: rules_checked
 -- Whether a daemon of this database checks the rules; they say so every two seconds.
-SELECT EXISTS (SELECT FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '30 s')
+SELECT EXISTS (SELECT FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '30 s');
+
+-- name: unknown_fleets
+-- fleets text[]: those of them that are not registered, so that no vehicle can be in them.
+SELECT named.fleet_id
+FROM unnest(%(fleets)s::text[]) AS named (fleet_id)
+WHERE NOT EXISTS (SELECT FROM volt.fleet f WHERE f.fleet_id = named.fleet_id)
+ORDER BY 1

@@ -267,11 +267,14 @@ WITH found AS (
 SELECT count(*) FROM new
 
 -- name: insert_alert_deliveries
--- rows jsonb: what is to be told, in the transaction of the episodes.
+-- rows jsonb: what is to be told, in the transaction of the episodes; if_begun: only where the channel was to be told of
+-- the episode before.
 INSERT INTO volt.alert_delivery (alert_id, channel, transition, quiet, severity, message, status, sent_at, result)
 SELECT alert_id, channel, transition, quiet, severity, message, coalesce(status, 'waiting'), sent_at, result
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (alert_id bigint, channel text, transition text, quiet boolean,
-  severity text, message text, status text, sent_at timestamptz, result text)
+  severity text, message text, status text, sent_at timestamptz, result text, if_begun boolean)
+WHERE NOT if_begun OR EXISTS (
+  SELECT FROM volt.alert_delivery d WHERE d.alert_id = r.alert_id AND d.channel = r.channel)
 
 -- name: put_alert_states
 -- rows jsonb.

@@ -258,20 +258,55 @@ def test_the_database_goes_away_while_something_is_sent(rig, hook):
     assert rig.rows("attempts, result") == [(1, "ok")]
 
 
-def test_what_waits_for_a_day_is_given_up(rig, hook):
-    """Old news is no news; but what a silence kept back is told when the silence is over."""
-    rig.deliverer(leads=False, hook={"url": hook.url})
-    rig.fire("V1")
-    rig.fire("V2")
-    rig.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '3 days'")
+def _days_old(rig, *alert_ids):
+    """As the rows would be if they had been put there three days ago."""
     rig.execute(
-        "INSERT INTO volt.alert_silence (device_type, device_id, begins_at, ends_at, created_by)"
-        " VALUES ('vehicle', 'V2', now() - INTERVAL '4 days', now() - INTERVAL '1 minute', 'me')"
+        "UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '3 days',"
+        " attempted_at = CASE WHEN attempts > 0 THEN now() - INTERVAL '2 days 23 hours' END WHERE alert_id = ANY (%s)",
+        list(alert_ids),
     )
-    rig._made[0].lead(leads=True)
+
+
+def test_a_channel_that_is_down_for_more_than_a_day(rig, hook):
+    """What is over by then is old news. What is still wrong, and what is new, is told when the channel is back."""
+    delivered = rig.deliverer(leads=False, hook={"url": hook.url})
+    over, wrong, new = rig.fire("OVER"), rig.fire("WRONG"), rig.fire("NEW")
+    hook.status = 503
+    delivered.lead(leads=True)
+    harness.wait_for(lambda: rig.rows("result")[0][0], 10, "the failure of all three in one message")
+    rig.resolve(over)
+    rig.resolve(new)
+    _days_old(rig, over, wrong)
+    harness.wait_for(lambda: rig.rows("status")[0] == ("dropped",), 10, "the end of hope")
+    assert rig.rows("alert_id, transition, status, result")[:1] == [(over, "fired", "dropped", "gave up after 24 h")]
+    assert {status for alert_id, status in rig.rows("alert_id, status") if alert_id != over} == {"waiting"}
+    hook.status = 200
     rig.settled()
-    assert rig.rows("status, result") == [("dropped", "gave up after 24 h"), ("sent", "ok")]
-    assert hook.texts == [["vehicle V2: soc_low warning"]]
+    assert hook.texts == [
+        ["vehicle WRONG: soc_low warning", "vehicle NEW: soc_low warning"],
+        ["vehicle NEW: soc_low warning is over"],
+    ]
+    first, *_others, last = (body["message"].split("\n")[-1] for body in hook.heard)
+    assert first == hook.ids[0] != last, "what is left of a message keeps its id"
+    assert {result for alert_id, result in rig.rows("alert_id, result") if alert_id == over} == {"gave up after 24 h"}
+
+
+@pytest.mark.parametrize("tried", [False, True])
+def test_a_daemon_that_was_stopped_for_days(rig, hook, tried):
+    """Nothing is given up that the channel takes: it is tried first; what began and ended meanwhile is told."""
+    delivered = rig.deliverer(leads=False, hook={"url": hook.url})
+    over, wrong = rig.fire("OVER"), rig.fire("WRONG")
+    if tried:
+        rig.execute("UPDATE volt.alert_delivery SET attempts = 1, message_id = 'the-id', result = 'HTTP 503'")
+    _days_old(rig, over, wrong)
+    rig.resolve(over)
+    delivered.lead(leads=True)
+    rig.settled()
+    assert sorted(hook.lines) == [
+        "vehicle OVER: soc_low warning",
+        "vehicle OVER: soc_low warning is over",
+        "vehicle WRONG: soc_low warning",
+    ]
 
 
 def test_without_a_database(rig, hook):

@@ -180,10 +180,11 @@ def test_a_maintenance_window_begins_later_and_may_be_called_off(desk):
 
 
 def test_a_time_without_offset_is_the_clock_on_the_wall(desk):
-    wanted = ("silence", "--meter", "M1", "--until", "2099-07-01T12:00", "--comment", "c")
+    year = dt.datetime.now(dt.UTC).year + 1
+    wanted = ("silence", "--meter", "M1", "--until", f"{year}-07-01T12:00", "--comment", "c")
     desk.voltd(*wanted, zone="Europe/Berlin")
     assert desk.execute("SELECT ends_at, device_type, device_id FROM volt.alert_silence") == [
-        (dt.datetime(2099, 7, 1, 10, tzinfo=dt.UTC), "meter", "M1")
+        (dt.datetime(year, 7, 1, 10, tzinfo=dt.UTC), "meter", "M1")
     ]
 
 
@@ -249,3 +250,42 @@ def test_episodes_age_out_with_their_deliveries_and_open_ones_stay(desk):
         assert retention.run_once(connection).alerts == 0
     assert desk.execute("SELECT alert_id FROM volt.alert ORDER BY 1") == [(long_one,), (open_one,)]
     assert desk.execute("SELECT alert_id FROM volt.alert_delivery") == [(long_one,)]
+
+
+def test_a_silence_for_ever(desk):
+    """It is refused: what is never to be told is no rule. One that is there all the same can be listed anywhere."""
+    desk.alert("V1")
+    for words in (("--until", "9999-12-31T23:00Z"), ("--from", "9999-12-31T00:00Z", "--for", "2d")):
+        said = desk.voltd("silence", "--rule", "stale", *words, "--comment", "c", code=2, zone="Australia/Sydney")
+        assert "within 10 years" in said
+    assert desk.voltd("silences") == "no silences\n"
+    desk.execute(
+        "INSERT INTO volt.alert_silence (rule, ends_at, created_by) VALUES ('overspeed', '9999-12-31 23:00Z', 'x')"
+    )
+    assert "9999-12-31 23:00:00+0000" in desk.voltd("silences", zone="Australia/Sydney")
+    assert "9999-12-31 23:00:00+0000" in desk.voltd("list", zone="Australia/Sydney")
+
+
+def test_a_channel_for_what_there_is_not(desk, broker):
+    """``voltd check`` refuses a rule that does not exist, and warns of a fleet that does not."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
+    environ |= {
+        "VOLTD_DATABASE__DSN": desk.dsn, "VOLTD_MQTT__HOST": broker.host, "VOLTD_MQTT__PORT": str(broker.port),
+    }  # fmt: skip
+    desk.execute("INSERT INTO volt.fleet (fleet_id, name) VALUES ('north', 'North')")
+
+    def check(**kept):
+        channels = json.dumps({"hook": {"url": "json://localhost", **kept}})
+        result = subprocess.run(
+            [harness.VOLTD, "check"], env={**environ, "VOLTD_ALERTS__CHANNELS": channels}, capture_output=True,
+            text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return result.returncode, [line for line in result.stdout.splitlines() if "alerts" in line]
+
+    code, lines = check(fleets=["north", "nroth"], rules=["soc_low"])
+    assert code == 0
+    assert [line[:4] for line in lines] == ["warn", "ok  "]
+    assert "'nroth'" in lines[0]
+    code, lines = check(rules=["soc_lw"])
+    assert code == 78
+    assert lines == ["FAIL  alerts: alerts.channels.hook.rules: there is no rule 'soc_lw'"]

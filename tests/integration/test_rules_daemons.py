@@ -10,7 +10,7 @@ import pytest
 import alert_rig
 import harness
 from voltd import check, config, jobs, models, parts
-from voltd.database import migrate
+from voltd.database import locks, migrate
 from voltd.pipeline import decode
 
 
@@ -151,3 +151,26 @@ def test_a_daemon_that_died_long_ago(rig):
     made.jobs._scheduler.modify_job("retention", next_run_time=dt.datetime.now(dt.UTC))
     names = "SELECT instance FROM volt.daemon ORDER BY 1"
     harness.wait_for(lambda: rig.execute(names) == [("here",), ("today",)], what="the old one to go")
+
+
+def test_the_holder_of_the_locks_dies(fresh_database):
+    """What one held another takes, and only what it asks for; who lost its connection holds nothing."""
+    first, second = locks.Locks(fresh_database, (1, 2)), locks.Locks(fresh_database, (2, 3))
+    try:
+        assert first.take() == {1, 2}
+        assert first.take() == set()
+        assert second.take() == {3}
+        with psycopg.connect(fresh_database, autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        with pytest.raises(psycopg.OperationalError):
+            first.take()
+        assert not first.holds(1)
+        assert not first.holds(2)
+        assert second.take() == {2}
+        assert first.take() == {1}
+    finally:
+        first.release()
+        second.release()

@@ -1,11 +1,13 @@
 """Who is told what, and settings that cannot work."""
 
 import pathlib
+import traceback
 
 import pytest
 
 from voltd import config, config_file, errors
-from voltd.alerts import channels, send_apprise
+from voltd.alerts import channels, send_apprise, service
+from voltd.pipeline import write_excursions
 
 SECRET = "s3cret"
 
@@ -157,10 +159,53 @@ def test_a_file_that_is_not_there(tmp_path):
         f"[alerts.channels.hook]\nulr = 'json://{SECRET}@localhost'",
         f"[alerts.channels.hook]\nurl = ['json://{SECRET}@localhost']",
         f"[mqtt]\npasswrod = '{SECRET}'",
+        f"[mqtt]\npassword_file = '{SECRET}'",
+        f"[alerts.channels.hook]\nurl_file = 'slack://{SECRET}/token'",
+        f"[alerts.channels.hook]\nurl_file = 'slack://{SECRET}/{'x' * 300}'",
+        f"[alerts.channels.mqtt]\nurl = 'json://hook:{SECRET}@localhost'",
     ],
 )
-def test_a_slip_beside_a_secret(tmp_path, text):
+@pytest.mark.parametrize("environ", [{}, {"CREDENTIALS_DIRECTORY": "/no/where"}])
+def test_a_slip_beside_a_secret(tmp_path, text, environ):
     """The message names the field, not what stands there."""
-    with pytest.raises(errors.ConfigurationError, match=r"hook|passwrod") as refused:
+    with pytest.raises(errors.ConfigurationError, match=r"hook|passwrod|mqtt") as refused:
+        _load(tmp_path, text, **environ)
+    shown = "".join(traceback.format_exception(refused.value)) if "_file" in text else str(refused.value)
+    assert SECRET not in shown + refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[alerts.channels.hook]\nurl = 'json://localhost'\nrepeat_s = inf", r"hook\.repeat_s"),
+        ("[alerts.channels.hook]\nurl = 'json://localhost'\nrepeat_s = nan", r"hook\.repeat_s"),
+        ("[alerts.channels.mqtt]\nurl = 'json://localhost'", r"channels\.mqtt would take the place of the topics"),
+    ],
+)
+def test_a_slip_that_would_tell_nobody(tmp_path, text, said):
+    """It is refused when the settings are read, not found out in the night in which nobody is called."""
+    with pytest.raises(errors.ConfigurationError, match=said):
         _load(tmp_path, text)
-    assert SECRET not in str(refused.value)
+
+
+def test_a_channel_for_a_rule_that_there_is_not(tmp_path):
+    """It is refused with the rule that was meant, also by a reload, which then changes nothing."""
+    settings = _load(tmp_path, "[alerts.channels.hook]\nurl = 'json://localhost'\nrules = ['stale', 'soc_lw']")
+    with pytest.raises(errors.ConfigurationError, match=r"alerts\.channels\.hook\.rules: .*'soc_lw'") as refused:
+        channels.require_rules(settings, ["soc_low", "stale"])
+    assert refused.value.hint == "did you mean 'soc_low'?"
+    made = service.Alerting(
+        config.Settings(alerts={"mqtt": False, "channels": {"old": {"url": "json://localhost", "rules": ["soc_low"]}}}),
+        lambda: None, look=lambda: None, excursions=write_excursions.Excursions(), busy=lambda: False,
+    )  # fmt: skip
+    with pytest.raises(errors.ConfigurationError, match="soc_lw"):
+        made.reload(settings)
+    assert [one.name for one in made._deliverer.every_channel] == ["old"]
+
+
+def test_the_topics_for_some_or_none(tmp_path):
+    """Their channel can be given other values, and its name is free where there are none."""
+    some = _load(tmp_path, "[alerts.channels.mqtt]\nkind = 'mqtt'\nmin_severity = 'critical'")
+    assert [one.settings.min_severity for one in channels.make(some)] == ["critical"]
+    none = _load(tmp_path, "[alerts]\nmqtt = false\n[alerts.channels.mqtt]\nurl = 'json://localhost'")
+    assert [one.settings.kind for one in channels.make(none)] == ["apprise"]

@@ -7,13 +7,14 @@ rules asks ``wants`` when it fills the outbox; each channel's worker sends.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from typing import TYPE_CHECKING
 
 from voltd import config, config_alerts, errors
 from voltd.alerts import message, send, send_mqtt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 _GATHER_S = 30.0
 
@@ -42,11 +43,15 @@ class Channel:
         kept = self.settings
         if quiet and not self.shows_state:
             return False
-        if transition == "resolved" and not (kept.resolved or self.shows_state):
+        if transition == "resolved" and not self.wants_end(quiet=quiet):
             return False
         if (kept.rules and rule not in kept.rules) or (kept.fleets and fleet_id not in kept.fleets):
             return False
         return message.SEVERITIES.index(severity) >= message.SEVERITIES.index(kept.min_severity)
+
+    def wants_end(self, *, quiet: bool) -> bool:
+        """Whether it is to be told of the end of what it was told of, though it may want no more of its kind. Pure."""
+        return self.shows_state or (self.settings.resolved and not quiet)
 
 
 def make(settings: config.Settings) -> list[Channel]:
@@ -56,6 +61,22 @@ def make(settings: config.Settings) -> list[Channel]:
         ConfigurationError: a URL is missing or not understood; it is not shown.
     """
     return [_channel(name, one, settings) for name, one in settings.alerts.every_channel.items()]
+
+
+def require_rules(settings: config.Settings, rules: Collection[str]) -> None:
+    """Returns where each channel that is for some rules alone names rules that there are.
+
+    Raises:
+        ConfigurationError: it names another, of which it would never be told anything.
+    """
+    for name, one in settings.alerts.every_channel.items():
+        for rule in one.rules:
+            if rule not in rules:
+                near = difflib.get_close_matches(rule, rules, 1)
+                raise errors.ConfigurationError(
+                    f"alerts.channels.{name}.rules: there is no rule {rule!r}",
+                    hint=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(rules)) or 'none'}",
+                )
 
 
 def _channel(name: str, kept: config_alerts.Channel, settings: config.Settings) -> Channel:

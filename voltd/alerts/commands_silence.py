@@ -70,7 +70,13 @@ def _silence(connection: _Connection, args: argparse.Namespace, rules_file: path
         raise errors.UsageError(problem, hint="name --rule, --fleet, --vehicle or --meter; or --all for everything")
     now = dt.datetime.now(dt.UTC)
     begins = args.begins or now
-    ends = args.until or begins + args.lasts
+    latest = now + commands_words.LONGEST
+    ends = args.until or min(begins, latest) + args.lasts
+    if max(begins, ends) > latest:
+        raise errors.UsageError(
+            f"a silence ends within 10 years: by {commands_words.local(latest)}",
+            hint='what is never to be told is switched off in rules.toml: "enabled = false"',
+        )
     if ends <= max(begins, now):
         raise errors.UsageError(
             f"a silence from {commands_words.local(begins)} until {commands_words.local(ends)} would be over already",

@@ -23,14 +23,14 @@ from voltd.database import sqlstate
 
 WHEN = "WHEN is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d."
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST = dt.timedelta(days=3660)
+LONGEST = dt.timedelta(days=3660)
 
 
 def span(text: str) -> dt.timedelta:
     """A duration such as 90s, 30m, 2h, 1d; more than zero, at most ten years."""
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     length = dt.timedelta(seconds=int(found[1]) * _UNITS[found[2]]) if found else dt.timedelta()
-    if not dt.timedelta() < length <= _LONGEST:
+    if not dt.timedelta() < length <= LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r} is no span such as 90s, 30m, 2h, 1d (at most 10 years)")
     return length
 
@@ -66,8 +66,12 @@ def login() -> str:
 
 
 def local(moment: dt.datetime) -> str:
-    """For people: to the second, with the offset of their time zone."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S%z}"
+    """For people: to the second, with the offset of their time zone; in UTC where their calendar ends."""
+    try:
+        moment = moment.astimezone()
+    except OverflowError:  # year 1 or 9999
+        moment = moment.astimezone(dt.UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S%z}"
 
 
 def lasting(length: dt.timedelta) -> str:

@@ -1,7 +1,7 @@
 """Everything that tells alerts, as one thing for the composition root: a worker a channel, and the tidying.
 
-The check of the rules calls ``wake`` after a commit that put something into the outbox, and ``send_now`` while there is
-no database; the jobs call ``lead``. None of these blocks.
+The check of the rules calls ``wake`` after a commit that put something into the outbox, ``send_now`` while there is no
+database, and ``told_at`` and ``withdraw`` when it is back; the jobs call ``lead``. None of these blocks.
 """
 
 from __future__ import annotations
@@ -25,23 +25,11 @@ _TIDY_EVERY_S = 60.0
 _STOP_WITHIN_S = 2.0
 
 
-class Told(Protocol):
+class Told(urgent.Transition, Protocol):
     """What ``send_now`` takes: a transition without a number, as there is no table to have it from."""
 
     @property
-    def rule(self) -> str: ...  # noqa: D102 as in volt.alert, as all of these
-    @property
-    def severity(self) -> str: ...  # noqa: D102
-    @property
-    def device_type(self) -> str: ...  # noqa: D102
-    @property
-    def device_id(self) -> str: ...  # noqa: D102
-    @property
-    def transition(self) -> str: ...  # noqa: D102
-    @property
-    def message(self) -> str: ...  # noqa: D102
-    @property
-    def opened_at(self) -> dt.datetime: ...  # noqa: D102
+    def message(self) -> str: ...  # noqa: D102 as in volt.alert, as the other one
     @property
     def resolved_at(self) -> dt.datetime | None: ...  # noqa: D102
 
@@ -69,6 +57,8 @@ class Deliverer:
     def __init__(self, settings: config.Settings, connect: session.Connect, *, lease_s: float = 30.0) -> None:
         self.counters = counters.Counters()
         self._connect, self._lease_s = connect, lease_s
+        self._ledger = urgent.Ledger()
+        self.told_at = self._ledger.told_at
         self._leads = self._started = False
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -91,18 +81,18 @@ class Deliverer:
                 line.worker.thread.start()
         self._tidier.start()
 
-    def stop(self) -> None:
-        """Ends them; one whose channel hangs is left behind after two seconds in all."""
+    def stop(self, within_s: float = _STOP_WITHIN_S) -> None:
+        """Ends them; one whose channel hangs is left behind after so long in all. May be called again."""
         self._stop.set()
         self._tidy_now.set()
         with self._lock:
             lines, started = list(self._lines.values()), self._started
         for line in lines:
-            line.urgent.stop()
+            line.urgent.withdraw()
             line.worker.stop()
         if not started:
             return
-        ends = time.monotonic() + _STOP_WITHIN_S
+        ends = time.monotonic() + within_s
         for thread in (*(line.worker.thread for line in lines), *(old.thread for old in self._old), self._tidier):
             thread.join(max(0.0, ends - time.monotonic()))
 
@@ -137,10 +127,10 @@ class Deliverer:
             }
             for name, line in before.items():
                 if self._lines.get(name) is not line:
-                    line.urgent.stop()
                     line.worker.stop()
                     self._old.append(line.worker)
                     self.counters.forget(name)
+                    _take_over(line.urgent.withdraw(), self._lines.get(name))
             self._old = [one for one in self._old if one.thread.is_alive()]
             if self._started:
                 for name, line in self._lines.items():
@@ -159,16 +149,27 @@ class Deliverer:
             for one in rows
         ]  # fmt: skip
         with self._lock:
-            lines = list(self._lines.values())
+            lines = [] if self._stop.is_set() else list(self._lines.values())
         for line in lines:
             line.urgent.tell([row for row in what if _wants(line.channel, row)])
 
+    def withdraw(self) -> None:
+        """What ``send_now`` was given is in the outbox now, but for what was told already."""
+        with self._lock:
+            lines = list(self._lines.values())
+        for line in lines:
+            line.urgent.withdraw()
+
     def _line(self, channel: channels.Channel) -> _Line:
         using = threading.Lock()
+
+        def told(row: message.Row) -> bool:
+            return self._ledger.told_at(channel.name, urgent.key(row)) is not None
+
         return _Line(
             channel,
-            worker.Worker(channel, self._connect, self.counters, using, lease_s=self._lease_s),
-            urgent.Urgent(channel, self.counters, using),
+            worker.Worker(channel, self._connect, self.counters, using, lease_s=self._lease_s, told=told),
+            urgent.Urgent(channel, self.counters, using, self._ledger),
         )
 
     def _tidy(self) -> None:
@@ -186,6 +187,12 @@ class Deliverer:
     def _drop_unknown(self, connection: psycopg.Connection[Any]) -> None:
         for name in outbox.drop_unknown(connection, [one.name for one in self.every_channel]):
             _log.warning("channel.unknown", channel=name, hint="what waited for it has been dropped")
+
+
+def _take_over(rows: Sequence[message.Row], line: _Line | None) -> None:
+    """What a channel that has changed was about to tell from memory."""
+    if line is not None:
+        line.urgent.tell([row for row in rows if _wants(line.channel, row)])
 
 
 def _wants(channel: channels.Channel, row: message.Row) -> bool:

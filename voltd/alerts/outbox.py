@@ -1,7 +1,7 @@
 """The outbox ``volt.alert_delivery`` as a channel's worker uses it: look, claim, put down what came of it.
 
 Rows are put there by the check of the rules; only repeats are added here. ``claim`` commits before anything is sent, so
-a kill at any point leaves a message that is sent again under the same id with the same rows, or not at all.
+a kill at any point leaves a message that is sent again under the same id, with no other rows, or not at all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from voltd import config_alerts
 from voltd.alerts import message, pacing
 from voltd.database import queries
 
@@ -103,12 +104,14 @@ def put_down(connection: _Connection, channel: str, claim: Claim, problem: str |
     connection.execute(queries.text("failed_deliveries"), {**which, **how})
 
 
-def repeat(connection: _Connection, channel: str, repeat_s: float) -> int:
-    """Adds a row for each episode that is to be told once more; returns how many."""
+def repeat(connection: _Connection, channel: str, kept: config_alerts.Channel) -> int:
+    """Adds a row for each episode that is to be told once more, as the channel's settings are now; returns how many."""
     with connection.transaction():
         if connection.execute(queries.text("lock_repeats"), {"channel": channel}).fetchone() != (True,):
             return 0
-        how = {"channel": channel, "repeat_s": repeat_s}
+        worse = message.SEVERITIES[message.SEVERITIES.index(kept.min_severity) :]
+        wanted = {"severities": list(worse), "rules": list(kept.rules), "fleets": list(kept.fleets)}
+        how = {"channel": channel, "repeat_s": kept.repeat_s, **wanted}
         return connection.execute(queries.text("repeat_deliveries"), how).rowcount
 
 

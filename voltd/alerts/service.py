@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from voltd import config, health
-from voltd.alerts import deliver
+from voltd.alerts import channels, deliver
 from voltd.database import session
 from voltd.pipeline import write_excursions
-from voltd.rules import check, load
+from voltd.rules import check, load, model
 
 
 class Alerting:
@@ -34,6 +34,7 @@ class Alerting:
         excursions: write_excursions.Excursions,
         busy: Callable[[], bool],
     ) -> None:
+        rules = _rules(settings)
         self._deliverer = deliver.Deliverer(settings, connect)
         self.counters = self._deliverer.counters
         self.check = check.Check(
@@ -43,17 +44,19 @@ class Alerting:
             excursions=excursions,
             wake=self._deliverer.wake,
             tell=self._deliverer.send_now,
+            told_at=self._deliverer.told_at,
+            withdraw=self._deliverer.withdraw,
             busy=busy,
         )
-        self.check.use(load.load(settings.alerts.rules_file), self._deliverer.every_channel)
+        self.check.use(rules, self._deliverer.every_channel)
 
     def start(self) -> None:
         """Starts the channels' threads; the check is run by the jobs."""
         self._deliverer.start()
 
-    def stop(self) -> None:
-        """Ends them within two seconds; what was not told is in the outbox."""
-        self._deliverer.stop()
+    def stop(self, within_s: float) -> None:
+        """Ends them, waiting so long for it; what was not told is in the outbox. May be called again."""
+        self._deliverer.stop(within_s)
 
     def lead(self) -> None:
         """This daemon is the one that checks and tells."""
@@ -71,6 +74,12 @@ class Alerting:
         Raises:
             ConfigurationError: one of them makes no sense; all stays as it was.
         """
-        rules = load.load(settings.alerts.rules_file)
+        rules = _rules(settings)
         self._deliverer.reload(settings)
         self.check.use(rules, self._deliverer.every_channel)
+
+
+def _rules(settings: config.Settings) -> Sequence[model.Rule]:
+    rules = load.load(settings.alerts.rules_file)
+    channels.require_rules(settings, [rule.name for rule in rules])
+    return rules

@@ -10,13 +10,14 @@ import collections
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import structlog
 
 from voltd import backoff
-from voltd.alerts import channels, counters, outbox, pacing, send
+from voltd.alerts import channels, counters, message, outbox, pacing, send
 from voltd.database import session
 
 _log = structlog.get_logger()
@@ -39,6 +40,7 @@ class Worker:
         counted: what is counted.
         using: held while something is sent on this channel.
         lease_s: see ``pacing.Limits``.
+        told: whether this has been told on this channel from memory; asked with ``using`` held.
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class Worker:
         using: threading.Lock,
         *,
         lease_s: float,
+        told: Callable[[message.Row], bool],
     ) -> None:
         self.channel = channel
-        self._connect, self._counted, self._using = connect, counted, using
+        self._connect, self._counted, self._using, self._told = connect, counted, using, told
         self._box = outbox.Box(channel.name, shows_state=channel.shows_state)
         per_hour = None if channel.shows_state else channel.settings.max_per_hour
         self._limits = pacing.Limits(channel.group_s, per_hour, lease_s)
@@ -134,7 +137,9 @@ class Worker:
         name, problem, for_good = self.channel.name, None, False
         try:
             with self._using:
-                self.channel.sender.send(claim.message)
+                rows = [row for row in claim.message.rows if not self._told(row)]
+                if rows:
+                    self.channel.sender.send(claim.message._replace(rows=rows))
         except send.ChannelError as error:
             problem = str(error)
             for_good = error.permanent and (self.channel.shows_state or claim.attempt >= _REFUSALS)
@@ -163,7 +168,7 @@ class Worker:
         repeat_s = self.channel.settings.repeat_s
         if self.channel.shows_state or repeat_s == 0 or time.monotonic() < self._repeats_at:
             return
-        outbox.repeat(connection, self.channel.name, repeat_s)
+        outbox.repeat(connection, self.channel.name, self.channel.settings)
         self._repeats_at = time.monotonic() + min(_REPEATS_EVERY_S, repeat_s)
 
     def _show(self, connection: psycopg.Connection[Any]) -> None:

@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from typing import Any
 
 import psycopg
 
-from voltd.database import queries
+from voltd.database import queries, session
 
 
 class Locks:
     """Some advisory locks, tried for by one thread; another one may ask ``holds``.
 
     Args:
-        dsn: where the database is.
+        connect: opens a connection.
         keys: the locks.
     """
 
-    def __init__(self, dsn: str, keys: Iterable[int]) -> None:
-        self._dsn = dsn
+    def __init__(self, connect: session.Connect, keys: Iterable[int]) -> None:
+        self._connect = connect
         self._keys = tuple(keys)
         self._held: frozenset[int] = frozenset()
-        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._connection: psycopg.Connection[Any] | None = None
 
     def holds(self, key: int) -> bool:
         """Whether it is held, as of the last ``take``."""
@@ -39,7 +40,7 @@ class Locks:
         """
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(self._dsn, autocommit=True)
+                self._connection = self._connect()
             wanted = [key for key in self._keys if key not in self._held]
             found = self._connection.execute(queries.text("try_locks"), {"keys": wanted}).fetchall()
         except psycopg.Error:
@@ -51,6 +52,10 @@ class Locks:
         if not self._held:
             self.release()
         return new
+
+    def abandon(self) -> None:
+        """Breaks the connection from another thread: a ``take`` that waits fails."""
+        session.abandon(self._connection)
 
     def release(self) -> None:
         """Frees all of them."""

@@ -7,9 +7,15 @@ import psycopg
 import psycopg_pool
 from psycopg import conninfo
 
+from voltd.database import session
+
 Pool = psycopg_pool.ConnectionPool[psycopg.Connection[tuple[object, ...]]]
 
-_STATEMENT_TIMEOUT_MS = 30_000
+_STATEMENT_TIMEOUT_S = 30
+
+
+class _Connection(session.Connection):
+    patience_s = _STATEMENT_TIMEOUT_S + session.SILENT_S
 
 
 def open_pool(dsn: str, size: int = 2, *, application_name: str = "voltd") -> Pool:
@@ -19,9 +25,10 @@ def open_pool(dsn: str, size: int = 2, *, application_name: str = "voltd") -> Po
     """
     pool: Pool = psycopg_pool.ConnectionPool(
         conninfo.make_conninfo(dsn, application_name=application_name),
+        connection_class=_Connection,
         min_size=1,
         max_size=size,
-        kwargs={"autocommit": True, "options": f"-c TimeZone=UTC -c statement_timeout={_STATEMENT_TIMEOUT_MS}"},
+        kwargs={"autocommit": True, "options": f"-c TimeZone=UTC -c statement_timeout={_STATEMENT_TIMEOUT_S}s"},
         check=psycopg_pool.ConnectionPool.check_connection,
         name=application_name,
         open=False,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import conninfo
@@ -18,6 +19,52 @@ from psycopg.types import json
 from voltd import config
 
 Connect = Callable[[], psycopg.Connection[Any]]
+SILENT_S = 5.0  # a server that keeps its own time limit answers within so long of it
+
+_Result = TypeVar("_Result")
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection that ends itself when the server says nothing for too long, though nothing was closed.
+
+    A time limit at the server is no help against a network that has become a black hole. Whoever waits then gets an
+    OperationalError, and the connection is closed.
+
+    Attributes:
+        patience_s: longer than any answer of a healthy server may take.
+    """
+
+    patience_s: float = 60.0 + SILENT_S
+
+    def wait(self, gen: Generator[Any, Any, _Result], *args: Any, **kwargs: Any) -> _Result:
+        """As psycopg's, through which every answer comes."""
+        try:
+            return super().wait(_patient(gen, self.patience_s), *args, **kwargs)
+        except _SilentError:
+            self.close()
+            raise
+
+
+class _SilentError(psycopg.OperationalError):
+    """No answer, and no error."""
+
+
+def _patient(gen: Generator[Any, Any, _Result], patience_s: float) -> Generator[Any, Any, _Result]:
+    """The same, given up when nothing has been ready for so long; psycopg says now and then that nothing is (0)."""
+    ends = time.monotonic() + patience_s
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            now = time.monotonic()
+            if ready:
+                ends = now + patience_s
+            elif now > ends:
+                raise _SilentError(f"the server has said nothing for {patience_s:.0f} s")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
 
 
 def dsn(settings: config.Settings, *, migrate: bool = False) -> str:
@@ -39,17 +86,24 @@ def dsn(settings: config.Settings, *, migrate: bool = False) -> str:
     return conninfo.make_conninfo(**{**defaults, **given})
 
 
-def connector(settings: config.Settings) -> Connect:
+def connector(settings: config.Settings, *, patience_s: float | None = None) -> Connect:
     """A function that opens a connection for long use: autocommit, UTC, synchronous commit on.
+
+    Args:
+        settings: where the database is.
+        patience_s: see ``Connection``; by default a little more than the time limit of a statement.
 
     Raises (when called):
         psycopg.Error: the database cannot be reached or refuses the session.
     """
     text = dsn(settings)
     timeout_ms = settings.database.statement_timeout_s * 1000
+    if patience_s is None:
+        patience_s = settings.database.statement_timeout_s + SILENT_S
 
     def connect() -> psycopg.Connection[Any]:
-        connection: psycopg.Connection[Any] = psycopg.connect(text, autocommit=True)
+        connection = Connection.connect(text, autocommit=True)
+        connection.patience_s = patience_s
         json.set_json_dumps(str, connection)  # diagnostics are JSON text already
         connection.execute("SET TIME ZONE 'UTC'")
         connection.execute(f"SET statement_timeout = {timeout_ms}")

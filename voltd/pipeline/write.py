@@ -52,6 +52,7 @@ class PostgresStore:
         self,
         connect: session.Connect,
         client_id: str,
+        *,
         keep_dead_letters: Callable[
             [psycopg.Cursor[Any], Sequence[models.DeadLetter], str], Sequence[models.DeadLetter]
         ] = write_dead_letters.insert,

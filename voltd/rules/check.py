@@ -59,6 +59,8 @@ class Check:
         excursions: told what the writer has to look for.
         wake: called after something to tell was committed.
         tell: tells something at once, while there is no database for the outbox.
+        told_at: what of it was told, where and when.
+        withdraw: called once all of it is in the database: the rest is the outbox's.
         busy: whether the daemon has better things to do than to look at history.
     """
 
@@ -71,6 +73,8 @@ class Check:
         excursions: write_excursions.Excursions,
         wake: Callable[[], None] = lambda: None,
         tell: Callable[[Sequence[check_alone.Told]], None] = lambda _told: None,
+        told_at: check_write.ToldAt = lambda _channel, _what: None,
+        withdraw: Callable[[], None] = lambda: None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connect = connect
@@ -78,6 +82,7 @@ class Check:
         self._look = look
         self._excursions = excursions
         self._wake, self._busy = wake, busy
+        self._told_at, self._withdraw = told_at, withdraw
         self._alone = check_alone.Alone(instance, tell)
         self._steady = health.Steady()
         self._connection: psycopg.Connection[Any] | None = None
@@ -139,7 +144,8 @@ class Check:
                 raise sqlstate.wrap(error) from error
             raise
         self._memory = memory
-        self._alone.forget()
+        if self._alone.forget():
+            self._withdraw()
         self.firing = len(memory.episodes)
         with self._shared:
             if not self._outdated:
@@ -254,8 +260,8 @@ class Check:
         if news.excursions:
             connection.execute(queries.text("delete_excursions"), {"ids": news.excursions})
         deliveries = 0
-        for judged, told_already in ((before, True), (outcomes, False)):
-            written = check_write.write(connection, judged, memory.episodes, self._channels, told_already=told_already)
+        for judged in (before, outcomes):
+            written = check_write.write(connection, judged, memory.episodes, self._channels, told_at=self._told_at)
             memory.take(judged, written.episodes)
             deliveries += written.deliveries
         check_write.delete_states(connection, faded)

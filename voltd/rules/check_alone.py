@@ -1,8 +1,8 @@
 """A check without a database: voltd judges itself, from memory, and tells at once.
 
 Part of ``check``, for the time in which there is neither a table of states nor an outbox. What comes of it is kept and
-written, as told already, by the first check that has a database again. A daemon that is killed meanwhile forgets it:
-then the outage is told once more.
+written by the first check that has a database again; what was not told by then is told from there. A daemon that is
+killed meanwhile forgets it: then the outage is told once more.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ class Alone:
             if _episode(remembered.get(key, state.State())) == self._began_with[key]
         ]
 
-    def forget(self) -> None:
-        """It has been written."""
+    def forget(self) -> bool:
+        """It has been written; whether there was anything."""
+        had = bool(self._outcomes)
         self._outcomes, self._began_with = {}, {}
+        return had
 
     def judge(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import psycopg
@@ -18,6 +18,10 @@ from voltd.database import queries
 from voltd.rules import evaluate, message, scope, state
 
 _Connection = psycopg.Connection[Any]
+
+# When a channel (its name) was told a transition (rule, device_type, device_id, opened_at, transition, severity) from
+# memory, while the database was away; None: it was not.
+ToldAt = Callable[[str, tuple[str, str, str, dt.datetime, str, str]], dt.datetime | None]
 
 _FROM_MEMORY = "told while the database was away"
 _TRANSITION = {state.Kind.FIRED: "fired", state.Kind.ESCALATED: "escalated", state.Kind.RESOLVED: "resolved"}
@@ -33,6 +37,10 @@ class Channel(Protocol):
 
     def wants(self, *, severity: str, rule: str, fleet_id: str | None, transition: str, quiet: bool) -> bool:
         """Whether it is to be told of this there."""
+        ...
+
+    def wants_end(self, *, quiet: bool) -> bool:
+        """Whether it is to be told of the end of what it was told of."""
         ...
 
 
@@ -115,7 +123,7 @@ def write(
     alert_ids: Mapping[evaluate.StateKey, int],
     channels: Sequence[Channel],
     *,
-    told_already: bool,
+    told_at: ToldAt,
 ) -> Written:
     """Writes the outcomes of one check; rows of states that are inactive now are the caller's to delete.
 
@@ -124,7 +132,7 @@ def write(
         outcomes: at most one for each rule and device.
         alert_ids: of the episodes that are open now: of every one, or the database refuses to open it again.
         channels: which of them are told is asked here.
-        told_already: told while the database was away: kept as sent.
+        told_at: what was told already is kept as sent.
 
     Raises:
         psycopg.Error: as it comes; UniqueViolation where an episode is open that is not among ``alert_ids``.
@@ -146,10 +154,7 @@ def write(
             one.alert_id = by_key[one.key]
     if past:
         connection.execute(queries.text("insert_past_alerts"), {"rows": _json(map(_insert, past))})
-    deliveries = [row for one in (*changed, *new) for row in _deliveries(one, channels)]
-    if told_already:
-        sent_at = dt.datetime.now(dt.UTC).isoformat()
-        deliveries = [{**row, "status": "sent", "sent_at": sent_at, "result": _FROM_MEMORY} for row in deliveries]
+    deliveries = [row for one in (*changed, *new) for row in _deliveries(one, channels, told_at)]
     if deliveries:
         connection.execute(queries.text("insert_alert_deliveries"), {"rows": _json(deliveries)})
     numbers = {(one.rule, one.device.device_type, one.device.device_id): one.alert_id for one in (*changed, *new)}
@@ -170,24 +175,29 @@ def delete_states(connection: _Connection, keys: Sequence[evaluate.StateKey]) ->
         )
 
 
-def _deliveries(episode: Episode, channels: Sequence[Channel]) -> Iterable[dict[str, Any]]:
+def _deliveries(episode: Episode, channels: Sequence[Channel], told_at: ToldAt) -> Iterable[dict[str, Any]]:
     for told in episode.told:
         transition = _TRANSITION[told.kind]
         for channel in channels:
-            if channel.wants(
+            wanted = channel.wants(
                 severity=told.severity.value,
                 rule=episode.rule,
                 fleet_id=episode.device.fleet_id,
                 transition=transition,
                 quiet=told.quiet,
-            ):
+            )
+            # The device may be in another fleet now, the channel may be for other rules: who heard of it hears the end.
+            if wanted or (told.kind is state.Kind.RESOLVED and channel.wants_end(quiet=told.quiet)):
+                sent_at = told_at(channel.name, (*episode.key, transition, told.severity.value))
                 yield {
                     "alert_id": episode.alert_id,
                     "channel": channel.name,
+                    "if_begun": not wanted,
                     "transition": transition,
                     "quiet": told.quiet,
                     "severity": told.severity.value,
                     "message": message.text(told, episode.device),
+                    **({"status": "sent", "sent_at": _text(sent_at), "result": _FROM_MEMORY} if sent_at else {}),
                 }
 
 
