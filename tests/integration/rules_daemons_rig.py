@@ -7,6 +7,7 @@ import types
 import psycopg
 
 from voltd import config, health, models
+from voltd.alerts import urgent
 from voltd.database import session
 from voltd.pipeline import decode, write, write_current, write_excursions
 from voltd.rules import check, load
@@ -52,8 +53,18 @@ class Daemon:
         self.during_check = []  # what happens during the next checks, once each
         self.before_commit = []  # what happens before the next batch is committed
         excursions = write_excursions.Excursions()
-        self.check = check.Check(connect, instance, look=self._look, excursions=excursions, tell=self._tell)
-        self._store = write.PostgresStore(connect, instance, self._keep_dead_letters, excursions)
+        self._told_at = {}
+        self.check = check.Check(
+            connect,
+            instance,
+            look=self._look,
+            excursions=excursions,
+            tell=self._tell,
+            told_at=lambda _channel, what: self._told_at.get(what),
+        )
+        self._store = write.PostgresStore(
+            connect, instance, keep_dead_letters=self._keep_dead_letters, excursions=excursions
+        )
         self._current = write_current.CurrentState(connect, instance, 1.0)
 
     def use(self, *texts):
@@ -76,6 +87,7 @@ class Daemon:
 
     def _tell(self, told):
         self.told += [(one.rule, one.transition) for one in told]
+        self._told_at |= {urgent.key(one): dt.datetime.now(dt.UTC) for one in told}
 
     def _keep_dead_letters(self, *_):
         while self.before_commit:

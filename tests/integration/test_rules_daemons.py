@@ -10,7 +10,7 @@ import pytest
 import alert_rig
 import harness
 from voltd import check, config, jobs, models, parts
-from voltd.database import locks, migrate
+from voltd.database import locks, migrate, session
 from voltd.pipeline import decode
 
 
@@ -155,7 +155,8 @@ def test_a_daemon_that_died_long_ago(rig):
 
 def test_the_holder_of_the_locks_dies(fresh_database):
     """What one held another takes, and only what it asks for; who lost its connection holds nothing."""
-    first, second = locks.Locks(fresh_database, (1, 2)), locks.Locks(fresh_database, (2, 3))
+    connect = session.connector(config.Settings(database={"dsn": fresh_database}))
+    first, second = locks.Locks(connect, (1, 2)), locks.Locks(connect, (2, 3))
     try:
         assert first.take() == {1, 2}
         assert first.take() == set()

@@ -76,7 +76,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
     alerting.start()
     made.start()
     try:
-        harness.wait_for(lambda: made._leader is not None, what="this daemon to lead")
+        harness.wait_for(lambda: made._locks.holds(jobs._RULES_LOCK), what="this daemon to lead")
         proxy.fall_silent()
         report = health.Report(100.0, spooling=True, healthy=False)
         harness.wait_for(lambda: hook.posts, 15, "the alert of the outage")
