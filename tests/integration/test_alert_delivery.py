@@ -10,70 +10,53 @@ import pytest
 import alert_rig
 import harness
 from voltd.alerts import pacing
-from voltd.database import migrate
 
 
-@pytest.fixture
-def rig(fresh_database, broker):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    made = alert_rig.Rig(fresh_database, broker)
-    yield made
-    made.close()
+def _waits(delivery):
+    return harness.count(delivery.dsn, "alert_delivery", "status = 'waiting'")
 
 
-@pytest.fixture
-def hook():
-    made = alert_rig.Webhook()
-    yield made
-    made.passes.set()
-    made.down()
-
-
-def _waits(rig):
-    return harness.count(rig.dsn, "alert_delivery", "status = 'waiting'")
-
-
-def test_what_fires_is_told_at_once_and_its_end_too(rig, hook):
+def test_what_fires_is_told_at_once_and_its_end_too(delivery, hook):
     """A webhook is a program: nothing is gathered, and a row is handed over well within 0.3 s after the wake."""
-    delivered = rig.deliverer(hook={"url": hook.url})
-    rig.fire("V0")
-    rig.settled()  # the first one opens the connection and starts Apprise
+    delivered = delivery.deliverer(hook={"url": hook.url})
+    delivery.fire("V0")
+    delivery.settled()  # the first one opens the connection and starts Apprise
     took = []
     for number in range(1, 11):
         started = time.monotonic()
-        rig.fire(f"V{number}")
+        delivery.fire(f"V{number}")
         harness.wait_for(lambda n=number: len(hook.posts) > n, 5, "the message")
         took.append(time.monotonic() - started)
     assert sorted(took)[5] < 0.3, took
-    alert_id = rig.fire("V99", severity="critical")
-    rig.settled()
-    rig.resolve(alert_id)
-    rig.settled()
+    alert_id = delivery.fire("V99", severity="critical")
+    delivery.settled()
+    delivery.resolve(alert_id)
+    delivery.settled()
     assert hook.texts[-2:] == [["vehicle V99: soc_low critical"], ["vehicle V99: soc_low critical is over"]]
     assert [body["type"] for _path, body in hook.posts[-2:]] == ["failure", "success"]
     assert hook.posts[-2][1]["title"] == "voltd: critical: soc_low vehicle V99"
     assert len(set(hook.ids)) == len(hook.ids) == 13
-    ids = [f"message {one}" for (one,) in rig.rows("message_id")]
+    ids = [f"message {one}" for (one,) in delivery.rows("message_id")]
     assert ids == hook.ids, "the id in the table is the one in the message"
     assert delivered.counters.alerts_sent_total == 13
     assert delivered.counters.channels_failing == []
 
 
-def test_a_webhook_that_is_down_for_a_while(rig, hook):
+def test_a_webhook_that_is_down_for_a_while(delivery, hook):
     """Nothing is lost, nothing comes twice, and the order is kept."""
-    delivered = rig.deliverer(hook={"url": hook.url})
+    delivered = delivery.deliverer(hook={"url": hook.url})
     hook.down()
-    first = rig.fire("V1")
+    first = delivery.fire("V1")
     harness.wait_for(lambda: delivered.counters.channels_failing == ["hook"], 10, "the failure")
-    rig.fire("V2")
-    rig.resolve(first)
-    rig.fire("V3")
-    harness.wait_for(lambda: rig.rows("attempts")[0][0] >= 2, 10, "another attempt")
-    (failed,) = rig.rows("status, message_id, result")[:1]
+    delivery.fire("V2")
+    delivery.resolve(first)
+    delivery.fire("V3")
+    harness.wait_for(lambda: delivery.rows("attempts")[0][0] >= 2, 10, "another attempt")
+    (failed,) = delivery.rows("status, message_id, result")[:1]
     assert failed[0] == "waiting"
     assert "JSON" in failed[2]
     hook.up()
-    rig.settled(20)
+    delivery.settled(20)
     assert hook.ids[0] == f"message {failed[1]}", "the retry carries the id of the first attempt"
     assert hook.texts[0] == ["vehicle V1: soc_low warning"], "and its rows alone"
     assert hook.texts[1:] == [
@@ -82,57 +65,57 @@ def test_a_webhook_that_is_down_for_a_while(rig, hook):
     assert delivered.counters.channels_failing == []
 
 
-def test_a_webhook_that_is_slow(rig, hook):
+def test_a_webhook_that_is_slow(delivery, hook):
     """It answers after more than the four seconds that Apprise would wait: it hears each message once."""
-    rig.deliverer(hook={"url": hook.url})
+    delivery.deliverer(hook={"url": hook.url})
     hook.passes.clear()
-    rig.fire("V1")
+    delivery.fire("V1")
     harness.wait_for(lambda: hook.tried, 5, "the attempt")
     threading.Timer(4.4, hook.passes.set).start()
-    rig.settled()
+    delivery.settled()
     assert hook.tried == 1
-    assert rig.rows("status, attempts") == [("sent", 1)]
+    assert delivery.rows("status, attempts") == [("sent", 1)]
 
 
-def test_a_message_that_the_service_refuses(rig, hook, monkeypatch):
+def test_a_message_that_the_service_refuses(delivery, hook, monkeypatch):
     """It is tried for a while, then left out with the reason, and what comes after it is told."""
     monkeypatch.setattr(pacing, "FIRST_PAUSE_S", 0.01)
-    delivered = rig.deliverer(hook={"url": hook.url})
+    delivered = delivery.deliverer(hook={"url": hook.url})
     hook.refuses = "V1"
-    rig.fire("V1")
+    delivery.fire("V1")
     harness.wait_for(lambda: hook.tried, 5, "the first attempt")
-    rig.fire("V2")
-    rig.settled()
+    delivery.fire("V2")
+    delivery.settled()
     assert hook.texts == [["vehicle V2: soc_low warning"]]
-    (refused, taken) = rig.rows("status, attempts, result")
+    (refused, taken) = delivery.rows("status, attempts, result")
     assert refused[:2] == ("dropped", 8)
     assert "error=400" in refused[2]
     assert taken == ("sent", 1, "ok")
     assert delivered.counters.channels_failing == []
 
 
-def test_a_service_that_does_not_let_voltd_in(rig, hook, monkeypatch):
+def test_a_service_that_does_not_let_voltd_in(delivery, hook, monkeypatch):
     """That is no fault of the message: it waits until somebody has put it right."""
     monkeypatch.setattr(pacing, "FIRST_PAUSE_S", 0.001)
-    rig.deliverer(hook={"url": hook.url})
+    delivery.deliverer(hook={"url": hook.url})
     hook.status = 403
-    rig.fire("V1")
+    delivery.fire("V1")
     harness.wait_for(lambda: hook.tried > 9, 10, "ten attempts")
-    assert rig.rows("status") == [("waiting",)]
+    assert delivery.rows("status") == [("waiting",)]
     hook.status = 200
-    rig.settled()
+    delivery.settled()
     assert hook.texts == [["vehicle V1: soc_low warning"]]
 
 
-def test_a_channel_that_hangs_does_not_delay_another(rig, hook):
+def test_a_channel_that_hangs_does_not_delay_another(delivery, hook):
     """The other one has its message while the first one still waits for an answer; stopping does not wait either."""
     other = alert_rig.Webhook()
-    delivered = rig.deliverer(hook={"url": hook.url}, other={"url": other.url})
+    delivered = delivery.deliverer(hook={"url": hook.url}, other={"url": other.url})
     hook.passes.clear()
-    rig.fire("V1")
+    delivery.fire("V1")
     harness.wait_for(lambda: hook.tried and other.posts, 3, "the other's message")
     assert hook.posts == []
-    rig.fire("V2")
+    delivery.fire("V2")
     harness.wait_for(lambda: len(other.posts) == 2, 3, "the other's second message")
     started = time.monotonic()
     delivered.wake()
@@ -158,48 +141,50 @@ sys.stdin.read()
 """
 
 
-def test_killed_while_it_sends(rig, hook):
+def test_killed_while_it_sends(delivery, hook):
     """The receiver has heard the message, the table has not: it is sent again, with the same id and the same rows."""
-    rig.deliverer(leads=False, lease_s=0.5, hook={"url": hook.url})
+    delivery.deliverer(leads=False, lease_s=0.5, hook={"url": hook.url})
     hook.passes.clear()
-    rig.fire("V1")
-    with subprocess.Popen([sys.executable, "-c", _SENDER, rig.dsn, hook.url], stdin=subprocess.PIPE) as sender:
+    delivery.fire("V1")
+    with subprocess.Popen([sys.executable, "-c", _SENDER, delivery.dsn, hook.url], stdin=subprocess.PIPE) as sender:
         harness.wait_for(lambda: hook.tried == 1, 20, "the attempt")
         sender.kill()
-    rig.fire("V2")
+    delivery.fire("V2")
     hook.passes.set()
-    rig._made[0].lead(leads=True)
-    rig.settled()
+    delivery._made[0].lead(leads=True)
+    delivery.settled()
     assert [body["message"] for body in hook.heard[:2]] == [hook.heard[0]["message"]] * 2
     assert hook.heard[2]["message"].startswith("vehicle V2: soc_low warning\n")
     assert len(hook.heard) == 3
-    assert rig.rows("status, attempts") == [("sent", 2), ("sent", 1)]
+    assert delivery.rows("status, attempts") == [("sent", 2), ("sent", 1)]
 
 
-def test_a_claim_whose_sender_is_gone(rig, hook):
+def test_a_claim_whose_sender_is_gone(delivery, hook):
     """Nobody knows whether it was sent: it is sent again, with the same id and only the rows that it had."""
-    rig.deliverer(leads=False, lease_s=0.5, hook={"url": hook.url})
-    rig.fire("V1")
-    rig.execute("UPDATE volt.alert_delivery SET message_id = 'the-id', attempts = 1, attempted_at = clock_timestamp()")
-    rig.fire("V2")
-    rig._made[0].lead(leads=True)
-    rig.settled()
+    delivery.deliverer(leads=False, lease_s=0.5, hook={"url": hook.url})
+    delivery.fire("V1")
+    delivery.execute(
+        "UPDATE volt.alert_delivery SET message_id = 'the-id', attempts = 1, attempted_at = clock_timestamp()"
+    )
+    delivery.fire("V2")
+    delivery._made[0].lead(leads=True)
+    delivery.settled()
     assert hook.texts == [["vehicle V1: soc_low warning"], ["vehicle V2: soc_low warning"]]
     assert hook.ids[0] == "message the-id"
 
 
-def test_an_attempt_under_way_is_left_alone(rig, hook):
+def test_an_attempt_under_way_is_left_alone(delivery, hook):
     """A second daemon that thinks it leads sees that the first may be sending, and does not."""
-    first = rig.deliverer(hook={"url": hook.url})
+    first = delivery.deliverer(hook={"url": hook.url})
     hook.passes.clear()
-    rig.fire("V1")
+    delivery.fire("V1")
     harness.wait_for(lambda: hook.tried == 1, 5, "the attempt")
-    second = rig.deliverer(hook={"url": hook.url})
-    rig.fire("V2")
+    second = delivery.deliverer(hook={"url": hook.url})
+    delivery.fire("V2")
     time.sleep(1.0)  # what must not happen has no event
     assert hook.tried == 1
     hook.passes.set()
-    rig.settled()
+    delivery.settled()
     assert sorted(text for lines in hook.texts for text in lines) == [
         "vehicle V1: soc_low warning",
         "vehicle V2: soc_low warning",
@@ -207,101 +192,105 @@ def test_an_attempt_under_way_is_left_alone(rig, hook):
     assert first.counters.alerts_sent_total + second.counters.alerts_sent_total == 2
 
 
-def test_two_daemons_that_both_lead(rig, hook):
+def test_two_daemons_that_both_lead(delivery, hook):
     """However they race, each row is sent once."""
     for _ in range(3):
-        rig.deliverer(hook={"url": hook.url})
+        delivery.deliverer(hook={"url": hook.url})
     for number in range(40):
-        rig.fire(f"V{number}")
-    rig.settled(20)
+        delivery.fire(f"V{number}")
+    delivery.settled(20)
     lines = [line for message in hook.texts for line in message]
     assert sorted(lines) == sorted(f"vehicle V{number}: soc_low warning" for number in range(40))
 
 
-def test_a_channel_that_was_taken_out_of_the_settings(rig, hook):
+def test_a_channel_that_was_taken_out_of_the_settings(delivery, hook):
     """What waited for it is dropped and says why; a reload adds the new one at once."""
-    delivered = rig.deliverer(leads=False, gone={"url": "json://127.0.0.1:9/"}, hook={"url": hook.url})
-    rig.fire("V1")
-    fresh = rig.settings(hook={"url": hook.url}, new={"url": hook.url})
+    delivered = delivery.deliverer(leads=False, gone={"url": "json://127.0.0.1:9/"}, hook={"url": hook.url})
+    delivery.fire("V1")
+    fresh = delivery.settings(hook={"url": hook.url}, new={"url": hook.url})
     delivered.reload(fresh)
     assert [one.name for one in delivered.every_channel] == ["hook", "new"]
     delivered.lead(leads=True)
-    harness.wait_for(lambda: not _waits(rig), 10, "the end")
-    assert rig.rows("status, result", channel="gone") == [("dropped", "no such channel")]
-    assert rig.rows("status, result") == [("sent", "ok")]
+    harness.wait_for(lambda: not _waits(delivery), 10, "the end")
+    assert delivery.rows("status, result", channel="gone") == [("dropped", "no such channel")]
+    assert delivery.rows("status, result") == [("sent", "ok")]
 
 
-def test_new_settings_for_a_failing_channel(rig, hook):
+def test_new_settings_for_a_failing_channel(delivery, hook):
     """Its message goes to the new place at once, not when the pause of the old one is over."""
-    delivered = rig.deliverer(hook={"url": "json://127.0.0.1:9/"})
-    rig.fire("V1")
-    harness.wait_for(lambda: rig.rows("result")[0][0], 10, "the failure")
-    rig.execute("UPDATE volt.alert_delivery SET attempts = 9")  # as after half an hour: the pause is minutes
-    delivered.reload(rig.settings(hook={"url": hook.url}))
-    rig.settled(5)
+    delivered = delivery.deliverer(hook={"url": "json://127.0.0.1:9/"})
+    delivery.fire("V1")
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure")
+    delivery.execute("UPDATE volt.alert_delivery SET attempts = 9")  # as after half an hour: the pause is minutes
+    delivered.reload(delivery.settings(hook={"url": hook.url}))
+    delivery.settled(5)
     assert hook.texts == [["vehicle V1: soc_low warning"]]
 
 
-def test_the_database_goes_away_while_something_is_sent(rig, hook):
+def test_the_database_goes_away_while_something_is_sent(delivery, hook):
     """What came of it is put down when the database is back, so it is not sent twice."""
-    rig.deliverer(lease_s=0.1, hook={"url": hook.url})
+    delivery.deliverer(lease_s=0.1, hook={"url": hook.url})
     hook.passes.clear()
-    rig.fire("V1")
+    delivery.fire("V1")
     harness.wait_for(lambda: hook.tried == 1, 5, "the attempt")
-    rig.execute(
+    delivery.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     hook.passes.set()
-    rig.settled()
+    delivery.settled()
     assert hook.texts == [["vehicle V1: soc_low warning"]]
-    assert rig.rows("attempts, result") == [(1, "ok")]
+    assert delivery.rows("attempts, result") == [(1, "ok")]
 
 
-def _days_old(rig, *alert_ids):
+def _days_old(delivery, *alert_ids):
     """As the rows would be if they had been put there three days ago."""
-    rig.execute(
+    delivery.execute(
         "UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '3 days',"
         " attempted_at = CASE WHEN attempts > 0 THEN now() - INTERVAL '2 days 23 hours' END WHERE alert_id = ANY (%s)",
         list(alert_ids),
     )
 
 
-def test_a_channel_that_is_down_for_more_than_a_day(rig, hook):
+def test_a_channel_that_is_down_for_more_than_a_day(delivery, hook):
     """What is over by then is old news. What is still wrong, and what is new, is told when the channel is back."""
-    delivered = rig.deliverer(leads=False, hook={"url": hook.url})
-    over, wrong, new = rig.fire("OVER"), rig.fire("WRONG"), rig.fire("NEW")
+    delivered = delivery.deliverer(leads=False, hook={"url": hook.url})
+    over, wrong, new = delivery.fire("OVER"), delivery.fire("WRONG"), delivery.fire("NEW")
     hook.status = 503
     delivered.lead(leads=True)
-    harness.wait_for(lambda: rig.rows("result")[0][0], 10, "the failure of all three in one message")
-    rig.resolve(over)
-    rig.resolve(new)
-    _days_old(rig, over, wrong)
-    harness.wait_for(lambda: rig.rows("status")[0] == ("dropped",), 10, "the end of hope")
-    assert rig.rows("alert_id, transition, status, result")[:1] == [(over, "fired", "dropped", "gave up after 24 h")]
-    assert {status for alert_id, status in rig.rows("alert_id, status") if alert_id != over} == {"waiting"}
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure of all three in one message")
+    delivery.resolve(over)
+    delivery.resolve(new)
+    _days_old(delivery, over, wrong)
+    harness.wait_for(lambda: delivery.rows("status")[0] == ("dropped",), 10, "the end of hope")
+    assert delivery.rows("alert_id, transition, status, result")[:1] == [
+        (over, "fired", "dropped", "gave up after 24 h")
+    ]
+    assert {status for alert_id, status in delivery.rows("alert_id, status") if alert_id != over} == {"waiting"}
     hook.status = 200
-    rig.settled()
+    delivery.settled()
     assert hook.texts == [
         ["vehicle WRONG: soc_low warning", "vehicle NEW: soc_low warning"],
         ["vehicle NEW: soc_low warning is over"],
     ]
     first, *_others, last = (body["message"].split("\n")[-1] for body in hook.heard)
     assert first == hook.ids[0] != last, "what is left of a message keeps its id"
-    assert {result for alert_id, result in rig.rows("alert_id, result") if alert_id == over} == {"gave up after 24 h"}
+    assert {result for alert_id, result in delivery.rows("alert_id, result") if alert_id == over} == {
+        "gave up after 24 h"
+    }
 
 
 @pytest.mark.parametrize("tried", [False, True])
-def test_a_daemon_that_was_stopped_for_days(rig, hook, tried):
+def test_a_daemon_that_was_stopped_for_days(delivery, hook, tried):
     """Nothing is given up that the channel takes: it is tried first; what began and ended meanwhile is told."""
-    delivered = rig.deliverer(leads=False, hook={"url": hook.url})
-    over, wrong = rig.fire("OVER"), rig.fire("WRONG")
+    delivered = delivery.deliverer(leads=False, hook={"url": hook.url})
+    over, wrong = delivery.fire("OVER"), delivery.fire("WRONG")
     if tried:
-        rig.execute("UPDATE volt.alert_delivery SET attempts = 1, message_id = 'the-id', result = 'HTTP 503'")
-    _days_old(rig, over, wrong)
-    rig.resolve(over)
+        delivery.execute("UPDATE volt.alert_delivery SET attempts = 1, message_id = 'the-id', result = 'HTTP 503'")
+    _days_old(delivery, over, wrong)
+    delivery.resolve(over)
     delivered.lead(leads=True)
-    rig.settled()
+    delivery.settled()
     assert sorted(hook.lines) == [
         "vehicle OVER: soc_low warning",
         "vehicle OVER: soc_low warning is over",
@@ -309,7 +298,7 @@ def test_a_daemon_that_was_stopped_for_days(rig, hook, tried):
     ]
 
 
-def test_without_a_database(rig, hook):
+def test_without_a_database(delivery, hook):
     """What is told of its absence needs no outbox; it is sent again until it arrives."""
 
     class Told:
@@ -320,7 +309,9 @@ def test_without_a_database(rig, hook):
     def no_database():
         raise alert_rig.psycopg.OperationalError("away")
 
-    delivered = rig.deliverer(connect=no_database, hook={"url": hook.url}, rules={"url": hook.url, "rules": ["stale"]})
+    delivered = delivery.deliverer(
+        connect=no_database, hook={"url": hook.url}, rules={"url": hook.url, "rules": ["stale"]}
+    )
     hook.down()
     started = time.monotonic()
     delivered.send_now([Told()])

@@ -10,36 +10,27 @@ import alert_rig
 import harness
 from voltd import health
 from voltd.alerts import outbox
-from voltd.database import migrate, queries, session
+from voltd.database import queries, session
 from voltd.pipeline import write_excursions
 from voltd.rules import check, load
 
 
 @pytest.fixture
-def rig(fresh_database, broker):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    made = alert_rig.Rig(fresh_database, broker)
-    made.execute("INSERT INTO volt.fleet (fleet_id, name) VALUES ('north', 'North'), ('south', 'South')")
-    made.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES ('V1', 'north')")
-    yield made
-    made.close()
+def delivery(delivery):
+    """With a vehicle that may change fleets."""
+    delivery.execute("INSERT INTO volt.fleet (fleet_id, name) VALUES ('north', 'North'), ('south', 'South')")
+    delivery.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES ('V1', 'north')")
+    return delivery
 
 
 @pytest.fixture
-def hook():
-    made = alert_rig.Webhook()
-    yield made
-    made.down()
-
-
-@pytest.fixture
-def checks(rig):
+def checks(delivery):
     """A function that makes a check for a deliverer."""
     made = []
 
     def make(delivered):
         one = check.Check(
-            session.connector(rig.settings()),
+            session.connector(delivery.settings()),
             "t",
             look=lambda: health.Report(0.0, spooling=False, healthy=True),
             excursions=write_excursions.Excursions(),
@@ -54,79 +45,79 @@ def checks(rig):
         one._close()
 
 
-def _reads(rig, soc_pct):
+def _reads(delivery, soc_pct):
     """A reading of V1, as the writer puts it down."""
     now = dt.datetime.now(dt.UTC)
-    rig.execute(
+    delivery.execute(
         "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, received_at) VALUES ('V1', %s, %s, %s)",
         now, soc_pct, now,
     )  # fmt: skip
-    rig.execute(
+    delivery.execute(
         "INSERT INTO volt.vehicle_current (vehicle_id, recorded_at, soc_pct, last_seen_at) VALUES ('V1', %s, %s, %s)"
         " ON CONFLICT (vehicle_id) DO UPDATE SET recorded_at = excluded.recorded_at, soc_pct = excluded.soc_pct,"
         " last_seen_at = excluded.last_seen_at",
         now, soc_pct, now,
     )  # fmt: skip
     if soc_pct < 15:
-        rig.execute(
+        delivery.execute(
             "INSERT INTO volt.excursion (vehicle_id, since, received_at, late) VALUES ('V1', %s, %s, false)", now, now
         )
 
 
-def _over(rig, one):
+def _over(delivery, one):
     """Returns once the check has found the episode to be over, and nothing waits."""
 
     def found():
         one.run()
-        return harness.count(rig.dsn, "alert", "resolved_at IS NOT NULL")
+        return harness.count(delivery.dsn, "alert", "resolved_at IS NOT NULL")
 
     harness.wait_for(found, 10, "the end of the episode")
-    rig.settled()
+    delivery.settled()
 
 
-def _fires(rig, one):
-    _reads(rig, 10.0)
+def _fires(delivery, one):
+    _reads(delivery, 10.0)
     one.run()
-    rig.settled()
+    delivery.settled()
 
 
-def test_a_vehicle_that_changes_fleet_meanwhile(rig, hook, checks):
+def test_a_vehicle_that_changes_fleet_meanwhile(delivery, hook, checks):
     """Its old fleet's people hear the end, the new one's hear nothing of it."""
     other = alert_rig.Webhook()
-    delivered = rig.deliverer(
+    delivered = delivery.deliverer(
         hook={"url": hook.url, "fleets": ["north"]}, other={"url": other.url, "fleets": ["south"]}
     )
     one = checks(delivered)
-    _fires(rig, one)
-    rig.execute("UPDATE volt.vehicle SET fleet_id = 'south'")
-    _reads(rig, 60.0)
-    _over(rig, one)
+    _fires(delivery, one)
+    delivery.execute("UPDATE volt.vehicle SET fleet_id = 'south'")
+    _reads(delivery, 60.0)
+    _over(delivery, one)
     other.down()
-    assert rig.rows("transition, status") == [("fired", "sent"), ("resolved", "sent")]
+    assert delivery.rows("transition, status") == [("fired", "sent"), ("resolved", "sent")]
     assert len(hook.lines) == 2
     assert other.posts == []
 
 
 @pytest.mark.parametrize("now", [{"min_severity": "critical"}, {"rules": ["stale"]}, {"resolved": False}])
-def test_a_channel_that_wants_other_alerts_from_now_on(rig, hook, checks, now):
+def test_a_channel_that_wants_other_alerts_from_now_on(delivery, hook, checks, now):
     """It hears the end of those that it heard of, unless ends are none of its business; and nothing of others."""
-    delivered = rig.deliverer(hook={"url": hook.url})
+    delivered = delivery.deliverer(hook={"url": hook.url})
     one = checks(delivered)
-    _fires(rig, one)
-    delivered.reload(rig.settings(hook={"url": hook.url, **now}))
+    _fires(delivery, one)
+    delivered.reload(delivery.settings(hook={"url": hook.url, **now}))
     one.use(load.load(), delivered.every_channel)
-    _reads(rig, 60.0)
-    _over(rig, one)
+    _reads(delivery, 60.0)
+    _over(delivery, one)
     assert len(hook.lines) == (1 if "resolved" in now else 2)
 
 
-def test_a_channel_for_something_else(rig, hook, checks):
+def test_a_channel_for_something_else(delivery, hook, checks):
     """What it does not want leaves no row for it, neither when it begins nor when it ends."""
-    one = checks(rig.deliverer(hook={"url": hook.url, "min_severity": "critical"}))
-    _fires(rig, one)
-    _reads(rig, 60.0)
-    _over(rig, one)
-    assert rig.rows() == []
+    one = checks(delivery.deliverer(hook={"url": hook.url, "min_severity": "critical"}))
+    _fires(delivery, one)
+    _reads(delivery, 60.0)
+    _over(delivery, one)
+    assert delivery.rows() == []
 
 
 @pytest.mark.parametrize(
@@ -134,13 +125,13 @@ def test_a_channel_for_something_else(rig, hook, checks):
     [({}, 1), ({"fleets": ["north"], "rules": ["soc_low"]}, 1), ({"fleets": ["south"]}, 0), ({"rules": ["stale"]}, 0),
      ({"min_severity": "critical"}, 0)],
 )  # fmt: skip
-def test_what_a_channel_no_longer_wants(rig, now, count):
+def test_what_a_channel_no_longer_wants(delivery, now, count):
     """It is not told again and again."""
-    channel = rig.settings(hook={"url": "json://localhost", "repeat_s": 60, **now}).alerts.channels["hook"]
-    rig.deliverer(leads=False, hook={"url": "json://localhost"})
-    rig.fire("V1", "soc_low", fleet_id="north")
-    rig.execute("UPDATE volt.alert_delivery SET status = 'sent', sent_at = now() - INTERVAL '1 hour'")
-    with psycopg.connect(rig.dsn, autocommit=True) as connection:
+    channel = delivery.settings(hook={"url": "json://localhost", "repeat_s": 60, **now}).alerts.channels["hook"]
+    delivery.deliverer(leads=False, hook={"url": "json://localhost"})
+    delivery.fire("V1", "soc_low", fleet_id="north")
+    delivery.execute("UPDATE volt.alert_delivery SET status = 'sent', sent_at = now() - INTERVAL '1 hour'")
+    with psycopg.connect(delivery.dsn, autocommit=True) as connection:
         assert outbox.repeat(connection, "hook", channel) == count
 
 
@@ -152,19 +143,19 @@ def _read_of(plan):
     return below + (read * plan["Actual Loops"] if mine else 0)
 
 
-def test_alerts_that_are_open_for_weeks(rig):
+def test_alerts_that_are_open_for_weeks(delivery):
     """Whether to tell them again is seen from the last delivery of each, not from all that there were."""
-    rig.execute(
+    delivery.execute(
         "INSERT INTO volt.alert (rule, severity, device_type, device_id, opened_at, last_seen_at, message)"
         " SELECT 'stale', 'warning', 'vehicle', 'V' || g, now(), now(), 'm' FROM generate_series(1, 500) g"
     )
-    rig.execute(
+    delivery.execute(
         "INSERT INTO volt.alert_delivery (alert_id, channel, transition, severity, message, status, sent_at)"
         " SELECT alert_id, 'hook', 'repeated', 'warning', 'm', 'sent', now() - g * INTERVAL '4 hours'"
         " FROM generate_series(60, 0, -1) g, volt.alert"
     )
-    rig.execute("ANALYZE volt.alert, volt.alert_delivery")
-    with psycopg.connect(rig.dsn) as connection:
+    delivery.execute("ANALYZE volt.alert, volt.alert_delivery")
+    with psycopg.connect(delivery.dsn) as connection:
         ((plan,),) = connection.execute(
             "EXPLAIN (ANALYZE, FORMAT JSON) " + queries.text("repeat_deliveries"),
             {"channel": "hook", "repeat_s": 3600, "severities": ["warning"], "rules": [], "fleets": []},

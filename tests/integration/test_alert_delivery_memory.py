@@ -7,11 +7,10 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-import alert_rig
 import harness
 from voltd import health
 from voltd.alerts import send
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import write_excursions
 from voltd.rules import check, load
 
@@ -19,26 +18,10 @@ _BAD, _GOOD = health.Report(100.0, spooling=True, healthy=False), health.Report(
 
 
 @pytest.fixture
-def rig(fresh_database, broker):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    made = alert_rig.Rig(fresh_database, broker)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def hook():
-    made = alert_rig.Webhook()
-    yield made
-    made.passes.set()
-    made.down()
-
-
-@pytest.fixture
-def away(rig):
+def away(delivery):
     """A function that makes an outage."""
     made = []
-    yield lambda delivered: made.append(Outage(rig, delivered)) or made[-1]
+    yield lambda delivered: made.append(Outage(delivery, delivered)) or made[-1]
     for one in made:
         one.check._close()
 
@@ -46,10 +29,10 @@ def away(rig):
 class Outage:
     """A check whose database was away, so that what it found went to the channels directly."""
 
-    def __init__(self, rig, delivered):
+    def __init__(self, delivery, delivered):
         self._report = _BAD
         self.check = check.Check(
-            session.connector(rig.settings()),
+            session.connector(delivery.settings()),
             "t",
             look=lambda: self._report,
             excursions=write_excursions.Excursions(),
@@ -68,77 +51,77 @@ class Outage:
         self.check.run()
 
 
-def test_told_while_the_database_was_away(rig, hook, away):
+def test_told_while_the_database_was_away(delivery, hook, away):
     """It is not told again, the table says when it was told, and its end is told."""
-    outage = away(rig.deliverer(hook={"url": hook.url}))
+    outage = away(delivery.deliverer(hook={"url": hook.url}))
     harness.wait_for(lambda: hook.posts, 10, "the message")
     told = dt.datetime.now(dt.UTC)
     outage.ends()
-    rig.settled()
-    first, last = rig.rows("transition, status, result, sent_at")
+    delivery.settled()
+    first, last = delivery.rows("transition, status, result, sent_at")
     assert first[:3] == ("fired", "sent", "told while the database was away")
     assert abs(first[3] - told) < dt.timedelta(seconds=5)
     assert last[:2] == ("resolved", "sent")
     assert len(hook.lines) == len(hook.posts) == 2
 
 
-def test_a_channel_that_is_down_as_long_as_the_database(rig, hook, away):
+def test_a_channel_that_is_down_as_long_as_the_database(delivery, hook, away):
     """The beginning is told before the end, each once: from the outbox, as memory has given it up."""
     hook.status = 503
-    outage = away(rig.deliverer(hook={"url": hook.url}))
+    outage = away(delivery.deliverer(hook={"url": hook.url}))
     harness.wait_for(lambda: hook.tried >= 3, 20, "a pause of some seconds")
     hook.status = 200
     outage.ends()
-    rig.settled()
-    assert rig.rows("transition, status, result") == [("fired", "sent", "ok"), ("resolved", "sent", "ok")]
+    delivery.settled()
+    assert delivery.rows("transition, status, result") == [("fired", "sent", "ok"), ("resolved", "sent", "ok")]
     tried = hook.tried
     threading.Event().wait(3.0)  # what must not happen has no event: memory's next attempt was due by now
     assert hook.tried == tried
     assert len(hook.lines) == 2
 
 
-def test_told_from_memory_at_the_moment_the_database_is_back(rig, hook, away):
+def test_told_from_memory_at_the_moment_the_database_is_back(delivery, hook, away):
     """An attempt that nobody knows the end of: the outbox waits for it, and does not tell again what arrived."""
     hook.passes.clear()
-    outage = away(rig.deliverer(hook={"url": hook.url}))
+    outage = away(delivery.deliverer(hook={"url": hook.url}))
     harness.wait_for(lambda: hook.tried == 1, 10, "the attempt")
     outage.ends()
     hook.passes.set()
-    rig.settled()
+    delivery.settled()
     assert [len(lines) for lines in hook.texts] == [1, 1]
-    assert rig.rows("transition, status") == [("fired", "sent"), ("resolved", "sent")]
+    assert delivery.rows("transition, status") == [("fired", "sent"), ("resolved", "sent")]
 
 
-def test_a_daemon_that_ends_before_it_could_tell(rig, hook, away):
+def test_a_daemon_that_ends_before_it_could_tell(delivery, hook, away):
     """Nothing is put down as told that was not: the next daemon tells it."""
     hook.status = 503
-    delivered = rig.deliverer(hook={"url": hook.url})
+    delivered = delivery.deliverer(hook={"url": hook.url})
     outage = away(delivered)
     harness.wait_for(lambda: hook.tried >= 2, 20, "attempts")
     outage.check.run()
     delivered.stop()
-    assert rig.rows("transition, status") == [("fired", "waiting")]
+    assert delivery.rows("transition, status") == [("fired", "waiting")]
     hook.status = 200
-    rig.deliverer(hook={"url": hook.url})
-    rig.settled()
+    delivery.deliverer(hook={"url": hook.url})
+    delivery.settled()
     assert len(hook.lines) == 1
 
 
-def test_a_channel_that_is_changed_while_the_database_is_away(rig, hook, away):
+def test_a_channel_that_is_changed_while_the_database_is_away(delivery, hook, away):
     """What the old one could not tell the new one tells, without waiting for the database."""
-    delivered = rig.deliverer(hook={"url": "json://127.0.0.1:9/"})
+    delivered = delivery.deliverer(hook={"url": "json://127.0.0.1:9/"})
     outage = away(delivered)
     harness.wait_for(lambda: delivered.counters.deliveries_failed_total, 10, "the failure")
-    delivered.reload(rig.settings(hook={"url": hook.url}))
+    delivered.reload(delivery.settings(hook={"url": hook.url}))
     harness.wait_for(lambda: hook.posts, 10, "the message")
     outage.ends()
-    rig.settled()
+    delivery.settled()
     assert len(hook.lines) == 2
 
 
-def test_a_topic_that_memory_could_not_set(rig, broker, away, monkeypatch):
+def test_a_topic_that_memory_could_not_set(delivery, broker, away, monkeypatch):
     """It is clear when the alert is over: nothing sets it afterwards."""
-    delivered = rig.deliverer(mqtt=True)
+    delivered = delivery.deliverer(mqtt=True)
     (channel,) = delivered.every_channel
     real, tried = channel.sender.send, threading.Semaphore(0)
 
@@ -152,9 +135,9 @@ def test_a_topic_that_memory_could_not_set(rig, broker, away, monkeypatch):
         assert tried.acquire(timeout=20)
     monkeypatch.setattr(channel.sender, "send", real)
     outage.ends()
-    rig.settled()
+    delivery.settled()
     threading.Event().wait(3.0)  # memory's next attempt was due by now
-    assert rig.rows("transition, status", "mqtt") == [("fired", "sent"), ("resolved", "sent")]
+    assert delivery.rows("transition, status", "mqtt") == [("fired", "sent"), ("resolved", "sent")]
     assert _retained(broker, "voltd/alerts/+/t/ingest_lag") == []
 
 

@@ -13,15 +13,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 import alert_rig
 import harness
 from voltd.alerts import send_alertmanager, send_mqtt, worker
-from voltd.database import migrate
-
-
-@pytest.fixture
-def rig(fresh_database, broker):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    made = alert_rig.Rig(fresh_database, broker)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -70,12 +61,12 @@ def _retained(broker, fleet_id, count, within_s=0.0):
     return seen
 
 
-def test_a_topic_while_it_fires(rig, broker, fleet):
+def test_a_topic_while_it_fires(delivery, broker, fleet):
     """Retained as JSON, also when it is quiet, silenced, or of a name that is no topic level; cleared at the end."""
     fleet_id, seen = fleet
-    rig.deliverer(mqtt=True)
-    rig.execute("INSERT INTO volt.alert_silence (ends_at, created_by) VALUES (now() + INTERVAL '1 hour', 'me')")
-    alert_id = rig.fire("EV/7#", rule="soc_low", fleet_id=fleet_id, quiet=True)
+    delivery.deliverer(mqtt=True)
+    delivery.execute("INSERT INTO volt.alert_silence (ends_at, created_by) VALUES (now() + INTERVAL '1 hour', 'me')")
+    alert_id = delivery.fire("EV/7#", rule="soc_low", fleet_id=fleet_id, quiet=True)
     topic = f"voltd/alerts/{fleet_id}/EV_7_/soc_low"
     harness.wait_for(lambda: seen.get(topic), 5, "the message")
     shown = seen[topic]
@@ -90,66 +81,66 @@ def test_a_topic_while_it_fires(rig, broker, fleet):
         "peak_value", "acknowledged_at", "message",
     }  # fmt: skip
     assert topic in _retained(broker, fleet_id, 1)
-    rig.escalate(alert_id)
+    delivery.escalate(alert_id)
     harness.wait_for(lambda: seen[topic]["severity"] == "critical", 5, "the escalation")
-    rig.resolve(alert_id)
+    delivery.resolve(alert_id)
     harness.wait_for(lambda: seen[topic] is None, 5, "the clearing")
-    rig.settled()
-    other = rig.fire("EV-8", fleet_id=fleet_id)
+    delivery.settled()
+    other = delivery.fire("EV-8", fleet_id=fleet_id)
     assert set(_retained(broker, fleet_id, 1)) == {f"voltd/alerts/{fleet_id}/EV-8/soc_low"}
-    rig.resolve(other)
-    rig.settled()
+    delivery.resolve(other)
+    delivery.settled()
 
 
-def test_a_broker_that_is_away(rig, broker, fleet):
+def test_a_broker_that_is_away(delivery, broker, fleet):
     """Alerts wait for it, and come in order."""
     fleet_id, seen = fleet
     proxy = harness.Proxy(broker.host, broker.port)
     proxy.shut_out()
-    rig._broker = type("Address", (), {"host": proxy.address[0], "port": proxy.address[1]})
-    delivered = rig.deliverer(mqtt=True)
-    first = rig.fire("V1", fleet_id=fleet_id)
-    rig.fire("V2", fleet_id=fleet_id)
+    delivery._broker = type("Address", (), {"host": proxy.address[0], "port": proxy.address[1]})
+    delivered = delivery.deliverer(mqtt=True)
+    first = delivery.fire("V1", fleet_id=fleet_id)
+    delivery.fire("V2", fleet_id=fleet_id)
     harness.wait_for(lambda: delivered.counters.channels_failing == ["mqtt"], 15, "the failure")
-    rig.resolve(first)
+    delivery.resolve(first)
     proxy.admit()
-    rig.settled(30)
+    delivery.settled(30)
     harness.wait_for(lambda: len(seen) == 2, 5, "both topics")
     assert seen[f"voltd/alerts/{fleet_id}/V1/soc_low"] is None
     assert seen[f"voltd/alerts/{fleet_id}/V2/soc_low"]["severity"] == "warning"
-    assert set(rig.rows("status", channel="mqtt")) == {("sent",)}
+    assert set(delivery.rows("status", channel="mqtt")) == {("sent",)}
     proxy.close()
 
 
-def test_a_broker_that_does_not_come_back(rig, broker, fleet, monkeypatch):
+def test_a_broker_that_does_not_come_back(delivery, broker, fleet, monkeypatch):
     """What waits for it does not pile up for ever; when it is there again its topics show what is open."""
     fleet_id, seen = fleet
     _often(monkeypatch)
     proxy = harness.Proxy(broker.host, broker.port)
     proxy.shut_out()
-    rig._broker = type("Address", (), {"host": proxy.address[0], "port": proxy.address[1]})
-    delivered = rig.deliverer(mqtt=True)
-    over = rig.fire("V1", fleet_id=fleet_id)
-    rig.fire("V2", fleet_id=fleet_id)
+    delivery._broker = type("Address", (), {"host": proxy.address[0], "port": proxy.address[1]})
+    delivered = delivery.deliverer(mqtt=True)
+    over = delivery.fire("V1", fleet_id=fleet_id)
+    delivery.fire("V2", fleet_id=fleet_id)
     harness.wait_for(lambda: delivered.counters.channels_failing == ["mqtt"], 15, "the failure")
-    rig.resolve(over)
-    rig.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
+    delivery.resolve(over)
+    delivery.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
     given_up = f"alert_id = {over} AND result = 'gave up after 24 h'"
-    harness.wait_for(lambda: harness.count(rig.dsn, "alert_delivery", given_up) == 2, 20, "the end of hope")
+    harness.wait_for(lambda: harness.count(delivery.dsn, "alert_delivery", given_up) == 2, 20, "the end of hope")
     proxy.admit()
     harness.wait_for(lambda: seen.get(f"voltd/alerts/{fleet_id}/V2/soc_low"), 20, "what is open")
     assert len(seen) == 1
     proxy.close()
 
 
-def test_a_topic_that_nobody_clears(rig, broker, fleet, monkeypatch):
+def test_a_topic_that_nobody_clears(delivery, broker, fleet, monkeypatch):
     """It is said again while its alert is open, and is gone a while after nobody said it any more."""
     fleet_id, seen = fleet
     _often(monkeypatch)
     monkeypatch.setattr(send_mqtt, "_EXPIRES_S", 2)
     monkeypatch.setattr(send_mqtt, "_AGAIN_S", 0.5)
-    delivered = rig.deliverer(mqtt=True)
-    rig.fire("V1", fleet_id=fleet_id)
+    delivered = delivery.deliverer(mqtt=True)
+    delivery.fire("V1", fleet_id=fleet_id)
     topic = f"voltd/alerts/{fleet_id}/V1/soc_low"
     for _ in range(6):  # longer than it lasts
         seen.clear()
@@ -164,27 +155,27 @@ def test_how_long_a_topic_lasts_without_voltd():
     assert send_mqtt._EXPIRES_S >= 3 * send_mqtt._AGAIN_S
 
 
-def test_an_end_that_was_never_told(rig, fleet, monkeypatch):
+def test_an_end_that_was_never_told(delivery, fleet, monkeypatch):
     """Its row was dropped, or the database is another: the topic is cleared, over a new connection, too."""
     fleet_id, seen = fleet
     _often(monkeypatch)
-    delivered = rig.deliverer(mqtt=True)
+    delivered = delivery.deliverer(mqtt=True)
     for device in ("V1", "V2"):
-        rig.fire(device, fleet_id=fleet_id)
-        rig.settled()
+        delivery.fire(device, fleet_id=fleet_id)
+        delivery.settled()
         harness.wait_for(lambda d=device: seen.get(f"voltd/alerts/{fleet_id}/{d}/soc_low"), 5, "the topic")
         if device == "V2":
             line = delivered._lines["mqtt"]
             with line.worker._using:
                 line.channel.sender.close()
-        rig.execute("UPDATE volt.alert SET resolved_at = now()")
+        delivery.execute("UPDATE volt.alert SET resolved_at = now()")
         harness.wait_for(lambda d=device: seen[f"voltd/alerts/{fleet_id}/{d}/soc_low"] is None, 5, "the clearing")
 
 
-def test_what_was_told_without_a_database(rig, fleet):
+def test_what_was_told_without_a_database(delivery, fleet):
     """The database does not know of it yet when it is back: that is no reason to clear its topic."""
     fleet_id, seen = fleet
-    sender = rig.deliverer(leads=False, mqtt=True)._lines["mqtt"].channel.sender
+    sender = delivery.deliverer(leads=False, mqtt=True)._lines["mqtt"].channel.sender
     row = send_mqtt.message.Row("fired", "critical", "m", "ingest_lag", "system", "t", fleet_id, alert_rig.NOW)
     sender.send(send_mqtt.message.Message("id", [row]))
     assert sender.show([]) == 0
@@ -194,15 +185,15 @@ def test_what_was_told_without_a_database(rig, fleet):
     sender.close()
 
 
-def test_what_is_shown_follows_the_episode(rig, fleet, monkeypatch):
+def test_what_is_shown_follows_the_episode(delivery, fleet, monkeypatch):
     """An acknowledgement is on the topic after the next round, without a transition."""
     fleet_id, seen = fleet
     _often(monkeypatch)
-    rig.deliverer(mqtt=True)
-    rig.fire("V1", fleet_id=fleet_id)
-    rig.settled()
+    delivery.deliverer(mqtt=True)
+    delivery.fire("V1", fleet_id=fleet_id)
+    delivery.settled()
     topic = f"voltd/alerts/{fleet_id}/V1/soc_low"
-    rig.execute("UPDATE volt.alert SET acknowledged_at = now(), acknowledged_by = 'me'")
+    delivery.execute("UPDATE volt.alert SET acknowledged_at = now(), acknowledged_by = 'me'")
     harness.wait_for(lambda: (seen.get(topic) or {}).get("acknowledged_at"), 5, "the acknowledgement")
 
 
@@ -236,15 +227,15 @@ def _firing(alert):
     return dt.datetime.fromisoformat(alert["endsAt"]) > dt.datetime.now(dt.UTC) + dt.timedelta(minutes=2)
 
 
-def test_an_alertmanager(rig, manager):
+def test_an_alertmanager(delivery, manager):
     """It gets what its API asks for: the end some minutes ahead while it is open, the real one when it is over."""
-    rig.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}/"})
-    alert_id = rig.fire("V1")
-    rig.settled()
-    rig.escalate(alert_id)
-    rig.settled()
-    rig.resolve(alert_id)
-    rig.settled()
+    delivery.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}/"})
+    alert_id = delivery.fire("V1")
+    delivery.settled()
+    delivery.escalate(alert_id)
+    delivery.settled()
+    delivery.resolve(alert_id)
+    delivery.settled()
     posts = [body for path, body in manager.posts if path == "/api/v2/alerts" and body]
     for post in posts:
         _check(post)
@@ -263,15 +254,15 @@ def test_an_alertmanager(rig, manager):
     assert [(one["labels"]["severity"], _firing(one)) for one in last] == [("critical", False)]
 
 
-def test_what_is_open_is_sent_again_and_again(rig, manager, monkeypatch):
+def test_what_is_open_is_sent_again_and_again(delivery, manager, monkeypatch):
     """Every open episode that the channel wants, in parts that an Alertmanager takes."""
     _often(monkeypatch)
     monkeypatch.setattr(send_alertmanager, "_MOST_AT_ONCE", 2)
-    rig.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}", "rules": ["soc_low"]})
+    delivery.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}", "rules": ["soc_low"]})
     for number in range(3):
-        rig.fire(f"V{number}")
-    rig.fire("V9", rule="overspeed")
-    rig.settled()
+        delivery.fire(f"V{number}")
+    delivery.fire("V9", rule="overspeed")
+    delivery.settled()
     before = len(manager.posts)
     harness.wait_for(lambda: len(manager.posts) >= before + 6, 10, "more posts")
     later = [body for _path, body in manager.posts[before:]]
@@ -281,60 +272,60 @@ def test_what_is_open_is_sent_again_and_again(rig, manager, monkeypatch):
     assert {one["labels"]["device_id"] for post in later for one in post} == {"V0", "V1", "V2"}
 
 
-def test_what_an_alertmanager_refuses(rig, manager):
+def test_what_an_alertmanager_refuses(delivery, manager):
     """HTTP 400 is for good: it is dropped with the reason, and what comes next is sent; 503 is tried again."""
-    delivered = rig.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}"})
+    delivered = delivery.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}"})
     manager.status = 400
-    rig.fire("V1")
-    rig.settled()
-    ((status, result),) = rig.rows("status, result", channel="am")
+    delivery.fire("V1")
+    delivery.settled()
+    ((status, result),) = delivery.rows("status, result", channel="am")
     assert status == "dropped"
     assert "HTTP 400" in result
     manager.status = 503
-    rig.fire("V2")
-    harness.wait_for(lambda: (rig.rows("result", channel="am")[1][0] or "").endswith("503"), 5, "the failure")
+    delivery.fire("V2")
+    harness.wait_for(lambda: (delivery.rows("result", channel="am")[1][0] or "").endswith("503"), 5, "the failure")
     manager.status = 200
-    rig.settled()
+    delivery.settled()
     assert next(one["labels"]["device_id"] for _path, body in manager.posts for one in body) == "V2"
     assert delivered.counters.channels_failing == []
 
 
-def test_an_alertmanager_that_refuses_one_part(rig, manager, monkeypatch):
+def test_an_alertmanager_that_refuses_one_part(delivery, manager, monkeypatch):
     """The others are posted all the same, now and when what is open is said again."""
     _often(monkeypatch)
     monkeypatch.setattr(send_alertmanager, "_MOST_AT_ONCE", 2)
     manager.refuses = "'V0'"
-    delivered = rig.deliverer(leads=False, am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}"})
+    delivered = delivery.deliverer(leads=False, am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}"})
     for number in range(5):
-        rig.fire(f"V{number}")
+        delivery.fire(f"V{number}")
     delivered.lead(leads=True)
-    rig.settled()
+    delivery.settled()
     for _ in range(2):
         told = {one["labels"]["device_id"] for _path, body in list(manager.posts) for one in body}
         assert told == {"V2", "V3", "V4"}
         manager.posts.clear()
         harness.wait_for(lambda: len(manager.posts) >= 2, 5, "what is open, once more")
-    assert "HTTP 400" in rig.rows("result", channel="am")[0][0]
+    assert "HTTP 400" in delivery.rows("result", channel="am")[0][0]
 
 
-def test_an_alertmanager_that_is_away_while_nothing_is_open(rig, manager, monkeypatch):
+def test_an_alertmanager_that_is_away_while_nothing_is_open(delivery, manager, monkeypatch):
     """The last attempt failed, and saying nothing to nobody is no success: the channel counts as failing."""
     _often(monkeypatch)
-    delivered = rig.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}"})
+    delivered = delivery.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}"})
     sender, shown = delivered._lines["am"].channel.sender, []
     show = sender.show
     monkeypatch.setattr(sender, "show", lambda rows: (shown.append(list(rows)), show(rows))[1])
     manager.down()
-    alert_id = rig.fire("V1")
+    alert_id = delivery.fire("V1")
     harness.wait_for(lambda: delivered.counters.channels_failing == ["am"], 5, "the failure")
-    rig.execute("UPDATE volt.alert SET resolved_at = now() WHERE alert_id = %s", alert_id)
-    rig.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
-    rig.settled()
+    delivery.execute("UPDATE volt.alert SET resolved_at = now() WHERE alert_id = %s", alert_id)
+    delivery.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
+    delivery.settled()
     shown.clear()
     harness.wait_for(lambda: len(shown) >= 3, 10, "three rounds")
     assert shown[:3] == [[], [], []]
     assert delivered.counters.channels_failing == ["am"]
     manager.up()
-    rig.fire("V2")
-    rig.settled()
+    delivery.fire("V2")
+    delivery.settled()
     harness.wait_for(lambda: not delivered.counters.channels_failing, 5, "that it works again")

@@ -34,13 +34,6 @@ def through(dsn, proxy):
     return conninfo.make_conninfo(dsn, host=proxy.address[0], port=proxy.address[1])
 
 
-@pytest.fixture
-def hook():
-    made = alert_rig.Webhook()
-    yield made
-    made.down()
-
-
 def test_an_answer_that_never_comes(through, proxy):
     """Given up after the connection's own time, as an error of the server's; work that takes long is not silence."""
     settings = config.Settings(database={"dsn": through})
