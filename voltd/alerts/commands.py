@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, dead_letters_filters
-from voltd.alerts import commands_show, commands_silence, commands_words
+from voltd import config, dead_letters_filters, terminal
+from voltd.alerts import commands_show, commands_silence
 from voltd.database import queries, session
 
 _HINT = "listing needs the role volt_reader, acknowledging and silencing volt_writer: see database.dsn"
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands_show.add_arguments(actions)
     ack = actions.add_parser("ack", help="take alerts on: they are not told again until they get worse or end")
     ack.add_argument("ids", type=dead_letters_filters.number, nargs="+", metavar="ID")
-    ack.add_argument("--by", type=commands_words.given, metavar="NAME", help="who does (default: your login name)")
+    ack.add_argument("--by", type=terminal.given, metavar="NAME", help="who does (default: your login name)")
     ack.add_argument("--undo", action="store_true", help="take it back: they are repeated again")
     commands_silence.add_arguments(actions)
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         UsageError: a silence that covers everything without --all, or that is over before it begins.
     """
     with (
-        commands_words.explained(_HINT),
+        terminal.explained(_HINT),
         psycopg.connect(session.dsn(settings), row_factory=psycopg.rows.dict_row) as connection,
     ):
         connection.execute("SET TIME ZONE 'UTC'")
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
 def _acknowledge(connection: psycopg.Connection[dict[str, Any]], args: argparse.Namespace) -> int:
     ids = list(dict.fromkeys(args.ids))
     query = "take_back_acknowledgements" if args.undo else "acknowledge_alerts"
-    done = connection.execute(queries.text(query), {"ids": ids, "by": args.by or commands_words.login()}).fetchall()
+    done = connection.execute(queries.text(query), {"ids": ids, "by": args.by or terminal.login()}).fetchall()
     changed = {row["alert_id"] for row in done}
     known = {row["alert_id"]: row for row in connection.execute(queries.text("acknowledged_alerts"), {"ids": ids})}
     connection.commit()
@@ -70,10 +70,10 @@ def _said(row: dict[str, Any] | None, *, changed: bool, undo: bool) -> str:
     over = " (it is over)" if row["resolved_at"] else ""
     if undo:
         return ("no longer acknowledged" if changed else "nobody had acknowledged it") + over
-    by = commands_words.printable(row["acknowledged_by"] or "")
+    by = terminal.printable(row["acknowledged_by"] or "")
     if changed:
         return f"acknowledged by {by}{over}"
     if row["acknowledged_at"] is None:  # taken back by somebody else in between
         return "not acknowledged"
-    ago = commands_words.lasting(dt.datetime.now(dt.UTC) - row["acknowledged_at"])
+    ago = terminal.lasting(dt.datetime.now(dt.UTC) - row["acknowledged_at"])
     return f"was acknowledged by {by} {ago} ago{over}"

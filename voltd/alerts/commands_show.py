@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import dead_letters_filters, errors
-from voltd.alerts import commands_words, message
+from voltd import dead_letters_filters, errors, terminal
+from voltd.alerts import message
 from voltd.database import queries
 
 _Connection = psycopg.Connection[dict[str, Any]]
@@ -27,17 +27,17 @@ _ORDER = (
 
 def add_arguments(actions: Any) -> None:
     """Both actions."""
-    listing = actions.add_parser("list", help="what is wrong now, the worst first", epilog=_ORDER + commands_words.WHEN)
+    listing = actions.add_parser("list", help="what is wrong now, the worst first", epilog=_ORDER + terminal.WHEN)
     which = listing.add_mutually_exclusive_group()
     which.add_argument("--open", action="store_true", help="only what is open (default)")
     which.add_argument("--all", action="store_true", help="also what is over")
-    given = commands_words.given
+    given = terminal.given
     listing.add_argument("--rule", type=given, help="only of this rule")
     listing.add_argument("--fleet", type=given, help="only of this fleet's vehicles")
     listing.add_argument("--device", type=given, metavar="ID", help="only of this vehicle, meter or daemon")
     listing.add_argument("--severity", choices=message.SEVERITIES, help="only this severity")
-    listing.add_argument("--since", type=commands_words.moment, metavar="WHEN", help="open then or later")
-    listing.add_argument("--until", type=commands_words.moment, metavar="WHEN", help="opened before then")
+    listing.add_argument("--since", type=terminal.moment, metavar="WHEN", help="open then or later")
+    listing.add_argument("--until", type=terminal.moment, metavar="WHEN", help="opened before then")
     listing.add_argument("--limit", type=dead_letters_filters.number, default=50, help="how many (default 50)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     showing = actions.add_parser("show", help="one episode, and what was told of it to whom")
@@ -53,11 +53,11 @@ def list_(connection: _Connection, args: argparse.Namespace) -> int:
     rows = connection.execute(queries.text("list_alerts"), {**filters, "limit": args.limit}).fetchall()
     if args.json:
         for row in rows:
-            commands_words.print_json(row)
+            terminal.print_json(row)
         return 0
     if rows:
         now = dt.datetime.now(dt.UTC)
-        commands_words.print_table(_HEAD, [_cells(row, now) for row in rows])
+        terminal.print_table(_HEAD, [_cells(row, now) for row in rows])
     else:
         print("nothing is open" if only_open else "no alerts")
     counted = connection.execute(queries.text("count_alerts"), filters).fetchone() or {"count": 0, "ended": 0}
@@ -70,7 +70,7 @@ def list_(connection: _Connection, args: argparse.Namespace) -> int:
 
 def _cells(row: dict[str, Any], now: dt.datetime) -> tuple[str, ...]:
     ended = row["resolved_at"]
-    length = commands_words.lasting((ended or now) - row["opened_at"])
+    length = terminal.lasting((ended or now) - row["opened_at"])
     state = f"{length}, {'past' if row['past'] else 'over'}" if ended else length
     silence, until = row["silence_id"], row["silenced_until"]
     return (
@@ -79,11 +79,11 @@ def _cells(row: dict[str, Any], now: dt.datetime) -> tuple[str, ...]:
         row["rule"],
         f"{row['device_type']} {row['device_id']}",
         row["fleet_id"] or "",
-        commands_words.local(row["opened_at"]),
+        terminal.local(row["opened_at"]),
         state,
-        commands_words.figure(row["peak_value"]),
+        terminal.figure(row["peak_value"]),
         row["acknowledged_by"] or ("" if row["acknowledged_at"] is None else "yes"),
-        f"by {silence} until {commands_words.local(until)}" if silence else "",
+        f"by {silence} until {terminal.local(until)}" if silence else "",
     )
 
 
@@ -98,17 +98,17 @@ def show(connection: _Connection, args: argparse.Namespace) -> int:
         raise errors.VoltdError(f"no alert {args.id}", hint="voltd alerts list --all shows which there are")
     deliveries = connection.execute(queries.text("deliveries_of_alert"), {"id": args.id}).fetchall()
     if args.json:
-        commands_words.print_json({**row, "deliveries": deliveries})
+        terminal.print_json({**row, "deliveries": deliveries})
         return 0
     for name, value in row.items():
-        text = commands_words.local(value) if isinstance(value, dt.datetime) else value
-        print(f"{name:<16} {'' if text is None else commands_words.printable(str(text))}".rstrip())
+        text = terminal.local(value) if isinstance(value, dt.datetime) else value
+        print(f"{name:<16} {'' if text is None else terminal.printable(str(text))}".rstrip())
     print()
     if not deliveries:
         print("told nobody")
         return 0
     head = ("DELIVERY", "CHANNEL", "TRANSITION", "SEVERITY", "STATUS", "SINCE", "SENT", "ATTEMPTS", "RESULT")
-    commands_words.print_table(head, [_delivery_cells(one) for one in deliveries])
+    terminal.print_table(head, [_delivery_cells(one) for one in deliveries])
     return 0
 
 
@@ -119,8 +119,8 @@ def _delivery_cells(one: dict[str, Any]) -> tuple[str, ...]:
         one["transition"] + (" (quiet)" if one["quiet"] else ""),
         one["severity"],
         one["status"],
-        commands_words.local(one["created_at"]),
-        commands_words.local(one["sent_at"]) if one["sent_at"] else "",
+        terminal.local(one["created_at"]),
+        terminal.local(one["sent_at"]) if one["sent_at"] else "",
         str(one["attempts"]),
         one["result"] or "",
     )

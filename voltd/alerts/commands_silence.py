@@ -14,8 +14,7 @@ from typing import Any
 
 import psycopg
 
-from voltd import dead_letters_filters, errors
-from voltd.alerts import commands_words
+from voltd import dead_letters_filters, errors, terminal
 from voltd.database import queries
 from voltd.rules import load
 
@@ -29,7 +28,7 @@ _HELP = (
 
 def add_arguments(actions: Any) -> None:
     """The three actions."""
-    given = commands_words.given
+    given = terminal.given
     silence = actions.add_parser("silence", help="tell nobody for a while, of what the filters fit", epilog=_HELP)
     silence.add_argument("--rule", type=given, help="of this rule")
     silence.add_argument("--fleet", type=given, help="of this fleet's vehicles")
@@ -38,9 +37,9 @@ def add_arguments(actions: Any) -> None:
     device.add_argument("--meter", type=given, metavar="ID", help="of this meter")
     silence.add_argument("--all", action="store_true", help="of everything, where there is no filter")
     end = silence.add_mutually_exclusive_group(required=True)
-    end.add_argument("--for", dest="lasts", type=commands_words.span, metavar="SPAN", help="so long: 90s, 30m, 2h, 1d")
-    end.add_argument("--until", type=commands_words.time, metavar="T", help="until then")
-    silence.add_argument("--from", dest="begins", type=commands_words.time, metavar="T", help="from then on, not now")
+    end.add_argument("--for", dest="lasts", type=terminal.span, metavar="SPAN", help="so long: 90s, 30m, 2h, 1d")
+    end.add_argument("--until", type=terminal.time, metavar="T", help="until then")
+    silence.add_argument("--from", dest="begins", type=terminal.time, metavar="T", help="from then on, not now")
     silence.add_argument("--comment", type=given, required=True, help="why, for those who wonder at the quiet")
     silence.add_argument("--by", type=given, metavar="NAME", help="who does (default: your login name)")
     listing = actions.add_parser("silences", help="those in force and those to come")
@@ -70,21 +69,21 @@ def _silence(connection: _Connection, args: argparse.Namespace, rules_file: path
         raise errors.UsageError(problem, hint="name --rule, --fleet, --vehicle or --meter; or --all for everything")
     now = dt.datetime.now(dt.UTC)
     begins = args.begins or now
-    latest = now + commands_words.LONGEST
+    latest = now + terminal.LONGEST
     ends = args.until or min(begins, latest) + args.lasts
     if max(begins, ends) > latest:
         raise errors.UsageError(
-            f"a silence ends within 10 years: by {commands_words.local(latest)}",
+            f"a silence ends within 10 years: by {terminal.local(latest)}",
             hint='what is never to be told is switched off in rules.toml: "enabled = false"',
         )
     if ends <= max(begins, now):
         raise errors.UsageError(
-            f"a silence from {commands_words.local(begins)} until {commands_words.local(ends)} would be over already",
+            f"a silence from {terminal.local(begins)} until {terminal.local(ends)} would be over already",
             hint="it must end later than it begins, and later than now",
         )
     covers = connection.execute(queries.text("silence_covers"), wanted).fetchone() or {}
     for warning in _warnings(args, covers, rules_file):
-        print(f"warning: {commands_words.printable(warning)}", file=sys.stderr)
+        print(f"warning: {terminal.printable(warning)}", file=sys.stderr)
     made = connection.execute(
         queries.text("insert_silence"),
         {
@@ -92,7 +91,7 @@ def _silence(connection: _Connection, args: argparse.Namespace, rules_file: path
             "begins_at": args.begins,
             "ends_at": args.until,
             "for_s": args.lasts.total_seconds() if args.lasts else None,
-            "by": args.by or commands_words.login(),
+            "by": args.by or terminal.login(),
             "comment": args.comment,
         },
     ).fetchone()
@@ -100,10 +99,10 @@ def _silence(connection: _Connection, args: argparse.Namespace, rules_file: path
     if made is None:
         raise errors.VoltdError("the silence was not made", hint="try again")
     coming = begins > now
-    span = f"from {commands_words.local(made['begins_at'])} " if coming else ""
+    span = f"from {terminal.local(made['begins_at'])} " if coming else ""
     print(
-        f"silence {made['silence_id']}: {_scope(made)}, {span}until {commands_words.local(made['ends_at'])}"
-        f" ({commands_words.lasting(made['ends_at'] - made['begins_at'])}){'' if coming else _many(covers['open'])}"
+        f"silence {made['silence_id']}: {_scope(made)}, {span}until {terminal.local(made['ends_at'])}"
+        f" ({terminal.lasting(made['ends_at'] - made['begins_at'])}){'' if coming else _many(covers['open'])}"
     )
     return 0
 
@@ -140,14 +139,14 @@ def _rules(rules_file: pathlib.Path | None, named: str) -> set[str]:
 def _scope(row: dict[str, Any]) -> str:
     parts = [f"rule {row['rule']}" if row["rule"] else "", f"fleet {row['fleet_id']}" if row["fleet_id"] else ""]
     parts.append(f"{row['device_type']} {row['device_id']}" if row["device_id"] else "")
-    return commands_words.printable(", ".join(part for part in parts if part) or "everything")
+    return terminal.printable(", ".join(part for part in parts if part) or "everything")
 
 
 def _list(connection: _Connection, args: argparse.Namespace) -> int:
     rows = connection.execute(queries.text("list_silences")).fetchall()
     if args.json:
         for row in rows:
-            commands_words.print_json(row)
+            terminal.print_json(row)
         return 0
     if not rows:
         print("no silences")
@@ -157,15 +156,15 @@ def _list(connection: _Connection, args: argparse.Namespace) -> int:
             str(row["silence_id"]),
             "to come" if row["coming"] else "in force",
             _scope(row),
-            commands_words.local(row["begins_at"]),
-            commands_words.local(row["ends_at"]),
+            terminal.local(row["begins_at"]),
+            terminal.local(row["ends_at"]),
             str(row["open"]),
             row["created_by"],
             row["comment"],
         )
         for row in rows
     ]
-    commands_words.print_table(("ID", "STATE", "OF", "FROM", "UNTIL", "OPEN", "BY", "COMMENT"), cells)
+    terminal.print_table(("ID", "STATE", "OF", "FROM", "UNTIL", "OPEN", "BY", "COMMENT"), cells)
     return 0
 
 
@@ -178,7 +177,7 @@ def _end(connection: _Connection, args: argparse.Namespace) -> int:
         if one in ended:
             print(f"silence {one}: {'will not begin' if ended[one]['coming'] else 'ended'}")
         elif one in known:
-            print(f"silence {one}: had ended {commands_words.local(known[one]['ends_at'])}")
+            print(f"silence {one}: had ended {terminal.local(known[one]['ends_at'])}")
         else:
             print(f"silence {one}: there is none with this number")
     return 0 if len(known) == len(ids) else 1

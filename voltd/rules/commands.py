@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from voltd import config, dead_letters_filters, errors
-from voltd.alerts import commands_words
+from voltd import config, dead_letters_filters, errors, terminal
 from voltd.database import session
 from voltd.rules import commands_text, history, history_judge, load, model
 
@@ -39,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     test = actions.add_parser("test", help="the alerts that FILE would have raised over stored history", epilog=_HELP)
     test.add_argument("file", type=pathlib.Path, metavar="FILE", help="rules, as in rules.toml")
-    moment = commands_words.moment
+    moment = terminal.moment
     test.add_argument("--from", dest="begins", type=moment, required=True, metavar="T", help="from then on")
     test.add_argument("--to", dest="ends", type=moment, metavar="T", help="before then (default: now)")
-    test.add_argument("--fleet", type=commands_words.given, help="only this fleet's vehicles")
+    test.add_argument("--fleet", type=terminal.given, help="only this fleet's vehicles")
     test.add_argument(
-        "--vehicle", type=commands_words.given, action="append", metavar="ID", help="only this one; may be repeated"
+        "--vehicle", type=terminal.given, action="append", metavar="ID", help="only this one; may be repeated"
     )
     test.add_argument(
         "--limit", type=dead_letters_filters.number, help=f"how many episodes (default {_SHOWN}; with --json all)"
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     if args.action == "check":
         rules = load.load(args.file or settings.alerts.rules_file)
         for rule in rules:
-            print(commands_words.printable(commands_text.rule_line(rule)))
+            print(terminal.printable(commands_text.rule_line(rule)))
         if not rules:
             print("no rules: nothing will ever be raised")
         return 0
@@ -100,7 +99,7 @@ def _test(args: argparse.Namespace, settings: config.Settings) -> int:
     trial = _trial(args.file, settings.alerts.rules_file)
     period = history.Period(args.begins, ends, args.fleet, tuple(args.vehicle) if args.vehicle else None)
     summaries = [commands_text.Summary() for _ in trial.rules]
-    with commands_words.explained(_HINT), psycopg.connect(session.dsn(settings)) as connection:
+    with terminal.explained(_HINT), psycopg.connect(session.dsn(settings)) as connection:
         connection.execute("SET TIME ZONE 'UTC'")
         connection.commit()
         connection.read_only = True
@@ -127,7 +126,7 @@ def _print_json(found: Iterable[history.Found], limit: int | None) -> None:
         if limit is None or count < limit:
             values = {name: value for name, value in one._asdict().items() if name != "device"}
             whose = {name: getattr(one.device, name) for name in ("device_type", "device_id", "fleet_id")}
-            commands_words.print_json({"kind": "episode", **values, **whose})
+            terminal.print_json({"kind": "episode", **values, **whose})
 
 
 def _print_episodes(
@@ -137,7 +136,7 @@ def _print_episodes(
     first = heapq.nsmallest(limit, (one.episode for one in found), key=_order)
     if first:
         cells = [commands_text.episode_cells(one, ends) for one in first]
-        commands_words.print_table(commands_text.EPISODE_HEAD, cells)
+        terminal.print_table(commands_text.EPISODE_HEAD, cells)
     total = sum(one.episodes for one in summaries)
     if total > len(first):
         print(f"the first {len(first)} of {total}; --limit shows more")
@@ -165,7 +164,7 @@ def _print_summaries(
     if not as_json and rows:
         head = ("RULE", "EPISODES", "DEVICES", "MESSAGES A DAY")
         compared = ("IN FORCE: EPISODES", "DEVICES", "MESSAGES A DAY") if trial.differs else ()
-        commands_words.print_table((*head, *compared), rows)
+        terminal.print_table((*head, *compared), rows)
     if not as_json:
         for note in commands_text.notes(trial.rules[: trial.own]):
             print(note)
@@ -198,4 +197,4 @@ def _print_summary(
         row[f"{prefix}past"] = one.past if one else None
         row[f"{prefix}devices"] = len(one.devices) if one else None
         row[f"{prefix}messages_a_day"] = round(one.messages / days, 3) if one else None
-    commands_words.print_json(row)
+    terminal.print_json(row)

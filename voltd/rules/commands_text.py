@@ -6,7 +6,7 @@ import collections
 import datetime as dt
 from collections.abc import Sequence
 
-from voltd.alerts import commands_words
+from voltd import terminal
 from voltd.rules import history_judge, model, scope
 
 EPISODE_HEAD = ("OPENED", "LASTED", "RULE", "SEVERITY", "DEVICE", "FLEET", "PEAK", "")
@@ -31,12 +31,12 @@ class Summary:
     def a_day(self, length: dt.timedelta) -> str:
         """Messages a day, with as many digits as say something."""
         rate = self.messages / (length / dt.timedelta(days=1))
-        return f"{rate:.0f}" if rate >= 10 else commands_words.figure(rate)  # noqa: PLR2004 two digits are enough
+        return f"{rate:.0f}" if rate >= 10 else terminal.figure(rate)  # noqa: PLR2004 two digits are enough
 
 
 def rule_line(rule: model.Rule) -> str:
     """For example ``soc_low: vehicle soc_pct < 15 until > 20 or charging, warning, critical < 5``."""
-    figure = commands_words.figure
+    figure = terminal.figure
     sign, fire = ("<", rule.fire_below) if rule.fire_below is not None else (">", rule.fire_above)
     clear_sign, clear = (">", rule.clear_above) if rule.fire_below is not None else ("<", rule.clear_below)
     when = f"{'/'.join(rule.applies_to)} {rule.metric} {sign} {figure(fire)}"
@@ -72,28 +72,26 @@ def _override_line(one: model.Override) -> str:
     said = []
     for name, value in one.changes.items():
         if isinstance(value, tuple):
-            steps = (
-                "/".join(f"{step.severity.value} at {commands_words.figure(_limit(step))}" for step in value)
-            ) or "none"
+            steps = ("/".join(f"{step.severity.value} at {terminal.figure(_limit(step))}" for step in value)) or "none"
             said.append(f"{name} = {steps}")
         elif isinstance(value, bool | str):
             said.append(f"{name} = {str(value).lower()}")
         else:
-            said.append(f"{name} = {commands_words.figure(value)}")
+            said.append(f"{name} = {terminal.figure(value)}")
     return f"but for {' and '.join(_whom(one))}: {' '.join(said)}"
 
 
 def episode_cells(one: history_judge.Episode, end: dt.datetime) -> tuple[str, ...]:
     """The cells below ``EPISODE_HEAD``."""
-    lasted = commands_words.lasting((one.resolved_at or end) - one.opened_at)
+    lasted = terminal.lasting((one.resolved_at or end) - one.opened_at)
     return (
-        commands_words.local(one.opened_at),
+        terminal.local(one.opened_at),
         lasted if one.resolved_at else f"{lasted}+",
         one.rule,
         one.severity.value,
         f"{one.device.device_type} {one.device.device_id}",
         one.device.fleet_id or "",
-        commands_words.figure(one.peak_value),
+        terminal.figure(one.peak_value),
         "too late to be told" if one.past else "",
     )
 

@@ -1,4 +1,4 @@
-"""Words and figures that the commands around alerts and rules have in common: times, spans, tables, errors.
+"""What the commands around alerts and rules read and print alike: times, spans, names, tables, errors.
 
 Times are read and shown in the time zone of whoever types (TZ), because that is the clock on the wall at night; JSON is
 in UTC. Used by ``commands``, its parts, and ``rules.commands``. Asks the database nothing.
