@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+import harness
 from voltd import config, models
-from voltd.pipeline import consume_window, decode, decode_ahead
+from voltd.pipeline import consume_window, decode, decode_ahead, decode_fast
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
@@ -75,6 +76,26 @@ def test_hands_over_what_is_left_when_stopped(made):
     assert [one.packet_id for one in batch.messages] == [1]
     assert ahead.next() is None
     assert ahead.finished
+
+
+def test_decoding_fails_half_way_behind_an_earlier_piece(made, monkeypatch):
+    """Invariant 1: messages without a fate are never handed over: whoever takes a batch acks all of it."""
+    add = decode_fast.add
+
+    def failing(batch, source, *rest):
+        if batch.messages[source[0]].packet_id == 3:
+            raise MemoryError
+        return add(batch, source, *rest)
+
+    monkeypatch.setattr(decode_fast, "add", failing)
+    window, ahead = made()
+    window.put(message(1))
+    settled(window, 0)
+    window.put_many([message(2), message(3), message(4)])
+    harness.wait_for(lambda: ahead.finished)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            ahead.next()
 
 
 def test_a_failure_is_the_flushers(made, monkeypatch):

@@ -55,13 +55,14 @@ class DecodeAhead:
         """The batch as it has grown, with at least one message; None: nothing has arrived for half a second.
 
         Raises:
-            BaseException: whatever ended the thread; the messages it had are not acked.
+            BaseException: whatever ended the thread; no batch comes any more, and no message of the last is acked.
         """
-        if not self._some.wait(0.0 if self.finished else _IDLE_S):
-            if self._failure is not None:
-                raise self._failure
-            return None
+        some = self._some.wait(0.0 if self.finished else _IDLE_S)
         with self._lock:
+            if self._failure is not None:  # the batch may have messages that nobody has decoded
+                raise self._failure
+            if not some:
+                return None
             batch, self._batch, self._bytes = self._batch, models.Batch([]), 0
             self._some.clear()
             self._room.set()
@@ -92,7 +93,11 @@ class DecodeAhead:
         if not messages:
             return False
         with self._lock:
-            batch = self._decoder.decode(messages, self._batch)
+            try:
+                batch = self._decoder.decode(messages, self._batch)
+            except BaseException as error:
+                self._failure = error  # before ``next`` can have the lock
+                raise
             self._bytes += sum(len(message.payload) for message in messages)
             if (
                 len(batch.messages) >= self._max_messages

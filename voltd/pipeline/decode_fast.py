@@ -139,9 +139,9 @@ def add(
     """Adds the reading if there is nothing wrong with it; False leaves it to the slow way, which says what is."""
     try:
         device_type, fields, unknown = _parse(route.device_type, text)
+        row = _row(fields, route.device_id, times)
     except Exception:  # noqa: BLE001 whatever it is, the slow way finds out
         return False
-    row = _row(fields, route.device_id, times)
     if row is None or b"\\u0000" in bytes(text):
         return False
     if device_type is models.DeviceType.VEHICLE:
@@ -162,12 +162,11 @@ def add_array(
         return False
     try:
         structs = PARSERS[route.device_type].array(payload)
+        if not 0 < len(structs) <= most:
+            return False
+        rows = [_row(_astuple(struct), route.device_id, times) for struct in structs]
     except Exception:  # noqa: BLE001 the slow way looks at each element
         return False
-    if not 0 < len(structs) <= most:
-        return False
-    device_id = route.device_id
-    rows = [_row(_astuple(struct), device_id, times) for struct in structs]
     if None in rows:
         return False
     sources = [(index, position) for position in range(len(rows))]
