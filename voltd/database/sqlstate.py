@@ -64,7 +64,13 @@ def classify(error: psycopg.Error) -> tuple[Fate, str, str]:
         if isinstance(error, psycopg.DataError):
             return Fate.PERMANENT, "not encodable", ""
         return _REFUSED if "FATAL" in str(error) else _NO_SQLSTATE
-    return _CASES.get(code) or _CASES.get(code[:2]) or _UNKNOWN
+    return _case(code)
+
+
+def rejected(code: str, text: str) -> errors.StoreRejected:
+    """What a function at the server has caught, for a permanent class; the code may be a site's own (a trigger's)."""
+    _fate, name, hint = _case(code)
+    return errors.StoreRejected(f"{_line(text)} ({name}, {code})", sqlstate=code, hint=hint)
 
 
 def wrap(error: psycopg.Error) -> errors.StoreUnavailable | errors.StoreRejected:
@@ -75,9 +81,16 @@ def wrap(error: psycopg.Error) -> errors.StoreUnavailable | errors.StoreRejected
         caller knows, and raises CommitUnknown instead); StoreRejected: permanent, isolate the rows.
     """
     fate, name, hint = classify(error)
-    text = " ".join(str(error).split("\n", 1)[0].split())
-    message = f"{text} ({name}{', ' + error.sqlstate if error.sqlstate else ''})"
+    message = f"{_line(str(error))} ({name}{', ' + error.sqlstate if error.sqlstate else ''})"
     if fate is Fate.PERMANENT:
         return errors.StoreRejected(message, sqlstate=error.sqlstate or "", hint=hint)
     hint = (error.diag.message_hint if error.sqlstate and error.diag.message_hint else "") or hint
     return errors.StoreUnavailable(message, hint=hint)
+
+
+def _case(code: str) -> tuple[Fate, str, str]:
+    return _CASES.get(code) or _CASES.get(code[:2]) or _UNKNOWN
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split("\n", 1)[0].split())

@@ -80,8 +80,7 @@ def _slice(
         cursor.execute(queries.text(f"clear_{noun}_isolation"))
         for place, code, text in others:
             if code is not None:
-                wrapped = sqlstate.wrap(psycopg.errors.lookup(code)(text))
-                _refuse(rows[place], messages, result, wrapped)
+                _refuse(rows[place], messages, result, sqlstate.rejected(code, text))
         return len(rows) - len(others)
     # Not even a value of its type, which ``decode`` should have seen: halves, until such rows stand alone.
     if len(rows) == 1:
