@@ -16,24 +16,11 @@ import pydantic_settings
 from psycopg import conninfo
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from voltd import config_alerts, config_section
+from voltd import config_alerts, config_section, config_topics
 
 _Name = config_section.Name
 _Section = config_section.Section
-
-
-def _topic_filter(text: str) -> str:
-    """MQTT 5, 4.7.1: ``#`` is the last level alone, ``+`` a level alone; 4.8.2: ``$share/<group>/<filter>``."""
-    levels = text.split("/")
-    if levels[0] == "$share":
-        if len(levels) < 3 or not levels[1] or not levels[2] or set(levels[1]) & set("+#"):  # noqa: PLR2004
-            raise ValueError(f"{text!r} is no shared subscription: write $share/<group>/<filter>")
-        levels = levels[2:]
-    if any("#" in level for level in levels[:-1]) or ("#" in levels[-1] and levels[-1] != "#"):
-        raise ValueError(f"{text!r} is no topic filter: # may only be the whole last level")
-    if any("+" in level and level != "+" for level in levels):
-        raise ValueError(f"{text!r} is no topic filter: + may only be a whole level")
-    return text
+Topics = config_topics.Topics
 
 
 def _dsn(text: str) -> str:
@@ -44,26 +31,8 @@ def _dsn(text: str) -> str:
     return text
 
 
-_Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
+_Days = Annotated[int, Field(ge=1, le=36_500)]  # a hundred years before today is still a time
 _Dsn = Annotated[str, pydantic.AfterValidator(_dsn)]
-
-
-class Topics(_Section):
-    """MQTT topic filters by what is published there. In a device filter the last ``+`` is the device id."""
-
-    vehicle: tuple[_Filter, ...] = ("volt/vehicle/+/telemetry",)
-    meter: tuple[_Filter, ...] = ("volt/meter/+/telemetry",)
-    ingest: tuple[_Filter, ...] = ("volt/ingest",)
-
-    @pydantic.model_validator(mode="after")
-    def _no_filter_twice(self) -> Self:
-        every = [*self.vehicle, *self.meter, *self.ingest]
-        if not every:
-            raise ValueError("no topic filter at all: name at least one")
-        twice = sorted({name for name in every if every.count(name) > 1})
-        if twice:
-            raise ValueError(f"{twice[0]!r} is named twice: each filter belongs to one device type")
-        return self
 
 
 class Mqtt(_Section):
@@ -126,7 +95,7 @@ class Limits(_Section):
     max_payload_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 256 << 10
     max_array_readings: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     max_future_s: Annotated[int, Field(ge=0, le=86400)] = 300
-    max_age_days: PositiveInt | None = None
+    max_age_days: _Days | None = None
     max_held_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20
 
 
@@ -140,10 +109,10 @@ class Live(_Section):
 class Retention(_Section):
     """How long data is kept. Hourly and daily history is kept for ever."""
 
-    raw_days: PositiveInt = 90
-    columnstore_after_days: PositiveInt = 7
-    dead_letter_days: PositiveInt = 30
-    alert_days: PositiveInt = 730
+    raw_days: _Days = 90
+    columnstore_after_days: _Days = 7
+    dead_letter_days: _Days = 30
+    alert_days: _Days = 730
 
     @pydantic.model_validator(mode="after")
     def _columnstore_before_drop(self) -> Self:

@@ -1,11 +1,17 @@
 """The settings: what is refused says field, value and hint; the sample file is every default."""
 
+import datetime as dt
 import re
 import tomllib
 
+import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt import client as paho
 
-from voltd import config, config_file, errors, resources
+from voltd import config, config_file, errors, models, resources
+from voltd.pipeline import decode
 
 
 def _write(tmp_path, text):
@@ -72,6 +78,10 @@ def test_environment_wins_over_the_file(tmp_path, monkeypatch):
         ("[retention]\nraw_days = 5", "columnstore_after_days = 7 is not below raw_days = 5"),
         ("[mqtt]\nca_file = 'x'", "set tls = true"),
         ("[mqtt.topics]\nvehicle = ['a']\nmeter = ['a']", "'a' is named twice"),
+        ("[mqtt.topics]\nvehicle = ['a/+']\nmeter = ['+/b']", "'a/+' and '+/b' overlap"),
+        ("[mqtt.topics]\nvehicle = ['$share/g/a/#']\ningest = ['a']", "'$share/g/a/#' and 'a' overlap"),
+        ("[limits]\nmax_age_days = 800000", "limits.max_age_days = 800000"),
+        ("[retention]\nraw_days = 800000", "retention.raw_days = 800000"),
         ("[mqtt.topics]\nvehicle = ['volt/#/x']", "# may only be the whole last level"),
         ("[mqtt.topics]\nvehicle = ['$share/g']", "$share/<group>/<filter>"),
         ("[mqtt]\nhost = ''", "mqtt.host = ''"),
@@ -87,6 +97,39 @@ def test_incoherent_settings_are_refused_with_field_and_value(tmp_path, text, sa
     assert said in str(caught.value)
     assert caught.value.hint
     assert caught.value.exit_code == 78
+
+
+_LEVELS = st.sampled_from(["a", "b", "", "$x"])
+_TOPICS = st.lists(_LEVELS, min_size=1, max_size=4).map("/".join).filter(bool)
+_FILTERS = st.builds(
+    "".join,
+    st.tuples(
+        st.lists(st.sampled_from(["a", "b", "", "+", "$x"]), min_size=1, max_size=3).map("/".join).filter(bool),
+        st.sampled_from(["", "/#"]),
+    ),
+) | st.just("#")
+
+
+@given(st.lists(_FILTERS, min_size=2, max_size=2, unique=True), st.lists(_TOPICS, min_size=5, max_size=20))
+def test_filters_that_a_topic_can_match_both_are_refused(filters, topics):
+    """A broker may send such a message twice, and to one device type only would it go."""
+    if any(all(paho.topic_matches_sub(one, topic) for one in filters) for topic in topics):
+        with pytest.raises(pydantic.ValidationError, match="overlap"):
+            config.Topics(vehicle=filters)
+
+
+@pytest.mark.parametrize("filters", [("a/+", "b/+"), ("a/+/x", "a/+/y"), ("a/+", "a/+/b"), ("#", "$a/b"), ("a/#", "b")])
+def test_filters_that_no_topic_can_match_both_are_fine(filters):
+    """A fleet's filters stand beside each other."""
+    assert config.Topics(vehicle=filters[:1], meter=filters[1:], ingest=()).vehicle == filters[:1]
+
+
+def test_the_oldest_reading_that_can_be_allowed(tmp_path):
+    """A hundred years ago is a time that can be computed with."""
+    settings = config_file.load(_write(tmp_path, "[limits]\nmax_age_days = 36500"), environ={})
+    arrived = models.Message("volt/vehicle/V1/telemetry", b"{}", 1, dt.datetime.now(dt.UTC))
+    decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
+    assert [letter.reason for letter in decoder.decode([arrived]).dead_letters] == [models.Reason.MISSING_FIELD]
 
 
 def test_raw_readings_are_kept_as_long_as_they_may_be_old(tmp_path):

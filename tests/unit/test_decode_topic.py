@@ -14,7 +14,7 @@ FILTER = st.lists(st.sampled_from(["a", "b", "", "+", "x.y"]), min_size=1, max_s
 
 
 def table(*filters):
-    return decode_topic.TopicTable(config.Topics(vehicle=filters, meter=(), ingest=("other",)))
+    return decode_topic.TopicTable(config.Topics(vehicle=filters, meter=(), ingest=()))
 
 
 @given(topic=TOPIC, topic_filter=FILTER, ending=st.sampled_from(["", "/#"]))

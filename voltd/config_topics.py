@@ -1,0 +1,72 @@
+"""Which topics are subscribed to, by what is published there: the settings ``mqtt.topics``."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Self
+
+import pydantic
+from pydantic import Field
+
+from voltd import config_section
+
+
+def _topic_filter(text: str) -> str:
+    """MQTT 5, 4.7.1: ``#`` is the last level alone, ``+`` a level alone; 4.8.2: ``$share/<group>/<filter>``."""
+    levels = text.split("/")
+    if levels[0] == "$share":
+        if len(levels) < 3 or not levels[1] or not levels[2] or set(levels[1]) & set("+#"):  # noqa: PLR2004
+            raise ValueError(f"{text!r} is no shared subscription: write $share/<group>/<filter>")
+        levels = levels[2:]
+    if any("#" in level for level in levels[:-1]) or ("#" in levels[-1] and levels[-1] != "#"):
+        raise ValueError(f"{text!r} is no topic filter: # may only be the whole last level")
+    if any("+" in level and level != "+" for level in levels):
+        raise ValueError(f"{text!r} is no topic filter: + may only be a whole level")
+    return text
+
+
+def _levels(topic_filter: str) -> list[str]:
+    """The levels of a filter; of a shared subscription's, those of the filter in it."""
+    levels = topic_filter.split("/")
+    return levels[2:] if levels[0] == "$share" else levels
+
+
+def _overlap(one: list[str], other: list[str]) -> bool:
+    """Whether a topic can match both filters (MQTT 5, 4.7.1.2: ``#`` is also the level above it)."""
+    for mine, yours in zip(one, other, strict=False):
+        if "#" in (mine, yours):
+            return True
+        if mine != yours and "+" not in (mine, yours):
+            return False
+    longer = max(one, other, key=len)[min(len(one), len(other)) :]
+    return longer in ([], ["#"])
+
+
+_Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
+
+
+class Topics(config_section.Section):
+    """MQTT topic filters by what is published there. In a device filter the last ``+`` is the device id."""
+
+    vehicle: tuple[_Filter, ...] = ("volt/vehicle/+/telemetry",)
+    meter: tuple[_Filter, ...] = ("volt/meter/+/telemetry",)
+    ingest: tuple[_Filter, ...] = ("volt/ingest",)
+
+    @pydantic.model_validator(mode="after")
+    def _no_filter_twice(self) -> Self:
+        every = [*self.vehicle, *self.meter, *self.ingest]
+        if not every:
+            raise ValueError("no topic filter at all: name at least one")
+        twice = sorted({name for name in every if every.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} is named twice: each filter belongs to one device type")
+        for one, other in itertools.combinations(every, 2):
+            levels, others = _levels(one), _levels(other)
+            # 4.7.2: a wildcard at the beginning matches no topic that begins with $
+            system = any(name.startswith("$") for name in (levels[0], others[0]))
+            if _overlap(levels, others) and (levels[0] == others[0] or not system):
+                raise ValueError(
+                    f"{one!r} and {other!r} overlap: the broker may send a message that matches both twice; "
+                    "write filters of which each topic matches one"
+                )
+        return self
