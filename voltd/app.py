@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import pathlib
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 
 import psycopg
 import structlog
 
-from voltd import backoff, config, config_file, errors, log, parts, stalls, status, systemd
+from voltd import backoff, config, config_file, errors, log, parts, signals, stalls, status, systemd
 from voltd.database import migrate, retention, session, sqlstate
 from voltd.pipeline import consume, consume_client
 
@@ -31,6 +28,7 @@ _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
 _OTHERS_GET_S = 2.0  # after that, jobs and channels
+_ANSWER_S = 10.0  # for an answer of the database that takes no work
 _SWITCH_S = 0.0002
 
 
@@ -54,15 +52,14 @@ class Daemon:
     def __init__(self, settings: config.Settings, config_path: pathlib.Path | None = None) -> None:
         self._settings = settings
         self._config_path = config_path
-        self._stop = threading.Event()
-        self._reload = threading.Event()
+        self._signals = signals.Signals()
         self._failure: BaseException | None = None
         self._notifier = systemd.Notifier()
         self._stalls = stalls.Stalls()
         self._threads: dict[str, threading.Thread] = {}
 
         made = parts.Parts(settings, on_subscribed=self._report, require_schema=self._require_schema)
-        self.counters, self._connect = made.counters, made.connect
+        self.counters = made.counters
         self._window, self._consumer = made.window, made.consumer
         self._store, self._flusher, self._current = made.store, made.flusher, made.current
         self._spool, self._drain, self._drain_store = made.spool, made.drain, made.drain_store
@@ -75,11 +72,9 @@ class Daemon:
             SchemaError: the database's schema is not the one this version expects; nothing was taken.
             VoltdError: what ended a thread, for example BrokerRefused or ClientIdTaken.
         """
-        self._handle_signals()
+        self._signals.listen()
         if not self._wait_for_schema():
             return 0
-        spooling = self._spool is not None and self._spool.messages > 0
-        self._consumer.expect_session(expected=spooling or self._current.has_run())
         tune_interpreter()
         self._look_after_threads()
         self._start("current", self._current.run)
@@ -106,9 +101,9 @@ class Daemon:
         """
         delays = backoff.Backoff(0.5, self._settings.database.retry_max_s)
         self._open_spool()
-        while not self._stop.is_set():
+        while not self._signals.stopping:
             try:
-                self._require_schema()
+                self._ask_database()
             except errors.StoreUnavailable as error:
                 _log.warning("store.unavailable", error=str(error), hint=error.hint, attempt=delays.attempts + 1)
                 if self._spool is not None:
@@ -116,10 +111,35 @@ class Daemon:
                     self.counters.store_available = False
                     return True
                 self._notifier.waiting("waiting for the database")
-                self._stop.wait(delays.next_s())
+                self._signals.wait(delays.next_s())
             else:
-                return True
+                return not self._signals.stopping
         return False
+
+    def _ask_database(self) -> None:
+        """Whether readings can be taken and the broker should know us; hears signals while it waits for the answers.
+
+        Raises:
+            SchemaError, StoreUnavailable: see ``_require_schema``.
+        """
+        answers: list[BaseException | None] = []
+
+        def ask() -> None:
+            try:
+                self._require_schema()
+                if self._current.has_run():
+                    self._consumer.expect_session(expected=True)
+            except BaseException as error:  # noqa: BLE001 raised where it was asked
+                answers.append(error)
+            else:
+                answers.append(None)
+            self._signals.wake()
+
+        threading.Thread(target=ask, name="ask", daemon=True).start()
+        while not answers and not self._signals.wait(_REPORT_S):
+            self._notifier.waiting("waiting for the database")
+        if answers and answers[0] is not None:
+            raise answers[0]
 
     def _open_spool(self) -> None:
         if self._spool is None:
@@ -129,6 +149,7 @@ class Daemon:
         except errors.SpoolUnavailable as error:
             _log.error("spool.unavailable", error=str(error), hint=error.hint)
         if self._spool.messages:
+            self._consumer.expect_session(expected=True)
             _log.warning("spool.found", readings=self._spool.readings, since=str(self._spool.oldest_at))
 
     def _require_schema(self) -> None:
@@ -139,7 +160,7 @@ class Daemon:
     def _keep_what_may_be_old(self) -> None:
         """Readings that are taken must outlive the database's retention, which may have been set for other limits."""
         try:
-            with self._connect() as connection:
+            with session.connector(self._settings, patience_s=_ANSWER_S)() as connection:
                 if retention.ensure(connection, self._settings.max_age_days):
                     _log.warning("retention.raised", days=self._settings.max_age_days)
         except psycopg.Error as error:
@@ -154,7 +175,7 @@ class Daemon:
                 if not isinstance(error, errors.VoltdError):
                     _log.exception("thread.died", thread=name)
             finally:
-                self._stop.set()
+                self._signals.stop()
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         self._threads[name] = thread
@@ -164,9 +185,8 @@ class Daemon:
         """Until told to stop: readiness, status line, and the watchdog fed by the threads' own progress."""
         ready = False
         next_report = time.monotonic()
-        while not self._stop.wait(0.5 if ready else 0.05):
-            if self._reload.is_set():
-                self._reload.clear()
+        while not self._signals.wait(0.5 if ready else 0.05):
+            if self._signals.reload_wanted():
                 self._read_settings_again()
             if not ready and self._consumer.subscribed.is_set():
                 ready = True
@@ -182,16 +202,15 @@ class Daemon:
                 self._notifier.watchdog()
 
     def _look_after_threads(self) -> None:
-        """Statements have a time limit at the server; one that says nothing at all is left after a little more."""
-        statement_s = self._settings.database.statement_timeout_s
-        free_s, limit_s = statement_s + session.SILENT_S, statement_s * 2 + 60
+        """An answer of the database is progress; one that never comes is given up by its connection, long before."""
+        limit_s = self._settings.database.statement_timeout_s * 2 + 60
         watch = self._stalls.add
         watch(stalls.Watched("network", lambda: self._consumer.beat, _NETWORK_STALL_S))
-        watch(stalls.Watched("flush", lambda: self._flusher.beat, limit_s, self._store.abandon, free_s))
-        watch(stalls.Watched("current", lambda: self._current.beat, limit_s, self._current.abandon, free_s))
+        watch(stalls.Watched("flush", lambda: max(self._flusher.beat, self._store.heard_at), limit_s))
+        watch(stalls.Watched("current", lambda: max(self._current.beat, self._current.heard_at), limit_s))
         if self._drain is not None:
             drain = self._drain
-            watch(stalls.Watched("drain", lambda: drain.beat, limit_s, self._drain_store.abandon, free_s))
+            watch(stalls.Watched("drain", lambda: max(drain.beat, self._drain_store.heard_at), limit_s))
 
     def _shut_down(self) -> None:
         """Stop taking, write what is held, ack, disconnect keeping the session."""
@@ -257,16 +276,3 @@ class Daemon:
         if self.counters.halted:
             self._flusher.resume()
         _log.info("settings.reloaded", level=fresh.log.level)
-
-    def _handle_signals(self) -> None:
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            if self._stop.is_set():
-                os._exit(1)  # a second signal leaves at once; unacked messages come back
-            self._stop.set()
-
-        def reload(_number: int, _frame: FrameType | None) -> None:
-            self._reload.set()
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGHUP, reload)

@@ -1,7 +1,10 @@
 """The store on a server with rules and a pace of its own."""
 
 import datetime as dt
+import itertools
 import json
+import threading
+import time
 
 import psycopg
 import pytest
@@ -21,6 +24,9 @@ BEGIN
 END $$;
 CREATE TRIGGER house_rule BEFORE INSERT ON volt.vehicle_reading FOR EACH ROW EXECUTE FUNCTION volt.house_rule()
 """
+SLOW = """
+CREATE FUNCTION volt.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.6); RETURN NULL; END $$
+"""
 
 
 @pytest.fixture
@@ -29,10 +35,10 @@ def dsn(fresh_database):
     return fresh_database
 
 
-def message(packet_id, **fields):
+def message(packet_id, topic="volt/vehicle/V1/telemetry", **fields):
     at = NOW - dt.timedelta(seconds=packet_id)
     body = json.dumps({"timestamp": at.isoformat(), **fields}).encode()
-    return models.Message("volt/vehicle/V1/telemetry", body, packet_id, NOW)
+    return models.Message(topic, body, packet_id, NOW)
 
 
 def batch(*messages):
@@ -50,3 +56,37 @@ def test_a_rule_of_the_sites_own_refuses_a_reading(dsn):
     with psycopg.connect(dsn) as connection:
         (found,) = connection.execute("SELECT reason, detail FROM volt.dead_letter").fetchall()
     assert found == ("rejected_by_database", "not here (integrity constraint violation, 23H01)")
+
+
+def test_a_batch_of_many_slow_statements(dsn):
+    """A server that answers each in time is not silent, however long all of them take: none is broken off."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(SLOW)
+        for table in ("vehicle_reading", "meter_reading", "dead_letter", "ingest_commit"):
+            connection.execute(
+                f"CREATE TRIGGER slow AFTER INSERT ON volt.{table} FOR EACH STATEMENT EXECUTE FUNCTION volt.slow()"
+            )
+    settings = config.Settings(database={"dsn": dsn, "statement_timeout_s": 1})
+    store = write.PostgresStore(session.connector(settings, patience_s=1.0), "client")
+    heard = [time.monotonic()]
+    written = threading.Event()
+
+    def listen():
+        while not written.wait(0.01):
+            heard.append(max(heard[-1], store.heard_at))
+
+    listener = threading.Thread(target=listen)
+    started = time.monotonic()
+    listener.start()
+    try:
+        result = store.write(
+            batch(message(1, soc=12), message(2, power=1, topic="volt/meter/M1/telemetry"), message(3))
+        )
+    finally:
+        took = time.monotonic() - started
+        written.set()
+        listener.join()
+        store.close()
+    assert (result.vehicles_written, result.meters_written, len(result.dead_letters)) == (1, 1, 1)
+    assert took > 2.4
+    assert max(later - earlier for earlier, later in itertools.pairwise(heard)) < 1.5, "progress is seen meanwhile"

@@ -7,6 +7,7 @@ advisory lock; killed at any point nothing is left half done, and the next run c
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -14,9 +15,10 @@ from psycopg import sql
 
 import voltd
 from voltd import errors
-from voltd.database import edition, files, sqlstate
+from voltd.database import edition, files, session, sqlstate
 
 _RUNNER_LOCK = 0x766F6C7464  # "voltd": one runner at a time in a database
+_ANSWER_S = 10.0  # for an answer that takes no work
 _LOCK_TIMEOUT = "30s"  # a queued ACCESS EXCLUSIVE lock stops every reader behind it
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -103,13 +105,13 @@ class SchemaState:
 
 
 def status(dsn: str) -> SchemaState:
-    """How far the database is; reads only, blocks for a few round trips.
+    """How far the database is; reads only, blocks for a few round trips, each of ten seconds at most.
 
     Raises:
         errors.StoreUnavailable: no answer.
         errors.SchemaError: a server that voltd does not support, or migration files that are not the released ones.
     """
-    with _connected(dsn) as connection:
+    with _connected(dsn, patience_s=_ANSWER_S) as connection:
         return _state(connection)
 
 
@@ -138,9 +140,10 @@ def migrate(dsn: str, options: MigrateOptions, *, report: Callable[[str], None])
 
 
 @contextlib.contextmanager
-def _connected(dsn: str) -> Iterator[Connection]:
+def _connected(dsn: str, *, patience_s: float = math.inf) -> Iterator[Connection]:
     try:
-        with psycopg.connect(dsn, autocommit=True, application_name="voltd migrate") as connection:
+        with session.Connection.connect(dsn, autocommit=True, application_name="voltd migrate") as connection:
+            connection.patience_s = patience_s
             connection.execute("SET TIME ZONE 'UTC'")
             connection.execute("SET client_min_messages = warning")
             yield connection

@@ -18,7 +18,6 @@ from psycopg.types import json
 
 from voltd import config
 
-Connect = Callable[[], psycopg.Connection[Any]]
 SILENT_S = 5.0  # a server that keeps its own time limit answers within so long of it
 
 _Result = TypeVar("_Result")
@@ -32,39 +31,49 @@ class Connection(psycopg.Connection[Any]):
 
     Attributes:
         patience_s: longer than any answer of a healthy server may take.
+        heard_at: when the server last took or sent anything, on the monotonic clock; 0: never yet.
     """
 
     patience_s: float = 60.0 + SILENT_S
+    heard_at: float = 0.0
 
     def wait(self, gen: Generator[Any, Any, _Result], *args: Any, **kwargs: Any) -> _Result:
         """As psycopg's, through which every answer comes."""
         try:
-            return super().wait(_patient(gen, self.patience_s), *args, **kwargs)
+            return super().wait(self._patient(gen), *args, **kwargs)
         except _SilentError:
             self.close()
             raise
+
+    def _patient(self, gen: Generator[Any, Any, _Result]) -> Generator[Any, Any, _Result]:
+        """The same, given up when nothing has been ready for so long; psycopg says now and then that nothing is (0)."""
+        ends = time.monotonic() + self.patience_s
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                now = time.monotonic()
+                if ready:
+                    self.heard_at = now
+                    ends = now + self.patience_s
+                elif now > ends:
+                    raise _SilentError(f"the server has said nothing for {self.patience_s:.0f} s")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
 
 
 class _SilentError(psycopg.OperationalError):
     """No answer, and no error."""
 
 
-def _patient(gen: Generator[Any, Any, _Result], patience_s: float) -> Generator[Any, Any, _Result]:
-    """The same, given up when nothing has been ready for so long; psycopg says now and then that nothing is (0)."""
-    ends = time.monotonic() + patience_s
-    try:
-        wanted = next(gen)
-        while True:
-            ready = yield wanted
-            now = time.monotonic()
-            if ready:
-                ends = now + patience_s
-            elif now > ends:
-                raise _SilentError(f"the server has said nothing for {patience_s:.0f} s")
-            wanted = gen.send(ready)
-    except StopIteration as end:
-        result: _Result = end.value
-        return result
+Connect = Callable[[], Connection]
+
+
+def heard_at(connection: Connection | None) -> float:
+    """When the server was last heard on this connection, on the monotonic clock; 0: never yet."""
+    return connection.heard_at if connection is not None else 0.0
 
 
 def dsn(settings: config.Settings, *, migrate: bool = False) -> str:
@@ -101,7 +110,7 @@ def connector(settings: config.Settings, *, patience_s: float | None = None) -> 
     if patience_s is None:
         patience_s = settings.database.statement_timeout_s + SILENT_S
 
-    def connect() -> psycopg.Connection[Any]:
+    def connect() -> Connection:
         connection = Connection.connect(text, autocommit=True)
         connection.patience_s = patience_s
         json.set_json_dumps(str, connection)  # diagnostics are JSON text already

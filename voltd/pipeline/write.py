@@ -65,7 +65,7 @@ class PostgresStore:
         self._keep_dead_letters = keep_dead_letters
         self._client_id = client_id
         self._writer = f"{client_id}/{part}"
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: session.Connection | None = None
         self._unanswered: _Commit | None = None
         self._earlier: list[models.WriteResult] = []  # not yet reported, of batches that were not given again
 
@@ -96,12 +96,10 @@ class PostgresStore:
                 result.earlier, self._earlier = self._earlier, []
                 return result
 
-    def abandon(self) -> None:
-        """Breaks the connection from another thread: a server that is silent for ever must not hold ``write`` for ever.
-
-        ``write`` then raises StoreUnavailable.
-        """
-        session.abandon(self._connection)
+    @property
+    def heard_at(self) -> float:
+        """When the server was last heard, on the monotonic clock: progress within a batch. For any thread."""
+        return session.heard_at(self._connection)
 
     def close(self) -> None:
         """Closes the connection; a later ``write`` opens another."""

@@ -81,7 +81,7 @@ class CurrentState:
         self._noted_until: dt.datetime | None = None
         self._heal = heal
         self._stopping = threading.Event()
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: session.Connection | None = None
         self.beat = time.monotonic()
 
     def note(self, batch: models.Batch, result: models.WriteResult) -> None:
@@ -125,9 +125,10 @@ class CurrentState:
             self._stopping.wait(self._interval_s)
         self.close()
 
-    def abandon(self) -> None:
-        """Breaks the connection from another thread; a merge that waits fails and comes again."""
-        session.abandon(self._connection)
+    @property
+    def heard_at(self) -> float:
+        """When the server was last heard, on the monotonic clock: progress within a merge. For any thread."""
+        return session.heard_at(self._connection)
 
     def close(self) -> None:
         """Closes the connection; a later merge opens another."""

@@ -1,0 +1,66 @@
+"""What the main thread is told from outside: SIGTERM and SIGINT end the daemon, SIGHUP has it read its files again.
+
+Python runs a signal's handler in the main thread between any two steps of it, also within an Event's own ``wait``,
+whose lock the handler's ``set`` would then wait for, for ever. So a handler sets plain flags, and wakes the main thread
+through the one queue whose ``put`` is made for handlers (queue.SimpleQueue: "reentrant").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+from types import FrameType
+
+
+class Signals:
+    """What was told; ``stop`` may come from any thread, all else is the main thread's.
+
+    Attributes:
+        stopping: whether the daemon is to end.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._reload = False
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def listen(self) -> None:
+        """Takes the process's signals over. A second one that says stop leaves at once; unacked messages come back."""
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            if self.stopping:
+                os._exit(1)
+            self.stop()
+
+        def reload(_number: int, _frame: FrameType | None) -> None:
+            self._reload = True
+            self.wake()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGHUP, reload)
+
+    def stop(self) -> None:
+        """The daemon is to end."""
+        self.stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Ends a ``wait``; from any thread."""
+        self._news.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for news, but no longer than so; whether the daemon is to end."""
+        if not self.stopping:
+            with contextlib.suppress(queue.Empty):
+                self._news.get(timeout=seconds)
+        return self.stopping
+
+    def reload_wanted(self) -> bool:
+        """Whether SIGHUP came since the last call."""
+        if not self._reload:
+            return False
+        self._reload = False  # one that comes before the files are read is served by the same reading
+        return True
