@@ -29,6 +29,8 @@ _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1
 _TAKEOVERS, _TAKEOVERS_WITHIN_S = 3, 60.0  # so many are a tug of war with another daemon
 # MQTT 5, 3.2.2.2: protocol version, client id, credentials, authorisation, banned, authentication method
 _REFUSED_FOR_GOOD = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
+# 3.9.3: authorisation, topic filter, shared subscriptions, subscription identifiers, wildcards
+_SUBSCRIPTION_REFUSED_FOR_GOOD = frozenset({0x87, 0x8F, 0x9E, 0xA1, 0xA2})
 
 
 class Session:
@@ -62,6 +64,8 @@ class Session:
         self.closing = False
         self._takeovers: collections.deque[float] = collections.deque(maxlen=_TAKEOVERS)
         self.fatal: errors.VoltdError | None = None
+        self._was_subscribed = False
+        self._refusal: errors.BrokerUnavailable | None = None
         self.client = consume_client.create(settings)
         self.client.on_connect = self._connected
         self.client.on_disconnect = self._disconnected
@@ -92,7 +96,11 @@ class Session:
             raise errors.BrokerUnavailable(f"{mqtt.host}:{mqtt.port}: {error}", hint=hint) from error
 
     def receive(self, sock: Any) -> None:
-        """Reads what the socket has, at most 256 KiB: messages into the window, all else to paho."""
+        """Reads what the socket has, at most 256 KiB: messages into the window, all else to paho.
+
+        Raises:
+            BrokerUnavailable: the broker refuses the subscription for now; unacked messages stay with it.
+        """
         try:
             data = sock.recv(_READ_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -112,6 +120,10 @@ class Session:
         except ValueError as error:
             _log.error("broker.not_understood", error=str(error))
             self.client.end()
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            self.drop()
+            raise refusal
 
     @staticmethod
     def discard(sock: Any) -> bool:
@@ -166,13 +178,18 @@ class Session:
     def _suback(
         self, _client: paho.Client, _userdata: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
     ) -> None:
-        refused = [name for (name, _), code in zip(self._subscriptions, reasons, strict=False) if code.is_failure]
+        refused = {name: code for (name, _), code in zip(self._subscriptions, reasons, strict=False) if code.is_failure}
         if refused:
-            self.fatal = errors.BrokerRefused(
-                f"the broker refused the subscription to {', '.join(refused)}",
-                hint="allow this client to read these topics in the broker's access list",
-            )
+            each = ", ".join(f"{name} ({code})" for name, code in refused.items())
+            text = f"the broker refused the subscription to {each}"
+            hint = "allow this client to read these topics in the broker's access list"
+            for_good = any(code.value in _SUBSCRIPTION_REFUSED_FOR_GOOD for code in refused.values())
+            if for_good and not self._was_subscribed:
+                self.fatal = errors.BrokerRefused(text, hint=hint)
+            else:  # what was allowed once: the broker's access list may be away, and comes back
+                self._refusal = errors.BrokerUnavailable(text, hint=hint)
             return
+        self._was_subscribed = True
         self.subscribed.set()
         self._on_subscribed()
 
