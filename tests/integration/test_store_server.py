@@ -8,8 +8,10 @@ import time
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
-from voltd import config, models
+import harness
+from voltd import config, errors, models
 from voltd.database import migrate, session
 from voltd.pipeline import decode, write
 
@@ -90,3 +92,24 @@ def test_a_batch_of_many_slow_statements(dsn):
     assert (result.vehicles_written, result.meters_written, len(result.dead_letters)) == (1, 1, 1)
     assert took > 2.4
     assert max(later - earlier for earlier, later in itertools.pairwise(heard)) < 1.5, "progress is seen meanwhile"
+
+
+def test_a_server_that_falls_silent_between_two_batches(dsn):
+    """The batch is kept, as its connection gives the server up by itself; it goes in when something answers again."""
+    info = conninfo.conninfo_to_dict(dsn)
+    proxy = harness.Proxy(info["host"].split(",")[0], int(info["port"]))
+    through = conninfo.make_conninfo(dsn, host=proxy.address[0], port=proxy.address[1])
+    settings = config.Settings(database={"dsn": through})
+    store = write.PostgresStore(session.connector(settings, patience_s=0.5), "client")
+    try:
+        store.write(batch(message(1, soc=12)))
+        proxy.fall_silent()
+        second = batch(message(2, soc=13))
+        with pytest.raises(errors.StoreUnavailable, match="said nothing"):
+            store.write(second)
+        proxy.pass_on()
+        assert store.write(second).vehicles_written == 1
+    finally:
+        store.close()
+        proxy.close()
+    assert harness.count(dsn, "vehicle_reading") == 2
