@@ -94,13 +94,24 @@ def test_a_batch_of_many_slow_statements(dsn):
     assert max(later - earlier for earlier, later in itertools.pairwise(heard)) < 1.5, "progress is seen meanwhile"
 
 
-def test_a_server_that_falls_silent_between_two_batches(dsn):
-    """The batch is kept, as its connection gives the server up by itself; it goes in when something answers again."""
+@pytest.fixture
+def proxy(dsn):
     info = conninfo.conninfo_to_dict(dsn)
-    proxy = harness.Proxy(info["host"].split(",")[0], int(info["port"]))
+    made = harness.Proxy(info["host"].split(",")[0], int(info["port"]))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def connect(dsn, proxy):
+    """Opens connections through the proxy that have half a second of patience."""
     through = conninfo.make_conninfo(dsn, host=proxy.address[0], port=proxy.address[1])
-    settings = config.Settings(database={"dsn": through})
-    store = write.PostgresStore(session.connector(settings, patience_s=0.5), "client")
+    return session.connector(config.Settings(database={"dsn": through}), patience_s=0.5)
+
+
+def test_a_server_that_falls_silent_between_two_batches(dsn, proxy, connect):
+    """The batch is kept, as its connection gives the server up by itself; it goes in when something answers again."""
+    store = write.PostgresStore(connect, "client")
     try:
         store.write(batch(message(1, soc=12)))
         proxy.fall_silent()
@@ -111,5 +122,22 @@ def test_a_server_that_falls_silent_between_two_batches(dsn):
         assert store.write(second).vehicles_written == 1
     finally:
         store.close()
-        proxy.close()
     assert harness.count(dsn, "vehicle_reading") == 2
+
+
+def test_a_server_that_takes_no_more_in_the_middle_of_a_copy(proxy, connect):
+    """Also who only sends is not held for ever."""
+    connection = connect()
+    connection.execute("CREATE TEMP TABLE far (text text)")
+    started = time.monotonic()
+
+    def send():
+        with connection.cursor() as cursor, cursor.copy("COPY far FROM STDIN") as copy:
+            proxy.fall_silent()
+            while time.monotonic() - started < 20:
+                copy.write("x" * 999_999 + "\n")
+
+    with pytest.raises(psycopg.OperationalError, match="said nothing"):
+        send()
+    assert time.monotonic() - started < 10
+    assert connection.closed
