@@ -1,5 +1,6 @@
 """The spool: durable, in order, bounded, and honest about a disk that fails."""
 
+import contextlib
 import datetime as dt
 import pathlib
 import sqlite3
@@ -45,7 +46,7 @@ def make(file):
 @pytest.mark.parametrize("size", [10, 5000])
 def test_messages_come_back_as_they_were_after_a_restart(make, size):
     """Topic, payload, times and flags survive, compressed or not; oldest first."""
-    first, second = messages(1, 3, size), [messages(9)[0]._replace(retained=True, redelivered=True, qos=0)]
+    first, second = messages(1, 3, size), [messages(9)[0]._replace(retained=True, redelivered=True, connection=3)]
     made = make()
     made.put(first, 3)
     made.put(second, 1)
@@ -68,6 +69,20 @@ def test_small_batches_are_taken_together_within_the_bounds(make):
     assert [one.packet_id for one in made.oldest(100, 1 << 20, after=found.through).messages][:2] == [20, 21]
     made.remove(found.through)
     assert made.messages == 8
+
+
+@pytest.mark.parametrize(("payload", "readings"), [(b"[1" + b",1" * 9000 + b"]", 0), (b"[" + b" " * 9000 + b"]", 4000)])
+def test_batches_that_pack_well_are_not_taken_together(make, payload, readings):
+    """What comes out together is bounded as it is in memory and in the database, not as it lies on the disk."""
+    made = make(max_bytes=64 << 20)
+    for number in range(100):
+        made.put([messages(number)[0]._replace(payload=payload)], readings)
+    found = made.oldest(1000, 200_000)
+    assert sum(len(one.payload) for one in found.messages) <= 200_000
+    found = made.oldest(1000, 1 << 30).messages
+    assert sum(one.payload.count(b",") for one in found) <= 400_000
+    assert len(found) * readings <= 50_000
+    assert len(made.oldest(1, 10).messages) == 1, "one that is larger than the bounds comes alone"
 
 
 def test_full_by_its_own_bound_and_by_the_disk(make):
@@ -118,6 +133,64 @@ def test_a_damaged_file_is_set_aside_and_spooling_goes_on(make, file):
     assert made.messages == 1
     assert made.dropped == 3
     assert [path.name for path in file.parent.glob("*.damaged-*")]
+
+
+def test_two_damaged_files_at_once_are_both_kept(make, file):
+    """A disk that goes bad spoils the next file, too, in the same second: neither is overwritten."""
+    made = make()
+    for spoilt in (b"not a database" * 1000, b"another one" * 1000):
+        made.put(messages(1), 1)
+        made._close()
+        file.write_bytes(spoilt)
+        with pytest.raises(errors.SpoolUnavailable):
+            made.put(messages(9), 1)
+    aside = sorted(file.parent.glob(f"*.damaged-*/{file.name}"))
+    assert [path.read_bytes()[:11] for path in aside] == [b"not a datab", b"another one"]
+
+
+def test_killed_while_a_damaged_file_is_set_aside(make, file):
+    """The file was moved and its log was not: the next start does not let SQLite delete that."""
+    file.parent.mkdir(mode=0o700)
+    file.with_name(file.name + "-wal").write_bytes(b"log")
+    made = make()
+    made.put(messages(1), 1)
+    assert [path.read_bytes() for path in file.parent.glob(f"*.damaged-*/{file.name}-wal")] == [b"log"]
+    assert len(make().oldest(100, 1 << 20).messages) == 1
+
+
+@pytest.mark.parametrize("forgotten", [True, False], ids=["", "forgetting them failed before"])
+def test_what_is_put_after_damage_outlives_the_draining_of_what_was_before(make, file, forgotten):
+    """A drain that has begun on the damaged file ends: it takes nothing of the new file away, and then drains it."""
+    made = make()
+    for number in range(20):
+        made.put(messages(number), 1)
+    drained = made.oldest(10, 1 << 20).through
+    made._close()
+    file.write_bytes(b"not a database" * 1000)
+    for number in (101, 102):
+        with contextlib.suppress(errors.SpoolUnavailable):
+            made.put(messages(number), 1)
+    made.put(messages(103), 1)
+    if forgotten:
+        made.remove(drained)
+    found = made.oldest(100, 1 << 20, after=drained)
+    assert [one.packet_id for one in found.messages] == [102, 103]
+    made.remove(found.through)
+    assert made.messages == 0
+    assert made.oldest(100, 1 << 20) is None
+
+
+def test_what_is_put_after_the_last_was_drained_is_not_taken_for_it(make, file):
+    """The file is gone before its log could be: what comes next is not what the store has already."""
+    made = make()
+    made.put(messages(1), 1)
+    drained = made.oldest(10, 1 << 20).through
+    made._close()
+    file.unlink()  # and the drain still has to try again
+    made.put(messages(2), 1)
+    assert [one.packet_id for one in made.oldest(10, 1 << 20, after=drained).messages] == [2]
+    made.remove(drained)
+    assert [one.packet_id for one in made.oldest(10, 1 << 20).messages] == [2]
 
 
 def test_a_damaged_batch_does_not_hold_up_the_others(make, file):

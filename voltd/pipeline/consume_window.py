@@ -13,7 +13,7 @@ import time
 from voltd import models
 
 _OVERHEAD_BYTES = 512  # what a held message costs beside topic and payload, about
-_MOST_COMMAS = 400_000  # in the arrays of one batch: a bound on readings and dead letters before they are decoded
+MOST_COMMAS = 400_000  # in the arrays of one batch: a bound on readings and dead letters before they are decoded
 _REDELIVERY_S = 5.0  # after this long the broker has sent again what it is going to send again
 
 
@@ -123,7 +123,7 @@ class Window:
             size += len(message.payload)
             if message.payload[:1] != b"{":  # an array, perhaps behind white space
                 elements += message.payload.count(b",")
-            if taken and (size > max_bytes or elements > _MOST_COMMAS):
+            if taken and (size > max_bytes or elements > MOST_COMMAS):
                 waiting.appendleft(message)
                 break
             taken.append(message)

@@ -22,6 +22,7 @@ import msgspec
 import structlog
 
 from voltd import errors, models
+from voltd.pipeline import consume_window
 
 _log = structlog.get_logger()
 
@@ -30,11 +31,12 @@ _COMPRESS_FROM_BYTES = 4096
 _RAW, _ZLIB, _DAMAGED = 0, 1, 9
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batch (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  number INTEGER PRIMARY KEY,
   messages INTEGER NOT NULL, readings INTEGER NOT NULL, oldest_at REAL NOT NULL,
   packing INTEGER NOT NULL, bytes INTEGER NOT NULL, body BLOB NOT NULL)
 """
 _SUMS = "SELECT coalesce(sum(messages), 0), coalesce(sum(readings), 0), coalesce(sum(bytes), 0) FROM batch"
+_MOST_READINGS = 50_000  # taken out together
 _ROW_BYTES = 64  # a row beside its body, about
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[models.Message]).decode
@@ -62,6 +64,7 @@ class Spool:
         self._min_free_bytes = min_free_bytes
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._number = 0  # the last one given; never given again, not even after the file was replaced by another
         self.messages = self.readings = self.bytes = 0
         self.oldest_at: dt.datetime | None = None
         self.dropped = 0  # messages of damaged files or batches
@@ -92,9 +95,11 @@ class Spool:
         with self._lock, self._errors():
             connection = self._open()
             self._require_room(size)
+            self._number += 1
             connection.execute(
-                "INSERT INTO batch (messages, readings, oldest_at, packing, bytes, body) VALUES (?, ?, ?, ?, ?, ?)",
-                (len(messages), readings, oldest_at.timestamp(), packing, size, body),
+                "INSERT INTO batch (number, messages, readings, oldest_at, packing, bytes, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (self._number, len(messages), readings, oldest_at.timestamp(), packing, size, body),
             )
             self._count(len(messages), readings, size)
             self.oldest_at = min(self.oldest_at or oldest_at, oldest_at)
@@ -105,31 +110,46 @@ class Spool:
         They come as redelivered, because the store may have any of them: after a COMMIT whose reply was lost, an ack
         that never arrived, a kill between COMMIT and ``remove``.
 
+        Args:
+            max_messages: so many together.
+            max_bytes: of payload, together.
+            after: what ``Spooled.through`` said last, for what the store has and ``remove`` could not forget.
+
+        Returns:
+            Messages with a bounded number of readings and array elements, too (one larger batch comes alone).
+
         Raises:
             SpoolUnavailable: the disk does not give them; try again.
         """
         found: list[models.Message] = []
         through = after
-        size = 0
+        size = readings = commas = 0
         if not self.messages if self._connection is not None else not self.file.exists():
             return None
         with self._lock, self._errors():
             rows = self._open().execute(
-                "SELECT number, messages, packing, body FROM batch WHERE number > ? AND packing <> ? ORDER BY number",
+                "SELECT number, messages, readings, packing, body FROM batch WHERE number > ? AND packing <> ?"
+                " ORDER BY number",
                 (after, _DAMAGED),
             )
             with contextlib.closing(rows):
-                for number, count, packing, body in rows:
-                    size += len(body)
+                for number, count, more, packing, body in rows:
+                    readings += more
+                    if found and (len(found) + count > max_messages or readings > _MOST_READINGS):
+                        break
                     messages = self._unpacked(number, count, packing, body)
-                    if found and (len(found) + len(messages) > max_messages or size > max_bytes):
+                    size += sum(len(message.payload) for message in messages)
+                    commas += sum(one.payload.count(b",") for one in messages if one.payload[:1] != b"{")
+                    if found and (size > max_bytes or commas > consume_window.MOST_COMMAS):
                         break
                     found += [message._replace(redelivered=True) for message in messages]
                     through = number
         return Spooled(through, found) if found else None
 
     def remove(self, through: int) -> None:
-        """Forgets the messages up to a number, which the store has now; numbers may begin anew afterwards.
+        """Forgets the messages up to a number, which the store has now.
+
+        Where the file was set aside meanwhile, its successor keeps what it holds: no number comes twice.
 
         Raises:
             SpoolUnavailable: the disk does not take it; they are still there.
@@ -162,15 +182,17 @@ class Spool:
                     self._unlink()
 
     def _unlink(self) -> None:
-        """Removes the file that holds nothing any more; the next message makes a new one, numbered from 1."""
-        for suffix in ("", "-wal", "-shm"):
-            self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+        """Removes the file that holds nothing any more; the next message makes a new one."""
+        for suffix in _SUFFIXES:
+            self._beside(suffix).unlink(missing_ok=True)
         self.messages = self.readings = self.bytes = 0
         self.oldest_at = None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._beside("-wal").exists() and not self.file.exists():  # killed while it was set aside
+                self._set_aside()
             connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False, timeout=1.0)
             self._connection = connection
             self.file.chmod(0o600)
@@ -180,6 +202,8 @@ class Spool:
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
             connection.execute(_SCHEMA)
             connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM batch").fetchone()
+            self._number = max(self._number, last)
             sums = connection.execute(_SUMS + " WHERE packing <> ?", (_DAMAGED,)).fetchone()
             self.messages, self.readings, self.bytes = sums
             self._look_at_oldest(connection)
@@ -247,16 +271,25 @@ class Spool:
             raise errors.SpoolUnavailable(f"the spool {self.file} does not work: {error}", hint=_DISK_HINT) from error
 
     def _set_aside(self) -> None:
-        """A damaged file must not end the spooling, nor be overwritten: somebody may still get messages out of it."""
-        aside = f"{self.file.name}.damaged-{int(time.time())}"
+        """A damaged file must not end the spooling, nor be overwritten: somebody may still get messages out of it.
+
+        It goes with its log into a folder of its own, which SQLite's tools can open. The log goes last: SQLite would
+        delete one without a file, and take a file without its log for whole.
+        """
+        aside = self._beside(f".damaged-{time.time_ns()}")
         with contextlib.suppress(OSError):
-            for suffix in ("-wal", "-shm", ""):
+            aside.mkdir(mode=0o700)
+            for suffix in _SUFFIXES:
                 with contextlib.suppress(FileNotFoundError):
-                    self.file.with_name(self.file.name + suffix).rename(self.file.with_name(aside + suffix))
-            _log.error("spool.damaged", kept_as=aside, hint="what it held and the store has not is in there")
+                    self._beside(suffix).rename(aside / (self.file.name + suffix))
+            _log.error("spool.damaged", kept_as=aside.name, hint="what it held and the store has not is in there")
         self.dropped += self.messages
         self.messages = self.readings = self.bytes = 0
         self.oldest_at = None
 
+    def _beside(self, suffix: str) -> pathlib.Path:
+        return self.file.with_name(self.file.name + suffix)
 
+
+_SUFFIXES = ("", "-shm", "-wal")  # SQLite's files
 _DISK_HINT = "look at that disk; until it works, messages that cannot be stored stay with the broker"
