@@ -51,7 +51,8 @@ class Message(NamedTuple):
         qos: 0, 1 or 2.
         retained: the broker's retain flag: history, not news.
         redelivered: the DUP flag: it may have been stored before.
-        connection: which connection delivered it; an ack on any other one is void.
+        connection: which connection delivered it; an ack on any other one is void. 0: none of this run's, no ack of
+            it is awaited.
         size: bytes of the payload as published.
     """
 

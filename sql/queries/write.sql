@@ -2,8 +2,10 @@
 
 -- name: note_batch
 -- In the batch's transaction; its number, so that is_running can be asked about it afterwards.
-INSERT INTO volt.ingest_commit (writer, batch) VALUES (%(writer)s, %(batch)s::uuid)
-ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch
+INSERT INTO volt.ingest_commit AS c (writer, batch, received_until)
+VALUES (%(writer)s, %(batch)s::uuid, %(received_until)s::timestamptz)
+ON CONFLICT (writer) DO UPDATE
+SET batch = excluded.batch, received_until = greatest(c.received_until, excluded.received_until)
 RETURNING pg_current_xact_id()::text;
 
 -- name: is_running
@@ -11,7 +13,8 @@ RETURNING pg_current_xact_id()::text;
 SELECT pg_xact_status(%(xid)s::xid8) = 'in progress';
 
 -- name: is_committed
--- Whether the batch is there.
+-- Whether the batch is there. With synchronous replication a crash during the wait for the standby leaves it there
+-- before any standby has it: what write does in _open waits for the standby, so ask on a connection from there.
 SELECT count(*) > 0 FROM volt.ingest_commit WHERE writer = %(writer)s AND batch = %(batch)s::uuid;
 
 -- name: copy_vehicle_readings
@@ -153,27 +156,33 @@ DELETE FROM pg_temp.meter_isolation;
 -- drain and stream, must see each other's, or the same message could leave two.
 SELECT pg_advisory_xact_lock(%(client)s);
 
--- name: dead_letters_overtaken
--- Of messages delivered for the first time: those whose redelivery, to a daemon that has taken the session over, has
--- left its dead letter before. What came earlier under the same packet id is another message.
-SELECT redelivery_key, max(received_at)
-FROM volt.dead_letter
-WHERE redelivery_key = ANY (%(keys)s::bigint[]) AND received_at >= %(since)s
-GROUP BY redelivery_key;
+-- name: dead_letters_there
+-- Which of these letters, by their place from 1, an earlier delivery of their message has left. The same packet id,
+-- topic and payload are not enough, because an id is given again as soon as its message is acked. Arguments as arrays:
+--   the same arrival: the same delivery, written once more (the spool's after a kill, a COMMIT without an answer).
+--   delivered for the first time: a redelivery of it, to another daemon that has taken the session over, was written
+--     before. It may have come before this one, which lay unread in a socket for up to a minute. Not for one that is
+--     acked already (from the spool): its packet id may have gone to the message that was redelivered.
+--   redelivered: its first delivery was written and its ack lost. That was received at most two minutes before the
+--     latest that was, because an ack is lost on a connection that breaks soon. An acked one looks at earlier ones only.
+SELECT letter.place
+FROM unnest(%(keys)s::bigint[], %(received_ats)s::timestamptz[], %(redelivered)s::boolean[], %(acked)s::boolean[])
+    WITH ORDINALITY AS letter (key, received_at, redelivered, acked, place)
+  CROSS JOIN (SELECT max(received_until) AS until FROM volt.ingest_commit WHERE writer = ANY (%(writers)s)) AS last
+  CROSS JOIN LATERAL (
+    SELECT FROM volt.dead_letter AS there
+    WHERE there.redelivery_key = letter.key
+      AND there.received_at >= CASE
+        WHEN letter.redelivered THEN least(letter.received_at, last.until) - INTERVAL '2 minutes'
+        WHEN letter.acked THEN letter.received_at
+        ELSE letter.received_at - INTERVAL '1 minute' END
+      AND (there.received_at <= letter.received_at OR NOT letter.acked)
+      AND (letter.redelivered OR there.received_at = letter.received_at OR there.redelivered_to <> %(run)s)
+    LIMIT 1) AS found;
 
 -- name: copy_dead_letters
--- Dead letters of messages that were delivered for the first time.
-COPY volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key) FROM STDIN (FORMAT BINARY);
-
--- name: insert_redelivered_dead_letter
--- A dead letter of a message that may have left it already, in a transaction whose acks were lost.
-INSERT INTO volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key)
-SELECT %(received_at)s, %(topic)s, %(payload)s, %(reason)s, %(detail)s, %(element)s, %(redelivery_key)s
-WHERE NOT EXISTS (
-  SELECT FROM volt.dead_letter
-  -- packet ids come round again: an equal message of longer ago than a session lives is another one
-  WHERE redelivery_key = %(redelivery_key)s AND received_at > %(received_at)s::timestamptz - INTERVAL '7 days')
-RETURNING id;
+-- Those that are not there.
+COPY volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key, redelivered_to) FROM STDIN (FORMAT BINARY);
 
 -- name: current_until
 -- Up to which received_at this instance's readings are in the current state; no row: never merged.

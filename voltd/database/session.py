@@ -116,6 +116,8 @@ def connector(settings: config.Settings, *, patience_s: float | None = None) -> 
         json.set_json_dumps(str, connection)  # diagnostics are JSON text already
         connection.execute("SET TIME ZONE 'UTC'")
         connection.execute(f"SET statement_timeout = {timeout_ms}")
+        # Whoever waits for another's lock must see what that one has committed, whatever the server's default is.
+        connection.execute("SET default_transaction_isolation = 'read committed'")
         # The server, too, must give up a transaction whose client vanished: its rows and locks would stay in the way.
         connection.execute("SET idle_in_transaction_session_timeout = '30s'")
         connection.execute(

@@ -107,8 +107,8 @@ class Spool:
     def oldest(self, max_messages: int, max_bytes: int, after: int = 0) -> Spooled | None:
         """The oldest messages put after number ``after``: at least one batch, further ones while they fit; None: none.
 
-        They come as redelivered, because the store may have any of them: after a COMMIT whose reply was lost, an ack
-        that never arrived, a kill between COMMIT and ``remove``.
+        They come as they were put, but of no connection: no ack of theirs is awaited. The store may have any of them:
+        after a COMMIT whose reply was lost, an ack that never arrived, a kill between COMMIT and ``remove``.
 
         Args:
             max_messages: so many together.
@@ -142,7 +142,7 @@ class Spool:
                     commas += sum(one.payload.count(b",") for one in messages if one.payload[:1] != b"{")
                     if found and (size > max_bytes or commas > consume_window.MOST_COMMAS):
                         break
-                    found += [message._replace(redelivered=True) for message in messages]
+                    found += [message._replace(connection=0) for message in messages]
                     through = number
         return Spooled(through, found) if found else None
 

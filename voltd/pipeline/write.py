@@ -124,9 +124,11 @@ class PostgresStore:
                     self._bounds.learn(cursor)
                 self._excursions.insert(cursor, batch)
                 result.dead_letters_there = list(self._keep_dead_letters(cursor, result.dead_letters, self._client_id))
-                noted = {"writer": self._writer, "batch": str(uuid.uuid4())}
+                until = next((one.received_at for one in reversed(batch.messages) if not one.redelivered), None)
+                name = str(uuid.uuid4())
+                noted = {"writer": self._writer, "batch": name, "received_until": until}
                 (xid,) = cursor.execute(queries.text("note_batch"), noted).fetchone() or ("",)
-                self._unanswered = _Commit(batch, noted["batch"], xid, result)
+                self._unanswered = _Commit(batch, name, xid, result)
             self._unanswered = None
         return result
 
@@ -162,6 +164,12 @@ class PostgresStore:
         return commit if there else None
 
     def _open(self) -> psycopg.Connection[Any]:
+        """The connection; a new one only after a transaction of its own has committed as durably as a batch has to.
+
+        ``_look_up`` relies on that: a primary that crashed while a COMMIT waited for its standby shows the COMMIT as
+        done without it. The temporary tables write their catalog rows, so their COMMIT comes after the lost one's in
+        the WAL and waits for the standby; once it has answered, the standby has the lost one as well.
+        """
         if self._connection is None or self._connection.closed:
             connection = self._connect()
             for name in ("create_vehicle_staging", "create_meter_staging"):

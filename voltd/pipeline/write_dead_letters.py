@@ -1,13 +1,14 @@
 """Dead letters into their table, once each even when their message comes again.
 
-Called by ``write`` inside the batch's transaction. A message delivered with the DUP flag may have left its dead
-letters already: the redelivery key tells.
+Called by ``write`` inside the batch's transaction. Of a message that may have left its dead letters already, the
+redelivery key finds them. Where MQTT leaves it unknowable whether it is the same message, they are left twice.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,12 +18,9 @@ from voltd import errors, models
 from voltd.database import queries
 from voltd.pipeline import decode
 
-_TYPES = ["timestamptz", "text", "bytea", "text", "text", "int4", "int8"]
-
-
-# How long a message may lie unread in the socket of a daemon whose session another one has taken over: the redelivery
-# to that one is then the older of the two.
-_UNREAD = dt.timedelta(seconds=60)
+_TYPES = ["timestamptz", "text", "bytea", "text", "text", "int4", "int8", "int8"]
+_RUN = secrets.randbits(63)  # this run of the daemon, in what was redelivered to it
+_ACK_UNDER_WAY = dt.timedelta(minutes=2)  # as in the query dead_letters_there
 
 
 def redelivery_key(client_id: str, letter: models.DeadLetter) -> int:
@@ -39,45 +37,52 @@ def redelivery_key(client_id: str, letter: models.DeadLetter) -> int:
 def insert(
     cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], client_id: str
 ) -> list[models.DeadLetter]:
-    """Inserts the dead letters; those of redelivered messages only where they are not there yet: these are returned."""
-    if letters:
-        client = hashlib.blake2b(client_id.encode(), digest_size=8).digest()
-        cursor.execute(queries.text("lock_dead_letters"), {"client": int.from_bytes(client, "big", signed=True)})
-    first, there = _without_overtaken(
-        cursor, [letter for letter in letters if not letter.message.redelivered], client_id
-    )
-    if first:
-        with cursor.copy(queries.text("copy_dead_letters")) as copy:
-            copy.set_types(_TYPES)
-            for letter in first:
-                copy.write_row(_row(client_id, letter))
-    again = [letter for letter in letters if letter.message.redelivered]
-    if again:
-        names = ("received_at", "topic", "payload", "reason", "detail", "element", "redelivery_key")
-        rows = [dict(zip(names, _row(client_id, letter), strict=True)) for letter in again]
-        cursor.executemany(queries.text("insert_redelivered_dead_letter"), rows, returning=True)
-    for letter in again:
-        if cursor.fetchone() is None:
-            there.append(letter)
-        cursor.nextset()
-    return there
-
-
-def _without_overtaken(
-    cursor: psycopg.Cursor[Any], letters: list[models.DeadLetter], client_id: str
-) -> tuple[list[models.DeadLetter], list[models.DeadLetter]]:
-    """Those that are not there, and those that the redelivery of their message has left already."""
+    """Inserts the dead letters that no earlier delivery of their message has left; those that one has are returned."""
     if not letters:
-        return [], []
+        return []
+    client = hashlib.blake2b(client_id.encode(), digest_size=8).digest()
+    cursor.execute(queries.text("lock_dead_letters"), {"client": int.from_bytes(client, "big", signed=True)})
     keys = [redelivery_key(client_id, letter) for letter in letters]
-    since = min(letter.message.received_at for letter in letters) - _UNREAD
-    found = dict(cursor.execute(queries.text("dead_letters_overtaken"), {"keys": keys, "since": since}).fetchall())
-    new: list[models.DeadLetter] = []
-    there: list[models.DeadLetter] = []
-    for key, letter in zip(keys, letters, strict=True):
-        overtaken = key in found and found[key] >= letter.message.received_at - _UNREAD
-        (there if overtaken else new).append(letter)
-    return new, there
+    places = _there(cursor, letters, keys, client_id) | _again_within(letters, keys)
+    with cursor.copy(queries.text("copy_dead_letters")) as copy:
+        copy.set_types(_TYPES)
+        for place, (letter, key) in enumerate(zip(letters, keys, strict=True)):
+            if place not in places:
+                copy.write_row(_row(letter, key))
+    return [letters[place] for place in sorted(places)]
+
+
+def _there(
+    cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], keys: list[int], client_id: str
+) -> set[int]:
+    """The places of those in the table; without a packet id (QoS 0) nothing tells one message from another."""
+    asked = [place for place, letter in enumerate(letters) if letter.message.packet_id]
+    if not asked:
+        return set()
+    messages = [letters[place].message for place in asked]
+    arguments = {
+        "keys": [keys[place] for place in asked],
+        "received_ats": [message.received_at for message in messages],
+        "redelivered": [message.redelivered for message in messages],
+        "acked": [not message.connection for message in messages],
+        "writers": [f"{client_id}/stream", f"{client_id}/spool"],
+        "run": _RUN,
+    }
+    return {asked[place - 1] for (place,) in cursor.execute(queries.text("dead_letters_there"), arguments)}
+
+
+def _again_within(letters: Sequence[models.DeadLetter], keys: list[int]) -> set[int]:
+    """The places of redelivered ones whose message came earlier in the same batch."""
+    places: set[int] = set()
+    last: dict[int, dt.datetime] = {}
+    for place, (letter, key) in enumerate(zip(letters, keys, strict=True)):
+        message = letter.message
+        # Not acked yet, the packet id is the message's own; from the spool it may have come round since.
+        same = message.connection or message.received_at - last.get(key, message.received_at) <= _ACK_UNDER_WAY
+        if message.redelivered and message.packet_id and key in last and same:
+            places.add(place)
+        last[key] = message.received_at
+    return places
 
 
 def refused(
@@ -90,7 +95,7 @@ def refused(
     return models.DeadLetter(message, payload, models.Reason.REJECTED, str(error)[:200], element)
 
 
-def _row(client_id: str, letter: models.DeadLetter) -> tuple[Any, ...]:
+def _row(letter: models.DeadLetter, key: int) -> tuple[Any, ...]:
     message = letter.message
     return (
         message.received_at,
@@ -99,7 +104,8 @@ def _row(client_id: str, letter: models.DeadLetter) -> tuple[Any, ...]:
         str(letter.reason),
         _storable(letter.detail),
         letter.element,
-        redelivery_key(client_id, letter),
+        key,
+        _RUN if message.redelivered else None,
     )
 
 
