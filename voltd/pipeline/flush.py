@@ -143,10 +143,11 @@ class Flusher:
         """Makes the batch durable, in the store or in the spool; False where neither could until the deadline."""
         delays = backoff.Backoff(0.1, self._settings.database.retry_max_s)
         complain_at = 0.0
+        behind = self._belongs_behind(batch)
         while True:
             self._beat = time.monotonic()
             try:
-                if self._spool is not None and self._spool.in_use:
+                if self._spool is not None and (self._spool.in_use or behind):
                     self._put(self._spool, batch)
                 else:
                     self._write(batch, started)
@@ -161,6 +162,7 @@ class Flusher:
                     continue
             except errors.SpoolUnavailable as error:
                 _log.error("spool.unavailable", error=str(error), hint=error.hint, messages=len(batch.messages))
+                behind = False
                 if self._spool is not None:
                     self._spool.in_use = False  # so that the store is asked as well
             else:
@@ -168,6 +170,10 @@ class Flusher:
             if not self._wait(delays.next_s()):
                 _log.warning("batch.left_to_broker", messages=len(batch.messages))
                 return False
+
+    def _belongs_behind(self, batch: models.Batch) -> bool:
+        """Whether the spool may hold the first delivery of a message: in the store a redelivery has to come second."""
+        return bool(self._spool and self._spool.messages) and any(message.redelivered for message in batch.messages)
 
     def _write(self, batch: models.Batch, started: float) -> None:
         result = self._store.write(batch)

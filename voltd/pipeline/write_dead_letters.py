@@ -75,12 +75,16 @@ def _again_within(letters: Sequence[models.DeadLetter], keys: list[int]) -> set[
     """The places of redelivered ones whose message came earlier in the same batch."""
     places: set[int] = set()
     last: dict[int, dt.datetime] = {}
+    until: dt.datetime | None = None  # the latest first delivery
     for place, (letter, key) in enumerate(zip(letters, keys, strict=True)):
         message = letter.message
-        # Not acked yet, the packet id is the message's own; from the spool it may have come round since.
-        same = message.connection or message.received_at - last.get(key, message.received_at) <= _ACK_UNDER_WAY
-        if message.redelivered and message.packet_id and key in last and same:
-            places.add(place)
+        if not message.redelivered:
+            until = message.received_at
+        elif message.packet_id and key in last:
+            # Not acked yet, the packet id is the message's own; from the spool it may have come round since.
+            since = min(message.received_at, until or message.received_at) - _ACK_UNDER_WAY
+            if message.connection or last[key] >= since:
+                places.add(place)
         last[key] = message.received_at
     return places
 
