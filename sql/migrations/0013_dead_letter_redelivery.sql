@@ -3,7 +3,7 @@
 --       is often another message. These tell when it is not: a first delivery was overtaken only by a redelivery to
 --       another daemon, and a redelivery's first delivery is no older than what was received shortly before the last
 --       COMMIT. The index begins with the key as the one that it replaces, and finds the latest of many equal ones.
--- Lock: ACCESS EXCLUSIVE on volt.dead_letter for as long as its index takes (about a second for a million dead letters),
+-- Lock: ACCESS EXCLUSIVE on volt.dead_letter for as long as its index takes (two seconds for a million dead letters),
 --       on volt.ingest_commit for a moment.
 
 ALTER TABLE volt.dead_letter ADD COLUMN redelivered_to bigint;
