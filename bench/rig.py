@@ -56,7 +56,8 @@ class Rig:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(
                 "TRUNCATE volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_current,"
-                " volt.meter_current, volt.excursion, volt.retained_reading, volt.alert, volt.alert_state, volt.alert_delivery"
+                " volt.meter_current, volt.excursion, volt.retained_reading, volt.alert, volt.alert_state,"
+                " volt.alert_delivery"
             )
             connection.execute("CHECKPOINT")
 
