@@ -235,6 +235,8 @@ class Daemon:
         self._join("network", ends)
         if not self._threads["flush"].is_alive():
             self._store.close()
+        if self._drain is not None and not self._threads["drain"].is_alive():
+            self._drain_store.close()
         ends = min(ends, time.monotonic() + _OTHERS_GET_S)
         self._join("jobs", ends)
         if self._alerting is not None:

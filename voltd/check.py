@@ -55,7 +55,7 @@ def _broker(settings: config.Settings) -> list[str]:
     answered = threading.Event()
     answer: list[Any] = []
     refused: list[str] = []
-    wanted = consume_client.subscriptions(mqtt)
+    wanted = consume_client.subscriptions_to_look(mqtt)
 
     def on_connect(client: Any, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         answer.extend((reason, properties))

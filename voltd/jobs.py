@@ -37,6 +37,8 @@ _RETENTION_S = 3600.0
 _REPORT_S = 2.0
 _PAUSE, _BUSY_PAUSE = 3.0, 30.0  # a check is followed by a pause of so many times what it took
 _LONGEST_PAUSE_S = 15.0
+# After an outage who led before goes on, as only it remembers what it told meanwhile; then another one does.
+_GO_ON_WITHIN_S, _GIVE_OVER_AFTER_S = 15.0, 60.0
 _LEADER_PATIENCE_S = 10.0  # for an answer that takes no work
 
 
@@ -81,6 +83,8 @@ class Jobs:
         # Who else there is nobody knows while the database is away: one of a group must not tell what all would tell.
         self._follows = settings.mqtt.share_group is not None
         self._store_away = False
+        self._leaves = False  # the rules to who led before the outage
+        self._back_at = -_GIVE_OVER_AFTER_S
         self._stopping = False
         keys = (_LEADER_LOCK,) if alerting is None else (_LEADER_LOCK, _RULES_LOCK)
         self._locks = locks.Locks(session.connector(settings, patience_s=_LEADER_PATIENCE_S), keys)
@@ -163,15 +167,21 @@ class Jobs:
     def _lead_or_follow(self) -> None:
         judged = self._locks.holds(_RULES_LOCK)
         try:
-            new = self._locks.take()
+            leaves = self._leaves and (self._store_away or time.monotonic() - self._back_at < _GO_ON_WITHIN_S)
+            new = self._locks.take(leave=(_RULES_LOCK,) if leaves else ())
         except psycopg.Error:
             if judged and self._alerting is not None:
                 self._alerting.follow()
-            self._store_away = True
+            if not self._store_away:
+                self._leaves, self._store_away = self._follows, True
             if self._rules is not None:
                 self._rules.abandon()  # it may wait for a server that is silent, and has a limit that suits its work
             raise
+        if self._store_away:
+            self._back_at = time.monotonic()
         self._follows, self._store_away = not self._locks.holds(_RULES_LOCK), False
+        if self._follows and self._alerting is not None and time.monotonic() - self._back_at > _GIVE_OVER_AFTER_S:
+            self._alerting.give_over()
         if _LEADER_LOCK in new:
             _log.info("jobs.leading", instance=self._settings.instance)
         if _RULES_LOCK in new and self._alerting is not None:

@@ -1,7 +1,7 @@
 -- What: who may do what.
 -- Why:  volt_writer (the daemon) adds readings and keeps the current state, but cannot delete, truncate or alter raw
---       data; it takes away only what it keeps for itself between two checks of the rules; volt_reader (analysts) reads everything. The payloads of dead letters, which may hold anything, are for the
---       owner alone.
+--       data; it takes away only what it keeps for itself between two checks of the rules; volt_reader (analysts) reads
+--       everything. The payloads of dead letters, which may hold anything, are for the owner alone.
 -- Lock: none on data.
 
 GRANT USAGE ON SCHEMA volt TO volt_writer, volt_reader;
@@ -15,7 +15,7 @@ GRANT SELECT (redelivery_key, redelivered_to) ON volt.dead_letter TO volt_writer
 
 GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_rollup_dirty,
   volt.meter_rollup_dirty TO volt_writer;
-GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current TO volt_writer;
+GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current, volt.ingest_state, volt.ingest_commit TO volt_writer;
 GRANT INSERT, UPDATE ON volt.alert, volt.alert_delivery, volt.alert_silence TO volt_writer;
 GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon TO volt_writer;
 GRANT INSERT, DELETE ON volt.excursion, volt.retained_reading TO volt_writer;

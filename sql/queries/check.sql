@@ -9,7 +9,8 @@ FROM (VALUES
   ('volt.vehicle_current', 'INSERT'), ('volt.vehicle_current', 'UPDATE'),
   ('volt.meter_current', 'INSERT'), ('volt.meter_current', 'UPDATE'),
   ('volt.dead_letter', 'INSERT'), ('volt.dead_letter', 'SELECT'), ('volt.ingest_state', 'UPDATE'),
-  ('volt.excursion', 'INSERT'), ('volt.retained_reading', 'INSERT'),
+  ('volt.ingest_commit', 'INSERT'), ('volt.ingest_commit', 'UPDATE'),
+  ('volt.excursion', 'INSERT'), ('volt.retained_reading', 'INSERT'), ('volt.alert_progress', 'UPDATE'),
   ('volt.alert', 'INSERT'), ('volt.alert', 'UPDATE'), ('volt.alert_state', 'UPDATE'),
   ('volt.alert_delivery', 'UPDATE'), ('volt.daemon', 'UPDATE'), ('volt.rule_bounds', 'SELECT'),
   ('volt.rule_bounds', 'UPDATE')

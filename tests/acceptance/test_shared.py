@@ -1,6 +1,7 @@
 """Several daemons share one subscription and one database."""
 
 import datetime as dt
+from concurrent import futures
 
 import psycopg
 import pytest
@@ -65,3 +66,29 @@ def test_jobs_run_in_exactly_one_daemon_and_are_taken_over(three, database):
             " WHERE locktype = 'advisory' AND objid = 1818583396 AND d.datname = current_database()"
         ).fetchone()
     assert held == (1,)
+
+
+def test_voltd_check_takes_nothing_from_the_group(three, publisher, database):
+    """Somebody looks again and again while messages come: each still reaches one of the daemons."""
+    with futures.ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(lambda: [three[0].run("check").returncode for _ in range(3)])
+        infos = []
+        while not looking.done():
+            infos += _publish(publisher, three[0].name, 100, first=len(infos))
+            publisher.flush(infos[-1:])
+    publisher.flush(infos)
+    assert looking.result() == [0, 0, 0]
+    assert len(infos) > 500
+    harness.wait_for(lambda: harness.count(database, "vehicle_reading") >= len(infos), 20, "all of them")
+
+
+def test_a_daemon_that_joins_a_group_later(make_daemon, publisher, database):
+    """It is sent its share, and no longer everything as before, too."""
+    daemon = make_daemon().start()
+    daemon.stop()
+    daemon.env["VOLTD_MQTT__SHARE_GROUP"] = "g"
+    daemon.start()
+    publisher.flush(_publish(publisher, daemon.name, 500))
+    harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 500)
+    harness.wait_for(lambda: daemon.status()["readings_written_total"] == 500)
+    assert daemon.status()["messages_received_total"] == 500

@@ -6,6 +6,7 @@ import json
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
 import alert_rig
 import harness
@@ -175,3 +176,29 @@ def test_the_holder_of_the_locks_dies(fresh_database):
     finally:
         first.release()
         second.release()
+
+
+def test_an_outage_that_all_daemons_see(fresh_database, monkeypatch):
+    """Who checked the rules before does so afterwards, however quick another one is: it knows what it has told."""
+    info = conninfo.conninfo_to_dict(fresh_database)
+    proxy = harness.Proxy(info["host"].split(",")[0], int(info["port"]))
+    with contextlib.ExitStack() as stack:
+        stack.callback(proxy.close)
+        rig = Rig(fresh_database, stack)
+        rig.dsn = conninfo.make_conninfo(fresh_database, host=proxy.address[0], port=proxy.address[1])
+        monkeypatch.setattr(jobs, "_LEAD_S", 1.5)
+        first = rig.daemon("first", mqtt=False).jobs
+        harness.wait_for(lambda: first._locks.holds(jobs._RULES_LOCK), what="the lead")
+        monkeypatch.setattr(jobs, "_LEAD_S", 0.2)
+        second = rig.daemon("second", mqtt=False).jobs
+        harness.wait_for(lambda: second._follows, what="the second to follow")
+        proxy.shut_out()
+        proxy.cut()
+        harness.wait_for(lambda: first._store_away and second._store_away, what="both to see the outage")
+        proxy.admit()
+        harness.wait_for(lambda: not first._store_away, what="the first to see its end")
+        assert first._locks.holds(jobs._RULES_LOCK)
+        assert not second._locks.holds(jobs._RULES_LOCK)
+        first.stop().join(5)
+        monkeypatch.setattr(jobs, "_GO_ON_WITHIN_S", 0.0)
+        harness.wait_for(lambda: second._locks.holds(jobs._RULES_LOCK), what="the second to take over")

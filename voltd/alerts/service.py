@@ -68,6 +68,10 @@ class Alerting:
         self.check.rest()
         self._deliverer.lead(leads=False)
 
+    def give_over(self) -> None:
+        """Another one does: what this one told from memory, and had not told yet, is not its any more."""
+        self.check.give_over()
+
     def reload(self, settings: config.Settings) -> None:
         """Rules and channels as they are in the files now; open episodes go on.
 

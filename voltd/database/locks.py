@@ -6,7 +6,7 @@ Used by ``jobs``. PostgreSQL frees them when their holder dies or its connection
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import psycopg
@@ -32,8 +32,11 @@ class Locks:
         """Whether it is held, as of the last ``take``."""
         return key in self._held
 
-    def take(self) -> frozenset[int]:
+    def take(self, leave: Container[int] = ()) -> frozenset[int]:
         """Takes those that are free, and finds out whether those held still are; returns the new ones.
+
+        Args:
+            leave: do not try for these now.
 
         Raises:
             psycopg.Error: the database is away; none is held any more.
@@ -41,7 +44,7 @@ class Locks:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            wanted = [key for key in self._keys if key not in self._held]
+            wanted = [key for key in self._keys if key not in self._held and key not in leave]
             found = self._connection.execute(queries.text("try_locks"), {"keys": wanted}).fetchall()
         except psycopg.Error:
             self.release()

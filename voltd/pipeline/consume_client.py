@@ -117,11 +117,26 @@ def subscriptions(mqtt: config.Mqtt) -> list[tuple[str, SubscribeOptions]]:
     Retained messages come once, when the subscription is new (MQTT 5, 3.8.3.1, Retain Handling 1). With a share group
     the broker gives each message to one daemon of the group only (4.8.2).
     """
-    topics = mqtt.topics
     prefix = f"$share/{mqtt.share_group}/" if mqtt.share_group else ""
     options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=1)
-    every = (*topics.vehicle, *topics.meter, *topics.ingest)
-    return [(name if name.startswith("$share/") else prefix + name, options) for name in every]
+    return [(name if name.startswith("$share/") else prefix + name, options) for name in _filters(mqtt)]
+
+
+def subscriptions_to_look(mqtt: config.Mqtt) -> list[tuple[str, SubscribeOptions]]:
+    """The same filters for somebody who takes nothing: not in the group, whose share it would be; nothing retained."""
+    options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=2)
+    return [
+        (name.split("/", maxsplit=2)[-1] if name.startswith("$share/") else name, options) for name in _filters(mqtt)
+    ]
+
+
+def replaced_filters(mqtt: config.Mqtt) -> list[str]:
+    """Filters that a session may still have from a time without the share group: it would be sent all of them, too."""
+    return [name for name in _filters(mqtt) if mqtt.share_group and not name.startswith("$share/")]
+
+
+def _filters(mqtt: config.Mqtt) -> tuple[str, ...]:
+    return (*mqtt.topics.vehicle, *mqtt.topics.meter, *mqtt.topics.ingest)
 
 
 def _tls_context(mqtt: config.Mqtt) -> ssl.SSLContext:

@@ -58,6 +58,7 @@ class Session:
         self._on_subscribed = on_subscribed
         self._connection = 0
         self._subscriptions = consume_client.subscriptions(settings.mqtt)
+        self._replaced = consume_client.replaced_filters(settings.mqtt)
         self.accepted = 0
         self.subscribed = threading.Event()
         self.expected = False
@@ -172,6 +173,8 @@ class Session:
         self.accepted = self._connection
         self.expected = True
         self._counters.broker_connects_total += 1
+        if self._replaced and flags.session_present:
+            client.unsubscribe(self._replaced)
         client.subscribe(self._subscriptions)
         _log.info("broker.connected", session_present=flags.session_present, client_id=self._settings.client_id)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import psycopg
 from voltd import models
 from voltd.database import queries
 
+_FORGET_EVERY_S = 60.0  # a scan; a replay of dead letters is retained batch after batch
 _TYPES = ["text", "timestamptz", "timestamptz", "timestamptz", "bool"]
 _RETAINED_TYPES = ["text", "timestamptz", "timestamptz"]
 
@@ -57,6 +59,7 @@ class Excursions:
         self._above: list[tuple[int, float]] = []
         self._late_after = dt.timedelta(minutes=15)
         self._firing: frozenset[str] = frozenset()
+        self._forgot_at = -math.inf
         self.own: Watched = ((), 0.0)
         self._others: Watched = ((), 0.0)
 
@@ -126,7 +129,9 @@ class Excursions:
         if found:
             _copy(cursor, "copy_excursions", _TYPES, found)
         if batch.retained:
-            cursor.execute(queries.text("forget_retained_readings"))
+            if (clock_s := time.monotonic()) - self._forgot_at > _FORGET_EVERY_S:
+                self._forgot_at = clock_s
+                cursor.execute(queries.text("forget_retained_readings"))
             named = [(one.vehicle_id, one.recorded_at, one.received_at) for one in _retained(batch)]
             _copy(cursor, "copy_retained_readings", _RETAINED_TYPES, named)
 

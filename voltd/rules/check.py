@@ -113,7 +113,13 @@ class Check:
         """Another daemon leads, or may have led: what is remembered is read again before the next check."""
         with self._shared:
             self._outdated = True
+            self.firing = 0
             self._excursions.leave_out(frozenset())
+
+    def give_over(self) -> None:
+        """Another daemon leads: what was judged alone before will not be written by this one."""
+        if self._alone.forget():
+            self._withdraw()
 
     def abandon(self) -> None:
         """Breaks the connection from another thread; a check that waits fails."""
@@ -139,6 +145,7 @@ class Check:
             return
         except BaseException as error:
             self._outdated = True
+            self._reader.again()
             if isinstance(error, psycopg.Error):
                 self._close()
                 raise sqlstate.wrap(error) from error

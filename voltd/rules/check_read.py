@@ -58,6 +58,11 @@ class Reader:
         self._steady = False
         self._silence_every_s = min((_SILENCE_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
 
+    def again(self) -> None:
+        """What was read last was not written: it is looked at once more. Clocks are samples, and wait for the next."""
+        self._silence_at = float("-inf")
+        self._settled = None
+
     def names(self, metrics: Iterable[model.Metric]) -> list[str]:
         """Names of the rules that watch one of these."""
         wanted = frozenset(metrics)
