@@ -150,6 +150,7 @@ def latency(rig: Rig, rate: int, seconds: float) -> dict[str, float]:
 
 def idle(rig: Rig, seconds: float) -> dict[str, float]:
     """Memory and CPU of a daemon to which nothing is sent."""
+    rig.empty()
     daemon = rig.daemon()
     daemon.start()
     time.sleep(3)

@@ -85,7 +85,7 @@ def test_voltd_check_takes_nothing_from_the_group(three, publisher, database):
 def test_a_daemon_that_joins_a_group_later(make_daemon, publisher, database):
     """It is sent its share, and no longer everything as before, too."""
     daemon = make_daemon().start()
-    daemon.stop()
+    daemon.terminate()
     daemon.env["VOLTD_MQTT__SHARE_GROUP"] = "g"
     daemon.start()
     publisher.flush(_publish(publisher, daemon.name, 500))

@@ -243,15 +243,17 @@ def _overdue(rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], know
 
 def _measured(rule: model.Rule, key: Key, rows: Iterable[Row], known: _Known) -> Iterator[Outcome]:
     """One rule on the new rows of one device."""
-    device = known.device(key)
+    device, every = known.device(key), list(rows)
     form = rule.for_device(device)
     if form is None:
         return
     state_key = (rule.name, *key)
     before = known.states.get(state_key, states.State())
     column, telemetry = _COLUMN[rule.metric], rule.metric not in _ALONE
+    if state_key not in known.states and not any(row.spooling or _over(form, row, column) for row in every):
+        return
     readings = []
-    for row in rows:
+    for row in every:
         values: tuple[Any, ...] = row
         if (row.efficiency_pct is None and row.clock_skew_s is None) if telemetry else values[column] is not None:
             readings.append(
@@ -261,14 +263,15 @@ def _measured(rule: model.Rule, key: Key, rows: Iterable[Row], known: _Known) ->
                     past=row.past,
                 )
             )  # fmt: skip
-    if state_key not in known.states and not any(
-        one.spooling or (one.value is not None and form.over(one.value)) for one in readings
-    ):
-        return
     judged_at = known.judged_at.get(key) if telemetry else None
     after, told = steps.step(form, before, readings, known.now, judged_at)
     if told or (after != before and not (after.phase is before.phase is states.Phase.INACTIVE)):
         yield Outcome(rule.name, device, after, told)
+
+
+def _over(rule: model.Rule, row: tuple[Any, ...], column: int) -> bool:
+    value = row[column]
+    return value is not None and rule.over(value)
 
 
 _COLUMN = {metric: Row._fields.index(metric.value) for metric in model.Metric if metric.value in Row._fields}

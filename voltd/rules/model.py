@@ -232,6 +232,8 @@ class Rule(scope.Scope):
 
     def severity_of(self, value: float) -> Severity:
         """Severity of an episode with this peak."""
+        if not self.severity_steps:
+            return self.severity
         reached = [one.severity for one in self.severity_steps if self._beyond(value, one.below, one.above)]
         return max((self.severity, *reached), key=lambda one: one.rank)
 

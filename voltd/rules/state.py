@@ -58,6 +58,13 @@ class State:
         """Neither pending nor firing."""
         return self.phase in (Phase.INACTIVE, Phase.RESOLVED)
 
+    def seen(self, at: dt.datetime, peak_value: float | None) -> State:
+        """The firing state after a reading at this time that does not clear; built by hand, as there are many."""
+        return State(
+            self.phase, self.watches, at, self.opened_at, at, self.count, peak_value, self.severity, None, None,
+            self.resolved_at,
+        )  # fmt: skip
+
     def to_json(self) -> dict[str, Any]:
         """Values that JSON can hold; what is None is left out."""
         values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json", exclude_none=True)

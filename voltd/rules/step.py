@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ def step(
             late.append(one)
             if state.idle:
                 continue
-        state, news = _run(rule, state, (one,))
+        state, news = _advance(rule, state, one)
         told += news
     if state.clear_at is not None and state.clear_received_at is not None:
         hold = dt.timedelta(seconds=rule.keep_firing_for_s)
@@ -109,10 +110,16 @@ def run(rule: model.Rule, state: states.State, readings: Iterable[Measured]) -> 
 def _in_order(readings: Iterable[Measured]) -> list[Measured]:
     """Oldest first; of several with one time the first received, as the natural key keeps it."""
     found: list[Measured] = []
-    for one in sorted(readings, key=lambda one: (one.recorded_at, one.retained, one.past, one.received_at, repr(one))):
+    for one in sorted(readings, key=_order):
         if not found or found[-1].recorded_at != one.recorded_at:
             found.append(one)
     return found
+
+
+def _order(one: Measured) -> tuple[dt.datetime | bool | float, ...]:
+    """Whatever the order they come in, that of two is the same."""
+    value = -math.inf if one.value is None else one.value
+    return (one.recorded_at, one.retained, one.past, one.received_at, value, one.charging, one.spooling, one.held)
 
 
 def _divided(
@@ -139,17 +146,27 @@ def _run(
     rule: model.Rule, state: states.State, readings: Iterable[Measured]
 ) -> tuple[states.State, list[states.Transition]]:
     told: list[states.Transition] = []
-    hold = dt.timedelta(seconds=rule.keep_firing_for_s)
     for one in readings:
-        if state.clear_at is not None and one.recorded_at >= state.clear_at + hold:
-            state, ended = states.resolve(rule, state, state.clear_at + hold, None, states.Cause.CLEARED)
+        state, news = _advance(rule, state, one)
+        told += news
+    return state, told
+
+
+def _advance(rule: model.Rule, state: states.State, one: Measured) -> tuple[states.State, list[states.Transition]]:
+    """One reading, newer than all judged."""
+    told: list[states.Transition] = []
+    if state.clear_at is not None:
+        end = state.clear_at + dt.timedelta(seconds=rule.keep_firing_for_s)
+        if one.recorded_at >= end:
+            state, ended = states.resolve(rule, state, end, None, states.Cause.CLEARED)
             told.append(ended)
-        cause = _clears(rule, one)
-        if state.phase is states.Phase.FIRING:
-            state, news = _judge_firing(rule, state, one, cause)
-        else:
-            state, news = _judge_idle(rule, state, one, cause)
-        told.extend(news)
+    cause = _clears(rule, one)
+    if state.phase is states.Phase.FIRING:
+        state, news = _judge_firing(rule, state, one, cause)
+    else:
+        state, news = _judge_idle(rule, state, one, cause)
+    told += news
+    if state.judged_at is not one.recorded_at:
         state = dataclasses.replace(state, judged_at=one.recorded_at)
     return state, told
 
@@ -208,10 +225,7 @@ def _judge_firing(rule: model.Rule, state: states.State, one: Measured, cause: s
         return state, ()
     if one.value is None and not one.spooling:
         return state, ()
-    peak = _worse(rule, state.peak_value, one.value)
-    state = dataclasses.replace(
-        state, last_seen_at=one.recorded_at, peak_value=peak, clear_at=None, clear_received_at=None
-    )
+    state = state.seen(one.recorded_at, _worse(rule, state.peak_value, one.value))
     severity = _severity(rule, state)
     if state.severity is not None and severity.rank <= state.severity.rank:
         return state, ()
