@@ -18,17 +18,17 @@ _LOW = 1_500  # vehicles below 15 %: what load.py publishes
 _LONG_S = 30.0
 
 
-def cost(rig: Rig, count: int) -> dict[str, float]:
-    """Messages a second out of a queue of news, with the rules in force and without; 15 % of the vehicles are low."""
+def cost(rig: Rig, count: int, low_pct: int) -> dict[str, float]:
+    """Messages a second out of a queue of news, with the rules in force and without; some of the vehicles are low."""
     rates: dict[str, list[float]] = {"true": [], "false": []}
     for enabled in ("false", "true", "true", "false", "false", "true"):
         rig.empty()
         daemon = rig.daemon(mqtt__receive_maximum=65535, alerts__enabled=enabled)
         daemon.subscribe()
-        scenes.publish(rig, load.packets(count, scenes.start(0.1), dt.timedelta(microseconds=500)))
+        scenes.publish(rig, load.packets(count, scenes.start(0.1), dt.timedelta(microseconds=500), low_pct=low_pct))
         rates[enabled].append(scenes.drain(daemon, count, stop=False))
         if enabled == "true":
-            _wait_for_alerts(rig, _LOW)
+            _wait_for_alerts(rig, _DEVICES * low_pct // 100)
         daemon.stop()
         scenes.verify(rig, count)
     value, reference = (sorted(rates[enabled])[1] for enabled in ("true", "false"))

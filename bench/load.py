@@ -30,21 +30,26 @@ def packet(topic: bytes, payload: bytes, packet_id: int) -> bytes:
 
 
 def readings(
-    count: int, start: dt.datetime, step: dt.timedelta, *, devices: int = 10_000
+    count: int, start: dt.datetime, step: dt.timedelta, *, devices: int = 10_000, low_pct: int = 15
 ) -> itertools.chain[tuple[bool, str, bytes]]:
-    """Vehicles and meters half and half: is it a vehicle, its id, its payload (about 190 bytes, 9 fields)."""
+    """Vehicles and meters half and half: is it a vehicle, its id, its payload (about 190 bytes, 9 fields).
+
+    So many of a hundred vehicles are below 15 %.
+    """
     return itertools.chain.from_iterable(
         (
-            (True, f"V{n % devices:05d}", _vehicle(n % devices, start + step * 2 * n)),
+            (True, f"V{n % devices:05d}", _vehicle(n % devices, start + step * 2 * n, low_pct)),
             (False, f"M{n % devices:05d}", _meter(n % devices, start + step * (2 * n + 1))),
         )
         for n in range(count // 2)
     )
 
 
-def _vehicle(number: int, at: dt.datetime) -> bytes:
+def _vehicle(number: int, at: dt.datetime, low_pct: int = 15) -> bytes:
+    soc = number % 100
+    soc = soc if soc < low_pct else max(soc, 15)
     return (
-        f'{{"vehicleId":"V{number:05d}","timestamp":"{at.isoformat(timespec="microseconds")}","soc":{number % 100}.5,'
+        f'{{"vehicleId":"V{number:05d}","timestamp":"{at.isoformat(timespec="microseconds")}","soc":{soc}.5,'
         f'"speed":63.2,"batteryTemp":31.5,"kwhDeliveredDc":0.25,"latitude":48.137154,"longitude":11.576124,'
         f'"odometer":12345.6}}'
     ).encode()
@@ -57,10 +62,12 @@ def _meter(number: int, at: dt.datetime) -> bytes:
     ).encode()
 
 
-def packets(count: int, start: dt.datetime, step: dt.timedelta, *, rubbish_every: int = 0) -> list[bytes]:
+def packets(
+    count: int, start: dt.datetime, step: dt.timedelta, *, rubbish_every: int = 0, low_pct: int = 15
+) -> list[bytes]:
     """One message per reading; with ``rubbish_every`` n each nth payload is broken."""
     made = []
-    for number, (is_vehicle, device, payload) in enumerate(readings(count, start, step)):
+    for number, (is_vehicle, device, payload) in enumerate(readings(count, start, step, low_pct=low_pct)):
         topic = f"volt/{'vehicle' if is_vehicle else 'meter'}/{device}/telemetry".encode()
         body = payload[:-1] if rubbish_every and number % rubbish_every == 0 else payload
         made.append(packet(topic, body, number % 65535 + 1))

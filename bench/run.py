@@ -19,7 +19,7 @@ import scenes
 import steps
 from rig import Rig
 
-_ONCE = frozenset(("live", "rules", "told", "idle", "outage", "history"))
+_ONCE = frozenset(("live", "rules", "rules_storm", "told", "idle", "outage", "history"))
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
@@ -63,7 +63,8 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
         "latency": lambda: scenes.latency(rig, 10_000, 5 if quick else 20),
         "arrays": lambda: scenes.arrays(rig, count // 40),
         "small_window": lambda: scenes.small_window(rig, count // 4),
-        "rules": lambda: alerts.cost(rig, 3 * count),
+        "rules": lambda: alerts.cost(rig, 3 * count, 1),
+        "rules_storm": lambda: alerts.cost(rig, 3 * count, 15),
         "told": lambda: alerts.told(rig, 15 if quick else 60),
         "mixed": lambda: scenes.mixed(rig, count),
         "idle": lambda: scenes.idle(rig, 5 if quick else 30),
