@@ -45,7 +45,7 @@ class Parts:
     ) -> None:
         self._settings = settings
         self.counters = metrics.Metrics()
-        self.connect = connect = session.connector(settings)
+        connect = session.connector(settings)
         self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self.consumer = consume.Consumer(settings, self.window, self.counters, on_subscribed=on_subscribed)
         excursions = write_excursions.Excursions()

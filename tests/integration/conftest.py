@@ -1,8 +1,9 @@
-"""What several tests of delivery need: a migrated database with deliverers on it, and a receiver."""
+"""What several tests of delivery and of the check need: migrated databases, deliverers, a receiver, daemons."""
 
 import contextlib
 
 import pytest
+import rules_daemons_rig
 
 import alert_rig
 from voltd.database import migrate
@@ -25,3 +26,17 @@ def hook():
     made.passes.set()
     with contextlib.suppress(OSError):
         made.down()
+
+
+@pytest.fixture(scope="module")
+def migrated(module_database):
+    migrate.migrate(module_database, migrate.MigrateOptions(), report=lambda _line: None)
+    return module_database
+
+
+@pytest.fixture
+def world(migrated):
+    """Daemons that check the rules, on the module's database."""
+    made = rules_daemons_rig.World(migrated)
+    yield made
+    made.close()

@@ -7,11 +7,9 @@ import contextlib
 import random
 
 import pytest
-import rules_daemons_rig
 from rules_daemons_rig import INGEST_LAG, OVERSPEED, SOC_LOW, STALE, WELL
 
 from voltd import errors, health
-from voltd.database import migrate
 
 STEPS = 40
 REPORTS = (WELL, health.Report(40.0, spooling=False, healthy=False), health.Report(40.0, spooling=True, healthy=False))
@@ -35,19 +33,6 @@ CREATE CONSTRAINT TRIGGER no_commit AFTER UPDATE ON volt.alert_progress DEFERRAB
   FOR EACH ROW EXECUTE FUNCTION no_commit()
 """
 COMMIT = "DROP TRIGGER no_commit ON volt.alert_progress"
-
-
-@pytest.fixture(scope="module")
-def migrated(module_database):
-    migrate.migrate(module_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return module_database
-
-
-@pytest.fixture
-def world(migrated):
-    made = rules_daemons_rig.World(migrated)
-    yield made
-    made.close()
 
 
 class Trouble:

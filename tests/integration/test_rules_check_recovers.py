@@ -5,27 +5,12 @@
 
 import psycopg
 import pytest
-import rules_daemons_rig
 from rules_daemons_rig import INGEST_LAG, OVERSPEED, SOC_LOW, WELL
 
 from voltd import errors, health
-from voltd.database import migrate
 
 LAGS = health.Report(40.0, spooling=False, healthy=False)
 SPOOLS = health.Report(40.0, spooling=True, healthy=False)
-
-
-@pytest.fixture(scope="module")
-def migrated(module_database):
-    migrate.migrate(module_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return module_database
-
-
-@pytest.fixture
-def world(migrated):
-    made = rules_daemons_rig.World(migrated)
-    yield made
-    made.close()
 
 
 def test_restart_during_an_outage_that_was_told(world):

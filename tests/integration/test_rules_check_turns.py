@@ -6,24 +6,9 @@
 import contextlib
 
 import pytest
-import rules_daemons_rig
 from rules_daemons_rig import OVERSPEED, SOC_LOW, STALE
 
 from voltd import errors
-from voltd.database import migrate
-
-
-@pytest.fixture(scope="module")
-def migrated(module_database):
-    migrate.migrate(module_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return module_database
-
-
-@pytest.fixture
-def world(migrated):
-    made = rules_daemons_rig.World(migrated)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(
