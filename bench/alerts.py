@@ -47,15 +47,7 @@ def told(rig: Rig, seconds: float) -> dict[str, float]:
     daemon.start()
     count = 2 * _DEVICES
     rate = count / seconds
-    start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=3)
-    made = load.packets(count, start, dt.timedelta(seconds=1 / rate))
-    publisher = load.Publisher(rig.port)
-    load.BLOCK, block = 1, load.BLOCK
-    time.sleep(max(0.0, start.timestamp() - time.time()))
-    publisher.send(made, rate)
-    load.BLOCK = block
-    began = publisher.began_at
-    publisher.close()
+    began = scenes.publish_as_it_happens(rig, count, rate, block=1)
     _wait_for_alerts(rig, _LOW)
     time.sleep(10)  # some checks of a fleet at rest, and the time for anything that would be told twice
     daemon.stop()

@@ -128,15 +128,7 @@ def latency(rig: Rig, rate: int, seconds: float) -> dict[str, float]:
     count = int(rate * seconds)
     daemon = rig.daemon()
     daemon.start()
-    start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2)
-    made = load.packets(count, start, dt.timedelta(seconds=1 / rate))
-    publisher = load.Publisher(rig.port)
-    load.BLOCK, block = 10, load.BLOCK
-    time.sleep(max(0.0, start.timestamp() - time.time()))
-    publisher.send(made, rate)
-    load.BLOCK = block
-    began = publisher.began_at
-    publisher.close()
+    began = publish_as_it_happens(rig, count, rate, block=10)
     daemon.wait_for(count)
     daemon.stop()
     verify(rig, count)
@@ -249,6 +241,19 @@ def publish(rig: Rig, made: list[bytes]) -> None:
     publisher = load.Publisher(rig.port)
     publisher.send(made)
     publisher.close()
+
+
+def publish_as_it_happens(rig: Rig, count: int, rate: float, *, block: int) -> float:
+    """Readings of the moment on a fixed schedule, ``block`` at a time; the wall clock at which it began."""
+    start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=3)
+    made = load.packets(count, start, dt.timedelta(seconds=1 / rate))
+    publisher = load.Publisher(rig.port)
+    load.BLOCK, usual = block, load.BLOCK
+    time.sleep(max(0.0, start.timestamp() - time.time()))
+    publisher.send(made, rate)
+    load.BLOCK = usual
+    publisher.close()
+    return publisher.began_at
 
 
 def drain(daemon: Daemon, count: int, *, stop: bool = True) -> float:

@@ -27,7 +27,7 @@ class Checks:
         self.states = {}
 
     def check(self, seconds, *rows, seen=None, healthy=LONG_AGO, judged_at=None):
-        kept = {key: state.State.from_json(json.loads(one)) for key, one in self.states.items()}
+        kept = {key: state.State.from_text(one) for key, one in self.states.items()}
         outcomes = evaluate.Plan(self.rules).check(
             rows, self.devices, seen or {}, kept, now=_at(seconds), healthy_since=healthy, judged_at=judged_at
         )
@@ -112,7 +112,7 @@ def test_retired_and_maintained_vehicles_are_not_stale_and_end_quietly(status):
     assert checks.check(400, seen={EV: T0}) == [("stale", "fired", "warning")]
     plan, kept = (
         evaluate.Plan(checks.rules),
-        {k: state.State.from_json(json.loads(v)) for k, v in checks.states.items()},
+        {k: state.State.from_text(v) for k, v in checks.states.items()},
     )
     gone = {EV: scope.Device(*EV, status=status)}
     (ended,) = plan.check([], gone, {EV: T0}, kept, now=_at(500), healthy_since=LONG_AGO)

@@ -71,17 +71,12 @@ class State:
         return values
 
     @staticmethod
-    def from_json(values: dict[str, Any]) -> State:
-        """The reverse of ``to_json``.
+    def from_text(text: str) -> State:
+        """The reverse of ``to_json``, from JSON as text.
 
         Raises:
             ValueError: no state of this version; the caller starts with ``State()``.
         """
-        return _ADAPTER.validate_python(values)
-
-    @staticmethod
-    def from_text(text: str) -> State:
-        """As ``from_json``, from JSON as text."""
         return _ADAPTER.validate_json(text)
 
 
