@@ -37,6 +37,7 @@ class Reason(enum.StrEnum):
     TOO_MANY = "too_many"  # array over limits.max_array_readings
     UNKNOWN_TOPIC = "unknown_topic"  # a topic that no filter of the settings accounts for
     UNKNOWN_TYPE = "unknown_type"  # an envelope whose type is neither VEHICLE nor METER
+    CONFLICT = "conflict"  # another value for a field that is stored already; the first one stands
     REJECTED = "rejected_by_database"  # valid to us, refused by a constraint or limit of the database
 
 
@@ -81,6 +82,8 @@ class VehicleReading(NamedTuple):
     longitude: float | None
     charging_status: str | None
     odometer_km: float | None
+    kwh_returned_dc: float | None
+    dc_returned_register_kwh: float | None
     diagnostics: str | None  # JSON text
     received_at: dt.datetime
 
@@ -95,6 +98,8 @@ class MeterReading(NamedTuple):
     voltage_v: float | None
     current_a: float | None
     power_kw: float | None
+    kwh_returned_ac: float | None
+    ac_returned_register_kwh: float | None
     received_at: dt.datetime
 
 

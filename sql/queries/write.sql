@@ -19,11 +19,11 @@ SELECT count(*) > 0 FROM volt.ingest_commit WHERE writer = %(writer)s AND batch 
 
 -- name: copy_vehicle_readings
 -- The optimistic way: straight into the hypertable. 23505 means that something was there already.
-COPY volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at) FROM STDIN (FORMAT BINARY);
+COPY volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at) FROM STDIN (FORMAT BINARY);
 
 -- name: copy_meter_readings
 -- The optimistic way for meters.
-COPY volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at) FROM STDIN (FORMAT BINARY);
+COPY volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at) FROM STDIN (FORMAT BINARY);
 
 -- name: create_vehicle_staging
 -- One per connection; empty outside of a transaction.
@@ -35,23 +35,23 @@ CREATE TEMP TABLE IF NOT EXISTS meter_staging (LIKE volt.meter_reading) ON COMMI
 
 -- name: copy_vehicle_staging
 -- First half of the way that tolerates duplicates.
-COPY pg_temp.vehicle_staging (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at) FROM STDIN (FORMAT BINARY);
+COPY pg_temp.vehicle_staging (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at) FROM STDIN (FORMAT BINARY);
 
 -- name: copy_meter_staging
 -- First half of the way that tolerates duplicates.
-COPY pg_temp.meter_staging (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at) FROM STDIN (FORMAT BINARY);
+COPY pg_temp.meter_staging (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at) FROM STDIN (FORMAT BINARY);
 
 -- name: insert_vehicle_staging
 -- Second half: what is there already stays as it is; the row count is what was new.
-INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at)
-SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at
+INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at)
+SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
 FROM pg_temp.vehicle_staging
 ON CONFLICT DO NOTHING;
 
 -- name: insert_meter_staging
 -- Second half for meters.
-INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at)
-SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at
+INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
+SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
 FROM pg_temp.meter_staging
 ON CONFLICT DO NOTHING;
 
@@ -81,10 +81,10 @@ BEGIN
     code := NULL;
     message := NULL;
     BEGIN
-      INSERT INTO pg_temp.vehicle_checked (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at)
-      VALUES (one.vehicle_id, one.recorded_at, one.soc_pct, one.speed_kmh, one.battery_temp_c, one.kwh_delivered_dc, one.dc_register_kwh, one.latitude, one.longitude, one.charging_status, one.odometer_km, one.diagnostics, one.received_at);
-      INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at)
-      VALUES (one.vehicle_id, one.recorded_at, one.soc_pct, one.speed_kmh, one.battery_temp_c, one.kwh_delivered_dc, one.dc_register_kwh, one.latitude, one.longitude, one.charging_status, one.odometer_km, one.diagnostics, one.received_at)
+      INSERT INTO pg_temp.vehicle_checked (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at)
+      VALUES (one.vehicle_id, one.recorded_at, one.soc_pct, one.speed_kmh, one.battery_temp_c, one.kwh_delivered_dc, one.dc_register_kwh, one.latitude, one.longitude, one.charging_status, one.odometer_km, one.kwh_returned_dc, one.dc_returned_register_kwh, one.diagnostics, one.received_at);
+      INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at)
+      VALUES (one.vehicle_id, one.recorded_at, one.soc_pct, one.speed_kmh, one.battery_temp_c, one.kwh_delivered_dc, one.dc_register_kwh, one.latitude, one.longitude, one.charging_status, one.odometer_km, one.kwh_returned_dc, one.dc_returned_register_kwh, one.diagnostics, one.received_at)
       ON CONFLICT DO NOTHING;
       CONTINUE WHEN FOUND;
     EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
@@ -97,7 +97,7 @@ END $$;
 
 -- name: copy_vehicle_isolation
 -- Rows that are to be inserted one by one.
-COPY pg_temp.vehicle_isolation (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, diagnostics, received_at, place) FROM STDIN (FORMAT BINARY);
+COPY pg_temp.vehicle_isolation (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at, place) FROM STDIN (FORMAT BINARY);
 
 -- name: isolate_vehicle_readings
 -- Inserts them; the rows that were not new.
@@ -125,10 +125,10 @@ BEGIN
     code := NULL;
     message := NULL;
     BEGIN
-      INSERT INTO pg_temp.meter_checked (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at)
-      VALUES (one.meter_id, one.recorded_at, one.kwh_consumed_ac, one.ac_register_kwh, one.voltage_v, one.current_a, one.power_kw, one.received_at);
-      INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at)
-      VALUES (one.meter_id, one.recorded_at, one.kwh_consumed_ac, one.ac_register_kwh, one.voltage_v, one.current_a, one.power_kw, one.received_at)
+      INSERT INTO pg_temp.meter_checked (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
+      VALUES (one.meter_id, one.recorded_at, one.kwh_consumed_ac, one.ac_register_kwh, one.voltage_v, one.current_a, one.power_kw, one.kwh_returned_ac, one.ac_returned_register_kwh, one.received_at);
+      INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
+      VALUES (one.meter_id, one.recorded_at, one.kwh_consumed_ac, one.ac_register_kwh, one.voltage_v, one.current_a, one.power_kw, one.kwh_returned_ac, one.ac_returned_register_kwh, one.received_at)
       ON CONFLICT DO NOTHING;
       CONTINUE WHEN FOUND;
     EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
@@ -141,7 +141,7 @@ END $$;
 
 -- name: copy_meter_isolation
 -- Rows that are to be inserted one by one.
-COPY pg_temp.meter_isolation (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, received_at, place) FROM STDIN (FORMAT BINARY);
+COPY pg_temp.meter_isolation (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at, place) FROM STDIN (FORMAT BINARY);
 
 -- name: isolate_meter_readings
 -- Inserts them; the rows that were not new.

@@ -224,5 +224,5 @@ class _Table:
         return new
 
 
-_VEHICLE = _Table("vehicle", ["text", "timestamptz", *["float8"] * 7, "text", "float8", "jsonb", "timestamptz"])
-_METER = _Table("meter", ["text", "timestamptz", *["float8"] * 5, "timestamptz"])
+_VEHICLE = _Table("vehicle", ["text", "timestamptz", *["float8"] * 7, "text", *["float8"] * 3, "jsonb", "timestamptz"])
+_METER = _Table("meter", ["text", "timestamptz", *["float8"] * 7, "timestamptz"])

@@ -31,8 +31,8 @@ _NEVER_MERGED = dt.timedelta(days=1)
 Pending = list[write_current_fold.Segment]
 
 _VEHICLE_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "float8", "float8", "timestamptz"]
-_VEHICLE_TYPES += ["text", "timestamptz", "float8", "timestamptz", "jsonb", "timestamptz", "timestamptz"]
-_METER_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "timestamptz"]
+_VEHICLE_TYPES += ["text", "timestamptz", *["float8", "timestamptz"] * 3, "jsonb", "timestamptz", "timestamptz"]
+_METER_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 7, "timestamptz"]
 
 
 class Listener(Protocol):

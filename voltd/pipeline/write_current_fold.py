@@ -22,8 +22,8 @@ class Segment(NamedTuple):
 
 
 # Positions in the reading of each value that has a time of its own; latitude and longitude share one.
-VEHICLE_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,), (7, 8), (9,), (10,), (11,))
-METER_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,))
+VEHICLE_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,), (7, 8), (9,), (10,), (11,), (12,), (13,))
+METER_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,), (7,), (8,))
 
 
 _recorded_at = operator.itemgetter(1)
