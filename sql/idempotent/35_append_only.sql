@@ -41,7 +41,7 @@ DECLARE
 BEGIN
   IF coalesce(current_setting('volt.correction', true), '') <> 'on'
      OR NOT pg_has_role(current_user, 'volt_owner', 'USAGE') THEN
-    RAISE restrict_violation USING
+    RAISE insufficient_privilege USING
       MESSAGE = format('a stored value of %s %s at %s would change', device, id, old_row ->> 'recorded_at'),
       DETAIL = (SELECT string_agg(format('%s: %s is stored, %s came', o.key, o.value, new_row -> o.key), '; ')
                 FROM jsonb_each(old_row) AS o

@@ -18,8 +18,8 @@ COPY pg_temp.staged_vehicle_current (
 ) FROM STDIN (FORMAT BINARY)
 
 -- name: stage_vehicle_current_since
--- since timestamptz (NULL: everything): stages the states from readings received since, to heal what a crash left
--- behind. Readings that are more than a week older than that are not looked at: they may be in the columnstore, where
+-- since timestamptz (NULL: everything): stages the states from readings received or filled in since, to heal what a crash
+-- left behind. Readings that are more than a week older than that are not looked at: they may be in the columnstore, where
 -- finding them by received_at means reading all of it. Liveness is left alone, raw rows do not tell retained ones.
 INSERT INTO pg_temp.staged_vehicle_current (
   vehicle_id, recorded_at, soc_pct, soc_at, speed_kmh, speed_at, battery_temp_c, battery_temp_at,
@@ -53,9 +53,15 @@ SELECT
   last(diagnostics, recorded_at) FILTER (WHERE diagnostics IS NOT NULL),
   max(recorded_at) FILTER (WHERE diagnostics IS NOT NULL),
   NULL::timestamptz
-FROM volt.vehicle_reading
-WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
-  AND recorded_at >= coalesce(%(since)s::timestamptz - INTERVAL '7 days', '-infinity')
+FROM (
+  SELECT * FROM volt.vehicle_reading
+  WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND recorded_at >= coalesce(%(since)s::timestamptz - INTERVAL '7 days', '-infinity')
+  UNION ALL
+  SELECT * FROM volt.vehicle_reading
+  WHERE filled_at >= %(since)s::timestamptz AND received_at < %(since)s::timestamptz
+    AND recorded_at >= %(since)s::timestamptz - INTERVAL '7 days'
+) AS arrived
 GROUP BY vehicle_id
 
 -- name: merge_vehicle_current
@@ -115,8 +121,8 @@ COPY pg_temp.staged_meter_current (
 ) FROM STDIN (FORMAT BINARY)
 
 -- name: stage_meter_current_since
--- since timestamptz (NULL: everything): stages the states from readings received since, to heal what a crash left
--- behind. Readings that are more than a week older than that are not looked at: they may be in the columnstore, where
+-- since timestamptz (NULL: everything): stages the states from readings received or filled in since, to heal what a crash
+-- left behind. Readings that are more than a week older than that are not looked at: they may be in the columnstore, where
 -- finding them by received_at means reading all of it. Liveness is left alone, raw rows do not tell retained ones.
 INSERT INTO pg_temp.staged_meter_current (
   meter_id, recorded_at, kwh_consumed_ac, kwh_consumed_ac_at, ac_register_kwh, ac_register_at, voltage_v,
@@ -140,9 +146,15 @@ SELECT
   last(ac_returned_register_kwh, recorded_at) FILTER (WHERE ac_returned_register_kwh IS NOT NULL),
   max(recorded_at) FILTER (WHERE ac_returned_register_kwh IS NOT NULL),
   NULL::timestamptz
-FROM volt.meter_reading
-WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
-  AND recorded_at >= coalesce(%(since)s::timestamptz - INTERVAL '7 days', '-infinity')
+FROM (
+  SELECT * FROM volt.meter_reading
+  WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND recorded_at >= coalesce(%(since)s::timestamptz - INTERVAL '7 days', '-infinity')
+  UNION ALL
+  SELECT * FROM volt.meter_reading
+  WHERE filled_at >= %(since)s::timestamptz AND received_at < %(since)s::timestamptz
+    AND recorded_at >= %(since)s::timestamptz - INTERVAL '7 days'
+) AS arrived
 GROUP BY meter_id
 
 -- name: merge_meter_current
