@@ -24,13 +24,14 @@ FROM (
 LEFT JOIN volt.vehicle_current c ON c.vehicle_id = found.vehicle_id
 
 -- name: history_charging
--- ids text[], sinces timestamptz[] (pairs): the last charging status of each before that time.
-SELECT wanted.vehicle_id, last.charging_status
+-- ids text[], sinces timestamptz[] (pairs): the last charging status of each before that time, and when it was said.
+SELECT wanted.vehicle_id, last.charging_status, last.recorded_at
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) AS wanted (vehicle_id, since)
 CROSS JOIN LATERAL (
-  SELECT r.charging_status
+  SELECT r.charging_status, r.recorded_at
   FROM volt.vehicle_reading r
   WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at < wanted.since AND r.charging_status IS NOT NULL
+    AND r.recorded_at >= wanted.since - INTERVAL '1 day'
   ORDER BY r.recorded_at DESC LIMIT 1
 ) AS last
 

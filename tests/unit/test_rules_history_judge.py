@@ -5,6 +5,7 @@ import datetime as dt
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from voltd.rules import charging as chargings
 from voltd.rules import evaluate, history_judge, model, scope, state
 from voltd.rules import step as steps
 
@@ -59,7 +60,7 @@ _rules = st.builds(
     active_hours=st.sampled_from((None, {"hours": "12:05-12:15"})),
     overrides=st.sampled_from(((), ({"fleets": ["north"], "fire_above": 118.0},))),
 )
-_values = st.sampled_from((None, 80.0, 114.0, 117.0, 119.0, 120.0, 121.0, 139.0, 141.0))
+_values = st.sampled_from((None, 2.0, 80.0, 114.0, 117.0, 119.0, 120.0, 121.0, 139.0, 141.0))
 _words = st.sampled_from((None, None, "charging", "idle"))
 _streams = st.lists(st.tuples(st.sampled_from((1, 30, 60, 95, 250)), _values, _words), max_size=40)
 
@@ -68,15 +69,15 @@ _streams = st.lists(st.tuples(st.sampled_from((1, 30, 60, 95, 250)), _values, _w
 @given(_rules, _streams, st.sampled_from((0, 100, 1000)))
 def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
     """Same begins, ends, severities and peaks, and the same that is open at the end."""
-    live, rows, seconds, charging = Live(rule), [], 0, False
+    live, rows, seconds, known = Live(rule), [], 0, chargings.Known(rule.charging)
     for pause, speed, word in stream:
         seconds += pause
-        charging = charging if word is None else evaluate.is_charging(word)
         at = _at(seconds)
+        charging = known.read(at, word, speed)
         rows.append(("v1", at, at, None, speed, None, word))
         live.check(at, [evaluate.Row("vehicle", "v1", at, at, speed_kmh=speed, charging=charging)])
     tracker = history_judge.Tracker(rule.for_device(EV), EV)
-    history_judge.add_rows([tracker], rows, charging=False)
+    history_judge.add_rows([tracker], rows)
     end = _at(seconds + quiet_s)
     found = [(one.opened_at, one.resolved_at, one.severity, one.peak_value) for one in tracker.end(end)]
     assert found == live.end(end)
@@ -121,9 +122,7 @@ def test_a_calm_past_is_not_judged_at_all(monkeypatch):
     judged = []
     monkeypatch.setattr(steps, "run", lambda _rule, one, rows: judged.append(rows) or (one, ()))
     tracker = history_judge.Tracker(_rule(fire_above=120.0), EV)
-    history_judge.add_rows(
-        [tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)], charging=False
-    )
+    history_judge.add_rows([tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)])
     assert judged == []
 
 
@@ -132,7 +131,7 @@ def test_what_came_too_late_is_a_past_episode_and_told_to_nobody():
     tracker = history_judge.Tracker(_rule(fire_above=120.0), EV)
     late = [("v1", _at(n), _at(7200), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
     live = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((7200, 125.0), (7260, 100.0))]
-    history_judge.add_rows([tracker], [*late, *live], charging=False)
+    history_judge.add_rows([tracker], [*late, *live])
     found = tracker.end(_at(9000))
     assert [(one.opened_at, one.resolved_at, one.past, one.messages) for one in found] == [
         (_at(7200), _at(7260), False, 2),
@@ -146,7 +145,7 @@ def test_messages_count_what_a_channel_is_told():
     tracker = history_judge.Tracker(rule, EV)
     speeds = (130.0, 150.0, 100.0, 125.0)
     rows = [("v1", _at(60 * n), _at(60 * n), None, speed, None, None) for n, speed in enumerate(speeds)]
-    history_judge.add_rows([tracker], rows, charging=False)
+    history_judge.add_rows([tracker], rows)
     assert [(one.messages, one.severity, one.resolved_at) for one in tracker.end(_at(300))] == [
         (3, "critical", _at(120)),
         (1, "warning", None),
@@ -159,5 +158,5 @@ def test_what_is_held_ends_with_the_time_and_not_only_with_a_reading():
     for end, resolved_at in ((_at(149), None), (_at(150), _at(150))):
         tracker = history_judge.Tracker(rule, EV)
         rows = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
-        history_judge.add_rows([tracker], rows, charging=False)
+        history_judge.add_rows([tracker], rows)
         assert [(one.opened_at, one.resolved_at) for one in tracker.end(end)] == [(_at(0), resolved_at)]

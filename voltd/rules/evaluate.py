@@ -42,7 +42,7 @@ class Row(NamedTuple):
     """One reading as the rules see it; None is missing.
 
     Attributes:
-        charging: as last known, see ``is_charging``.
+        charging: as last known, see ``charging``.
         retained: the broker's retain flag.
         held: it did not come just now, but could not be judged before (it was in the spool, say).
         past: it was read for the sake of history; it may well have been judged and told before.
@@ -85,14 +85,6 @@ class Outcome(NamedTuple):
     def key(self) -> StateKey:
         """Whose it is."""
         return (self.rule, self.device.device_type, self.device.device_id)
-
-
-def is_charging(charging_status: str | None) -> bool:
-    """Whether a vehicle's own word for it means that its battery is being charged; being plugged in is not enough."""
-    return charging_status is not None and charging_status.strip().casefold() in _CHARGING
-
-
-_CHARGING = frozenset(("charging", "ac_charging", "dc_charging", "fast_charging", "starting"))
 
 
 class Plan:

@@ -11,13 +11,14 @@ import datetime as dt
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import clocks, evaluate, history_judge, model, scope
+from voltd.rules import charging as chargings
+from voltd.rules import check_vehicles, clocks, evaluate, history_judge, model, scope
 from voltd.rules import step as steps
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
@@ -85,19 +86,22 @@ class _Reader:
         limits: dict[str, object] = {}
         for metric in history_judge.COLUMNS:
             limits[f"{metric}_below"], limits[f"{metric}_above"] = _limits(rules, metric)
-        since, charging = self._candidates(rules, limits)
+        since, said = self._candidates(rules, limits)
         if not since:
             return
+        tables = {rule.charging for _, rule in rules if rule.clear_when_charging}
+        charging = {words: check_vehicles.still_charging(self._connection, words, said) for words in tables}
         wanted = {"ids": list(since), "sinces": list(since.values())}
         for vehicle, rows in itertools.groupby(self._stream("history_rows", wanted), _device_of):
-            yield from self._vehicle(rules, vehicle, rows, charging=charging.get(vehicle, False))
+            begun = {words: found[vehicle] for words, found in charging.items() if vehicle in found}
+            yield from self._vehicle(rules, vehicle, rows, begun)
 
     def _candidates(
         self, rules: list[tuple[int, model.Rule]], limits: dict[str, object]
-    ) -> tuple[dict[str, dt.datetime], dict[str, bool]]:
-        """Who has to be read from when on, and whether they were charging then."""
+    ) -> tuple[dict[str, dt.datetime], dict[str, check_vehicles.Said]]:
+        """Who has to be read from when on, and the last word on charging before."""
         since: dict[str, dt.datetime] = {}
-        charging: dict[str, bool] = {}
+        said: dict[str, check_vehicles.Said] = {}
         open_question: dict[str, dt.datetime] = {}
         found = self._connection.execute(queries.text("history_candidates"), self._parameters(limits)).fetchall()
         for vehicle, at, word, word_at in found:
@@ -105,21 +109,25 @@ class _Reader:
                 continue
             since[vehicle] = at
             if word is not None and word_at is not None and word_at < at:
-                charging[vehicle] = evaluate.is_charging(word)
+                said[vehicle] = check_vehicles.Said(vehicle, word, word_at, at)
             elif word is not None:
                 open_question[vehicle] = at
         if open_question and any(rule.clear_when_charging for _, rule in rules):
             asked = {"ids": list(open_question), "sinces": list(open_question.values())}
-            for vehicle, word in self._connection.execute(queries.text("history_charging"), asked):
-                charging[vehicle] = evaluate.is_charging(word)
-        return since, charging
+            for vehicle, word, word_at in self._connection.execute(queries.text("history_charging"), asked):
+                said[vehicle] = check_vehicles.Said(vehicle, word, word_at, since[vehicle])
+        return since, said
 
     def _vehicle(
-        self, rules: list[tuple[int, model.Rule]], vehicle: str, rows: Iterable[tuple[Any, ...]], *, charging: bool
+        self,
+        rules: list[tuple[int, model.Rule]],
+        vehicle: str,
+        rows: Iterable[tuple[Any, ...]],
+        begun: Mapping[chargings.Charging, dt.datetime],
     ) -> Iterator[Found]:
         device = self._device("vehicle", vehicle)
         trackers = [(index, history_judge.Tracker(form, device)) for index, form in self._forms(rules, device)]
-        history_judge.add_rows([one for _, one in trackers], rows, charging=charging)
+        history_judge.add_rows([one for _, one in trackers], rows, begun)
         for index, tracker in trackers:
             yield from self._ended(index, tracker)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
+from voltd.rules import charging as chargings
 from voltd.rules import hours, scope
 
 MERGED = "merged"  # validation context: an override laid over its rule
@@ -95,6 +96,7 @@ class Rule(scope.Scope):
     """One rule; the keys are explained in config/rules.toml.
 
     Exactly one of ``fire_below`` and ``fire_above`` is set, and ``clear_above`` or ``clear_below`` with it.
+    ``charging`` is the table of the whole file; it is set where ``clear_when_charging`` is.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -113,6 +115,7 @@ class Rule(scope.Scope):
     severity: Severity = Severity.WARNING
     severity_steps: tuple[Step, ...] = ()
     clear_when_charging: bool = False
+    charging: chargings.Charging = chargings.Charging()
     fire_when_spooling: bool = False
     statuses: Annotated[tuple[Literal["active", "maintenance", "retired"], ...], Field(min_length=1)] = ("active",)
     active_hours: hours.ActiveHours | None = None
