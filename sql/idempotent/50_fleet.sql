@@ -30,7 +30,7 @@ SELECT
   f.fleet_id,
   c.last_seen_at,
   extract(epoch FROM now() - c.last_seen_at)::double precision,
-  CASE WHEN m.meter_id IS NOT NULL THEN 'active' END
+  m.status
 FROM volt.meter_current c
 FULL JOIN volt.meter m ON m.meter_id = c.meter_id
 LEFT JOIN (

@@ -107,9 +107,11 @@ FROM (
   GROUP BY place, vehicle_id, since
 ) AS begun
 
--- name: registry_of_vehicles
--- ids text[]: fleet, model and status of those that are registered.
-SELECT vehicle_id, fleet_id, model, status FROM volt.vehicle WHERE vehicle_id = ANY (%(ids)s::text[])
+-- name: registry_of_devices
+-- vehicles, meters text[]: fleet, model and status of those that are registered; a meter has neither fleet nor model.
+SELECT 'vehicle', vehicle_id, fleet_id, model, status FROM volt.vehicle WHERE vehicle_id = ANY (%(vehicles)s::text[])
+UNION ALL
+SELECT 'meter', meter_id, NULL, NULL, status FROM volt.meter WHERE meter_id = ANY (%(meters)s::text[])
 
 -- name: silent_devices
 -- rules text[] (those that watch silence), overdue_before timestamptz (NULL: silence does not count now), worsens

@@ -5,8 +5,10 @@
 -- Lock: ACCESS SHARE.
 
 -- name: history_registry
--- Fleet, model and status of every registered vehicle.
-SELECT vehicle_id, fleet_id, model, status FROM volt.vehicle
+-- Fleet, model and status of every registered device; a meter has neither fleet nor model.
+SELECT 'vehicle', vehicle_id, fleet_id, model, status FROM volt.vehicle
+UNION ALL
+SELECT 'meter', meter_id, NULL, NULL, status FROM volt.meter
 
 -- name: history_candidates
 -- Vehicles with a reading in [begins, ends) beyond a limit: the first of these, and how they charged last.

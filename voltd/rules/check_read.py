@@ -183,13 +183,14 @@ class Reader:
 
 
 def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[evaluate.Key, scope.Device]:
-    """Those of the vehicles that are registered."""
-    ids = [device_id for device_type, device_id in keys if device_type == "vehicle"]
-    found: dict[evaluate.Key, scope.Device] = {}
-    if ids:
-        for vehicle, fleet, made, status in connection.execute(queries.text("registry_of_vehicles"), {"ids": ids}):
-            found["vehicle", vehicle] = scope.Device("vehicle", vehicle, fleet, made, status)
-    return found
+    """Those of the devices that are registered."""
+    ids: dict[str, list[str]] = {"vehicle": [], "meter": [], "system": []}
+    for device_type, device_id in keys:
+        ids[device_type].append(device_id)
+    if not (ids["vehicle"] or ids["meter"]):
+        return {}
+    wanted = {"vehicles": ids["vehicle"], "meters": ids["meter"]}
+    return {row[:2]: scope.Device(*row) for row in connection.execute(queries.text("registry_of_devices"), wanted)}
 
 
 def _floor(at: dt.datetime) -> dt.datetime:

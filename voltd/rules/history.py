@@ -71,12 +71,11 @@ class _Reader:
         self._connection, self._period = connection, period
         self._rules = [(index, rule) for index, rule in enumerate(rules) if rule.variants()]
         registry = connection.execute(queries.text("history_registry"))
-        self._devices = {row[0]: scope.Device("vehicle", *row) for row in registry}
+        self._devices: dict[evaluate.Key, scope.Device] = {row[:2]: scope.Device(*row) for row in registry}
         self._ids = None if period.vehicles is None else list(period.vehicles)
         if period.fleet is not None:
-            wanted = self._devices if self._ids is None else self._ids
-            in_fleet = (self._devices.get(one) for one in wanted)
-            self._ids = [one.device_id for one in in_fleet if one is not None and one.fleet_id == period.fleet]
+            in_fleet = [one.device_id for one in self._devices.values() if one.fleet_id == period.fleet]
+            self._ids = [one for one in in_fleet if self._ids is None or one in self._ids]
 
     def telemetry(self) -> Iterator[Found]:
         """Rules on values of vehicles' readings."""
@@ -190,8 +189,7 @@ class _Reader:
         return [(index, form) for index, form in forms if form is not None]
 
     def _device(self, device_type: scope.DeviceType, device_id: str) -> scope.Device:
-        known = self._devices.get(device_id) if device_type == "vehicle" else None
-        return known or scope.Device(device_type, device_id)
+        return self._devices.get((device_type, device_id)) or scope.Device(device_type, device_id)
 
     def _parameters(self, more: dict[str, object]) -> dict[str, object]:
         return {"begins": self._period.begins, "ends": self._period.ends, "ids": self._ids, **more}
