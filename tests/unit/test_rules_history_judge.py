@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from voltd.rules import charging as chargings
-from voltd.rules import evaluate, history_judge, model, scope, state
+from voltd.rules import evaluate, history_judge, model, rhythm, scope, state
 from voltd.rules import step as steps
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -30,17 +30,17 @@ class Live:
         self._plan, self._states, self._open = evaluate.Plan((rule,)), {}, None
         self.episodes = []
 
-    def check(self, now, rows=(), seen=None):
+    def check(self, now, rows=(), seen=None, heard=None):
         for one in self._plan.check(
-            rows, {KEY: EV}, seen or {}, self._states, now=now, healthy_since=LONG_AGO, judged_at=None
+            rows, {KEY: EV}, seen or {}, self._states, now=now, healthy_since=LONG_AGO, judged_at=None, heard=heard
         ):
             self._states[one.rule, *KEY] = one.state
             for told in one.transitions:
                 if told.kind is state.Kind.RESOLVED:
                     self.episodes.append((told.opened_at, told.resolved_at, told.severity, told.peak_value))
 
-    def end(self, now, rows=(), seen=None):
-        self.check(now, rows, seen)
+    def end(self, now, rows=(), seen=None, heard=None):
+        self.check(now, rows, seen, heard)
         (last,) = self._states.values() or (state.State(),)
         if last.phase is state.Phase.FIRING:
             self.episodes.append((last.opened_at, None, last.severity, last.peak_value))
@@ -86,7 +86,7 @@ def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
 @settings(deadline=None)
 @example([20], 40, None, {"hours": "12:01-12:02"})
 @given(
-    st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    st.lists(st.integers(1, 40) | st.sampled_from((95, 120, 260)), min_size=1, max_size=12),
     st.integers(0, 40),
     st.sampled_from((None, 3.0, 8.0)),
     st.sampled_from((None, {"hours": "12:01-12:02"})),
@@ -100,17 +100,23 @@ def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_bel
     signs = [0]
     for pause in pauses:
         signs.append(signs[-1] + pause)
-    live, end = Live(rule), signs[-1] + quiet_s
+    live, end, known = Live(rule), signs[-1] + quiet_s, rhythm.Rhythm()
     for second in range(end):
+        if second in signs[1:]:
+            known.note(_at(second), second - signs[signs.index(second) - 1])
         seen = max(one for one in signs if one <= second)
+        heard = {KEY: rhythm.Heard(known.usual_s(_at(seen)))}
         # what falls between two whole seconds is judged in time, too
-        live.check(_at(second), seen={KEY: _at(seen)})
-        live.check(_at(second + 0.5), seen={KEY: _at(seen)})
-    expected = [one[:3] for one in live.end(_at(end), seen={KEY: _at(signs[-1])})]
+        live.check(_at(second), seen={KEY: _at(seen)}, heard=heard)
+        live.check(_at(second + 0.5), seen={KEY: _at(seen)}, heard=heard)
+    if end == signs[-1] and len(signs) > 1:
+        known.note(_at(end), end - signs[-2])
+    heard = {KEY: rhythm.Heard(known.usual_s(_at(signs[-1])))}
+    expected = [one[:3] for one in live.end(_at(end), seen={KEY: _at(signs[-1])}, heard=heard)]
     gaps = [
-        (_at(one), _at(other) if other is not None else None)
-        for one, other in zip(signs, (*signs[1:], None), strict=True)
-        if (other if other is not None else end) - one > 10
+        history_judge.Gap(_at(one), _at(other) if other is not None else None)
+        for number, (one, other) in enumerate(zip(signs, (*signs[1:], None), strict=True))
+        if (other if other is not None else end) - one > 10 / rhythm.TIMES or number < 2
     ]
     found = history_judge.silences(rule, EV, gaps, _at(end))
     assert [(one.opened_at, one.resolved_at, one.severity) for one in found] == expected

@@ -84,6 +84,7 @@ def test_shipped_rules_explain_every_key():
         ("[charging]\ncharging_stale_s = 0", "charging: charging_stale_s = 0"),
         ("[charging]\ncharging_words = [3]", "charging: charging_words[0] = 3: "),
         ("charging = 3", "charging = 3 is no table"),
+        (RULE + "fire_above_parked = 900", "fire_above_parked = 900.0 means nothing but for metric = 'silence'"),
         (RULE + "charging = {}", "rule hot: charging = {}: no such key"),
         ("rules = 3", "rules = 3"),
         ("not toml", "is not TOML"),

@@ -18,7 +18,7 @@ import psycopg
 
 from voltd.database import queries
 from voltd.rules import charging as chargings
-from voltd.rules import check_vehicles, clocks, evaluate, history_judge, model, scope
+from voltd.rules import check_vehicles, clocks, evaluate, history_judge, model, rhythm, scope
 from voltd.rules import step as steps
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
@@ -131,16 +131,16 @@ class _Reader:
             yield from self._ended(index, tracker)
 
     def silence(self) -> Iterator[Found]:
-        """Rules on silence: gaps between arrivals."""
+        """Rules on silence: gaps between arrivals, the shorter of them as what a device's rhythm is learnt from."""
         for device_type, query in self._kinds("history_vehicle_gaps", "history_meter_gaps"):
             rules = [one for one in self._watching(model.Metric.SILENCE) if device_type in one[1].applies_to]
             longest = [one.fire_above for _, rule in rules for one in rule.variants() if one.fire_above is not None]
             if not longest:
                 continue
-            stream = self._stream(query, {"longer_than_s": min(longest)})
+            stream = self._stream(query, {"longer_than_s": min(longest) / rhythm.TIMES})
             for device_id, rows in itertools.groupby(stream, _device_of):
                 device = self._device(device_type, device_id)
-                gaps = [(row[1], row[2]) for row in rows]
+                gaps = [history_judge.Gap(*row[1:]) for row in rows]
                 for index, form in self._forms(rules, device):
                     for one in history_judge.silences(form, device, gaps, self._period.ends):
                         yield Found(index, one)

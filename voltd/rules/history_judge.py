@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from voltd.rules import charging as chargings
-from voltd.rules import model, scope, silence
+from voltd.rules import model, rhythm, scope, silence
 from voltd.rules import state as states
 from voltd.rules import step as steps
 
@@ -155,22 +155,41 @@ def _meet(one: Episode, other: Episode) -> bool:
     return begins_before and (one.resolved_at is None or one.resolved_at >= other.opened_at)
 
 
-def silences(
-    rule: model.Rule,
-    device: scope.Device,
-    gaps: Iterable[tuple[dt.datetime, dt.datetime | None]],
-    end: dt.datetime,
-) -> list[Episode]:
+class Gap(NamedTuple):
+    """A sign of life, and the next one.
+
+    Attributes:
+        seen_at: the sign of life.
+        next_at: the next one; None: there was none until the end of the period.
+        driving: the vehicle drove at ``seen_at``.
+        parked: it said then that it stood.
+        counts: the interval is one of those from which the device's rhythm is learnt.
+    """
+
+    seen_at: dt.datetime
+    next_at: dt.datetime | None
+    driving: bool = False
+    parked: bool = False
+    counts: bool | None = True
+
+
+def silences(rule: model.Rule, device: scope.Device, gaps: Iterable[Gap], end: dt.datetime) -> list[Episode]:
     """The episodes of a rule that watches silence.
 
     Args:
         rule: in the form that holds for the device.
         device: whom it judges.
-        gaps: in order: a sign of life, and the next one, where none came for long (None: until ``end``).
+        gaps: in order: those that may be too long, and those from which something is learnt.
         end: of the period.
     """
     state, telling = states.State(), _Telling(device)
-    for seen_at, next_at in gaps:
+    rhythms, as_written = (rhythm.Rhythm(), rhythm.Rhythm()), rule
+    for gap in gaps:
+        seen_at, next_at = gap.seen_at, gap.next_at
+        known = rhythms[gap.driving]
+        rule = rhythm.stretched(as_written, rhythm.Heard(known.usual_s(seen_at), gap.parked))
+        if gap.counts and next_at is not None:
+            known.note(next_at, (next_at - seen_at).total_seconds())
         state, told = silence.step(rule, state, seen_at, seen_at, seen_at)  # where the last gap's sign was not enough
         telling.add(told)
         until = next_at or end + _INSTANT  # a sign of life is heard before the rule is asked; the end is not one

@@ -72,6 +72,8 @@ class Override(scope.Scope):
     fire_below: _Number | None = None
     clear_above: _Number | None = None
     fire_above: _Number | None = None
+    fire_above_parked: _Seconds | None = None
+    fire_above_at_most: _Seconds | None = None
     clear_below: _Number | None = None
     for_s: _Seconds | None = None
     keep_firing_for_s: _Seconds | None = None
@@ -106,6 +108,8 @@ class Rule(scope.Scope):
     fire_below: _Number | None = None
     clear_above: _Number | None = None
     fire_above: _Number | None = None
+    fire_above_parked: _Seconds | None = None
+    fire_above_at_most: _Seconds = 93600.0
     clear_below: _Number | None = None
     for_s: _Seconds = 0.0
     keep_firing_for_s: _Seconds = 0.0
@@ -150,6 +154,8 @@ class Rule(scope.Scope):
             raise ValueError("fleets, models, vehicles, meters and overrides mean nothing for the system itself")
         if self.metric is Metric.SILENCE:
             self._silence_fits()
+        elif named := {"fire_above_parked", "fire_above_at_most"} & self.model_fields_set:
+            raise ValueError(f"{min(named)} = {getattr(self, min(named))} means nothing but for metric = 'silence'")
         return self
 
     def _silence_fits(self) -> None:
