@@ -85,9 +85,9 @@ class Health:
         return Report(lag_s, spooling, *self._over_time(well=well, now=self._clock()))
 
     def well_since(self) -> dt.datetime | None:
-        """Since when it has been healthy without a break, as of the last look; None: it is not."""
-        at, well_at, unwell_at = self._looked_at, self._well_at, self._unwell_at
-        if at is None or well_at is None or at - well_at > _HICCUP:
+        """Since when it has been healthy without a break; None: it is not, or nobody has looked for a while."""
+        well_at, unwell_at = self._well_at, self._unwell_at
+        if well_at is None or self._clock() - well_at > _HICCUP:
             return None
         return self._first_well_at if unwell_at is None else unwell_at
 

@@ -145,7 +145,10 @@ CROSS JOIN LATERAL (
 LEFT JOIN volt.refused_device r
   ON r.device_type = seen.device_type AND r.device_id = seen.device_id AND r.last_at > seen.last_seen_at
     AND r.last_at > %(now)s::timestamptz - make_interval(secs => greatest(own_limit.s, 90))
-WHERE seen.last_seen_at IS NOT NULL AND CASE
+WHERE seen.last_seen_at IS NOT NULL
+  -- first, as few are: the others' rhythms need not be looked up
+  AND (s.phase = 'firing' OR seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => %(least_s)s::float8))
+  AND CASE
   WHEN s.phase = 'firing' THEN %(worsens)s OR s.judged_at IS DISTINCT FROM seen.last_seen_at
   ELSE %(counts)s AND seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => own_limit.s)
 END

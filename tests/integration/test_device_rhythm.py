@@ -13,7 +13,13 @@ from voltd.rules import check, history, load, rhythm
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
 MINUTE = 60.0
-STALE = '[rules.stale]\nmetric = "silence"\napplies_to = ["vehicle", "meter"]\nfire_above = 300.0\n'
+STALE = """
+[rules.stale]
+metric = "silence"
+applies_to = ["vehicle", "meter"]
+fire_above = 300.0
+fire_above_at_most = 93600.0
+"""
 SHIPPED = STALE + "fire_above_parked = 21600.0\n"
 
 

@@ -149,12 +149,16 @@ def test_the_rules_in_force_stand_beside_it_where_they_differ(past):
     assert ["overspeed", "6", "1", "288", "0", "0", "0"] in lines
     assert ["soc_low", "0", "0", "0", "0", "0", "0"] in lines
     assert ["ingest_lag", "-", "-", "-", "-", "-", "-"] in lines
+    assert ["all", "rules", "6", "1", "288", "0", "0", "0"] in lines
+    assert "NOTIFICATIONS A DAY" in text
     assert "ingest_lag: not tested" in text
     same = past.voltd("test", past.file, "--from", at(0).isoformat(), "--to", at(60).isoformat())
     assert "no episodes" in same
     assert "IN FORCE" not in same
     (row,) = [one for one in past.lines(file=lower) if one["kind"] == "summary" and one["rule"] == "overspeed"]
     assert (row["episodes"], row["in_force_episodes"]) == (6, 0)
+    (total,) = [one for one in past.lines(file=lower, ends=60) if one["kind"] == "total"]
+    assert (total["episodes"], total["notifications_a_day"], total["in_force_notifications_a_day"]) == (6, 288, 0)
 
 
 def test_what_cannot_be_tried_is_refused(past):

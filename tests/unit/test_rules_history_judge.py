@@ -84,18 +84,19 @@ def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
 
 
 @settings(deadline=None)
-@example([20], 40, None, {"hours": "12:01-12:02"})
+@example([20], 40, None, {"hours": "12:01-12:02"}, None)
 @given(
     st.lists(st.integers(1, 40) | st.sampled_from((95, 120, 260)), min_size=1, max_size=12),
     st.integers(0, 40),
     st.sampled_from((None, 3.0, 8.0)),
     st.sampled_from((None, {"hours": "12:01-12:02"})),
+    st.sampled_from((None, 70.0, 1000.0)),
 )
-def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_below, active_hours):
+def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_below, active_hours, at_most):
     """The gaps that are too long, and nothing else, become episodes; peaks are to the second of the check."""
     rule = _rule(
         metric="silence", fire_above=10.0, clear_below=clear_below, active_hours=active_hours,
-        severity_steps=({"severity": "critical", "above": 20.0},),
+        severity_steps=({"severity": "critical", "above": 20.0},), fire_above_at_most=at_most,
     )  # fmt: skip
     signs = [0]
     for pause in pauses:

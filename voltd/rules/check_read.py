@@ -123,7 +123,7 @@ class Reader:
             "worsens": any(one.severity_steps for one in forms),
             "least_s": min(limits),
             "parked_s": min(one.fire_above_parked or 0.0 for one in forms),
-            "at_most_s": min(one.fire_above_at_most for one in forms),
+            "at_most_s": min(one.fire_above_at_most or 0.0 for one in forms),
             "times": rhythm.TIMES,
         }
         for *key, seen_at, usual_s, parked, since, reason, detail in connection.execute(

@@ -68,7 +68,7 @@ def rule_line(rule: model.Rule) -> str:
     when += f" {rule.min_count} times in a row" if rule.min_count > 1 else ""
     if rule.metric is model.Metric.SILENCE:
         when += f", parked > {figure(rule.fire_above_parked)}" if rule.fire_above_parked is not None else ""
-        if rule.fire_above_at_most > (fire or 0.0):
+        if (rule.fire_above_at_most or 0.0) > (fire or 0.0):
             when += f", by its own rhythm up to {figure(rule.fire_above_at_most)}"
     else:
         when += f" until {clear_sign} {figure(clear)}" if clear is not None else f" until not {sign} {figure(fire)}"

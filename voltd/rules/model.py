@@ -109,7 +109,7 @@ class Rule(scope.Scope):
     clear_above: _Number | None = None
     fire_above: _Number | None = None
     fire_above_parked: _Seconds | None = None
-    fire_above_at_most: _Seconds = 93600.0
+    fire_above_at_most: _Seconds | None = None
     clear_below: _Number | None = None
     for_s: _Seconds = 0.0
     keep_firing_for_s: _Seconds = 0.0

@@ -3,7 +3,8 @@
 A driving vehicle speaks every ten seconds, a parked one every half hour, a meter every quarter of an hour: one limit
 is wrong for some of them. So the limit is two and a half times the second longest interval of the device itself while
 it drove, or did not (one report may be lost, and a single outage teaches nothing), between ``fire_above`` and
-``fire_above_at_most``. What is known halves in a week, so a device that is set to speak more often is known by that.
+``fire_above_at_most``; without the latter it is ``fire_above`` for all. What is known halves in a week, so a device
+that is set to speak more often is known by that after a while.
 
 ``sql/queries/rhythm.sql`` keeps the same as readings arrive, ``check_read`` reads that; ``history_judge`` learns it
 from stored history with ``Rhythm``. A change here is one there.
@@ -41,7 +42,7 @@ def limit_s(rule: model.Rule, usual_s: float | None, *, parked: bool) -> float:
     least = rule.fire_above or 0.0
     if usual_s is None:
         return max(least, rule.fire_above_parked or 0.0) if parked else least
-    return max(least, min(rule.fire_above_at_most, TIMES * usual_s))
+    return max(least, min(rule.fire_above_at_most or 0.0, TIMES * usual_s))
 
 
 def stretched(rule: model.Rule, heard: Heard | None) -> model.Rule:
