@@ -137,6 +137,7 @@ def test_a_device_sends_and_everything_is_refused(told, publisher, webhook, data
     daemon = told(alerts__rules_file=hasty(3))
     _healthy(database)
     alert_rig.publish(publisher, daemon, "M1", kind="meter", power=5)
+    harness.wait_for(lambda: harness.count(database, "meter_current"), what="a sign of life")
     alert_rig.publish(publisher, daemon, "M1", kind="meter", kwhConsumedAcTotal="broken")
     alert_rig.publish(publisher, daemon, "NEW", kind="meter", kwhConsumedAcTotal="broken")
     webhook.hears("meter M1: stale warning: sends, but everything is refused: wrong_type kwhConsumedAcTotal since 20")
