@@ -221,6 +221,7 @@ class Check:
             now=now,
             healthy_since=self._steady.since,
             judged_at=news.judged_at,
+            heard=news.heard,
         )
         self._save_health(connection, clock_s)
         before = list({one.key: one for one in (*memory.mended, *alone)}.values())

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
 from voltd.database import queries
+from voltd.rules import charging as chargings
 from voltd.rules import evaluate, model, state
 
 METRICS = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
@@ -82,7 +83,7 @@ class Reader:
         self._late_after = dt.timedelta(seconds=max((one.late_after_s for one in forms), default=900.0))
         for_s = max((one.for_s for one in forms), default=0.0)
         self._around = min(_DAY, self._late_after + dt.timedelta(seconds=for_s))
-        self._charging = any(one.clear_when_charging for one in forms)
+        self._words = next((one.charging for one in forms if one.clear_when_charging), None)
 
     def read(self, connection: _Connection, now: dt.datetime, *, busy: bool) -> Telemetry:
         """What is new, as much as one check can take; the rest is found by the next one.
@@ -100,8 +101,8 @@ class Reader:
         if not pieces:
             return Telemetry([], {}, [])
         read = _read(connection, pieces)
-        charging = self._charging_before(connection, read)
-        rows = [one for place, piece in enumerate(read) for one in _rows(*piece, charging.get(place), now)]
+        since = self._charging_before(connection, read)
+        rows = [one for place, piece in enumerate(read) for one in self._rows(*piece, since.get(place), now)]
         judged_at = _judged_before(live, news, read)
         judged_at.update((("vehicle", name), at) for name, at in news.items())
         return Telemetry(rows, judged_at, [number for piece, _ in read for number in piece.excursions])
@@ -155,15 +156,67 @@ class Reader:
         """A past episode that goes on is read as a whole, so that it stays one; one too long for that is cut."""
         return since if past_since is None else min(past_since, since - self._around)
 
-    def _charging_before(self, connection: _Connection, read: Sequence[tuple[_Piece, list[_Row]]]) -> dict[int, bool]:
-        """Whether the vehicle was on a charger before the piece, by place, where its first reading does not say."""
+    def _charging_before(
+        self, connection: _Connection, read: Sequence[tuple[_Piece, list[_Row]]]
+    ) -> dict[int, dt.datetime]:
+        """When a word that holds was said before the piece, by place; only where its first reading has none."""
         places = [place for place, (_, rows) in enumerate(read) if rows and rows[0][6] is None]
-        if not places or not self._charging:
+        if not places or self._words is None:
             return {}
         asked: dict[str, Any] = _pairs((read[place][0].vehicle_id, read[place][1][0][1]) for place in places)
         asked |= {"oldest": min(asked["sinces"]), "newest": max(asked["sinces"])}
-        said = connection.execute(queries.text("charging_before"), asked)
-        return {places[number - 1]: evaluate.is_charging(word) for number, word in said}
+        said = connection.execute(queries.text("charging_before"), asked).fetchall()
+        words = {
+            places[number - 1]: Said(asked["ids"][number - 1], word, at, asked["sinces"][number - 1])
+            for number, word, at in said
+            if word is not None
+        }
+        return still_charging(connection, self._words, words)
+
+    def _rows(
+        self, piece: _Piece, rows: Iterable[_Row], since: dt.datetime | None, now: dt.datetime
+    ) -> Iterator[evaluate.Row]:
+        """Readings in order, each with whether the vehicle was charging as last known, and with how it came."""
+        known = chargings.Known(self._words or chargings.Charging(), since)
+        for _, recorded_at, received_at, soc, speed, temp, word, retained in rows:
+            # A retained message is history: that it tells of a drive ends nothing.
+            charging = known.read(recorded_at, word, None if retained else speed)
+            yield evaluate.Row(
+                "vehicle", piece.vehicle_id, recorded_at, received_at, soc, speed, temp,
+                charging=charging, retained=retained, held=now - received_at > _HELD, past=piece.late,
+            )  # fmt: skip
+
+
+class Said(NamedTuple):
+    """A vehicle's last word on charging before a time that matters."""
+
+    vehicle_id: str
+    word: str
+    at: dt.datetime
+    before: dt.datetime
+
+
+_KeyT = TypeVar("_KeyT")
+
+
+def still_charging(
+    connection: _Connection, words: chargings.Charging, said: Mapping[_KeyT, Said]
+) -> dict[_KeyT, dt.datetime]:
+    """When it was said, of each word that means charging and has not been belied by a drive since."""
+    stale = dt.timedelta(seconds=words.charging_stale_s)
+    holds = {key: one for key, one in said.items() if words.says(one.word) and one.before - one.at <= stale}
+    if not holds:
+        return {}
+    asked = {
+        "ids": [one.vehicle_id for one in holds.values()],
+        "sinces": [one.at for one in holds.values()],
+        "untils": [one.before for one in holds.values()],
+        "oldest": min(one.at for one in holds.values()),
+        "above": words.moving_above_kmh,
+    }
+    keys = list(holds)
+    moved = {keys[place - 1] for (place,) in connection.execute(queries.text("moved_between"), asked)}
+    return {key: one.at for key, one in holds.items() if key not in moved}
 
 
 def of_readings(one: state.State) -> bool:
@@ -205,17 +258,6 @@ def _judged_before(
             key: evaluate.Key = ("vehicle", piece.vehicle_id)
             found[key] = max(before[-1], found.get(key, before[-1]))
     return found
-
-
-def _rows(piece: _Piece, rows: Iterable[_Row], charging: bool | None, now: dt.datetime) -> Iterator[evaluate.Row]:
-    """Readings in order, each with whether the vehicle was charging as last known, and with how it came."""
-    for _, recorded_at, received_at, soc, speed, temp, word, retained in rows:
-        if word is not None:
-            charging = evaluate.is_charging(word)
-        yield evaluate.Row(
-            "vehicle", piece.vehicle_id, recorded_at, received_at, soc, speed, temp,
-            charging=bool(charging), retained=retained, held=now - received_at > _HELD, past=piece.late,
-        )  # fmt: skip
 
 
 def _pairs(wanted: Iterable[tuple[str, dt.datetime]]) -> dict[str, list[Any]]:

@@ -30,7 +30,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from voltd.rules import model, scope, silence
+from voltd.rules import model, rhythm, scope, silence
 from voltd.rules import state as states
 from voltd.rules import step as steps
 
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     """One reading as the rules see it; None is missing.
 
     Attributes:
-        charging: as last known, see ``is_charging``.
+        charging: as last known, see ``charging``.
         retained: the broker's retain flag.
         held: it did not come just now, but could not be judged before (it was in the spool, say).
         past: it was read for the sake of history; it may well have been judged and told before.
@@ -87,14 +87,6 @@ class Outcome(NamedTuple):
         return (self.rule, self.device.device_type, self.device.device_id)
 
 
-def is_charging(charging_status: str | None) -> bool:
-    """Whether a vehicle's own word for it means that its battery is being charged; being plugged in is not enough."""
-    return charging_status is not None and charging_status.strip().casefold() in _CHARGING
-
-
-_CHARGING = frozenset(("charging", "ac_charging", "dc_charging", "fast_charging", "starting"))
-
-
 class Plan:
     """The rules in force, prepared for many devices. It remembers nothing between checks."""
 
@@ -137,6 +129,7 @@ class Plan:
         now: dt.datetime,
         healthy_since: dt.datetime | None,
         judged_at: Mapping[Key, dt.datetime] | None = None,
+        heard: Mapping[Key, rhythm.Heard] | None = None,
     ) -> list[Outcome]:
         """Judges what is new.
 
@@ -149,8 +142,9 @@ class Plan:
             healthy_since: since when broker, voltd and database have all been there; None: one of them is not.
             judged_at: newest reading judged before, of devices without a state: keeps readings that come out of order
                 from firing. Telemetry only; hourly figures have their own order.
+            heard: of those of ``last_seen`` how they usually are; who is missing has the rule's own limit.
         """
-        known = _Known(devices, states_now, judged_at or {}, now, healthy_since)
+        known = _Known(devices, states_now, judged_at or {}, now, healthy_since, heard or {})
         outcomes = self._closed(known)
         closed = {(one.rule, one.device.device_type, one.device.device_id) for one in outcomes}
         done = set(closed)
@@ -212,7 +206,11 @@ class Plan:
             form = rule.for_device(device)
             if form is None:
                 continue
+            how = known.heard.get(key)
+            form = rhythm.stretched(form, how)
             after, told = silence.step(form, before, last_seen.get(key), known.now, known.healthy_since)
+            if how is not None and how.refused is not None:
+                told = tuple(one._replace(note=how.refused) for one in told)
             if told or after != before:
                 yield Outcome(rule.name, device, after, told)
 
@@ -225,6 +223,7 @@ class _Known(NamedTuple):
     judged_at: Mapping[Key, dt.datetime]
     now: dt.datetime
     healthy_since: dt.datetime | None
+    heard: Mapping[Key, rhythm.Heard]
 
     def device(self, key: Key) -> scope.Device:
         return self.devices.get(key) or scope.Device(*key)
