@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voltd import config, health, jobs, live, metrics, status
+from voltd import config, health, host_clock, jobs, live, metrics, status
 from voltd.alerts import service
 from voltd.database import session
 from voltd.pipeline import (
     consume,
     consume_window,
     decode,
+    decode_clock,
     flush,
     spool,
     spool_drain,
@@ -45,6 +46,7 @@ class Parts:
     ) -> None:
         self._settings = settings
         self.counters = metrics.Metrics()
+        self.clock = host_clock.HostClock()
         connect = session.connector(settings)
         self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self.consumer = consume.Consumer(settings, self.window, self.counters, on_subscribed=on_subscribed)
@@ -73,6 +75,7 @@ class Parts:
             ack=self.consumer.ack,
             committed=self.current.note,
             spool=self.spool,
+            clock_guard=self._clock_guard(),
         )
         self.drain_store = write.PostgresStore(
             connect, settings.client_id, excursions=excursions, bounds=bounds, part="spool"
@@ -88,6 +91,7 @@ class Parts:
                 self.counters,
                 ready=require_schema,
                 committed=self.current.note,
+                clock_guard=self._clock_guard(),
             )
         )
         self.reporter = status.Reporter(settings, self.counters)
@@ -98,7 +102,9 @@ class Parts:
             settings.mqtt.receive_maximum,
         ).look
         self.alerting = (
-            service.Alerting(settings, connect, look=look, excursions=excursions, busy=self._busy)
+            service.Alerting(
+                settings, connect, look=look, excursions=excursions, busy=self._busy, trouble=self._trouble
+            )
             if settings.alerts.enabled
             else None
         )
@@ -109,10 +115,21 @@ class Parts:
             alerting=self.alerting,
             bounds=bounds,
             busy=self._busy,
+            trouble=self._trouble,
+            clock=self.clock,
         )
 
     def _decoder(self) -> decode.Decoder:
         return decode.Decoder(self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days)
+
+    def _clock_guard(self) -> decode_clock.ClockGuard:
+        settings = self._settings
+        return decode_clock.ClockGuard(settings.mqtt.topics, settings.limits, settings.max_age_days, self.clock)
+
+    def _trouble(self) -> str:
+        """What keeps messages from being taken, and what to do, for the alert of an outage."""
+        held = self.counters.clock_hold
+        return f"{held}; messages are held until it is right: {host_clock.ADVICE}" if held else ""
 
     def _busy(self) -> bool:
         """Whether messages wait for the machine."""

@@ -20,6 +20,7 @@ class Alerting:
         look: how this daemon is.
         excursions: what the writer looks for.
         busy: whether the ingest needs the machine.
+        trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
 
     Raises:
         ConfigurationError: rules or channels make no sense.
@@ -33,6 +34,7 @@ class Alerting:
         look: Callable[[], health.Report],
         excursions: write_excursions.Excursions,
         busy: Callable[[], bool],
+        trouble: Callable[[], str] = lambda: "",
     ) -> None:
         rules = _rules(settings)
         self._deliverer = deliver.Deliverer(settings, connect)
@@ -47,6 +49,7 @@ class Alerting:
             told_at=self._deliverer.told_at,
             withdraw=self._deliverer.withdraw,
             busy=busy,
+            trouble=trouble,
         )
         self.check.use(rules, self._deliverer.every_channel)
 

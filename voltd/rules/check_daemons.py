@@ -6,10 +6,10 @@ Part of ``check``. Pure; the ages come from the database's clock, as the daemons
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from voltd.rules import evaluate
+from voltd.rules import evaluate, scope
 
 _DEAD_S = 30.0
 # A dead daemon's devices are not heard, and its share waits for it at the broker: nobody is called silent meanwhile.
@@ -57,3 +57,8 @@ def judge(daemons: Iterable[Daemon], states: Iterable[evaluate.StateKey], now: d
     gone = {key[2] for key in states if key[1] == "system"} - there
     rows += [evaluate.Row("system", one, now, now, ingest_lag_s=0.0) for one in gone]
     return Daemons(rows, healthy, min(ago, default=None))
+
+
+def noted(notes: Mapping[str, str]) -> dict[evaluate.Key, scope.Device]:
+    """Daemons with something to say beside their figures; by instance."""
+    return {("system", name): scope.Device("system", name, note=note) for name, note in notes.items() if note}

@@ -33,6 +33,8 @@ def text(told: states.Transition, device: scope.Device) -> str:
         return f"{head} {ended} after {_duration(lasted_s)}{peak}"
     if told.metric is None or told.limit is None:
         return head
+    if told.metric is model.Metric.INGEST_LAG_S and device.note:
+        return f"{head}: {device.note}"
     if told.metric is model.Metric.INGEST_LAG_S and (told.value is None or told.value <= told.limit):
         return f"{head}: the spool is in use"
     subject, _ = _SUBJECT[told.metric]
