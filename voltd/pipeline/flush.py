@@ -149,10 +149,11 @@ class Flusher:
             if time.monotonic() >= complain_at:
                 complain_at = time.monotonic() + _COMPLAIN_EVERY_S
                 _log.error("clock.wrong", error=self._counters.clock_hold, hint=_CLOCK_HINT)
-            if self._deadline < float("inf") or not self._wait(0.1):
+            self._beat = time.monotonic()
+            if self._deadline < float("inf"):  # it would only be refused
                 _log.warning("batch.left_to_broker", messages=len(batch.messages))
                 return None
-            if self._looked_at.is_set():
+            if self._looked_at.wait(0.1):
                 guard.accept()
             batch, suspicion = guard.again(batch, suspicion)
         self._counters.clock_hold = ""
