@@ -71,6 +71,7 @@ class HostClock:
         self._frames = collections.deque([_Frame()], maxlen=_MOST_FRAMES)
         self._seen = (wall(), monotonic())
         self._database: witnesses.Database | None = None
+        self._agreed = False
         self.steps = 0  # so far
         self.accepted = False  # an admin takes it for right, until it steps
         self.confirmed = False  # devices have agreed with it, since it last stepped
@@ -89,7 +90,7 @@ class HostClock:
             if abs(by) >= dt.timedelta(seconds=STEP_S):
                 self._frames.append(_Frame(last + by, last + passed, by))
                 self.steps += 1
-                self.accepted = self.confirmed = False
+                self.accepted = self.confirmed = self._agreed = False
                 if self._database is not None:
                     ahead_s = self._database.ahead_s - by.total_seconds()
                     self._database = self._database._replace(ahead_s=ahead_s)
@@ -110,9 +111,12 @@ class HostClock:
                 ends = frame.before or ends
         return at + by
 
-    def note_database(self, found: witnesses.Database | None) -> None:
-        """What the database's clock says now; None: it cannot be asked."""
+    def note_database(self, found: witnesses.Database) -> None:
+        """What the database's clock says now. It goes on counting while the database is away: both clocks go on."""
         with self._lock:
+            known = self._database
+            if known is not None and known.differs(DIFFERS_S) and not found.differs(DIFFERS_S):
+                self._agreed = True  # another clock, as it was off, and now it is not
             self._database = found
 
     def wrong(self, ahead_s: float, devices: int) -> str:
@@ -135,6 +139,15 @@ class HostClock:
         if devices < _FEW and not kernel.impossible and _is_zone(ahead_s):  # as likely the mistake of one firmware
             return ""
         return kernel.doubts
+
+    def vouched(self) -> bool:
+        """Whether somebody says that this clock is right: an admin, another clock, or the kernel."""
+        if self.accepted:
+            return True
+        database = self._database
+        if database is not None and database.differs(DIFFERS_S):
+            return False
+        return self._agreed or self._kernel().synchronised is True
 
     def describe(self) -> str:
         """What is wrong with this clock as far as is known without the devices, for people; empty: nothing."""

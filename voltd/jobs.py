@@ -244,14 +244,9 @@ class Jobs:
             self._reported = trouble
 
     def _compare_clocks(self) -> None:
-        if self._clock is None:
-            return
-        try:
+        if self._clock is not None:
             with self._connection() as connection:
                 self._clock.note_database(host_clock_witnesses.database(connection))
-        except (errors.VoltdError, psycopg.Error, psycopg_pool.PoolTimeout):
-            self._clock.note_database(None)
-            raise
 
     def _rollup(self) -> None:
         if not self._locks.holds(_LEADER_LOCK):

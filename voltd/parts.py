@@ -103,7 +103,13 @@ class Parts:
         ).look
         self.alerting = (
             service.Alerting(
-                settings, connect, look=look, excursions=excursions, busy=self._busy, trouble=self._trouble
+                settings,
+                connect,
+                look=look,
+                excursions=excursions,
+                busy=self._busy,
+                trouble=self._trouble,
+                clock_wrong=lambda: bool(self.clock.describe()),
             )
             if settings.alerts.enabled
             else None

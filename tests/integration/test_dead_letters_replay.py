@@ -210,7 +210,7 @@ def test_the_owner_can_replay_on_both_editions(database_of, tmp_path, edition):
 
 
 def test_what_a_clock_that_was_wrong_had_refused(rig):
-    """Asked for ``in_future`` alone: what is not in the future any more was received when it is dated; the rest stays."""
+    """Asked for ``in_future`` alone: what is not in the future any more counts as received when it is dated."""
     then = NOW - dt.timedelta(days=2)
     rig.receive(
         ("volt/vehicle/V1/telemetry", reading(5)),

@@ -167,6 +167,17 @@ def test_what_arrived_before_the_step_and_is_decoded_after_it():
     assert not batch.dead_letters
 
 
+def test_a_witness_that_goes_away():
+    """Who does not answer any more has not changed its mind; the database's clock goes on counting while it is away."""
+    rig = Rig(LOST, -4000)
+    batch = rig.batch(fleet(3))
+    suspicion = rig.guard.judge(batch)
+    rig.world.kernel = witnesses.Kernel(synchronised=None)
+    assert rig.guard.again(batch, suspicion) == (batch, suspicion)
+    rig.world.kernel = SURE
+    assert rig.guard.again(batch, suspicion)[1] is None
+
+
 def test_an_admin_goes_on():
     """With the clock as it is: the readings become dead letters."""
     rig = Rig(LOST, -4000)

@@ -21,6 +21,7 @@ class Alerting:
         excursions: what the writer looks for.
         busy: whether the ingest needs the machine.
         trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
+        clock_wrong: whether this host's clock may be.
 
     Raises:
         ConfigurationError: rules or channels make no sense.
@@ -35,6 +36,7 @@ class Alerting:
         excursions: write_excursions.Excursions,
         busy: Callable[[], bool],
         trouble: Callable[[], str] = lambda: "",
+        clock_wrong: Callable[[], bool] = lambda: False,
     ) -> None:
         rules = _rules(settings)
         self._deliverer = deliver.Deliverer(settings, connect)
@@ -50,6 +52,7 @@ class Alerting:
             withdraw=self._deliverer.withdraw,
             busy=busy,
             trouble=trouble,
+            clock_wrong=clock_wrong,
         )
         self.check.use(rules, self._deliverer.every_channel)
 

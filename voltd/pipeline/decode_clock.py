@@ -19,12 +19,13 @@ from typing import NamedTuple
 from voltd import config, host_clock, models
 from voltd.pipeline import decode
 
-_REMEMBERED = 500  # readings; of a large batch the last
+_REMEMBERED = 500  # readings
+_OF_A_BATCH = 100  # the last ones, vehicles and meters each
+_LOOKED_AT = 500  # of a batch in which times were refused
 _ANY_DAYS = 36_500
 _TIMES = frozenset({models.Reason.IN_FUTURE, models.Reason.TOO_OLD})
 _LIVE_S = 60.0  # on its way for no longer, and dated by a clock that agrees with this host's
 _BELIEVED_AFTER_S = 60.0
-_BELIEVED_DEVICES = 3
 _LOOK_EVERY_S = 10.0
 
 _Device = tuple[bool, str]  # whether a vehicle, id
@@ -67,9 +68,9 @@ class Retimer:
         any_time = limits.model_copy(update={"max_future_s": _ANY_DAYS * 86400})
         self._any_time = decode.Decoder(topics, any_time, _ANY_DAYS)
 
-    def dated(self, batch: models.Batch) -> models.Batch:
-        """What was refused for its time, as readings."""
-        return self._any_time.decode(_refused(batch))
+    def dated(self, batch: models.Batch, most: int) -> models.Batch:
+        """The last messages that were refused for their time, as readings."""
+        return self._any_time.decode(_refused(batch)[-most:])
 
     def received_when_dated(self, batch: models.Batch, now: dt.datetime) -> models.Batch:
         """The batch, in which only that is ``in_future`` which is so even at ``now``.
@@ -109,7 +110,6 @@ class ClockGuard:
         self._recent: collections.deque[list[_Ahead]] = collections.deque()
         self._readings = self._steps = 0
         self._live_since: dt.datetime | None = None
-        self._live: set[_Device] = set()
         self._look_at = self._started_at
 
     def judge(self, batch: models.Batch) -> Suspicion | None:
@@ -117,8 +117,7 @@ class ClockGuard:
         if (steps := self._clock.look()) != self._steps:  # what was seen before is in another frame
             self._steps = steps
             self._recent.clear()
-            self._live, self._live_since, self._look_at = set(), None, self._clock.now()
-            self._readings = 0
+            self._readings, self._live_since, self._look_at = 0, None, self._clock.now()
         if not _refused(batch):
             self._remember(batch)
             return None
@@ -132,7 +131,7 @@ class ClockGuard:
     def again(self, batch: models.Batch, suspicion: Suspicion) -> tuple[models.Batch, Suspicion | None]:
         """A batch that waits, looked at once more: decoded anew, with None, once this host's clock is right."""
         stepped = self._clock.look() != self._steps
-        if not stepped and self._clock.wrong(suspicion.ahead_s, suspicion.of):
+        if not stepped and not self._clock.vouched():  # a witness that is away has not changed its mind
             return batch, suspicion
         fresh = self.corrected(batch)
         found = self.judge(fresh)
@@ -165,14 +164,18 @@ class ClockGuard:
         batch = self.corrected(batch)
         if not _refused(batch) or batch.messages[0].received_at >= self._started_at:
             return batch
-        shown = self._agreed(_offsets([_ahead(batch), _ahead(self._retimer.dated(batch))]))
+        shown = self._agreed(_offsets(self._in(batch)))
         return (
             self._retimer.received_when_dated(batch, self._clock.now()) if shown is not None and shown[0] > 0 else batch
         )
 
     def _shown(self, batch: models.Batch) -> tuple[float, int, int] | None:
         """How far most devices are off beyond a limit, how many, of how many; None: they are not, or do not agree."""
-        return self._agreed(_offsets([*self._recent, _ahead(batch), _ahead(self._retimer.dated(batch))]))
+        return self._agreed(_offsets([*self._recent, *self._in(batch)]))
+
+    def _in(self, batch: models.Batch) -> Iterable[list[_Ahead]]:
+        """The last that was taken, and the last that was refused."""
+        return (_ahead(one, most=_LOOKED_AT) for one in (batch, self._retimer.dated(batch, most=_LOOKED_AT)))
 
     def _agreed(self, offsets: list[float]) -> tuple[float, int, int] | None:
         live = [one for one in offsets if one >= -_LIVE_S]  # others were late on their way, which says nothing
@@ -181,26 +184,21 @@ class ClockGuard:
         return _most(offsets) if offsets and statistics.median_low(offsets) < self._oldest_s else None
 
     def _remember(self, batch: models.Batch) -> None:
-        seen = _ahead(batch, most=_REMEMBERED)
+        seen = _ahead(batch, most=_OF_A_BATCH)
         self._recent.append(seen)
         self._readings += len(seen)
         while self._readings - len(self._recent[0]) >= _REMEMBERED:
             self._readings -= len(self._recent.popleft())
         if not self._clock.confirmed and batch.messages[-1].received_at >= self._look_at:
-            self._believe(seen, batch.messages[-1].received_at)
+            self._believe(batch.messages[-1].received_at)
 
-    def _believe(self, seen: list[_Ahead], now: dt.datetime) -> None:
-        """Devices that agree with this host's clock for a minute vouch for it, until it steps."""
+    def _believe(self, now: dt.datetime) -> None:
+        """Most devices agree with this host's clock, and did a minute ago: they vouch for it, until it steps."""
         self._look_at = now + dt.timedelta(seconds=_LOOK_EVERY_S)
-        live = {device for device, ahead in seen if abs(ahead.total_seconds()) <= _LIVE_S}
-        if 2 * len(live) <= len({device for device, _ in seen}):
-            return
-        self._live_since = self._live_since or now
-        if len(self._live) < _BELIEVED_DEVICES:
-            self._live |= live
-        passed_s = (now - self._live_since).total_seconds()
-        if passed_s >= _BELIEVED_AFTER_S and len(self._live) >= _BELIEVED_DEVICES:
-            self._clock.confirmed = True
+        offsets = _offsets(self._recent)
+        if 2 * sum(abs(one) <= _LIVE_S for one in offsets) > len(offsets):
+            self._live_since = self._live_since or now
+            self._clock.confirmed = (now - self._live_since).total_seconds() >= _BELIEVED_AFTER_S
 
 
 def _refused(batch: models.Batch) -> list[models.Message]:

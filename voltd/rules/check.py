@@ -63,6 +63,7 @@ class Check:
         withdraw: called once all of it is in the database: the rest is the outbox's.
         busy: whether the daemon has better things to do than to look at history.
         trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
+        clock_wrong: whether this host's clock may be: then devices' clocks are not judged by it.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class Check:
         withdraw: Callable[[], None] = lambda: None,
         busy: Callable[[], bool] = lambda: False,
         trouble: Callable[[], str] = lambda: "",
+        clock_wrong: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connect = connect
         self._instance = instance
         self._look = look
         self._excursions = excursions
         self._wake, self._busy, self._trouble = wake, busy, trouble
+        self._clock_wrong = clock_wrong
         self._told_at, self._withdraw = told_at, withdraw
         self._alone = check_alone.Alone(instance, tell)
         self._steady = health.Steady()
@@ -203,6 +206,7 @@ class Check:
         now, clock_s = dt.datetime.now(dt.UTC), time.monotonic()  # after the snapshot: nothing in it is newer
         this = (self._instance, 0.0, *self._look())
         rows, healthy, unwell_s = check_daemons.judge([this, *(one[:6] for one in others)], memory.states, now)
+        rows = [check_daemons.in_order(one, memory.states) for one in rows]
         self._steady.note(healthy=healthy, now=now, unwell_s=unwell_s)
         news = self._reader.read(
             connection,
@@ -212,6 +216,7 @@ class Check:
             healthy_since=self._steady.since,
             efficiency_until=memory.efficiency_until,
             busy=self._busy(),
+            clock_wrong=self._clock_wrong(),
         )
         rows += news.rows
         states = self._concerned(memory.states, rows, news, clock_s)

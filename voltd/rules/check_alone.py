@@ -72,6 +72,7 @@ class Alone:
         row = evaluate.Row(*self._device, now, now, ingest_lag_s=report.lag_s, spooling=report.spooling)
         states = {key: one for key, one in remembered.items() if key[1:] == self._device}
         states |= {key: one.state for key, one in self._outcomes.items()}
+        row = check_daemons.in_order(row, states)
         devices = check_daemons.noted({self._device[1]: note})
         for outcome in plan.check([row], devices, {}, states, now=now, healthy_since=None):
             key = outcome.key
