@@ -30,8 +30,8 @@ class Kernel(NamedTuple):
 
     Attributes:
         synchronised: as the kernel says; None: it does not say (a container, a sandbox).
-        kept: whether something here would synchronise it, or there is no clock with a battery: only then is a clock
-            that is not synchronised a reason for doubt. Many a container and virtual machine never synchronises.
+        kept: whether a service here would synchronise it: only then is a clock that is not synchronised a reason for
+            doubt. Many a container and virtual machine has a clock that is right, and says so to nobody.
         impossible: it is earlier than the installation of voltd.
     """
 
@@ -81,9 +81,10 @@ class _Timex(ctypes.Structure):
     )
 
 
-def kernel(run: pathlib.Path = pathlib.Path("/run"), rtc: pathlib.Path = pathlib.Path("/sys/class/rtc")) -> Kernel:
-    """Asks the kernel and looks around; never raises."""
-    return Kernel(_synchronised(), _kept(run, rtc), time.time() < pathlib.Path(__file__).stat().st_ctime)
+def kernel(run: pathlib.Path = pathlib.Path("/run")) -> Kernel:
+    """Asks the kernel and looks around; blocks for no longer than a few files take."""
+    kept = any((run / name).exists() for name in _SERVICES)
+    return Kernel(_synchronised(), kept, time.time() < pathlib.Path(__file__).stat().st_ctime)
 
 
 def _synchronised() -> bool | None:
@@ -95,15 +96,6 @@ def _synchronised() -> bool | None:
     if answer < 0:  # EPERM under a filter of system calls
         return None
     return answer != _TIME_ERROR and not buffer.status & _STA_UNSYNC
-
-
-def _kept(run: pathlib.Path, rtc: pathlib.Path) -> bool:
-    if any((run / name).exists() for name in _SERVICES):
-        return True
-    try:
-        return not any(rtc.iterdir())
-    except OSError:  # unknown
-        return False
 
 
 def database(connection: psycopg.Connection[Any], wall: Clock = lambda: dt.datetime.now(dt.UTC)) -> Database:

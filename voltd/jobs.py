@@ -83,7 +83,7 @@ class Jobs:
     ) -> None:
         self._settings = settings
         self._trouble, self._clock = trouble, clock
-        self._reported = ""
+        self._reported: str | None = None  # unknown: the one before may have died with some
         self._look, self._alerting, self._bounds, self._busy = look, alerting, bounds, busy
         self._rules = alerting.check if alerting else None
         self._next_check = 0.0

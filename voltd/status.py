@@ -127,7 +127,10 @@ def show(status: dict[str, Any]) -> str:
         return f"offline ({status.get('reason', 'no reason given')})"
     dead = status["messages_dead_lettered_total"]
     age_s = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(status["at"])).total_seconds()
-    stale = " - stale: the daemon does not report any more" if age_s > _STALE_S else ""
+    off = bool(status.get("clock_hold") or status.get("clock"))
+    stale = " - by the daemon's own clock" if off else ""
+    if age_s > _STALE_S and not off:
+        stale = " - stale: the daemon does not report any more"
     rows = [
         ("instance", f"{status['instance']} (voltd {status['version']}, {status['host']}, pid {status['pid']})"),
         ("online since", status["started_at"]),

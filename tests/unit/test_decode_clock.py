@@ -85,6 +85,21 @@ def test_one_message_a_batch():
     assert Rig(LOST).judge({"W1": 4000.0}).devices == 1
 
 
+def test_one_message_a_batch_from_a_host_that_is_behind():
+    """By a time zone, so that one device alone says little: the third decides."""
+    rig = Rig(LOST, -HOUR)
+    assert [bool(rig.judge({f"V{number}": 0.0})) for number in (1, 1, 2, 3)] == [False, False, False, True]
+
+
+def test_a_device_that_is_always_wrong():
+    """It keeps nobody from vouching for the host, nor is it taken for all."""
+    rig = Rig(LOST)
+    for _ in range(8):
+        assert rig.judge(fleet(9) | {"W": 4000.0}) is None
+        rig.world.passes(10)
+    assert rig.world.clock.confirmed
+
+
 def test_a_small_fleet_asks_for_a_better_witness():
     """One device an hour ahead is a time zone, unless the database's clock says the same."""
     assert Rig(LOST, -HOUR).judge(fleet(1)) is None

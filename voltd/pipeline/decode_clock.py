@@ -119,14 +119,16 @@ class ClockGuard:
             self._recent.clear()
             self._readings, self._live_since, self._look_at = 0, None, self._clock.now()
         if not _refused(batch):
-            self._remember(batch)
+            self._remember(_ahead(batch, most=_OF_A_BATCH), batch.messages[-1].received_at)
             return None
-        shown = self._shown(batch)
-        if shown is None:
-            return None
-        ahead_s, devices, of = shown
-        witness = self._clock.wrong(ahead_s, of)
-        return Suspicion(ahead_s, devices, of, witness) if witness else None
+        seen = self._in(batch)
+        shown = self._agreed(_offsets([*self._recent, *seen]))
+        witness = self._clock.wrong(shown[0], shown[2]) if shown is not None else ""
+        if shown is not None and witness:
+            return Suspicion(*shown, witness)
+        for one in seen:
+            self._remember(one[-_OF_A_BATCH:], batch.messages[-1].received_at)
+        return None
 
     def again(self, batch: models.Batch, suspicion: Suspicion) -> tuple[models.Batch, Suspicion | None]:
         """A batch that waits, looked at once more: decoded anew, with None, once this host's clock is right."""
@@ -169,13 +171,9 @@ class ClockGuard:
             self._retimer.received_when_dated(batch, self._clock.now()) if shown is not None and shown[0] > 0 else batch
         )
 
-    def _shown(self, batch: models.Batch) -> tuple[float, int, int] | None:
-        """How far most devices are off beyond a limit, how many, of how many; None: they are not, or do not agree."""
-        return self._agreed(_offsets([*self._recent, *self._in(batch)]))
-
-    def _in(self, batch: models.Batch) -> Iterable[list[_Ahead]]:
+    def _in(self, batch: models.Batch) -> list[list[_Ahead]]:
         """The last that was taken, and the last that was refused."""
-        return (_ahead(one, most=_LOOKED_AT) for one in (batch, self._retimer.dated(batch, most=_LOOKED_AT)))
+        return [_ahead(one, most=_LOOKED_AT) for one in (batch, self._retimer.dated(batch, most=_LOOKED_AT))]
 
     def _agreed(self, offsets: list[float]) -> tuple[float, int, int] | None:
         live = [one for one in offsets if one >= -_LIVE_S]  # others were late on their way, which says nothing
@@ -183,14 +181,13 @@ class ClockGuard:
             return _most(live)
         return _most(offsets) if offsets and statistics.median_low(offsets) < self._oldest_s else None
 
-    def _remember(self, batch: models.Batch) -> None:
-        seen = _ahead(batch, most=_OF_A_BATCH)
+    def _remember(self, seen: list[_Ahead], received_at: dt.datetime) -> None:
         self._recent.append(seen)
         self._readings += len(seen)
-        while self._readings - len(self._recent[0]) >= _REMEMBERED:
+        while self._readings - len(self._recent[0]) >= _REMEMBERED or len(self._recent) > _REMEMBERED:
             self._readings -= len(self._recent.popleft())
-        if not self._clock.confirmed and batch.messages[-1].received_at >= self._look_at:
-            self._believe(batch.messages[-1].received_at)
+        if not self._clock.confirmed and received_at >= self._look_at:
+            self._believe(received_at)
 
     def _believe(self, now: dt.datetime) -> None:
         """Most devices agree with this host's clock, and did a minute ago: they vouch for it, until it steps."""
