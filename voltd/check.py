@@ -23,6 +23,11 @@ _MEANING = {
     edition.Edition.COMMUNITY: "continuous aggregates, columnstore and retention by TimescaleDB's own policies",
     edition.Edition.APACHE: "hourly history kept by voltd's scheduler under the same names; no columnstore",
 }
+_KERNEL = {
+    True: "the kernel says that it is synchronised",
+    False: "the kernel says that it is not synchronised",
+    None: "the kernel does not say whether it is synchronised",
+}
 
 
 def run(settings: config.Settings) -> int:
@@ -142,8 +147,8 @@ def _clock(settings: config.Settings) -> list[str]:
     if kernel.impossible:
         raise errors.ConfigurationError(f"this host's clock is wrong: {kernel.doubts}", hint=host_clock.ADVICE)
     if kernel.doubts:
-        print(f"warn  clock: {kernel.doubts}; {host_clock.ADVICE}")
-    said = "synchronised, as the kernel says" if kernel.synchronised else "nobody here synchronises it"
+        print(f"warn  clock: {kernel.doubts} yet; {host_clock.ADVICE}")
+    said = _KERNEL[kernel.synchronised]
     found = None
     try:
         with psycopg.connect(session.dsn(settings)) as connection:
@@ -154,7 +159,7 @@ def _clock(settings: config.Settings) -> list[str]:
     for instance, trouble in troubles:
         print(f"warn  clock: daemon {instance}: {trouble}")
     if found is None:
-        return [f"clock: {said if not kernel.doubts else 'see above'}; the database could not be asked"]
+        return [f"clock: {said}; the database could not be asked"]
     if found.differs(host_clock.OFF_S):
         side = "behind" if found.ahead_s > 0 else "ahead of"
         raise errors.ConfigurationError(
@@ -162,7 +167,7 @@ def _clock(settings: config.Settings) -> list[str]:
             hint=f"find out which of the two is wrong (timedatectl on both); {host_clock.ADVICE}",
         )
     agrees = f"within {max(abs(found.ahead_s) + found.within_s, 0.001):.3f} s of the database's"
-    return [f"clock: {agrees}; {said}" if not kernel.doubts else f"clock: {agrees}"]
+    return [f"clock: {agrees}; {said}"]
 
 
 def _who_checks(settings: config.Settings) -> str:

@@ -20,7 +20,7 @@ from voltd import config, host_clock, models
 from voltd.pipeline import decode
 
 _REMEMBERED = 500  # readings
-_OF_A_BATCH = 100  # the last ones, vehicles and meters each
+_OF_A_BATCH = 50  # the last ones, vehicles and meters each
 _LOOKED_AT = 500  # of a batch in which times were refused
 _ANY_DAYS = 36_500
 _TIMES = frozenset({models.Reason.IN_FUTURE, models.Reason.TOO_OLD})
