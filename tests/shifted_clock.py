@@ -8,12 +8,9 @@ import datetime as dt
 import importlib
 import mmap
 import pathlib
-import pkgutil
 import struct
 import sys
 import types
-
-import voltd
 
 
 class Clock:
@@ -40,7 +37,7 @@ class Clock:
 
 
 def _shift(file):
-    """Puts a shifted clock in the place of ``datetime`` in every module that asks for the time."""
+    """Puts a shifted clock in the place of ``datetime`` in every module of the daemon that asks for the time."""
     with pathlib.Path(file).open("rb") as opened:
         off_s = mmap.mmap(opened.fileno(), 8, access=mmap.ACCESS_READ)
 
@@ -54,9 +51,10 @@ def _shift(file):
             return dt.datetime.now(tz) + dt.timedelta(seconds=struct.unpack("d", off_s[:8])[0])
 
     shifted = types.SimpleNamespace(**{**vars(dt), "datetime": Shifted})
-    for found in pkgutil.walk_packages(voltd.__path__, "voltd."):
-        module = importlib.import_module(found.name)
-        if getattr(module, "dt", None) is dt:
+    for name in ("voltd.app", "voltd.check"):
+        importlib.import_module(name)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("voltd.") and getattr(module, "dt", None) is dt:
             module.dt = shifted
     for name in ("schedulers.base", "executors.base", "job"):
         module = importlib.import_module(f"apscheduler.{name}")
