@@ -154,6 +154,7 @@ class Flusher:
                 _log.warning("batch.left_to_broker", messages=len(batch.messages))
                 return None
             if self._looked_at.wait(0.1):
+                self._looked_at.clear()
                 guard.accept()
             batch, suspicion = guard.again(batch, suspicion)
         self._counters.clock_hold = ""
