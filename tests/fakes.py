@@ -4,6 +4,7 @@ import collections
 import datetime as dt
 
 from voltd import errors, models
+from voltd.pipeline import write_fold
 
 
 class FakeStore:
@@ -30,13 +31,12 @@ class FakeStore:
         failure = self.failures.popleft() if self.failures else None
         if failure == "unavailable":
             raise errors.StoreUnavailable("told to be away")
-        result = models.WriteResult(
-            vehicles_written=_insert(self.vehicles, batch.vehicles),
-            meters_written=_insert(self.meters, batch.meters),
-            dead_letters=list(batch.dead_letters),
-        )
-        result.duplicates = batch.readings - result.vehicles_written - result.meters_written
-        for letter in batch.dead_letters:
+        result = models.WriteResult(dead_letters=list(batch.dead_letters))
+        result.vehicles_written = _insert(self.vehicles, batch.vehicles, batch.vehicle_sources, batch, result)
+        result.meters_written = _insert(self.meters, batch.meters, batch.meter_sources, batch, result)
+        known = result.filled + result.conflicting
+        result.duplicates = batch.readings - result.vehicles_written - result.meters_written - known
+        for letter in result.dead_letters:
             there = [left.message for left in self.dead_letters if _key(left) == _key(letter)]
             if there and (letter.message.redelivered or letter.message.received_at in {m.received_at for m in there}):
                 result.dead_letters_there.append(letter)
@@ -49,11 +49,25 @@ class FakeStore:
         return result
 
 
-def _insert(table, rows):
-    before = len(table)
-    for row in rows:
-        table.setdefault((row[0], row[1]), row)
-    return len(table) - before
+def _insert(table, rows, sources, batch, result):
+    """One after the other, as if each came alone: what the real store does at once must come to the same."""
+    new = 0
+    for row, (index, element) in zip(rows, sources, strict=True):
+        there = table.setdefault((row[0], row[1]), row)
+        if there is row:
+            new += 1
+            continue
+        both = write_fold.fold([there, row])
+        table[row[0], row[1]] = both.rows[0]
+        if both.conflicts:
+            other = both.conflicts[1]
+            message = batch.messages[index]
+            letter = models.DeadLetter(message, message.payload, models.Reason.CONFLICT, ", ".join(other), element)
+            result.dead_letters.append(letter)
+            result.effective[id(row)] = write_fold.changed(row, dict.fromkeys(other))
+        result.filled += bool(both.added)
+        result.conflicting += bool(both.conflicts) and not both.added
+    return new
 
 
 def _key(letter):

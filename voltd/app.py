@@ -171,7 +171,7 @@ class Daemon:
         self._keep_what_may_be_old()
 
     def _keep_what_may_be_old(self) -> None:
-        """Readings that are taken must outlive the database's retention; on the way the database is asked for the time."""
+        """Readings that are taken must outlive the database's retention; the database is asked for the time, too."""
         try:
             with session.connector(self._settings, patience_s=_ANSWER_S)() as connection:
                 self._clock.note_database(host_clock_witnesses.database(connection))

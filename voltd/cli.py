@@ -146,7 +146,8 @@ def _replay_arguments(parser: argparse.ArgumentParser) -> None:
 def _replay(args: argparse.Namespace) -> int:
     from voltd.simulate import commands, target
 
-    return commands.run_replay(args, target.from_settings(_settings(args)))
+    settings = _settings(args)
+    return commands.run_replay(args, target.from_settings(settings), settings)
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:

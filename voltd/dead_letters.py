@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dead_letters_filters.add(replay)
     replay.add_argument("--again", action="store_true", help="also those that were replayed before")
     replay.add_argument("--dry-run", action="store_true", help="only say what would come of it")
+    replay.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="with --reason conflict: put the new values in instead of the stored ones; volt.correction keeps the old",
+    )
     discard = actions.add_parser("discard", help="delete them for good")
     dead_letters_filters.add(discard)
     discard.add_argument("--yes", action="store_true", help="do not ask")
@@ -55,8 +60,13 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         UsageError: a discard that nobody has confirmed.
     """
     if args.action == "replay":
+        if args.overwrite and args.reason != models.Reason.CONFLICT:
+            raise errors.UsageError(
+                "--overwrite replaces stored values, so it needs --reason conflict",
+                hint="voltd dead-letters replay --reason conflict --overwrite [--topic FILTER | ID ...]",
+            )
         options = dead_letters_replay.Options(
-            dead_letters_filters.parameters(args), again=args.again, dry_run=args.dry_run
+            dead_letters_filters.parameters(args), again=args.again, dry_run=args.dry_run, overwrite=args.overwrite
         )
         with _explained(_OWNER_HINT):
             return dead_letters_replay.run(settings, options)

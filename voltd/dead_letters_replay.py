@@ -3,7 +3,8 @@
 Called by ``dead_letters``. Time is judged against when the message was received, as then. Asked for ``in_future``
 alone, it takes that time for wrong: what is not in the future any more may have been received when it is dated. What
 is stored (or was there already) is marked last, so a replay that is killed can be run again; what is refused again
-stays as it is, and no second dead letter is made of it.
+stays as it is, and no second dead letter is made of it. With ``--overwrite`` the values of conflicts replace the stored
+ones, one dead letter at a time in the order of their numbers, so that of several the last one counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import psycopg
 
 from voltd import config, models
-from voltd.database import migrate, queries, retention, session
+from voltd.database import migrate, queries, retention, rollup, session
 from voltd.pipeline import decode, decode_clock, write, write_current
 
 _AT_ONCE = 1000  # dead letters in one transaction
@@ -35,6 +36,7 @@ class Options:
     filters: dict[str, Any]
     again: bool = False
     dry_run: bool = False
+    overwrite: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class _Tally:
     """What came of it so far: readings, and dead letters by fate."""
 
     readings: int = 0
+    filled: int = 0
+    corrected: int = 0
     duplicates: int = 0
     replayed: int = 0
     refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
@@ -70,7 +74,10 @@ class _Tally:
         if not self.letters:
             print("nothing to replay" + ("" if options.again else " (what was replayed before: --again)"))
             return
-        print(f"{_many(self.readings, 'reading')} {would}stored, {self.duplicates} were there already")
+        filled = f", {self.filled} filled in" if self.filled else ""
+        print(f"{_many(self.readings, 'reading')} {would}stored{filled}, {self.duplicates} were there already")
+        if self.corrected:
+            print(f"{_many(self.corrected, 'reading')} {would}corrected: volt.correction has the old values")
         print(f"{_many(self.replayed, 'dead letter')} {would}done")
         if not self.refused:
             return
@@ -129,7 +136,13 @@ class _Replay:
         self._keep_days = settings.raw_retention_days
         self._decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
         self._retimer = decode_clock.Retimer(settings.mqtt.topics, settings.limits, settings.max_age_days)
-        self._store = write.PostgresStore(connect, _INSTANCE, keep_dead_letters=lambda _cursor, _found, _client: ())
+        self._store = write.PostgresStore(
+            connect,
+            _INSTANCE,
+            keep_dead_letters=lambda _cursor, _found, _client: (),
+            overwrite=options.overwrite,
+        )
+        self._corrected_days: set[dt.datetime] = set()
         self._current = write_current.CurrentState(connect, _INSTANCE, 1.0, heal=False)
 
     def run(self) -> None:
@@ -144,6 +157,7 @@ class _Replay:
                 said_at = time.monotonic()
                 print(f"{_many(self.tally.letters, 'dead letter')} so far", file=sys.stderr)
             letters = self._next(letters[-1].id)
+        rollup.follow_corrections(self._connection, self._corrected_days)
 
     def close(self) -> None:
         self._store.close()
@@ -154,7 +168,7 @@ class _Replay:
             **self._options.filters,
             "again": self._options.again,
             "after": after,
-            "limit": _AT_ONCE,
+            "limit": 1 if self._options.overwrite else _AT_ONCE,
             "most_bytes": _MOST_BYTES,
         }
         with self._connection.cursor(row_factory=psycopg.rows.class_row(_Letter)) as cursor:
@@ -188,32 +202,37 @@ class _Replay:
         _refuse(batch.dead_letters, refused)
         batch.dead_letters = []
         if self._options.dry_run:
-            new = self._new_readings(batch)
-            duplicates = batch.readings - new
+            self._foresee(batch)
         else:
-            new, duplicates = self._write(batch, refused)
+            self._write(batch, refused)
         done = [letter.id for index, letter in enumerate(letters) if index not in refused]
         if not self._options.dry_run:
             self._connection.execute(queries.text("mark_replayed"), {"ids": done})
-        self.tally.readings += new
-        self.tally.duplicates += duplicates
         self.tally.replayed += len(done)
         self.tally.refused.update(refused.values())
         sources = (*batch.vehicle_sources, *batch.meter_sources)
         self.tally.partly += len({batch.messages[at].packet_id for at, _ in sources} & refused.keys())
 
-    def _write(self, batch: models.Batch, refused: dict[int, str]) -> tuple[int, int]:
-        """New readings and those that were there already; adds what the database refuses."""
+    def _write(self, batch: models.Batch, refused: dict[int, str]) -> None:
+        """Stores and counts; adds what the database refuses."""
         if not batch.readings:
-            return 0, 0
+            return
         result = self._store.write(batch)
         self._current.note(batch, result)
         self._current.merge()
         _refuse(result.dead_letters, refused)
-        return result.vehicles_written + result.meters_written, result.duplicates
+        self.tally.readings += result.vehicles_written + result.meters_written
+        self.tally.filled += result.filled
+        self.tally.corrected += result.corrected
+        self.tally.duplicates += result.duplicates
+        if result.corrected:
+            times = [one.recorded_at for one in batch.vehicles] + [one.recorded_at for one in batch.meters]
+            self._corrected_days.update(
+                at.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0) for at in times
+            )
 
-    def _new_readings(self, batch: models.Batch) -> int:
-        """How many readings a write would add, if the database takes them all."""
+    def _foresee(self, batch: models.Batch) -> None:
+        """Counts how many readings a write would add, if the database takes them all."""
         new = 0
         for name, readings in (("known_vehicle_readings", batch.vehicles), ("known_meter_readings", batch.meters)):
             keys = list({reading[:2] for reading in readings})
@@ -222,7 +241,11 @@ class _Replay:
                 parameters = {"ids": list(ids), "recorded_ats": list(times)}
                 row = self._connection.execute(queries.text(name), parameters).fetchone()
                 new += len(keys) - (row[0] if row else 0)
-        return new
+        self.tally.readings += new
+        if self._options.overwrite:
+            self.tally.corrected += batch.readings - new
+        else:
+            self.tally.duplicates += batch.readings - new
 
 
 def _message(index: int, letter: _Letter) -> models.Message:

@@ -61,7 +61,8 @@ class Metrics:
     messages_received_total: int = 0  # messages taken from the broker, redeliveries included
     messages_redelivered_total: int = 0  # of these, with the DUP flag
     readings_written_total: int = 0  # readings committed to a hypertable
-    readings_duplicate_total: int = 0  # readings whose key was there already
+    readings_filled_total: int = 0  # readings that added values to a row of the same device and time
+    readings_duplicate_total: int = 0  # readings whose values were there already
     batches_flushed_total: int = 0  # transactions committed
     batches_staged_total: int = 0  # of these, through the staging table
     flush_retries_total: int = 0  # attempts that failed transiently
@@ -97,6 +98,7 @@ class Metrics:
             self.count(earlier)
         with self._lock:
             self.readings_written_total += result.vehicles_written + result.meters_written
+            self.readings_filled_total += result.filled
             self.readings_duplicate_total += result.duplicates
             self.batches_flushed_total += 1
             self.batches_staged_total += result.staged

@@ -37,6 +37,7 @@ class Reason(enum.StrEnum):
     TOO_MANY = "too_many"  # array over limits.max_array_readings
     UNKNOWN_TOPIC = "unknown_topic"  # a topic that no filter of the settings accounts for
     UNKNOWN_TYPE = "unknown_type"  # an envelope whose type is neither VEHICLE nor METER
+    CONFLICT = "conflict"  # another value for a field that is stored already; the first one stands
     REJECTED = "rejected_by_database"  # valid to us, refused by a constraint or limit of the database
 
 
@@ -81,6 +82,8 @@ class VehicleReading(NamedTuple):
     longitude: float | None
     charging_status: str | None
     odometer_km: float | None
+    kwh_returned_dc: float | None
+    dc_returned_register_kwh: float | None
     diagnostics: str | None  # JSON text
     received_at: dt.datetime
 
@@ -95,10 +98,33 @@ class MeterReading(NamedTuple):
     voltage_v: float | None
     current_a: float | None
     power_kw: float | None
+    kwh_returned_ac: float | None
+    ac_returned_register_kwh: float | None
     received_at: dt.datetime
 
 
 Reading = VehicleReading | MeterReading
+WIRE_NAMES = {  # what devices call the columns
+    "soc_pct": "soc",
+    "speed_kmh": "speed",
+    "battery_temp_c": "batteryTemp",
+    "kwh_delivered_dc": "kwhDeliveredDc",
+    "dc_register_kwh": "kwhDeliveredDcTotal",
+    "latitude": "latitude",
+    "longitude": "longitude",
+    "charging_status": "chargingStatus",
+    "odometer_km": "odometer",
+    "kwh_returned_dc": "kwhReturnedDc",
+    "dc_returned_register_kwh": "kwhReturnedDcTotal",
+    "diagnostics": "diagnostics",
+    "kwh_consumed_ac": "kwhConsumedAc",
+    "ac_register_kwh": "kwhConsumedAcTotal",
+    "voltage_v": "voltage",
+    "current_a": "current",
+    "power_kw": "power",
+    "kwh_returned_ac": "kwhReturnedAc",
+    "ac_returned_register_kwh": "kwhReturnedAcTotal",
+}
 Source = tuple[int, int | None]
 
 
@@ -145,19 +171,30 @@ class Batch:
 
 @dataclasses.dataclass(slots=True)
 class WriteResult:
-    """What a committed batch came to: written + duplicates + dead letters account for every reading of it.
+    """What a committed batch came to.
 
-    ``refused`` readings are among the dead letters too.
+    Every reading of it is one of these: written (a new row), filled (it added values to a row), a duplicate (all its
+    values were there), conflicting (it added nothing, and another value was there), or refused by the database. Of a
+    conflicting or refused one there is a dead letter; so there is of one that added something and contradicts in
+    something else.
+
+    Attributes:
+        corrected: readings whose values were put in instead of stored ones, for the owner who asked for it.
+        effective: by ``id`` of a reading, what of it is stored: without values that contradict.
     """
 
     vehicles_written: int = 0
     meters_written: int = 0
+    filled: int = 0
+    conflicting: int = 0
+    corrected: int = 0
     duplicates: int = 0
     dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
     dead_letters_there: list[DeadLetter] = dataclasses.field(
         default_factory=list
     )  # of these, left by an earlier delivery
     refused: list[Reading] = dataclasses.field(default_factory=list)  # dead letters that only the database found
+    effective: dict[int, Reading] = dataclasses.field(default_factory=dict)
     staged: bool = False
     # Of batches that were given up before their COMMIT turned out to have succeeded.
     earlier: list[WriteResult] = dataclasses.field(default_factory=list)

@@ -143,7 +143,7 @@ def show(status: dict[str, Any]) -> str:
         ("last flush", f"{status['last_batch_messages']} messages in {status['last_flush_ms']:.1f} ms"),
         ("lag", f"{status['lag_s']:.3f} s (p50 {status['latency_p50_ms']} ms, p99 {status['latency_p99_ms']} ms)"),
         ("spool", f"{status['readings_spooled']} readings wait, {status['spool_bytes']} bytes"),
-        ("readings", f"{status['readings_written_total']} stored, {status['readings_duplicate_total']} duplicates"),
+        ("readings", _readings(status)),
         ("dead letters", ", ".join(f"{count} {reason}" for reason, count in dead.items()) or "none"),
         ("alerts", f"{status['alerts_open']} open, {status['alerts_sent_total']} told"),
         ("channels", f"failing: {status['channels_failing']}" if status["channels_failing"] else "ok"),
@@ -167,3 +167,11 @@ def _clock(status: dict[str, Any]) -> str:
     if status.get("clock_hold"):
         return "wrong, see above"
     return f"{status['clock']}; if the host is wrong: {host_clock.ADVICE}" if status.get("clock") else "ok"
+
+
+def _readings(status: dict[str, Any]) -> str:
+    counts = [(status.get(f"readings_{name}_total", 0), said) for name, said in _FATES]
+    return ", ".join(f"{count} {said}" for count, said in counts)
+
+
+_FATES = (("written", "stored"), ("filled", "filled in"), ("duplicate", "duplicates"))

@@ -15,6 +15,9 @@ GRANT SELECT (redelivery_key, redelivered_to) ON volt.dead_letter TO volt_writer
 
 GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_rollup_dirty,
   volt.meter_rollup_dirty TO volt_writer;
+-- To fill in what a reading lacks: the trigger append_only allows nothing else, whoever asks. For the whole table, as
+-- TimescaleDB cannot grant single columns of a table with a columnstore.
+GRANT UPDATE ON volt.vehicle_reading, volt.meter_reading TO volt_writer;
 GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current, volt.ingest_state, volt.ingest_commit TO volt_writer;
 GRANT INSERT, UPDATE ON volt.alert, volt.alert_delivery, volt.alert_silence TO volt_writer;
 GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon TO volt_writer;

@@ -4,8 +4,8 @@
 -- What the connected user may not do although the daemon must: user, table, privilege.
 SELECT current_user, wanted.name, wanted.privilege
 FROM (VALUES
-  ('volt.vehicle_reading', 'INSERT'), ('volt.vehicle_reading', 'SELECT'),
-  ('volt.meter_reading', 'INSERT'), ('volt.meter_reading', 'SELECT'),
+  ('volt.vehicle_reading', 'INSERT'), ('volt.vehicle_reading', 'SELECT'), ('volt.vehicle_reading', 'UPDATE'),
+  ('volt.meter_reading', 'INSERT'), ('volt.meter_reading', 'SELECT'), ('volt.meter_reading', 'UPDATE'),
   ('volt.vehicle_current', 'INSERT'), ('volt.vehicle_current', 'UPDATE'),
   ('volt.meter_current', 'INSERT'), ('volt.meter_current', 'UPDATE'),
   ('volt.dead_letter', 'INSERT'), ('volt.dead_letter', 'SELECT'), ('volt.ingest_state', 'UPDATE'),

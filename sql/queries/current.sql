@@ -13,17 +13,19 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_vehicle_current (LIKE volt.vehicle_c
 COPY pg_temp.staged_vehicle_current (
   vehicle_id, recorded_at, soc_pct, soc_at, speed_kmh, speed_at, battery_temp_c, battery_temp_at,
   kwh_delivered_dc, kwh_delivered_dc_at, dc_register_kwh, dc_register_at, latitude, longitude, position_at,
-  charging_status, charging_status_at, odometer_km, odometer_at, diagnostics, diagnostics_at, last_seen_at
+  charging_status, charging_status_at, odometer_km, odometer_at, kwh_returned_dc, kwh_returned_dc_at,
+  dc_returned_register_kwh, dc_returned_register_at, diagnostics, diagnostics_at, last_seen_at
 ) FROM STDIN (FORMAT BINARY)
 
 -- name: stage_vehicle_current_since
--- since timestamptz (NULL: everything): stages the states from readings received since, to heal what a crash left
--- behind. Readings that are more than a week older than that are not looked at: they may be in the columnstore, where
+-- since timestamptz (NULL: everything): stages the states from readings received or filled in since, to heal what a crash
+-- left behind. Readings that are more than a week older than that are not looked at: they may be in the columnstore, where
 -- finding them by received_at means reading all of it. Liveness is left alone, raw rows do not tell retained ones.
 INSERT INTO pg_temp.staged_vehicle_current (
   vehicle_id, recorded_at, soc_pct, soc_at, speed_kmh, speed_at, battery_temp_c, battery_temp_at,
   kwh_delivered_dc, kwh_delivered_dc_at, dc_register_kwh, dc_register_at, latitude, longitude, position_at,
-  charging_status, charging_status_at, odometer_km, odometer_at, diagnostics, diagnostics_at, last_seen_at)
+  charging_status, charging_status_at, odometer_km, odometer_at, kwh_returned_dc, kwh_returned_dc_at,
+  dc_returned_register_kwh, dc_returned_register_at, diagnostics, diagnostics_at, last_seen_at)
 SELECT
   vehicle_id,
   max(recorded_at),
@@ -44,12 +46,22 @@ SELECT
   max(recorded_at) FILTER (WHERE charging_status IS NOT NULL),
   last(odometer_km, recorded_at) FILTER (WHERE odometer_km IS NOT NULL),
   max(recorded_at) FILTER (WHERE odometer_km IS NOT NULL),
+  last(kwh_returned_dc, recorded_at) FILTER (WHERE kwh_returned_dc IS NOT NULL),
+  max(recorded_at) FILTER (WHERE kwh_returned_dc IS NOT NULL),
+  last(dc_returned_register_kwh, recorded_at) FILTER (WHERE dc_returned_register_kwh IS NOT NULL),
+  max(recorded_at) FILTER (WHERE dc_returned_register_kwh IS NOT NULL),
   last(diagnostics, recorded_at) FILTER (WHERE diagnostics IS NOT NULL),
   max(recorded_at) FILTER (WHERE diagnostics IS NOT NULL),
   NULL::timestamptz
-FROM volt.vehicle_reading
-WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
-  AND recorded_at >= coalesce(%(since)s::timestamptz - INTERVAL '7 days', '-infinity')
+FROM (
+  SELECT * FROM volt.vehicle_reading
+  WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND recorded_at >= coalesce(%(since)s::timestamptz - INTERVAL '7 days', '-infinity')
+  UNION ALL
+  SELECT * FROM volt.vehicle_reading
+  WHERE filled_at >= %(since)s::timestamptz AND received_at < %(since)s::timestamptz
+    AND recorded_at >= %(since)s::timestamptz - INTERVAL '7 days'
+) AS arrived
 GROUP BY vehicle_id
 
 -- name: merge_vehicle_current
@@ -57,11 +69,13 @@ GROUP BY vehicle_id
 INSERT INTO volt.vehicle_current AS c (
   vehicle_id, recorded_at, soc_pct, soc_at, speed_kmh, speed_at, battery_temp_c, battery_temp_at,
   kwh_delivered_dc, kwh_delivered_dc_at, dc_register_kwh, dc_register_at, latitude, longitude, position_at,
-  charging_status, charging_status_at, odometer_km, odometer_at, diagnostics, diagnostics_at, last_seen_at, updated_at)
+  charging_status, charging_status_at, odometer_km, odometer_at, kwh_returned_dc, kwh_returned_dc_at,
+  dc_returned_register_kwh, dc_returned_register_at, diagnostics, diagnostics_at, last_seen_at, updated_at)
 SELECT
   vehicle_id, recorded_at, soc_pct, soc_at, speed_kmh, speed_at, battery_temp_c, battery_temp_at,
   kwh_delivered_dc, kwh_delivered_dc_at, dc_register_kwh, dc_register_at, latitude, longitude, position_at,
-  charging_status, charging_status_at, odometer_km, odometer_at, diagnostics, diagnostics_at, last_seen_at, now()
+  charging_status, charging_status_at, odometer_km, odometer_at, kwh_returned_dc, kwh_returned_dc_at,
+  dc_returned_register_kwh, dc_returned_register_at, diagnostics, diagnostics_at, last_seen_at, now()
 FROM pg_temp.staged_vehicle_current
 ORDER BY vehicle_id
 ON CONFLICT (vehicle_id) DO UPDATE SET
@@ -83,6 +97,10 @@ ON CONFLICT (vehicle_id) DO UPDATE SET
   charging_status_at = greatest(c.charging_status_at, excluded.charging_status_at),
   odometer_km = CASE WHEN excluded.odometer_at > coalesce(c.odometer_at, '-infinity') THEN excluded.odometer_km ELSE c.odometer_km END,
   odometer_at = greatest(c.odometer_at, excluded.odometer_at),
+  kwh_returned_dc = CASE WHEN excluded.kwh_returned_dc_at > coalesce(c.kwh_returned_dc_at, '-infinity') THEN excluded.kwh_returned_dc ELSE c.kwh_returned_dc END,
+  kwh_returned_dc_at = greatest(c.kwh_returned_dc_at, excluded.kwh_returned_dc_at),
+  dc_returned_register_kwh = CASE WHEN excluded.dc_returned_register_at > coalesce(c.dc_returned_register_at, '-infinity') THEN excluded.dc_returned_register_kwh ELSE c.dc_returned_register_kwh END,
+  dc_returned_register_at = greatest(c.dc_returned_register_at, excluded.dc_returned_register_at),
   diagnostics = CASE WHEN excluded.diagnostics_at > coalesce(c.diagnostics_at, '-infinity') THEN excluded.diagnostics ELSE c.diagnostics END,
   diagnostics_at = greatest(c.diagnostics_at, excluded.diagnostics_at),
   last_seen_at = greatest(c.last_seen_at, excluded.last_seen_at),
@@ -98,16 +116,18 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_meter_current (LIKE volt.meter_curre
 -- messages spoke.
 COPY pg_temp.staged_meter_current (
   meter_id, recorded_at, kwh_consumed_ac, kwh_consumed_ac_at, ac_register_kwh, ac_register_at, voltage_v,
-  voltage_at, current_a, current_at, power_kw, power_at, last_seen_at
+  voltage_at, current_a, current_at, power_kw, power_at, kwh_returned_ac, kwh_returned_ac_at,
+  ac_returned_register_kwh, ac_returned_register_at, last_seen_at
 ) FROM STDIN (FORMAT BINARY)
 
 -- name: stage_meter_current_since
--- since timestamptz (NULL: everything): stages the states from readings received since, to heal what a crash left
--- behind. Readings that are more than a week older than that are not looked at: they may be in the columnstore, where
+-- since timestamptz (NULL: everything): stages the states from readings received or filled in since, to heal what a crash
+-- left behind. Readings that are more than a week older than that are not looked at: they may be in the columnstore, where
 -- finding them by received_at means reading all of it. Liveness is left alone, raw rows do not tell retained ones.
 INSERT INTO pg_temp.staged_meter_current (
   meter_id, recorded_at, kwh_consumed_ac, kwh_consumed_ac_at, ac_register_kwh, ac_register_at, voltage_v,
-  voltage_at, current_a, current_at, power_kw, power_at, last_seen_at)
+  voltage_at, current_a, current_at, power_kw, power_at, kwh_returned_ac, kwh_returned_ac_at,
+  ac_returned_register_kwh, ac_returned_register_at, last_seen_at)
 SELECT
   meter_id,
   max(recorded_at),
@@ -121,20 +141,32 @@ SELECT
   max(recorded_at) FILTER (WHERE current_a IS NOT NULL),
   last(power_kw, recorded_at) FILTER (WHERE power_kw IS NOT NULL),
   max(recorded_at) FILTER (WHERE power_kw IS NOT NULL),
+  last(kwh_returned_ac, recorded_at) FILTER (WHERE kwh_returned_ac IS NOT NULL),
+  max(recorded_at) FILTER (WHERE kwh_returned_ac IS NOT NULL),
+  last(ac_returned_register_kwh, recorded_at) FILTER (WHERE ac_returned_register_kwh IS NOT NULL),
+  max(recorded_at) FILTER (WHERE ac_returned_register_kwh IS NOT NULL),
   NULL::timestamptz
-FROM volt.meter_reading
-WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
-  AND recorded_at >= coalesce(%(since)s::timestamptz - INTERVAL '7 days', '-infinity')
+FROM (
+  SELECT * FROM volt.meter_reading
+  WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND recorded_at >= coalesce(%(since)s::timestamptz - INTERVAL '7 days', '-infinity')
+  UNION ALL
+  SELECT * FROM volt.meter_reading
+  WHERE filled_at >= %(since)s::timestamptz AND received_at < %(since)s::timestamptz
+    AND recorded_at >= %(since)s::timestamptz - INTERVAL '7 days'
+) AS arrived
 GROUP BY meter_id
 
 -- name: merge_meter_current
 -- Merges the staged states into the table.
 INSERT INTO volt.meter_current AS c (
   meter_id, recorded_at, kwh_consumed_ac, kwh_consumed_ac_at, ac_register_kwh, ac_register_at, voltage_v,
-  voltage_at, current_a, current_at, power_kw, power_at, last_seen_at, updated_at)
+  voltage_at, current_a, current_at, power_kw, power_at, kwh_returned_ac, kwh_returned_ac_at,
+  ac_returned_register_kwh, ac_returned_register_at, last_seen_at, updated_at)
 SELECT
   meter_id, recorded_at, kwh_consumed_ac, kwh_consumed_ac_at, ac_register_kwh, ac_register_at, voltage_v,
-  voltage_at, current_a, current_at, power_kw, power_at, last_seen_at, now()
+  voltage_at, current_a, current_at, power_kw, power_at, kwh_returned_ac, kwh_returned_ac_at,
+  ac_returned_register_kwh, ac_returned_register_at, last_seen_at, now()
 FROM pg_temp.staged_meter_current
 ORDER BY meter_id
 ON CONFLICT (meter_id) DO UPDATE SET
@@ -149,5 +181,9 @@ ON CONFLICT (meter_id) DO UPDATE SET
   current_at = greatest(c.current_at, excluded.current_at),
   power_kw = CASE WHEN excluded.power_at > coalesce(c.power_at, '-infinity') THEN excluded.power_kw ELSE c.power_kw END,
   power_at = greatest(c.power_at, excluded.power_at),
+  kwh_returned_ac = CASE WHEN excluded.kwh_returned_ac_at > coalesce(c.kwh_returned_ac_at, '-infinity') THEN excluded.kwh_returned_ac ELSE c.kwh_returned_ac END,
+  kwh_returned_ac_at = greatest(c.kwh_returned_ac_at, excluded.kwh_returned_ac_at),
+  ac_returned_register_kwh = CASE WHEN excluded.ac_returned_register_at > coalesce(c.ac_returned_register_at, '-infinity') THEN excluded.ac_returned_register_kwh ELSE c.ac_returned_register_kwh END,
+  ac_returned_register_at = greatest(c.ac_returned_register_at, excluded.ac_returned_register_at),
   last_seen_at = greatest(c.last_seen_at, excluded.last_seen_at),
   updated_at = now()

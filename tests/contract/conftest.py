@@ -24,6 +24,13 @@ class FakeStoreRig:
     def vehicles(self):
         return {(key[0], row.soc_pct) for key, row in self.store.vehicles.items()}
 
+    def whole_vehicles(self):
+        rows = self.store.vehicles.values()
+        return [(row.soc_pct, row.dc_register_kwh, row.latitude, row.longitude) for row in rows]
+
+    def whole_meters(self):
+        return [(row.ac_register_kwh, row.voltage_v, row.power_kw) for row in self.store.meters.values()]
+
     def dead_letters(self):
         return sorted(str(letter.reason) for letter in self.store.dead_letters)
 
@@ -51,6 +58,15 @@ class PostgresStoreRig:
     def vehicles(self):
         with psycopg.connect(self._dsn) as connection:
             return set(connection.execute("SELECT vehicle_id, soc_pct FROM volt.vehicle_reading").fetchall())
+
+    def whole_vehicles(self):
+        with psycopg.connect(self._dsn) as connection:
+            columns = "soc_pct, dc_register_kwh, latitude, longitude"
+            return connection.execute(f"SELECT {columns} FROM volt.vehicle_reading").fetchall()
+
+    def whole_meters(self):
+        with psycopg.connect(self._dsn) as connection:
+            return connection.execute("SELECT ac_register_kwh, voltage_v, power_kw FROM volt.meter_reading").fetchall()
 
     def dead_letters(self):
         with psycopg.connect(self._dsn) as connection:

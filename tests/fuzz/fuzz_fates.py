@@ -150,6 +150,7 @@ class Rig:
         self.batches += 1
         self.fates["written"] += result.vehicles_written + result.meters_written
         self.fates["duplicate"] += result.duplicates
+        self.fates["filled"] += result.filled
         for letter in result.dead_letters:
             self.fates[f"dead letter: {letter.reason}"] += 1
         self._dead_letters += len(result.dead_letters)
@@ -177,8 +178,9 @@ class Rig:
         except Exception as error:
             raise Defect(f"the store raised {error!r}") from error
         took_s = streamed_s + decoded_s + time.monotonic() - started
-        written = result.vehicles_written + result.meters_written
-        if written + result.duplicates + len(result.dead_letters) != batch.readings + len(batch.dead_letters):
+        stored = result.vehicles_written + result.meters_written + result.filled + result.duplicates
+        found = len(result.dead_letters) - len(batch.dead_letters)
+        if stored + result.conflicting + len(result.refused) != batch.readings or found < result.conflicting:
             raise Defect(f"of {batch.readings} readings and {len(batch.dead_letters)} dead letters came {result}")
         self.slowest_s = max(self.slowest_s, took_s)
         if took_s > self._bound_s:

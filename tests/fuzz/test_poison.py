@@ -75,7 +75,7 @@ POISON = {
     "empty_array": (b"[]", {Reason.NO_MEASUREMENT}),
     "id_of_65_characters": (reading('"soc":1,"vehicleId":"' + "x" * 65 + '"'), {Reason.BAD_TEXT, Reason.ID_MISMATCH}),
     "empty_id": (reading('"soc":1,"vehicleId":""'), {Reason.BAD_TEXT, Reason.ID_MISMATCH}),
-    "key_twice_in_one_array": (b"[" + reading('"soc":1') + b"," + reading('"soc":2') + b"]", STORED),
+    "key_twice_in_one_array": (b"[" + reading('"soc":1') + b"," + reading('"soc":1') + b"]", STORED),
 }  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def test_rows_that_only_the_database_refuses_do_not_slow_the_stream(fresh_databa
 
 
 def test_the_same_key_in_refused_and_good_rows(fresh_database):
-    """Of a key twice, the refused row is the dead letter and the good one is stored: each is known by its place."""
+    """Of a key four times, two are refused, one is stored, and one contradicts it: each is known by its place."""
     migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
     with psycopg.connect(fresh_database, autocommit=True) as admin:
         admin.execute("ALTER TABLE volt.meter_reading ADD CONSTRAINT house_rule CHECK (power_kw <> 66)")
@@ -245,6 +245,7 @@ def test_the_same_key_in_refused_and_good_rows(fresh_database):
         result = store.write(batch)
     finally:
         store.close()
-    assert (result.meters_written, result.duplicates) == (1, 1)
-    assert [letter.element for letter in result.dead_letters] == [0, 3]
+    assert (result.meters_written, result.duplicates, result.conflicting) == (1, 0, 1)
+    fates = {letter.element: letter.reason for letter in result.dead_letters}
+    assert fates == {0: Reason.REJECTED, 2: Reason.CONFLICT, 3: Reason.REJECTED}
     assert harness.count(fresh_database, "meter_reading", "power_kw = 1") == 1

@@ -46,12 +46,12 @@ def at(hour, minute=0, second=0):
 
 def vehicle(device, when, *, kwh=None, register=None, soc=None, odometer=None, speed=None):
     return models.VehicleReading(
-        device, when, soc, speed, None, kwh, register, None, None, None, odometer, None, when
+        device, when, soc, speed, None, kwh, register, None, None, None, odometer, None, None, None, when
     )  # fmt: skip
 
 
 def meter(device, when, *, kwh=None, register=None, power=None):
-    return models.MeterReading(device, when, kwh, register, None, None, power, when)
+    return models.MeterReading(device, when, kwh, register, None, None, power, None, None, when)
 
 
 def store(connection, readings, size=100):
@@ -65,7 +65,8 @@ def store(connection, readings, size=100):
             for table, rows in (("vehicle_reading", vehicles), ("meter_reading", meters)):
                 if rows:
                     marks = ", ".join(["%s"] * len(rows[0]))
-                    cursor.executemany(f"INSERT INTO volt.{table} VALUES ({marks}) ON CONFLICT DO NOTHING", rows)
+                    into = f"volt.{table} ({', '.join(rows[0]._fields)})"
+                    cursor.executemany(f"INSERT INTO {into} VALUES ({marks}) ON CONFLICT DO NOTHING", rows)
             if closing is not None:
                 rollup.mark_late(connection, closing, vehicles, meters)
 

@@ -14,7 +14,8 @@ T0 = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
 
 def meter(second, *values, device="M1", received=0):
-    return models.MeterReading(device, T0 + dt.timedelta(seconds=second), *values, T0 + dt.timedelta(seconds=received))
+    arrived = T0 + dt.timedelta(seconds=received)
+    return models.MeterReading(device, T0 + dt.timedelta(seconds=second), *values, None, None, arrived)
 
 
 def test_a_field_that_the_newer_reading_lacks_keeps_its_value():
@@ -25,7 +26,7 @@ def test_a_field_that_the_newer_reading_lacks_keeps_its_value():
     ]
     (state,) = write_current_fold.fold(rows, write_current_fold.METER_FIELDS)
     at = [T0 + dt.timedelta(seconds=second) for second in range(8)]
-    assert state == ("M1", at[3], 2.0, at[2], None, None, 230.0, at[1], 7.0, at[3], None, None, at[6])
+    assert state == ("M1", at[3], 2.0, at[2], None, None, 230.0, at[1], 7.0, at[3], *[None] * 6, at[6])
 
 
 def test_only_retained_readings_are_no_sign_of_life():

@@ -8,7 +8,7 @@ way, so every later one knows), computes closed hours once, and computes marked 
 import dataclasses
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import psycopg
@@ -78,6 +78,27 @@ def mark_late(
                 "recorded_ats": [one.recorded_at for one in late_meters],
             },
         )
+
+
+def follow_corrections(connection: psycopg.Connection[Any], days: Collection[dt.datetime]) -> None:
+    """Computes hours and days again in which the owner has corrected readings; blocks until that is done.
+
+    Late readings get there by themselves, with the next refresh or roll-up; who has put a value right looks at once.
+
+    Args:
+        connection: the schema owner's, in autocommit mode.
+        days: UTC midnights.
+
+    Raises:
+        errors.StoreUnavailable: transient; the next refresh or roll-up does what is left.
+    """
+    try:
+        for day in sorted(days):
+            connection.execute(queries.text("follow_correction"), {"day": day})
+    except psycopg.Error as error:
+        raise sqlstate.wrap(error) from error
+    if days:
+        run_once(connection)
 
 
 def run_once(connection: psycopg.Connection[Any], *, within_s: float = 20.0) -> RollupResult:

@@ -95,6 +95,7 @@ class Facts:
             "edition": edition,
             "published": {"vehicle": published.vehicle, "meter": published.meter, "bad": published.bad},
             "stored": {"vehicle": counts.vehicle, "meter": counts.meter},
+            "filled": self.status.get("readings_filled_total", 0),
             "duplicates": published.duplicates,
             "dead_letters": counts.dead_letters,
             "efficiency_rows": self.efficiency_rows(),
@@ -110,5 +111,5 @@ class Facts:
 def difference(summary: dict[str, Any]) -> int:
     """Readings published minus readings with a known fate: 0 when the numbers add up."""
     published, stored = summary["published"], summary["stored"]
-    fates = stored["vehicle"] + stored["meter"] + summary["dead_letters"] + summary["duplicates"]
+    fates = stored["vehicle"] + stored["meter"] + summary["dead_letters"] + summary["duplicates"] + summary["filled"]
     return int(published["vehicle"] + published["meter"] + published["bad"] - fates)

@@ -173,6 +173,8 @@ class Decoder:
             fields.longitude,
             fields.charging_status,
             fields.odometer,
+            fields.returned_kwh,
+            fields.returned_register_kwh,
             _diagnostics(fields.diagnostics),
             message.received_at,
         )
@@ -192,6 +194,8 @@ class Decoder:
             fields.voltage,
             fields.current,
             fields.power,
+            fields.returned_kwh,
+            fields.returned_register_kwh,
             message.received_at,
         )
         _check_values(reading, payload)

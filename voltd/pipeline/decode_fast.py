@@ -31,8 +31,16 @@ _VEHICLE_NAMES = {
     "kwh": "kwhDeliveredDc",
     "register_kwh": "kwhDeliveredDcTotal",
     "charging_status": "chargingStatus",
+    "returned_kwh": "kwhReturnedDc",
+    "returned_register_kwh": "kwhReturnedDcTotal",
 }
-_METER_NAMES = {"id": "meterId", "kwh": "kwhConsumedAc", "register_kwh": "kwhConsumedAcTotal"}
+_METER_NAMES = {
+    "id": "meterId",
+    "kwh": "kwhConsumedAc",
+    "register_kwh": "kwhConsumedAcTotal",
+    "returned_kwh": "kwhReturnedAc",
+    "returned_register_kwh": "kwhReturnedAcTotal",
+}
 ALIASES = frozenset({"createdAt", "temperature"})
 
 
@@ -50,6 +58,8 @@ class _Vehicle(msgspec.Struct, kw_only=True, gc=False, rename=_VEHICLE_NAMES):
     longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
     charging_status: Annotated[str, Meta(max_length=32)] | None = None
     odometer: _Positive | None = None
+    returned_kwh: _Positive | None = None
+    returned_register_kwh: _Positive | None = None
     diagnostics: dict[str, Any] | None = None
 
 
@@ -63,6 +73,8 @@ class _Meter(msgspec.Struct, kw_only=True, gc=False, rename=_METER_NAMES):
     voltage: Annotated[float, Meta(ge=0, le=1000)] | None = None
     current: _Signed | None = None
     power: _Signed | None = None
+    returned_kwh: _Positive | None = None
+    returned_register_kwh: _Positive | None = None
 
 
 class _VehicleOnly(_Vehicle, kw_only=True, gc=False, forbid_unknown_fields=True, rename=_VEHICLE_NAMES):
@@ -171,7 +183,7 @@ def add_array(
         return False
     sources = [(index, position) for position in range(len(rows))]
     if route.device_type is models.DeviceType.VEHICLE:
-        if any(row[11] is not None for row in rows if row is not None):  # diagnostics have limits of their own
+        if any(row[13] is not None for row in rows if row is not None):  # diagnostics have limits of their own
             return False
         batch.vehicles += map(models.VehicleReading._make, rows)  # type: ignore[arg-type] # no None is left
         batch.vehicle_sources += sources

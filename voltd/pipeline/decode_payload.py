@@ -72,6 +72,8 @@ class VehiclePayload(_Payload):
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
     charging_status: Annotated[str, Field(max_length=32)] | None = Field(None, validation_alias="chargingStatus")
     odometer: _Positive | None = None
+    returned_kwh: _Positive | None = Field(None, validation_alias="kwhReturnedDc")
+    returned_register_kwh: _Positive | None = Field(None, validation_alias="kwhReturnedDcTotal")
     diagnostics: dict[str, Any] | None = None
 
 
@@ -84,6 +86,8 @@ class MeterPayload(_Payload):
     voltage: Annotated[float, Field(ge=0, le=1000)] | None = None
     current: _Signed | None = None
     power: _Signed | None = None
+    returned_kwh: _Positive | None = Field(None, validation_alias="kwhReturnedAc")
+    returned_register_kwh: _Positive | None = Field(None, validation_alias="kwhReturnedAcTotal")
 
 
 VEHICLE: pydantic.TypeAdapter[VehiclePayload] = pydantic.TypeAdapter(VehiclePayload)

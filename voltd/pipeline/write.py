@@ -1,8 +1,9 @@
 """Write: one batch, one transaction, into the hypertables and the dead letters.
 
 ``flush`` calls ``PostgresStore.write`` from its thread, the only user of this connection. The optimistic way is a plain
-COPY; a duplicate sends the batch through staging and ON CONFLICT; a row the database refuses is isolated there and
-becomes a dead letter. Nothing here decides on retries, and nothing is acked here.
+COPY. Where two readings are of one device and time they are folded first (``write_fold``); where one is stored already
+the batch is merged with what is there (``write_merge``); a row that the database refuses is isolated and becomes a dead
+letter. Nothing here decides on retries, and nothing is acked here.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import structlog
 
 from voltd import errors, models
 from voltd.database import queries, rollup, session, sqlstate
-from voltd.pipeline import write_bounds, write_dead_letters, write_excursions, write_isolate
+from voltd.pipeline import write_bounds, write_dead_letters, write_excursions, write_fold, write_isolate, write_merge
 
 _log = structlog.get_logger()
 
 
 class _Way(enum.Enum):
     PLAIN = enum.auto()  # COPY into the hypertables
-    STAGED = enum.auto()  # duplicates tolerated
+    FOLDED = enum.auto()  # the same, what is of one device and time in one row
+    STAGED = enum.auto()  # merged with what is stored
     ISOLATED = enum.auto()  # rows the database refuses are taken out one by one
 
 
@@ -46,6 +48,7 @@ class PostgresStore:
         excursions: what to put down for the check of the rules; None: nothing.
         bounds: learns what the daemon that checks the rules has to see.
         part: which of the client's connections this is; each has one store.
+        overwrite: values that contradict stored ones replace them; the connection is the schema owner's.
     """
 
     def __init__(
@@ -59,12 +62,15 @@ class PostgresStore:
         excursions: write_excursions.Excursions | None = None,
         bounds: write_bounds.Bounds | None = None,
         part: str = "stream",
+        overwrite: bool = False,
     ) -> None:
         self._connect = connect
         self._excursions, self._bounds = excursions or write_excursions.Excursions(), bounds
         self._keep_dead_letters = keep_dead_letters
         self._client_id = client_id
         self._writer = f"{client_id}/{part}"
+        self._overwrite = overwrite
+        self._usual = _Way.PLAIN  # what the last batch was like, the next one mostly is
         self._connection: session.Connection | None = None
         self._unanswered: _Commit | None = None
         self._earlier: list[models.WriteResult] = []  # not yet reported, of batches that were not given again
@@ -77,16 +83,12 @@ class PostgresStore:
                 return commit.result
             if commit is not None:
                 self._earlier.append(commit.result)
-        way = _Way.STAGED if any(message.redelivered for message in batch.messages) else _Way.PLAIN
+        way = _Way.STAGED if any(message.redelivered for message in batch.messages) else self._usual
         while True:
             try:
                 result = self._transaction(batch, way)
             except psycopg.errors.UniqueViolation as error:
-                # 23505 on the plain way only: ON CONFLICT leaves none on the others.
-                if way is not _Way.PLAIN:
-                    hint = "another unique key refuses it; was the database restored with sequences that lag behind?"
-                    raise errors.StoreUnavailable(str(error), hint=hint) from error
-                way = _Way.STAGED
+                way = _after_unique_violation(batch, way, error)
             except errors.StoreRejected as error:
                 if way is _Way.ISOLATED:  # not a row, so nothing that could be set aside: keep the batch, loudly
                     raise errors.StoreUnavailable(str(error), hint=error.hint) from error
@@ -114,10 +116,12 @@ class PostgresStore:
             connection = self._open()
             with connection.transaction(), connection.cursor() as cursor:
                 closing_watermark = rollup.begin_batch(connection)
-                result.vehicles_written = self._readings(cursor, _VEHICLE, batch, way, result)
-                result.meters_written = self._readings(cursor, _METER, batch, way, result)
-                result.duplicates = batch.readings - result.vehicles_written - result.meters_written
-                result.duplicates -= len(result.refused)
+                vehicles = write_merge.Merge(write_merge.VEHICLE, batch, result, overwrite=self._overwrite)
+                meters = write_merge.Merge(write_merge.METER, batch, result, overwrite=self._overwrite)
+                result.vehicles_written = _readings(cursor, vehicles, way)
+                result.meters_written = _readings(cursor, meters, way)
+                known = result.filled + result.conflicting + result.corrected + len(result.refused)
+                result.duplicates = batch.readings - result.vehicles_written - result.meters_written - known
                 if closing_watermark is not None:
                     rollup.mark_late(connection, closing_watermark, batch.vehicles, batch.meters)
                 if self._bounds is not None:
@@ -130,21 +134,10 @@ class PostgresStore:
                 (xid,) = cursor.execute(queries.text("note_batch"), noted).fetchone() or ("",)
                 self._unanswered = _Commit(batch, name, xid, result)
             self._unanswered = None
+        if way is not _Way.ISOLATED:
+            there, folded = vehicles.there or meters.there, vehicles.folded or meters.folded
+            self._usual = _Way.STAGED if there else _Way.FOLDED if folded else _Way.PLAIN
         return result
-
-    def _readings(
-        self, cursor: psycopg.Cursor[Any], table: _Table, batch: models.Batch, way: _Way, result: models.WriteResult
-    ) -> int:
-        rows: Sequence[models.Reading] = batch.vehicles if table is _VEHICLE else batch.meters
-        if not rows:
-            return 0
-        if way is _Way.PLAIN:
-            return table.copy(cursor, queries.text(table.copy_direct), rows)
-        if way is _Way.STAGED:
-            return table.stage(cursor, rows)
-        sources = batch.vehicle_sources if table is _VEHICLE else batch.meter_sources
-        pairs = list(zip(rows, sources, strict=True))
-        return write_isolate.isolate(cursor, table.noun, table.types, pairs, messages=batch.messages, result=result)
 
     def _look_up(self, commit: _Commit) -> _Commit | None:
         """The unanswered COMMIT where it succeeded, None where nothing of it is stored."""
@@ -198,31 +191,28 @@ class PostgresStore:
             raise errors.StoreRejected(f"not encodable: {error}") from error
 
 
-class _Table:
-    """The statements and binary types of one hypertable, and the two ways of rows into it."""
-
-    def __init__(self, noun: str, types: Sequence[str]) -> None:
-        self.noun, self.types = noun, types
-        self.copy_direct = f"copy_{noun}_readings"
-        self._copy_staging = f"copy_{noun}_staging"
-        self._insert_staging = f"insert_{noun}_staging"
-        self._clear_staging = f"clear_{noun}_staging"
-
-    def copy(self, cursor: psycopg.Cursor[Any], statement: str, rows: Sequence[models.Reading]) -> int:
-        """COPY in binary; the number of rows."""
-        with cursor.copy(statement) as copy:
-            copy.set_types(self.types)
-            for row in rows:
-                copy.write_row(row)
-        return len(rows)
-
-    def stage(self, cursor: psycopg.Cursor[Any], rows: Sequence[models.Reading]) -> int:
-        """COPY into staging, then insert what is new; the number of new rows."""
-        self.copy(cursor, queries.text(self._copy_staging), rows)
-        new = cursor.execute(queries.text(self._insert_staging)).rowcount
-        cursor.execute(queries.text(self._clear_staging))
-        return new
+def _after_unique_violation(batch: models.Batch, way: _Way, error: psycopg.Error) -> _Way:
+    """The way to take where rows that were copied straight in met others of their key (23505)."""
+    if way is _Way.PLAIN:
+        needed = write_fold.needed(batch.vehicles) or write_fold.needed(batch.meters)
+        return _Way.FOLDED if needed else _Way.STAGED
+    if way is _Way.FOLDED:
+        return _Way.STAGED
+    # ON CONFLICT leaves none of the readings' on the other ways.
+    hint = "another unique key refuses it; was the database restored with sequences that lag behind?"
+    raise errors.StoreUnavailable(str(error), hint=hint) from error
 
 
-_VEHICLE = _Table("vehicle", ["text", "timestamptz", *["float8"] * 7, "text", "float8", "jsonb", "timestamptz"])
-_METER = _Table("meter", ["text", "timestamptz", *["float8"] * 5, "timestamptz"])
+def _readings(cursor: psycopg.Cursor[Any], merge: write_merge.Merge, way: _Way) -> int:
+    """Readings of one device type into their table; the number of new rows."""
+    if not merge.readings:
+        return 0
+    match way:
+        case _Way.PLAIN:
+            return merge.table.copy(cursor, merge.readings)
+        case _Way.FOLDED:
+            return merge.copy(cursor)
+        case _Way.STAGED:
+            return merge.stage(cursor)
+        case _Way.ISOLATED:
+            return write_isolate.isolate(cursor, merge)

@@ -31,8 +31,8 @@ _NEVER_MERGED = dt.timedelta(days=1)
 Pending = list[write_current_fold.Segment]
 
 _VEHICLE_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "float8", "float8", "timestamptz"]
-_VEHICLE_TYPES += ["text", "timestamptz", "float8", "timestamptz", "jsonb", "timestamptz", "timestamptz"]
-_METER_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "timestamptz"]
+_VEHICLE_TYPES += ["text", "timestamptz", *["float8", "timestamptz"] * 3, "jsonb", "timestamptz", "timestamptz"]
+_METER_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 7, "timestamptz"]
 
 
 class Listener(Protocol):
@@ -241,11 +241,11 @@ def _segments(
     """The stored readings by liveness; a message retained by the broker is history, not news."""
     if not readings:
         return []
-    if not batch.retained and not result.refused:
+    if not batch.retained and not result.refused and not result.effective:
         return [write_current_fold.Segment(readings, live=True)]
     refused = {id(reading) for reading in result.refused}
     by_liveness: dict[bool, list[models.Reading]] = {True: [], False: []}
     for reading, (index, _element) in zip(readings, sources, strict=True):
         if id(reading) not in refused:
-            by_liveness[not batch.messages[index].retained].append(reading)
+            by_liveness[not batch.messages[index].retained].append(result.effective.get(id(reading), reading))
     return [write_current_fold.Segment(rows, live) for live, rows in by_liveness.items() if rows]

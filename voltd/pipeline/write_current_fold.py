@@ -1,17 +1,19 @@
 """Many readings of a device into its newest known state, field by field: the pure half of ``write_current``.
 
-A value is the one measured last, whatever came first and however often it came; at equal times the reading that
-arrived first wins, as in the table. No I/O, no clock.
+A value is the one measured last, whatever came first and however often it came. What was measured at one time is one
+reading, in however many messages it came; the first value of a field stands, as in the table. No I/O, no clock.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from voltd import models
+from voltd.pipeline import write_fold
 
 
 class Segment(NamedTuple):
@@ -22,8 +24,8 @@ class Segment(NamedTuple):
 
 
 # Positions in the reading of each value that has a time of its own; latitude and longitude share one.
-VEHICLE_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,), (7, 8), (9,), (10,), (11,))
-METER_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,))
+VEHICLE_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,), (7, 8), (9,), (10,), (11,), (12,), (13,))
+METER_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,), (7,), (8,))
 
 
 _recorded_at = operator.itemgetter(1)
@@ -57,6 +59,8 @@ def fold(segments: Iterable[Segment], fields: Sequence[tuple[int, ...]]) -> list
 def _newest(readings: list[models.Reading], fields: Sequence[tuple[int, ...]]) -> list[Any]:
     if len(readings) > 1:
         readings.sort(key=_recorded_at, reverse=True)  # stable, so the first received stays first among equals
+        if any(one[1] == other[1] for one, other in itertools.pairwise(readings)):
+            readings = write_fold.fold(readings).rows
     newest = readings[0]
     state: list[Any] = [newest[0], newest[1]]
     for positions in fields:

@@ -7,68 +7,42 @@ row as with nothing but bad ones. Decides nothing about retries: an error that i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
-from voltd import errors, models
+from voltd import errors
 from voltd.database import queries, sqlstate
-from voltd.pipeline import write_dead_letters
+from voltd.pipeline import write_dead_letters, write_merge
 
 _SLICE_ROWS = 5_000  # inserted by one statement, far within its time limit
 
 # What psycopg's dumpers raise, beside its own errors, for a value that has no binary form.
 UNENCODABLE = (ValueError, TypeError, OverflowError)
 
-Row = tuple[models.Reading, models.Source]
 
-
-def isolate(
-    cursor: psycopg.Cursor[Any],
-    noun: str,
-    types: Sequence[str],
-    rows: list[Row],
-    *,
-    messages: list[models.Message],
-    result: models.WriteResult,
-) -> int:
-    """Inserts what can be inserted; the number of new rows.
+def isolate(cursor: psycopg.Cursor[Any], merge: write_merge.Merge) -> int:
+    """Inserts what can be inserted, and fills in what can be filled in; the number of new rows.
 
     Args:
         cursor: within the batch's transaction.
-        noun: ``vehicle`` or ``meter``.
-        types: PostgreSQL types of the readings' columns.
-        rows: readings with their sources.
-        messages: of the batch; the sources point into it.
-        result: gets the dead letters and the refused readings.
+        merge: the readings; its result gets the dead letters, the refused readings and what was filled in.
 
     Raises:
         psycopg.Error: not a row's fault; the transaction is lost.
     """
-    cursor.execute(queries.text(f"create_{noun}_isolation"))
-    new = 0
-    for start in range(0, len(rows), _SLICE_ROWS):
-        new += _slice(
-            cursor, noun, [*types, "int4"], rows[start : start + _SLICE_ROWS], messages=messages, result=result
-        )
-    return new
+    cursor.execute(queries.text(f"create_{merge.table.noun}_isolation"))
+    places = range(len(merge.readings))
+    return sum(_slice(cursor, merge, places[start : start + _SLICE_ROWS]) for start in places[::_SLICE_ROWS])
 
 
-def _slice(
-    cursor: psycopg.Cursor[Any],
-    noun: str,
-    types: Sequence[str],
-    rows: list[Row],
-    *,
-    messages: list[models.Message],
-    result: models.WriteResult,
-) -> int:
+def _slice(cursor: psycopg.Cursor[Any], merge: write_merge.Merge, places: range) -> int:
+    noun = merge.table.noun
     try:
         with cursor.connection.transaction(), cursor.copy(queries.text(f"copy_{noun}_isolation")) as copy:
-            copy.set_types(types)
-            for place, (reading, _) in enumerate(rows):
-                copy.write_row((*reading, place))
+            copy.set_types([*merge.table.types, "int4"])
+            for place in places:
+                copy.write_row((*merge.readings[place], place))
     except psycopg.Error as error:
         refusal = sqlstate.wrap(error)
         if not isinstance(refusal, errors.StoreRejected):
@@ -78,19 +52,22 @@ def _slice(
     else:
         others = cursor.execute(queries.text(f"isolate_{noun}_readings")).fetchall()
         cursor.execute(queries.text(f"clear_{noun}_isolation"))
-        for place, code, text in others:
+        for place, code, text, _ in others:
             if code is not None:
-                _refuse(rows[place], messages, result, sqlstate.rejected(code, text))
-        return len(rows) - len(others)
+                _refuse(merge, place, sqlstate.rejected(code, text))
+        there = [(place, filled) for place, code, _, filled in others if code is None]
+        if there:
+            merge.compare(cursor, there)
+        return len(places) - len(others)
     # Not even a value of its type, which ``decode`` should have seen: halves, until such rows stand alone.
-    if len(rows) == 1:
-        _refuse(rows[0], messages, result, refusal)
+    if len(places) == 1:
+        _refuse(merge, places[0], refusal)
         return 0
-    middle = len(rows) // 2
-    halves = (rows[:middle], rows[middle:])
-    return sum(_slice(cursor, noun, types, half, messages=messages, result=result) for half in halves)
+    middle = len(places) // 2
+    return sum(_slice(cursor, merge, half) for half in (places[:middle], places[middle:]))
 
 
-def _refuse(row: Row, messages: list[models.Message], result: models.WriteResult, why: errors.VoltdError) -> None:
-    result.dead_letters.append(write_dead_letters.refused(row, messages, why))
-    result.refused.append(row[0])
+def _refuse(merge: write_merge.Merge, place: int, why: errors.VoltdError) -> None:
+    row = (merge.readings[place], merge.sources[place])
+    merge.result.dead_letters.append(write_dead_letters.refused(row, merge.batch.messages, why))
+    merge.result.refused.append(row[0])

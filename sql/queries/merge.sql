@@ -1,0 +1,273 @@
+-- What: rows of which some are stored already, whole or in part. Run by voltd/pipeline/write_merge.py as volt_writer.
+-- Why:  two messages of one device and one time belong together. A row is new, fills in what the stored one lacks, says
+--       the same, or contradicts it; what is stored stands. The staging tables live as long as the connection.
+-- Lock: ROW EXCLUSIVE on the readings; the rows that are filled in until the transaction ends.
+
+-- name: create_vehicle_staging
+-- One per connection; empty outside of a transaction.
+CREATE TEMP TABLE IF NOT EXISTS vehicle_staging (LIKE volt.vehicle_reading, place integer NOT NULL) ON COMMIT DELETE ROWS;
+
+-- name: create_meter_staging
+-- One per connection; empty outside of a transaction.
+CREATE TEMP TABLE IF NOT EXISTS meter_staging (LIKE volt.meter_reading, place integer NOT NULL) ON COMMIT DELETE ROWS;
+
+-- name: copy_vehicle_staging
+-- Rows of which some may be there, with their places from 0.
+COPY pg_temp.vehicle_staging (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at, place) FROM STDIN (FORMAT BINARY);
+
+-- name: copy_meter_staging
+-- Rows of which some may be there, with their places from 0.
+COPY pg_temp.meter_staging (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at, place) FROM STDIN (FORMAT BINARY);
+
+-- name: prefer_look_ups
+-- For the rest of the transaction: one look-up a staged row by the primary key, never a chunk read as a whole. The staging
+-- table has no statistics, and a chunk may have millions of rows or be compressed.
+SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+
+-- name: look_at_vehicle_staging
+-- since, until timestamptz: of the staged rows of a day the places of those that are new, that fill in something, and that
+-- contradict something (NULL: none). A day is a chunk, and one look-up a row in it: see prefer_look_ups.
+SELECT
+  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NULL),
+  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
+    (r.soc_pct IS NULL AND s.soc_pct IS NOT NULL)
+    OR (r.speed_kmh IS NULL AND s.speed_kmh IS NOT NULL)
+    OR (r.battery_temp_c IS NULL AND s.battery_temp_c IS NOT NULL)
+    OR (r.kwh_delivered_dc IS NULL AND s.kwh_delivered_dc IS NOT NULL)
+    OR (r.dc_register_kwh IS NULL AND s.dc_register_kwh IS NOT NULL)
+    OR (r.latitude IS NULL AND s.latitude IS NOT NULL)
+    OR (r.longitude IS NULL AND s.longitude IS NOT NULL)
+    OR (r.charging_status IS NULL AND s.charging_status IS NOT NULL)
+    OR (r.odometer_km IS NULL AND s.odometer_km IS NOT NULL)
+    OR (r.kwh_returned_dc IS NULL AND s.kwh_returned_dc IS NOT NULL)
+    OR (r.dc_returned_register_kwh IS NULL AND s.dc_returned_register_kwh IS NOT NULL)
+    OR (r.diagnostics IS NULL AND s.diagnostics IS NOT NULL))),
+  array_agg(s.place) FILTER (WHERE
+    s.soc_pct <> r.soc_pct
+    OR s.speed_kmh <> r.speed_kmh
+    OR s.battery_temp_c <> r.battery_temp_c
+    OR s.kwh_delivered_dc <> r.kwh_delivered_dc
+    OR s.dc_register_kwh <> r.dc_register_kwh
+    OR s.latitude <> r.latitude
+    OR s.longitude <> r.longitude
+    OR s.charging_status <> r.charging_status
+    OR s.odometer_km <> r.odometer_km
+    OR s.kwh_returned_dc <> r.kwh_returned_dc
+    OR s.dc_returned_register_kwh <> r.dc_returned_register_kwh
+    OR s.diagnostics <> r.diagnostics)
+FROM pg_temp.vehicle_staging s
+LEFT JOIN volt.vehicle_reading r
+  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.recorded_at >= %(since)s AND s.recorded_at < %(until)s;
+
+-- name: insert_vehicle_staging
+-- Those at places int[]; the row count is what was new.
+INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at)
+SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
+FROM pg_temp.vehicle_staging
+WHERE place = ANY (%(places)s::int[])
+ON CONFLICT DO NOTHING;
+
+-- name: fill_vehicle_staging
+-- Those at places int[] fill in what the stored rows lack; where they contradict, too, only if beside boolean says so.
+INSERT INTO volt.vehicle_reading AS r (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at)
+SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
+FROM pg_temp.vehicle_staging
+WHERE place = ANY (%(places)s::int[])
+ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
+  soc_pct = coalesce(r.soc_pct, excluded.soc_pct),
+  speed_kmh = coalesce(r.speed_kmh, excluded.speed_kmh),
+  battery_temp_c = coalesce(r.battery_temp_c, excluded.battery_temp_c),
+  kwh_delivered_dc = coalesce(r.kwh_delivered_dc, excluded.kwh_delivered_dc),
+  dc_register_kwh = coalesce(r.dc_register_kwh, excluded.dc_register_kwh),
+  latitude = coalesce(r.latitude, excluded.latitude),
+  longitude = coalesce(r.longitude, excluded.longitude),
+  charging_status = coalesce(r.charging_status, excluded.charging_status),
+  odometer_km = coalesce(r.odometer_km, excluded.odometer_km),
+  kwh_returned_dc = coalesce(r.kwh_returned_dc, excluded.kwh_returned_dc),
+  dc_returned_register_kwh = coalesce(r.dc_returned_register_kwh, excluded.dc_returned_register_kwh),
+  diagnostics = coalesce(r.diagnostics, excluded.diagnostics),
+  filled_at = greatest(r.filled_at, excluded.received_at)
+WHERE %(beside)s OR (
+    excluded.soc_pct <> r.soc_pct
+    OR excluded.speed_kmh <> r.speed_kmh
+    OR excluded.battery_temp_c <> r.battery_temp_c
+    OR excluded.kwh_delivered_dc <> r.kwh_delivered_dc
+    OR excluded.dc_register_kwh <> r.dc_register_kwh
+    OR excluded.latitude <> r.latitude
+    OR excluded.longitude <> r.longitude
+    OR excluded.charging_status <> r.charging_status
+    OR excluded.odometer_km <> r.odometer_km
+    OR excluded.kwh_returned_dc <> r.kwh_returned_dc
+    OR excluded.dc_returned_register_kwh <> r.dc_returned_register_kwh
+    OR excluded.diagnostics <> r.diagnostics
+  ) IS NOT TRUE;
+
+-- name: correct_vehicle_staging
+-- Those at places int[] replace what is stored; the trigger records it. Only for the owner.
+WITH allowed AS MATERIALIZED (SELECT set_config('volt.correction', 'on', true))
+INSERT INTO volt.vehicle_reading AS r (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at)
+SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
+FROM pg_temp.vehicle_staging, allowed
+WHERE place = ANY (%(places)s::int[])
+ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
+  soc_pct = coalesce(excluded.soc_pct, r.soc_pct),
+  speed_kmh = coalesce(excluded.speed_kmh, r.speed_kmh),
+  battery_temp_c = coalesce(excluded.battery_temp_c, r.battery_temp_c),
+  kwh_delivered_dc = coalesce(excluded.kwh_delivered_dc, r.kwh_delivered_dc),
+  dc_register_kwh = coalesce(excluded.dc_register_kwh, r.dc_register_kwh),
+  latitude = coalesce(excluded.latitude, r.latitude),
+  longitude = coalesce(excluded.longitude, r.longitude),
+  charging_status = coalesce(excluded.charging_status, r.charging_status),
+  odometer_km = coalesce(excluded.odometer_km, r.odometer_km),
+  kwh_returned_dc = coalesce(excluded.kwh_returned_dc, r.kwh_returned_dc),
+  dc_returned_register_kwh = coalesce(excluded.dc_returned_register_kwh, r.dc_returned_register_kwh),
+  diagnostics = coalesce(excluded.diagnostics, r.diagnostics),
+  filled_at = greatest(r.filled_at, excluded.received_at);
+
+-- name: stored_of_vehicle_staging
+-- since, until timestamptz: the stored rows of those at places int[], of that day.
+SELECT s.place, to_jsonb(r)
+FROM pg_temp.vehicle_staging s
+JOIN volt.vehicle_reading r
+  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.place = ANY (%(places)s::int[]);
+
+-- name: contradicted_vehicle_staging
+-- since, until timestamptz: of those at places int[], of that day, the columns in which the stored row has another value,
+-- and the stored row.
+SELECT s.place, array_remove(ARRAY[
+  CASE WHEN s.soc_pct <> r.soc_pct THEN 'soc_pct' END,
+  CASE WHEN s.speed_kmh <> r.speed_kmh THEN 'speed_kmh' END,
+  CASE WHEN s.battery_temp_c <> r.battery_temp_c THEN 'battery_temp_c' END,
+  CASE WHEN s.kwh_delivered_dc <> r.kwh_delivered_dc THEN 'kwh_delivered_dc' END,
+  CASE WHEN s.dc_register_kwh <> r.dc_register_kwh THEN 'dc_register_kwh' END,
+  CASE WHEN s.latitude <> r.latitude THEN 'latitude' END,
+  CASE WHEN s.longitude <> r.longitude THEN 'longitude' END,
+  CASE WHEN s.charging_status <> r.charging_status THEN 'charging_status' END,
+  CASE WHEN s.odometer_km <> r.odometer_km THEN 'odometer_km' END,
+  CASE WHEN s.kwh_returned_dc <> r.kwh_returned_dc THEN 'kwh_returned_dc' END,
+  CASE WHEN s.dc_returned_register_kwh <> r.dc_returned_register_kwh THEN 'dc_returned_register_kwh' END,
+  CASE WHEN s.diagnostics <> r.diagnostics THEN 'diagnostics' END
+], NULL), to_jsonb(r)
+FROM pg_temp.vehicle_staging s
+JOIN volt.vehicle_reading r
+  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.place = ANY (%(places)s::int[]);
+
+-- name: positions_of_vehicle_staging
+-- since, until timestamptz: the stored positions of the rows at places int[], of that day.
+SELECT s.place, r.latitude, r.longitude
+FROM pg_temp.vehicle_staging s
+JOIN volt.vehicle_reading r
+  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.place = ANY (%(places)s::int[]);
+
+-- name: look_at_meter_staging
+-- since, until timestamptz: of the staged rows of a day the places of those that are new, that fill in something, and that
+-- contradict something (NULL: none). A day is a chunk, and one look-up a row in it: see prefer_look_ups.
+SELECT
+  array_agg(s.place) FILTER (WHERE r.meter_id IS NULL),
+  array_agg(s.place) FILTER (WHERE r.meter_id IS NOT NULL AND (
+    (r.kwh_consumed_ac IS NULL AND s.kwh_consumed_ac IS NOT NULL)
+    OR (r.ac_register_kwh IS NULL AND s.ac_register_kwh IS NOT NULL)
+    OR (r.voltage_v IS NULL AND s.voltage_v IS NOT NULL)
+    OR (r.current_a IS NULL AND s.current_a IS NOT NULL)
+    OR (r.power_kw IS NULL AND s.power_kw IS NOT NULL)
+    OR (r.kwh_returned_ac IS NULL AND s.kwh_returned_ac IS NOT NULL)
+    OR (r.ac_returned_register_kwh IS NULL AND s.ac_returned_register_kwh IS NOT NULL))),
+  array_agg(s.place) FILTER (WHERE
+    s.kwh_consumed_ac <> r.kwh_consumed_ac
+    OR s.ac_register_kwh <> r.ac_register_kwh
+    OR s.voltage_v <> r.voltage_v
+    OR s.current_a <> r.current_a
+    OR s.power_kw <> r.power_kw
+    OR s.kwh_returned_ac <> r.kwh_returned_ac
+    OR s.ac_returned_register_kwh <> r.ac_returned_register_kwh)
+FROM pg_temp.meter_staging s
+LEFT JOIN volt.meter_reading r
+  ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.recorded_at >= %(since)s AND s.recorded_at < %(until)s;
+
+-- name: insert_meter_staging
+-- Those at places int[]; the row count is what was new.
+INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
+SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
+FROM pg_temp.meter_staging
+WHERE place = ANY (%(places)s::int[])
+ON CONFLICT DO NOTHING;
+
+-- name: fill_meter_staging
+-- Those at places int[] fill in what the stored rows lack; where they contradict, too, only if beside boolean says so.
+INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
+SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
+FROM pg_temp.meter_staging
+WHERE place = ANY (%(places)s::int[])
+ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
+  kwh_consumed_ac = coalesce(r.kwh_consumed_ac, excluded.kwh_consumed_ac),
+  ac_register_kwh = coalesce(r.ac_register_kwh, excluded.ac_register_kwh),
+  voltage_v = coalesce(r.voltage_v, excluded.voltage_v),
+  current_a = coalesce(r.current_a, excluded.current_a),
+  power_kw = coalesce(r.power_kw, excluded.power_kw),
+  kwh_returned_ac = coalesce(r.kwh_returned_ac, excluded.kwh_returned_ac),
+  ac_returned_register_kwh = coalesce(r.ac_returned_register_kwh, excluded.ac_returned_register_kwh),
+  filled_at = greatest(r.filled_at, excluded.received_at)
+WHERE %(beside)s OR (
+    excluded.kwh_consumed_ac <> r.kwh_consumed_ac
+    OR excluded.ac_register_kwh <> r.ac_register_kwh
+    OR excluded.voltage_v <> r.voltage_v
+    OR excluded.current_a <> r.current_a
+    OR excluded.power_kw <> r.power_kw
+    OR excluded.kwh_returned_ac <> r.kwh_returned_ac
+    OR excluded.ac_returned_register_kwh <> r.ac_returned_register_kwh
+  ) IS NOT TRUE;
+
+-- name: correct_meter_staging
+-- Those at places int[] replace what is stored; the trigger records it. Only for the owner.
+WITH allowed AS MATERIALIZED (SELECT set_config('volt.correction', 'on', true))
+INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
+SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
+FROM pg_temp.meter_staging, allowed
+WHERE place = ANY (%(places)s::int[])
+ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
+  kwh_consumed_ac = coalesce(excluded.kwh_consumed_ac, r.kwh_consumed_ac),
+  ac_register_kwh = coalesce(excluded.ac_register_kwh, r.ac_register_kwh),
+  voltage_v = coalesce(excluded.voltage_v, r.voltage_v),
+  current_a = coalesce(excluded.current_a, r.current_a),
+  power_kw = coalesce(excluded.power_kw, r.power_kw),
+  kwh_returned_ac = coalesce(excluded.kwh_returned_ac, r.kwh_returned_ac),
+  ac_returned_register_kwh = coalesce(excluded.ac_returned_register_kwh, r.ac_returned_register_kwh),
+  filled_at = greatest(r.filled_at, excluded.received_at);
+
+-- name: stored_of_meter_staging
+-- since, until timestamptz: the stored rows of those at places int[], of that day.
+SELECT s.place, to_jsonb(r)
+FROM pg_temp.meter_staging s
+JOIN volt.meter_reading r
+  ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.place = ANY (%(places)s::int[]);
+
+-- name: contradicted_meter_staging
+-- since, until timestamptz: of those at places int[], of that day, the columns in which the stored row has another value,
+-- and the stored row.
+SELECT s.place, array_remove(ARRAY[
+  CASE WHEN s.kwh_consumed_ac <> r.kwh_consumed_ac THEN 'kwh_consumed_ac' END,
+  CASE WHEN s.ac_register_kwh <> r.ac_register_kwh THEN 'ac_register_kwh' END,
+  CASE WHEN s.voltage_v <> r.voltage_v THEN 'voltage_v' END,
+  CASE WHEN s.current_a <> r.current_a THEN 'current_a' END,
+  CASE WHEN s.power_kw <> r.power_kw THEN 'power_kw' END,
+  CASE WHEN s.kwh_returned_ac <> r.kwh_returned_ac THEN 'kwh_returned_ac' END,
+  CASE WHEN s.ac_returned_register_kwh <> r.ac_returned_register_kwh THEN 'ac_returned_register_kwh' END
+], NULL), to_jsonb(r)
+FROM pg_temp.meter_staging s
+JOIN volt.meter_reading r
+  ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.place = ANY (%(places)s::int[]);
+
+-- name: clear_vehicle_staging
+-- Before rows are staged: two parts of one transaction may come after each other.
+DELETE FROM pg_temp.vehicle_staging;
+
+-- name: clear_meter_staging
+-- Before rows are staged: two parts of one transaction may come after each other.
+DELETE FROM pg_temp.meter_staging;
