@@ -10,11 +10,16 @@ import pathlib
 import secrets
 import tempfile
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import conninfo, sql
 
 from voltd import errors, local
+
+# How long an example takes says nothing where two cores are shared with servers and other tests.
+hypothesis.settings.register_profile("voltd", deadline=None)
+hypothesis.settings.load_profile("voltd")
 
 
 def _home(purpose):

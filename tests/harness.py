@@ -51,7 +51,7 @@ class Daemon:
             "VOLTD_LOG__LEVEL": "debug",
             **{f"VOLTD_{key.upper()}": str(value) for key, value in settings.items()},
         }
-        self.words = ["run"]
+        self.program, self.words = [VOLTD], ["run"]
         self._log = log
         self.process = None
         self.starts = 0
@@ -67,7 +67,7 @@ class Daemon:
         connected = self.events("broker.connected")
         self.starts += 1
         with self._log.open("a") as log:
-            self.process = subprocess.Popen([VOLTD, *self.words], env=self.env, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*self.program, *self.words], env=self.env, stdout=log, stderr=log)
         if wait:
             wait_for(
                 lambda: self.events("broker.connected") > connected or self.process.poll() is not None, what="start"

@@ -17,7 +17,19 @@ from collections.abc import Callable
 import psycopg
 import structlog
 
-from voltd import backoff, config, config_file, errors, log, parts, signals, stalls, status, systemd
+from voltd import (
+    backoff,
+    config,
+    config_file,
+    errors,
+    host_clock_witnesses,
+    log,
+    parts,
+    signals,
+    stalls,
+    status,
+    systemd,
+)
 from voltd.database import migrate, retention, session, sqlstate
 from voltd.pipeline import consume, consume_client
 
@@ -64,6 +76,7 @@ class Daemon:
         self._store, self._flusher, self._current = made.store, made.flusher, made.current
         self._spool, self._drain, self._drain_store = made.spool, made.drain, made.drain_store
         self._reporter, self._alerting, self._jobs = made.reporter, made.alerting, made.jobs
+        self._clock = made.clock
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns 0.
@@ -158,9 +171,10 @@ class Daemon:
         self._keep_what_may_be_old()
 
     def _keep_what_may_be_old(self) -> None:
-        """Readings that are taken must outlive the database's retention, which may have been set for other limits."""
+        """Readings that are taken must outlive the database's retention; the database is asked for the time, too."""
         try:
             with session.connector(self._settings, patience_s=_ANSWER_S)() as connection:
+                self._clock.note_database(host_clock_witnesses.database(connection))
                 if retention.ensure(connection, self._settings.max_age_days):
                     _log.warning("retention.raised", days=self._settings.max_age_days)
         except psycopg.Error as error:
@@ -185,7 +199,10 @@ class Daemon:
         """Until told to stop: readiness, status line, and the watchdog fed by the threads' own progress."""
         ready = False
         next_report = time.monotonic()
+        steps = self._clock.look()
         while not self._signals.wait(0.5 if ready else 0.05):
+            if steps != (steps := self._clock.look()):
+                self._jobs.clock_stepped()
             if self._signals.reload_wanted():
                 self._read_settings_again()
             if not ready and self._consumer.subscribed.is_set():
@@ -260,6 +277,7 @@ class Daemon:
             self.counters.alerts_sent_total = told.alerts_sent_total
             self.counters.deliveries_failed_total = told.deliveries_failed_total
             self.counters.channels_failing = ", ".join(sorted(told.channels_failing))
+        self.counters.clock = self._clock.describe()
         built = self._reporter.build()
         topic = consume_client.status_topic(self._settings.instance)
         self._consumer.publish(consume.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
@@ -275,6 +293,6 @@ class Daemon:
             _log.error("settings.refused", error=str(error), hint=error.hint)
             return
         log.configure(fresh.log.level, fresh.log.format)
-        if self.counters.halted:
+        if self.counters.halted or self.counters.clock_hold:
             self._flusher.resume()
         _log.info("settings.reloaded", level=fresh.log.level)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, errors
+from voltd import config, errors, host_clock, host_clock_witnesses
 from voltd.alerts import channels
 from voltd.database import edition, migrate, queries, session, sqlstate
 from voltd.pipeline import consume_client
@@ -22,6 +22,11 @@ from voltd.rules import load
 _MEANING = {
     edition.Edition.COMMUNITY: "continuous aggregates, columnstore and retention by TimescaleDB's own policies",
     edition.Edition.APACHE: "hourly history kept by voltd's scheduler under the same names; no columnstore",
+}
+_KERNEL = {
+    True: "the kernel says that it is synchronised",
+    False: "the kernel says that it is not synchronised",
+    None: "the kernel does not say whether it is synchronised",
 }
 
 
@@ -33,6 +38,7 @@ def run(settings: config.Settings) -> int:
         _check("database", lambda: _database(settings)),
         _check("spool", lambda: _spool(settings)),
         _check("alerts", lambda: _alerts(settings)),
+        _check("clock", lambda: _clock(settings)),
     )
 
 
@@ -133,6 +139,35 @@ def _alerts(settings: config.Settings) -> list[str]:
         print(f"warn  alerts: a channel is for fleet {fleet!r}, which is not registered; is it spelt right?")
     names = ", ".join(one.name for one in channels.make(settings))
     return [f"alerts: {len(rules)} rules; told on {names or 'no channel: set one in [alerts.channels.<name>]'}"]
+
+
+def _clock(settings: config.Settings) -> list[str]:
+    """This host's clock by the kernel and the database; what devices say the daemon knows."""
+    kernel = host_clock_witnesses.kernel()
+    if kernel.impossible:
+        raise errors.ConfigurationError(f"this host's clock is wrong: {kernel.doubts}", hint=host_clock.ADVICE)
+    if kernel.doubts:
+        print(f"warn  clock: {kernel.doubts} yet; {host_clock.ADVICE}")
+    said = _KERNEL[kernel.synchronised]
+    found = None
+    try:
+        with psycopg.connect(session.dsn(settings)) as connection:
+            found = host_clock_witnesses.database(connection)
+            troubles = connection.execute(queries.text("daemons_in_trouble")).fetchall()
+    except psycopg.Error:  # has a line of its own
+        troubles = []
+    for instance, trouble in troubles:
+        print(f"warn  clock: daemon {instance}: {trouble}")
+    if found is None:
+        return [f"clock: {said}; the database could not be asked"]
+    if found.differs(host_clock.OFF_S):
+        side = "behind" if found.ahead_s > 0 else "ahead of"
+        raise errors.ConfigurationError(
+            f"this host's clock is {host_clock.spell(abs(found.ahead_s))} {side} the database's",
+            hint=f"find out which of the two is wrong (timedatectl on both); {host_clock.ADVICE}",
+        )
+    agrees = f"within {max(abs(found.ahead_s) + found.within_s, 0.001):.3f} s of the database's"
+    return [f"clock: {agrees}; {said}"]
 
 
 def _who_checks(settings: config.Settings) -> str:

@@ -1,9 +1,10 @@
 """``voltd dead-letters replay``: dead letters through decode and write once more, after a limit or voltd has changed.
 
-Called by ``dead_letters``. Time is judged against when the message was received, as then. What is stored (or was there
-already) is marked last, so a replay that is killed can be run again; what is refused again stays as it is, and no
-second dead letter is made of it. With ``--overwrite`` the values of conflicts replace the stored ones, one dead letter
-at a time in the order of their numbers, so that of several the last one counts.
+Called by ``dead_letters``. Time is judged against when the message was received, as then. Asked for ``in_future``
+alone, it takes that time for wrong: what is not in the future any more may have been received when it is dated. What
+is stored (or was there already) is marked last, so a replay that is killed can be run again; what is refused again
+stays as it is, and no second dead letter is made of it. With ``--overwrite`` the values of conflicts replace the stored
+ones, one dead letter at a time in the order of their numbers, so that of several the last one counts.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import psycopg
 
 from voltd import config, models
 from voltd.database import migrate, queries, retention, rollup, session
-from voltd.pipeline import decode, write, write_current
+from voltd.pipeline import decode, decode_clock, write, write_current
 
 _AT_ONCE = 1000  # dead letters in one transaction
 # Of payloads in one transaction; the smallest readings there are then stay below what CurrentState holds.
@@ -82,6 +83,8 @@ class _Tally:
             return
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.most_common())
         print(f"{_many(self.refused.total(), 'dead letter')} {would}refused again, kept as before: {reasons}")
+        if self.refused[models.Reason.IN_FUTURE] and options.filters["reason"] != models.Reason.IN_FUTURE:
+            print("  in_future: if this host's clock was wrong then: voltd dead-letters replay --reason in_future")
         if self.partly:
             print(f"  {self.partly} of them in part: the good readings of an array count as stored above")
         if self.cut:
@@ -132,6 +135,7 @@ class _Replay:
         self._options = options
         self._keep_days = settings.raw_retention_days
         self._decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
+        self._retimer = decode_clock.Retimer(settings.mqtt.topics, settings.limits, settings.max_age_days)
         self._store = write.PostgresStore(
             connect,
             _INSTANCE,
@@ -170,6 +174,12 @@ class _Replay:
         with self._connection.cursor(row_factory=psycopg.rows.class_row(_Letter)) as cursor:
             return cursor.execute(queries.text("next_dead_letters"), parameters).fetchall()
 
+    def _now(self) -> dt.datetime:
+        """By the clock, this host's or the database's, that is behind: what it says has passed has passed."""
+        row = self._connection.execute(queries.text("clock")).fetchone()
+        now = dt.datetime.now(dt.UTC)
+        return min(now, row[0]) if row else now
+
     def _oldest_kept(self) -> dt.datetime:
         """Older readings would be dropped by the retention at once, without having reached the hourly history."""
         row = self._connection.execute(queries.text("raw_retention_days")).fetchone()
@@ -186,6 +196,8 @@ class _Replay:
             else:
                 messages.append(_message(index, letter))
         batch = self._decoder.decode(messages)
+        if self._options.filters["reason"] == models.Reason.IN_FUTURE:
+            batch = self._retimer.received_when_dated(batch, self._now())
         _drop_older(batch, oldest, refused)
         _refuse(batch.dead_letters, refused)
         batch.dead_letters = []

@@ -16,6 +16,7 @@ from voltd import metrics
 
 _DEAF_LAG_S = 30.0
 _HICCUP = dt.timedelta(seconds=10)
+_STEP = dt.timedelta(seconds=1)
 _RESTART = dt.timedelta(seconds=60)
 
 
@@ -80,7 +81,8 @@ class Health:
         away_s = 0.0 if self._away_since is None else now - self._away_since
         lag_s = max(self._waited_s(), away_s)
         spooling = self._spool_in_use() or counters.readings_spooled > 0
-        held_back = counters.in_flight >= self._receive_maximum or lag_s > _DEAF_LAG_S or bool(counters.halted)
+        stopped = bool(counters.halted or counters.clock_hold)
+        held_back = counters.in_flight >= self._receive_maximum or lag_s > _DEAF_LAG_S or stopped
         well = counters.store_available and not (away_s or spooling or held_back)
         return Report(lag_s, spooling, *self._over_time(well=well, now=self._clock()))
 
@@ -92,7 +94,12 @@ class Health:
         return self._first_well_at if unwell_at is None else unwell_at
 
     def _over_time(self, *, well: bool, now: dt.datetime) -> tuple[bool, float | None]:
-        """Whether it is healthy, and how long ago it was not."""
+        """Whether it is healthy, and how long ago it was not. A clock that stepped says nothing of the time before."""
+        if self._looked_at is not None and self._looked_at - now > _STEP:
+            if self._well_at is not None:
+                self._well_at -= self._looked_at - now
+                self._unwell_at = now
+            self._looked_at = now
         healthy = well or (self._well_at is not None and now - self._well_at <= _HICCUP)
         stopped = self._looked_at is not None and now - self._looked_at > _HICCUP
         if (stopped or not healthy) and self._well_at is not None:
@@ -128,7 +135,7 @@ class Steady:
         """
         self._noted = True
         if healthy:
-            self.since = self.since or now
+            self.since = min(self.since or now, now)  # the clock may have stepped back
             if unwell_s is not None:
                 self.since = max(self.since, now - dt.timedelta(seconds=unwell_s))
             self._starts_until = None

@@ -21,7 +21,7 @@ import structlog
 from apscheduler.executors import base
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from voltd import config, errors, health
+from voltd import config, errors, health, host_clock, host_clock_witnesses, jobs_trigger
 from voltd.alerts import service
 from voltd.database import locks, pool, queries, retention, rollup, session
 from voltd.pipeline import write_bounds
@@ -35,6 +35,8 @@ _RULES_LOCK = 0x72756C65  # "rule": held by the one that checks the rules
 _ROLLUP_S = 10.0
 _RETENTION_S = 3600.0
 _REPORT_S = 2.0
+_SOON_S = 0.2
+_CLOCK_S = 60.0
 _PAUSE, _BUSY_PAUSE = 3.0, 30.0  # a check is followed by a pause of so many times what it took
 _LONGEST_PAUSE_S = 15.0
 # After an outage who led before goes on, as only it remembers what it told meanwhile; then another one does.
@@ -63,6 +65,8 @@ class Jobs:
         alerting: rules and delivery; None: switched off.
         bounds: what the rules concern; published while this daemon checks them.
         busy: whether the ingest needs the machine.
+        trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
+        clock: this host's; told what the database's says.
     """
 
     def __init__(
@@ -74,8 +78,12 @@ class Jobs:
         alerting: service.Alerting | None = None,
         bounds: write_bounds.Bounds | None = None,
         busy: Callable[[], bool] = lambda: False,
+        trouble: Callable[[], str] = lambda: "",
+        clock: host_clock.HostClock | None = None,
     ) -> None:
         self._settings = settings
+        self._trouble, self._clock = trouble, clock
+        self._reported: str | None = None  # unknown: the one before may have died with some
         self._look, self._alerting, self._bounds, self._busy = look, alerting, bounds, busy
         self._rules = alerting.check if alerting else None
         self._next_check = 0.0
@@ -106,9 +114,17 @@ class Jobs:
         self._add(self._rollup, _ROLLUP_S, first_s=1.0)
         self._add(self._retention, _RETENTION_S, first_s=60.0)
         self._add(self._report, _REPORT_S, first_s=0.5)
+        if self._clock is not None:
+            self._add(self._compare_clocks, _CLOCK_S, first_s=0.4)
         if self._rules is not None:
             self._add(self._check, self._settings.alerts.check_interval_s, first_s=0.3)
         self._scheduler.start()
+
+    def clock_stepped(self) -> None:
+        """Runs every job soon: they wait for times of a clock that has been set since. Does not block."""
+        soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=_SOON_S)
+        for job in self._scheduler.get_jobs():
+            job.modify(next_run_time=soon)
 
     def stop(self) -> threading.Thread:
         """Starts no more jobs; one that runs is cancelled, its transaction rolled back. Does not block.
@@ -151,7 +167,7 @@ class Jobs:
                     _log.warning("job.failed", job=name, error=str(error))
 
         first = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=first_s)
-        self._scheduler.add_job(guarded, "interval", seconds=every_s, next_run_time=first, id=name)
+        self._scheduler.add_job(guarded, jobs_trigger.Every(every_s), next_run_time=first, id=name)
 
     def _fleets(self) -> None:
         with self._connection() as connection:
@@ -214,8 +230,23 @@ class Jobs:
             if not self._stopping:
                 values = {"instance": self._settings.instance, **report._asdict()}
                 connection.execute(queries.text("report_daemon"), values)
+                self._report_trouble(connection)
                 if self._bounds is not None and self._locks.holds(_RULES_LOCK):
                     self._bounds.publish(connection)
+
+    def _report_trouble(self, connection: psycopg.Connection[Any]) -> None:
+        """For the daemon that checks the rules, which may be another one."""
+        trouble = self._trouble()
+        if trouble != self._reported:
+            connection.execute(
+                queries.text("report_trouble"), {"instance": self._settings.instance, "trouble": trouble or None}
+            )
+            self._reported = trouble
+
+    def _compare_clocks(self) -> None:
+        if self._clock is not None:
+            with self._connection() as connection:
+                self._clock.note_database(host_clock_witnesses.database(connection))
 
     def _rollup(self) -> None:
         if not self._locks.holds(_LEADER_LOCK):

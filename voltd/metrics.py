@@ -79,6 +79,8 @@ class Metrics:
     lag_s: float = 0.0  # age of the oldest message of the last batch at its COMMIT
     store_available: bool = True
     halted: str = ""  # why nothing more is taken until a reload; empty: it is
+    clock_hold: str = ""  # why messages are held until this host's clock is right; empty: they are not
+    clock: str = ""  # what is wrong with this host's clock, by the database or the host itself; empty: nothing known
     readings_spooled: int = 0  # readings in the spool now, which the store does not have yet
     spool_bytes: int = 0  # what they take on disk
     alerts_open: int = 0  # episodes, as of the last check; 0 where another daemon leads

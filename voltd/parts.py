@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voltd import config, health, jobs, live, metrics, status
+from voltd import config, health, host_clock, jobs, live, metrics, status
 from voltd.alerts import service
 from voltd.database import session
 from voltd.pipeline import (
     consume,
     consume_window,
     decode,
+    decode_clock,
     flush,
     spool,
     spool_drain,
@@ -46,6 +47,7 @@ class Parts:
     ) -> None:
         self._settings = settings
         self.counters = metrics.Metrics()
+        self.clock = host_clock.HostClock()
         connect = session.connector(settings)
         self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self.consumer = consume.Consumer(settings, self.window, self.counters, on_subscribed=on_subscribed)
@@ -83,6 +85,7 @@ class Parts:
             ack=self.consumer.ack,
             committed=self.current.note,
             spool=self.spool,
+            clock_guard=self._clock_guard(),
         )
         self.drain_store = write.PostgresStore(
             connect, settings.client_id, excursions=excursions, bounds=bounds, refused=self._refused(), part="spool"
@@ -98,11 +101,20 @@ class Parts:
                 self.counters,
                 ready=require_schema,
                 committed=self.current.note,
+                clock_guard=self._clock_guard(),
             )
         )
         self.reporter = status.Reporter(settings, self.counters)
         self.alerting = (
-            service.Alerting(settings, connect, look=watch.look, excursions=excursions, busy=self._busy)
+            service.Alerting(
+                settings,
+                connect,
+                look=watch.look,
+                excursions=excursions,
+                busy=self._busy,
+                trouble=self._trouble,
+                clock_wrong=lambda: bool(self.clock.describe()),
+            )
             if settings.alerts.enabled
             else None
         )
@@ -113,6 +125,8 @@ class Parts:
             alerting=self.alerting,
             bounds=bounds,
             busy=self._busy,
+            trouble=self._trouble,
+            clock=self.clock,
         )
 
     def _decoder(self) -> decode.Decoder:
@@ -120,6 +134,15 @@ class Parts:
 
     def _refused(self) -> write_refused.Refused:
         return write_refused.Refused(self._settings.mqtt.topics)
+
+    def _clock_guard(self) -> decode_clock.ClockGuard:
+        settings = self._settings
+        return decode_clock.ClockGuard(settings.mqtt.topics, settings.limits, settings.max_age_days, self.clock)
+
+    def _trouble(self) -> str:
+        """What keeps messages from being taken, and what to do, for the alert of an outage."""
+        held = self.counters.clock_hold
+        return f"{held}; messages are held until it is right: {host_clock.ADVICE}" if held else ""
 
     def _busy(self) -> bool:
         """Whether messages wait for the machine."""

@@ -16,7 +16,7 @@ from typing import Any
 from paho.mqtt import client as paho
 
 import voltd
-from voltd import config, errors, metrics
+from voltd import config, errors, host_clock, metrics
 from voltd.pipeline import consume_client
 
 _SLOW_S = 5.0  # a batch that takes longer to write
@@ -70,6 +70,10 @@ def line(status: dict[str, Any]) -> str:
     store = "" if status["store"] == "ok" else f"database {status['store']}, "
     if status["halted"]:
         store = f"HALTED: {status['halted']}, " + store
+    if status.get("clock_hold"):
+        store = f"HELD: {status['clock_hold']}, " + store
+    elif status.get("clock"):
+        store = f"clock {status['clock']}, " + store
     if status["readings_spooled"]:
         store += f"{status['readings_spooled']} readings in the spool, "
     return (
@@ -123,16 +127,17 @@ def show(status: dict[str, Any]) -> str:
         return f"offline ({status.get('reason', 'no reason given')})"
     dead = status["messages_dead_lettered_total"]
     age_s = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(status["at"])).total_seconds()
-    stale = " - stale: the daemon does not report any more" if age_s > _STALE_S else ""
+    off = bool(status.get("clock_hold") or status.get("clock"))
+    stale = " - by the daemon's own clock" if off else ""
+    if age_s > _STALE_S and not off:
+        stale = " - stale: the daemon does not report any more"
     rows = [
         ("instance", f"{status['instance']} (voltd {status['version']}, {status['host']}, pid {status['pid']})"),
         ("online since", status["started_at"]),
         ("as of", f"{status['at']}{stale}"),
         ("database", status["store"]),
-        (
-            "taking",
-            f"nothing: {status['halted']}; look at the dead letters, then reload" if status["halted"] else "yes",
-        ),
+        ("taking", _taking(status)),
+        ("clock", _clock(status)),
         ("rate", f"{status['messages_per_s']:.0f} messages/s in, {status['readings_per_s']:.0f} readings/s stored"),
         ("window", f"{status['in_flight']} of {status['receive_maximum']} messages held"),
         ("last flush", f"{status['last_batch_messages']} messages in {status['last_flush_ms']:.1f} ms"),
@@ -145,6 +150,23 @@ def show(status: dict[str, Any]) -> str:
         ("sessions lost", str(status["session_lost_total"])),
     ]
     return "\n".join(f"{name:<14}{value}" for name, value in rows)
+
+
+def _taking(status: dict[str, Any]) -> str:
+    if status["halted"]:
+        return f"nothing: {status['halted']}; look at the dead letters, then reload"
+    if status.get("clock_hold"):
+        return (
+            f"nothing: {status['clock_hold']}; {host_clock.ADVICE}; or, to go on with the clock as it is, reload"
+            " (SIGHUP)"
+        )
+    return "yes"
+
+
+def _clock(status: dict[str, Any]) -> str:
+    if status.get("clock_hold"):
+        return "wrong, see above"
+    return f"{status['clock']}; if the host is wrong: {host_clock.ADVICE}" if status.get("clock") else "ok"
 
 
 def _readings(status: dict[str, Any]) -> str:

@@ -28,4 +28,10 @@ SELECT EXISTS (SELECT FROM volt.rule_bounds WHERE published_at > now() - INTERVA
 SELECT named.fleet_id
 FROM unnest(%(fleets)s::text[]) AS named (fleet_id)
 WHERE NOT EXISTS (SELECT FROM volt.fleet f WHERE f.fleet_id = named.fleet_id)
-ORDER BY 1
+ORDER BY 1;
+
+-- name: daemons_in_trouble
+-- Instance, and what keeps it from taking messages.
+SELECT instance, trouble FROM volt.daemon
+WHERE trouble IS NOT NULL AND reported_at > now() - INTERVAL '30 s'
+ORDER BY instance

@@ -5,3 +5,8 @@
 -- name: try_locks
 -- keys bigint[]: key, and whether it was free and is ours now.
 SELECT key, pg_try_advisory_lock(key) FROM unnest(%(keys)s::bigint[]) AS key
+
+
+-- name: clock
+-- The time now, not that of the transaction.
+SELECT clock_timestamp()

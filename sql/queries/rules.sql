@@ -214,9 +214,10 @@ WHERE vehicle_id IN (
 
 -- name: daemons
 -- Those that run, and those that died within a day: instance, seconds since its report, lag, whether it spools, whether
--- it is healthy, seconds since it last was not (NULL: not since it started). All by the clock of the database.
+-- it is healthy, seconds since it last was not (NULL: not since it started), why (NULL: it does not say). All by the
+-- clock of the database.
 SELECT instance, extract(epoch FROM now() - reported_at)::float8, lag_s, spooling, healthy,
-  extract(epoch FROM now() - unwell_at)::float8
+  extract(epoch FROM now() - unwell_at)::float8, trouble
 FROM volt.daemon
 WHERE reported_at > now() - INTERVAL '1 day'
 
@@ -227,6 +228,10 @@ VALUES (%(instance)s, now(), %(lag_s)s, %(spooling)s, %(healthy)s,
   now() - make_interval(secs => %(unwell_s)s::float8))
 ON CONFLICT (instance) DO UPDATE SET reported_at = excluded.reported_at, lag_s = excluded.lag_s,
   spooling = excluded.spooling, healthy = excluded.healthy, unwell_at = excluded.unwell_at
+
+-- name: report_trouble
+-- What keeps it from taking messages; NULL: nothing.
+UPDATE volt.daemon SET trouble = %(trouble)s::text WHERE instance = %(instance)s
 
 -- name: forget_daemon
 -- It is being stopped.

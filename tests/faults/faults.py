@@ -1,8 +1,8 @@
 """The registry of faults, and those of the daemon itself and of what devices send.
 
 A fault is a function of stage, oracle and a time to hold: it injects, holds and recovers, while the publisher goes on.
-On return the stage can become healthy by itself; the oracle's check waits for that. The others are in ``faults_broker``
-and ``faults_database``.
+On return the stage can become healthy by itself; the oracle's check waits for that. The others are in
+``faults_broker``, ``faults_clock`` and ``faults_database``.
 """
 
 import contextlib

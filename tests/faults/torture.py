@@ -16,6 +16,7 @@ import traceback
 sys.path.insert(1, str(pathlib.Path(__file__).resolve().parent.parent))  # the harness
 
 import faults_broker  # noqa: F401 registers its faults
+import faults_clock  # noqa: F401 likewise
 import faults_database  # noqa: F401 likewise
 import faults_split  # noqa: F401 likewise
 import oracle as oracle_module

@@ -207,3 +207,30 @@ def test_the_owner_can_replay_on_both_editions(database_of, tmp_path, edition):
     with contextlib.closing(psycopg.connect(rig.dsn)) as connection:
         assert connection.execute("SELECT count(*) FROM volt.meter_current").fetchone() == (1,)
     assert migrate.status(rig.dsn).current
+
+
+def test_what_a_clock_that_was_wrong_had_refused(rig):
+    """Asked for ``in_future`` alone: what is not in the future any more counts as received when it is dated."""
+    then = NOW - dt.timedelta(days=2)
+    rig.receive(
+        ("volt/vehicle/V1/telemetry", reading(5)),
+        ("volt/vehicle/V2/telemetry", [reading(1), reading(3 * 1440), reading(-60)]),
+        ("volt/vehicle/V3/telemetry", reading(-60)),
+        ("volt/ingest", [{"type": "METER", "payload": {"meterId": "M1", **reading(7), "voltage": 230}}]),
+        at=then,
+    )
+    assert rig.rows("SELECT reason, count(*) FROM volt.dead_letter GROUP BY 1") == [("in_future", 5)]
+    text = rig.voltd("replay", code=1)
+    assert "0 readings stored" in text
+    assert "--reason in_future" in text
+    assert "3 readings would be stored" in rig.voltd("replay", "--reason", "in_future", "--dry-run", code=1)
+    text = rig.voltd("replay", "--reason", "in_future", code=1)
+    assert "3 readings stored" in text
+    assert "2 in_future" in text
+    assert rig.rows("SELECT vehicle_id, received_at - recorded_at FROM volt.vehicle_reading ORDER BY recorded_at") == [
+        ("V2", dt.timedelta(days=1)),
+        ("V1", dt.timedelta(0)),
+        ("V2", dt.timedelta(0)),
+    ]
+    assert harness.count(rig.dsn, "meter_reading") == 1
+    assert rig.rows("SELECT count(*), count(replayed_at) FROM volt.dead_letter") == [(5, 3)]

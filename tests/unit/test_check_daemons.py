@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from voltd.rules import check_daemons
+from voltd.rules import check_daemons, state
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 WELL = ("a", 0.0, 0.0, False, True, None)
@@ -51,3 +51,12 @@ def test_one_was_taken_out_of_service():
     keys = [("ingest_lag", "system", "gone"), ("ingest_lag", "system", "a"), ("soc_low", "vehicle", "V1")]
     found = check_daemons.judge([WELL], keys, NOW)
     assert (_lags(found), found.healthy) == ({"a": 0.0, "gone": 0.0}, True)
+
+
+@pytest.mark.parametrize(("judged_s", "dated_s"), [(-5.0, 0.0), (0.0, 0.0), (3600.0, 3600.001)])
+def test_the_clock_stepped_back(judged_s, dated_s):
+    """What a daemon says now comes after what was judged of it before, or an outage would not end for as long."""
+    (row,) = check_daemons.judge([WELL], (), NOW).rows
+    judged = state.State(judged_at=NOW + dt.timedelta(seconds=judged_s))
+    known = {("ingest_lag", "system", "a"): judged, ("ingest_lag", "system", "b"): state.State()}
+    assert check_daemons.in_order(row, known).recorded_at == NOW + dt.timedelta(seconds=dated_s)

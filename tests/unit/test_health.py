@@ -141,3 +141,32 @@ def test_since_when_a_daemon_has_been_well():
     assert daemon.well_since() is None
     daemon.look()
     assert daemon.well_since() == 626
+
+
+@pytest.mark.parametrize("by_s", [3600, -3600])
+def test_the_clock_steps(by_s):
+    """Nothing is known of the time before it: silence counts from the step on, whichever way it went."""
+    daemon = _Daemon()
+    steady = health.Steady()
+    steady.note(healthy=True, now=_at(daemon.now_s))
+    healthy, unwell_s = daemon.look(by_s)
+    assert (healthy, unwell_s) == (True, 0)
+    steady.note(healthy=healthy, now=_at(daemon.now_s), unwell_s=unwell_s)
+    assert steady.since == _at(by_s)
+    assert daemon.look(2) == (True, 2)
+
+
+def test_the_clock_steps_back_in_an_outage():
+    """An outage stays one."""
+    daemon = _Daemon()
+    daemon.counters.store_available = False
+    assert daemon.look(20)[0] is False
+    assert daemon.look(-3600)[0] is False
+
+
+def test_messages_held_for_the_clock():
+    """Nobody is called silent whose messages wait for this host's clock to be set."""
+    daemon = _Daemon()
+    daemon.counters.clock_hold = "this host's clock is 60 min behind"
+    assert daemon.look(2) == (True, None)
+    assert daemon.look(20)[0] is False

@@ -20,6 +20,8 @@ class Alerting:
         look: how this daemon is.
         excursions: what the writer looks for.
         busy: whether the ingest needs the machine.
+        trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
+        clock_wrong: whether this host's clock may be.
 
     Raises:
         ConfigurationError: rules or channels make no sense.
@@ -33,6 +35,8 @@ class Alerting:
         look: Callable[[], health.Report],
         excursions: write_excursions.Excursions,
         busy: Callable[[], bool],
+        trouble: Callable[[], str] = lambda: "",
+        clock_wrong: Callable[[], bool] = lambda: False,
     ) -> None:
         rules = _rules(settings)
         self._deliverer = deliver.Deliverer(settings, connect)
@@ -47,6 +51,8 @@ class Alerting:
             told_at=self._deliverer.told_at,
             withdraw=self._deliverer.withdraw,
             busy=busy,
+            trouble=trouble,
+            clock_wrong=clock_wrong,
         )
         self.check.use(rules, self._deliverer.every_channel)
 

@@ -15,8 +15,8 @@ from typing import Protocol
 
 import structlog
 
-from voltd import backoff, config, errors, metrics, models
-from voltd.pipeline import consume_window, decode, decode_ahead, decode_guard, spool
+from voltd import backoff, config, errors, host_clock, metrics, models
+from voltd.pipeline import consume_window, decode, decode_ahead, decode_clock, decode_guard, spool
 
 _log = structlog.get_logger()
 
@@ -24,6 +24,10 @@ _COMPLAIN_EVERY_S = 30.0
 _HALTED_HINT = (
     "nothing more is taken: look at voltd dead-letters list; to go on, systemctl reload voltd (SIGHUP);"
     " limits: dead_letters.*"
+)
+_CLOCK_HINT = (
+    f"messages are held until it is right: {host_clock.ADVICE}; to go on with the clock as it is, systemctl reload"
+    " voltd (SIGHUP)"
 )
 
 
@@ -55,6 +59,7 @@ class Flusher:
         ack: called with the batch's messages after COMMIT, in the order received.
         committed: called with batch and result after COMMIT; must not block or raise.
         spool: where messages go while the store stays away; None: they stay with the broker.
+        clock_guard: says when this host's clock is wrong; None: it is believed.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Flusher:
         ack: Callable[[list[models.Message]], None],
         committed: Callable[[models.Batch, models.WriteResult], None] = lambda _batch, _result: None,
         spool: spool.Spool | None = None,
+        clock_guard: decode_clock.ClockGuard | None = None,
     ) -> None:
         self._window = window
         self._ahead = decode_ahead.DecodeAhead(window, decoder, settings)
@@ -77,6 +83,7 @@ class Flusher:
         self._ack = ack
         self._committed = committed
         self._spool = spool
+        self._clock_guard = clock_guard
         self._guard = decode_guard.DeadLetterGuard(settings.dead_letters)
         self._looked_at = threading.Event()
         self._deadline = float("inf")
@@ -88,7 +95,7 @@ class Flusher:
         self._ahead.stop()
 
     def resume(self) -> None:
-        """Goes on after the guard's limit was passed, counting anew; for another thread."""
+        """Goes on after a guard has stopped the stream: an admin has looked; for another thread."""
         self._looked_at.set()
 
     @property
@@ -110,15 +117,49 @@ class Flusher:
                 return
 
     def _flush(self, batch: models.Batch) -> bool:
-        messages = batch.messages
         started = self._counters.batch_since = time.monotonic()
-        self._counters.batch_oldest_at = messages[0].received_at
-        kept = self._pass_guard(batch) and self._keep(batch, started)
+        self._counters.batch_oldest_at = batch.messages[0].received_at
+        timed = self._pass_clock(batch)
+        if timed is not None:
+            batch = timed
+            self._counters.batch_oldest_at = batch.messages[0].received_at
+        messages = batch.messages
+        kept = timed is not None and self._pass_guard(batch) and self._keep(batch, started)
         self._counters.batch_since = self._counters.batch_oldest_at = None
         if kept:
             self._window.release(messages)
             self._ack(messages)
         return kept
+
+    def _pass_clock(self, batch: models.Batch) -> models.Batch | None:
+        """Holds a batch while this host's clock is wrong; then as its messages are to be taken. None: stopped before.
+
+        What is held here was dated by devices that are right: it would all become dead letters.
+        """
+        guard = self._clock_guard
+        if guard is None:
+            return batch
+        batch = guard.corrected(batch)
+        if (suspicion := guard.judge(batch)) is None:
+            return batch
+        self._looked_at.clear()
+        complain_at = 0.0
+        while suspicion is not None:
+            self._counters.clock_hold = str(suspicion)
+            if time.monotonic() >= complain_at:
+                complain_at = time.monotonic() + _COMPLAIN_EVERY_S
+                _log.error("clock.wrong", error=self._counters.clock_hold, hint=_CLOCK_HINT)
+            self._beat = time.monotonic()
+            if self._deadline < float("inf"):  # it would only be refused
+                _log.warning("batch.left_to_broker", messages=len(batch.messages))
+                return None
+            if self._looked_at.wait(0.1):
+                self._looked_at.clear()
+                guard.accept()
+            batch, suspicion = guard.again(batch, suspicion)
+        self._counters.clock_hold = ""
+        _log.warning("messages.resumed")
+        return batch
 
     def _pass_guard(self, batch: models.Batch) -> bool:
         """Holds a batch that passes the limits of dead letters until somebody has looked; False: stopped before."""

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import structlog
 
-from voltd import backoff, config, errors, metrics, models
-from voltd.pipeline import decode, flush, spool
+from voltd import backoff, config, errors, host_clock, metrics, models
+from voltd.pipeline import decode, decode_clock, flush, spool
 
 _log = structlog.get_logger()
 
@@ -33,6 +33,7 @@ class Drain:
         counters: readings and dead letters are counted when the store has them.
         ready: raises StoreUnavailable until the store may be written to; called before the first write.
         committed: called with batch and result after COMMIT; must not block or raise.
+        clock_guard: says when this host's clock is wrong, or was when messages were put; None: it is believed.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Drain:
         *,
         ready: Callable[[], None] = lambda: None,
         committed: Callable[[models.Batch, models.WriteResult], None] = lambda _batch, _result: None,
+        clock_guard: decode_clock.ClockGuard | None = None,
     ) -> None:
         self._spool = spool
         self._decoder = decoder
@@ -53,6 +55,7 @@ class Drain:
         self._counters = counters
         self._ready: Callable[[], None] | None = ready
         self._committed = committed
+        self._clock_guard = clock_guard
         self._stopping = threading.Event()
         self._done = 0  # through which number the store has everything
         self._complain_at = 0.0
@@ -97,7 +100,7 @@ class Drain:
             if self._spool.messages and self._done:  # the store has them, forgetting them failed
                 self._forget()
             return False
-        batch = self._decoder.decode(spooled.messages)
+        batch = self._timed(self._decoder.decode(spooled.messages))
         result = self._store.write(batch)
         self._done = spooled.through
         self._back()
@@ -105,6 +108,20 @@ class Drain:
         self._committed(batch, result)
         self._forget()
         return True
+
+    def _timed(self, batch: models.Batch) -> models.Batch:
+        """With times of receipt that can be true.
+
+        Raises:
+            StoreUnavailable: this host's clock is wrong; what would be refused for it stays in the spool.
+        """
+        if self._clock_guard is None:
+            return batch
+        batch = self._clock_guard.spooled(batch)
+        suspicion = self._clock_guard.judge(batch)
+        if suspicion is not None:
+            raise errors.StoreUnavailable(str(suspicion), hint=host_clock.ADVICE)
+        return batch
 
     def _forget(self) -> None:
         """Removes what the store has; where that fails it is not written again, but removed with what follows."""

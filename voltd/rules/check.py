@@ -62,6 +62,8 @@ class Check:
         told_at: what of it was told, where and when.
         withdraw: called once all of it is in the database: the rest is the outbox's.
         busy: whether the daemon has better things to do than to look at history.
+        trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
+        clock_wrong: whether this host's clock may be: then devices' clocks are not judged by it.
     """
 
     def __init__(
@@ -76,12 +78,15 @@ class Check:
         told_at: check_write.ToldAt = lambda _channel, _what: None,
         withdraw: Callable[[], None] = lambda: None,
         busy: Callable[[], bool] = lambda: False,
+        trouble: Callable[[], str] = lambda: "",
+        clock_wrong: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connect = connect
         self._instance = instance
         self._look = look
         self._excursions = excursions
-        self._wake, self._busy = wake, busy
+        self._wake, self._busy, self._trouble = wake, busy, trouble
+        self._clock_wrong = clock_wrong
         self._told_at, self._withdraw = told_at, withdraw
         self._alone = check_alone.Alone(instance, tell)
         self._steady = health.Steady()
@@ -171,7 +176,7 @@ class Check:
         now = dt.datetime.now(dt.UTC)
         self._outdated = True
         self._steady.note(healthy=False, now=now)
-        self._alone.judge(self._plan, self._memory.states, self._look(), now)
+        self._alone.judge(self._plan, self._memory.states, self._look(), now, self._trouble())
 
     def _take_over_changes(self) -> None:
         with self._shared:
@@ -197,9 +202,11 @@ class Check:
         alone = self._alone.outcomes(memory.states)
         memory.states.update({one.key: one.state for one in alone})
         others = [one for one in connection.execute(queries.text("daemons")) if one[0] != self._instance]
+        notes = {str(one[0]): str(one[6]) for one in others if one[6]} | {self._instance: self._trouble()}
         now, clock_s = dt.datetime.now(dt.UTC), time.monotonic()  # after the snapshot: nothing in it is newer
         this = (self._instance, 0.0, *self._look())
-        rows, healthy, unwell_s = check_daemons.judge([this, *others], memory.states, now)
+        rows, healthy, unwell_s = check_daemons.judge([this, *(one[:6] for one in others)], memory.states, now)
+        rows = [check_daemons.in_order(one, memory.states) for one in rows]
         self._steady.note(healthy=healthy, now=now, unwell_s=unwell_s)
         news = self._reader.read(
             connection,
@@ -209,13 +216,14 @@ class Check:
             healthy_since=self._steady.since,
             efficiency_until=memory.efficiency_until,
             busy=self._busy(),
+            clock_wrong=self._clock_wrong(),
         )
         rows += news.rows
         states = self._concerned(memory.states, rows, news, clock_s)
         keys = {(row.device_type, row.device_id) for row in rows} | set(news.last_seen) | {key[1:] for key in states}
         outcomes = self._plan.check(
             rows,
-            check_read.registry(connection, keys),
+            check_read.registry(connection, keys) | check_daemons.noted(notes),
             news.last_seen,
             states,
             now=now,

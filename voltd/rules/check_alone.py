@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from voltd import health
-from voltd.rules import evaluate, message, state
+from voltd.rules import check_daemons, evaluate, message, state
 
 
 class Told(NamedTuple):
@@ -66,12 +66,15 @@ class Alone:
         remembered: Mapping[evaluate.StateKey, state.State],
         report: health.Report,
         now: dt.datetime,
+        note: str = "",
     ) -> None:
-        """Judges this daemon as it is now."""
+        """Judges this daemon as it is now; ``note`` is what it has to say of it."""
         row = evaluate.Row(*self._device, now, now, ingest_lag_s=report.lag_s, spooling=report.spooling)
         states = {key: one for key, one in remembered.items() if key[1:] == self._device}
         states |= {key: one.state for key, one in self._outcomes.items()}
-        for outcome in plan.check([row], {}, {}, states, now=now, healthy_since=None):
+        row = check_daemons.in_order(row, states)
+        devices = check_daemons.noted({self._device[1]: note})
+        for outcome in plan.check([row], devices, {}, states, now=now, healthy_since=None):
             key = outcome.key
             before = self._outcomes.get(key)
             told = (*before.transitions, *outcome.transitions) if before else outcome.transitions

@@ -6,15 +6,16 @@ Part of ``check``. Pure; the ages come from the database's clock, as the daemons
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from voltd.rules import evaluate
+from voltd.rules import evaluate, scope, state
 
 _DEAD_S = 30.0
 # A dead daemon's devices are not heard, and its share waits for it at the broker: nobody is called silent meanwhile.
 # But one that does not come back must not hide for ever who is.
 _GIVEN_UP_S = 3600.0
+_STEP, _LATER = dt.timedelta(seconds=1), dt.timedelta(milliseconds=1)
 
 Daemon = tuple[str, float, float, bool, bool, float | None]
 
@@ -57,3 +58,15 @@ def judge(daemons: Iterable[Daemon], states: Iterable[evaluate.StateKey], now: d
     gone = {key[2] for key in states if key[1] == "system"} - there
     rows += [evaluate.Row("system", one, now, now, ingest_lag_s=0.0) for one in gone]
     return Daemons(rows, healthy, min(ago, default=None))
+
+
+def in_order(row: evaluate.Row, known: Mapping[evaluate.StateKey, state.State]) -> evaluate.Row:
+    """A daemon's row, dated after what was judged of it before, though the clock may have stepped back since."""
+    judged = [one.judged_at for key, one in known.items() if key[1:] == row[:2] and one.judged_at is not None]
+    newest = max(judged, default=row.recorded_at)
+    return row if newest - row.recorded_at < _STEP else row._replace(recorded_at=newest + _LATER)
+
+
+def noted(notes: Mapping[str, str]) -> dict[evaluate.Key, scope.Device]:
+    """Daemons with something to say beside their figures; by instance."""
+    return {("system", name): scope.Device("system", name, note=note) for name, note in notes.items() if note}

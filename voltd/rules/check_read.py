@@ -84,6 +84,7 @@ class Reader:
         healthy_since: dt.datetime | None,
         efficiency_until: dt.datetime | None,
         busy: bool,
+        clock_wrong: bool = False,
     ) -> News:
         """Everything a check needs to know beside the states.
 
@@ -95,12 +96,13 @@ class Reader:
             healthy_since: see ``evaluate.Plan.check``.
             efficiency_until: hours before this have been judged for good; None: begin now.
             busy: leave late excursions for later.
+            clock_wrong: judge no device's clock by this host's.
         """
         news = News(*self._telemetry.read(connection, now, busy=busy))
         if clock_s - self._silence_at >= self._silence_every_s:
             self._silence_at = clock_s
             self._silence(connection, news, now, healthy_since)
-        if clock_s - self._skew_at >= _SKEW_EVERY_S:
+        if clock_s - self._skew_at >= _SKEW_EVERY_S and not clock_wrong:
             self._skew_at = clock_s
             self._skew(connection, news, states, now, healthy_since)
         self._efficiency(connection, news, now, healthy_since, efficiency_until)

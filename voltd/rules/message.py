@@ -34,8 +34,9 @@ def text(told: states.Transition, device: scope.Device) -> str:
         ended = "was in the past" if told.kind is states.Kind.RECORDED else _ENDED[told.cause or states.Cause.CLEARED]
         peak = f", peak {_with_unit(told, told.peak_value)}" if told.peak_value is not None and told.metric else ""
         return f"{head} {ended} after {_duration(lasted_s)}{peak}"
-    if told.note is not None:
-        return f"{head}: {told.note}"
+    note = told.note or (device.note if told.metric is model.Metric.INGEST_LAG_S else "")
+    if note:
+        return f"{head}: {note}"
     if told.metric is None or told.limit is None:
         return head
     if told.metric is model.Metric.INGEST_LAG_S and (told.value is None or told.value <= told.limit):

@@ -16,13 +16,17 @@ DeviceType = Literal["vehicle", "meter", "system"]
 
 
 class Device(NamedTuple):
-    """Whom a rule judges. An unregistered device has neither fleet nor model, and counts as active."""
+    """Whom a rule judges. An unregistered device has neither fleet nor model, and counts as active.
+
+    ``note`` is what voltd itself has to say of an outage, for people.
+    """
 
     device_type: DeviceType
     device_id: str
     fleet_id: str | None = None
     model: str | None = None
     status: str | None = None
+    note: str = ""
 
 
 class Table(pydantic.BaseModel):
