@@ -7,14 +7,12 @@ import pytest
 
 import alert_rig
 import harness
-from voltd.database import migrate
 
 
 @pytest.fixture
-def database(fresh_database):
+def database(migrated_database):
     """DSN of a database with voltd's schema."""
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return fresh_database
+    return migrated_database
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import sys
 
 import psycopg
 
+import databases
 from voltd import config, models
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import decode, write
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -26,7 +27,7 @@ class Rig:
     """Dead letters in a database, and ``voltd dead-letters`` on them."""
 
     def __init__(self, dsn, folder):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+        databases.migrated(dsn)
         self.dsn = dsn
         self._folder = folder
 

@@ -7,8 +7,8 @@ import subprocess
 
 import psycopg
 
+import databases
 import harness
-from voltd.database import migrate
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 RULES = """
@@ -56,7 +56,7 @@ class History:
     """A migrated database, readings in it, and ``voltd rules`` on it as an analyst's role."""
 
     def __init__(self, dsn, folder):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+        databases.migrated(dsn)
         self.dsn, self._folder = dsn, folder
         self.file = self.write("tried.toml", RULES)
 

@@ -56,8 +56,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(fresh_database):
-    return Desk(fresh_database)
+def desk(migrated_database):
+    return Desk(migrated_database)
 
 
 def test_what_nobody_is_at_work_on_comes_first_and_the_worst_of_it_at_the_top(desk):

@@ -10,14 +10,13 @@ import alert_rig
 import harness
 from voltd import config, health, jobs
 from voltd.alerts import service
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import write_excursions
 
 
 @pytest.fixture
-def dsn(fresh_database):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return fresh_database
+def dsn(migrated_database):
+    return migrated_database
 
 
 @pytest.fixture

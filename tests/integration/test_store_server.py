@@ -12,7 +12,7 @@ from psycopg import conninfo
 
 import harness
 from voltd import config, errors, models
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import decode, write
 
 NOW = dt.datetime.now(dt.UTC)
@@ -32,9 +32,8 @@ CREATE FUNCTION volt.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM
 
 
 @pytest.fixture
-def dsn(fresh_database):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return fresh_database
+def dsn(migrated_database):
+    return migrated_database
 
 
 def message(packet_id, topic="volt/vehicle/V1/telemetry", **fields):
