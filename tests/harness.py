@@ -16,6 +16,8 @@ import psycopg
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from voltd import config, errors, status
+
 VOLTD = str(pathlib.Path(sys.executable).with_name("voltd"))
 
 
@@ -84,9 +86,12 @@ class Daemon:
         return self.log().count(f'"event": "{name}"')
 
     def status(self):
-        """The retained status, {} without one."""
-        result = self.run("status", "--json")
-        return json.loads(result.stdout) if result.stdout else {}
+        """The retained status, {} without one; asked here, since a process for each look costs more than the daemon."""
+        mqtt = {"host": self.env["VOLTD_MQTT__HOST"], "port": int(self.env["VOLTD_MQTT__PORT"])}
+        try:
+            return status.fetch(config.Settings(instance=self.env["VOLTD_INSTANCE"], mqtt=mqtt))
+        except errors.BrokerUnavailable:
+            return {}
 
     def kill(self):
         """Ends it with kill -9."""
