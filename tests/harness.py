@@ -122,6 +122,15 @@ class Publisher:
         body = payload if isinstance(payload, bytes | str) else json.dumps(payload)
         return self._client.publish(topic, body, qos=options.pop("qos", 1), **options)
 
+    def retained(self, topic, within_s=5.0):
+        """What is retained on a topic, as text; empty where nothing is."""
+        found, arrived = [], threading.Event()
+        self._client.on_message = lambda _client, _userdata, one: found.append(one.payload.decode()) or arrived.set()
+        self._client.subscribe(topic, 1)
+        arrived.wait(within_s)
+        self._client.unsubscribe(topic)
+        return found[0] if found else ""
+
     def flush(self, infos, within_s=60.0):
         """Returns once the broker has acked them all."""
         ends = time.monotonic() + within_s
