@@ -16,6 +16,7 @@ import psycopg
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+import commands
 from voltd import config, errors, status
 
 VOLTD = str(pathlib.Path(sys.executable).with_name("voltd"))
@@ -58,11 +59,9 @@ class Daemon:
         self.process = None
         self.starts = 0
 
-    def run(self, *words, **options):
+    def run(self, *words):
         """Another command with the same settings."""
-        return subprocess.run(
-            [VOLTD, *words], env=self.env, capture_output=True, text=True, timeout=60, check=False, **options
-        )
+        return commands.run(words, self.env)
 
     def start(self, *, wait=True):
         """Starts it; with ``wait``, returns once it has subscribed."""

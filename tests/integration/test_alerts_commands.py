@@ -5,12 +5,11 @@ import getpass
 import json
 import os
 import re
-import subprocess
 
 import psycopg
 import pytest
 
-import harness
+import commands
 from voltd.database import migrate, retention
 
 
@@ -39,9 +38,7 @@ class Desk:
     def run(self, *words, role="volt_writer", zone="UTC"):
         environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
         environ |= {"VOLTD_DATABASE__DSN": f"{self.dsn} options='-c role={role}'", "TZ": zone}
-        return subprocess.run(
-            [harness.VOLTD, "alerts", *words], env=environ, capture_output=True, text=True, timeout=60, check=False
-        )
+        return commands.run(["alerts", *words], environ)
 
     def voltd(self, *words, code=0, **options):
         """What the command prints, on both streams; it ends with ``code``."""
@@ -276,10 +273,7 @@ def test_a_channel_for_what_there_is_not(desk, broker):
 
     def check(**kept):
         channels = json.dumps({"hook": {"url": "json://localhost", **kept}})
-        result = subprocess.run(
-            [harness.VOLTD, "check"], env={**environ, "VOLTD_ALERTS__CHANNELS": channels}, capture_output=True,
-            text=True, timeout=60, check=False,
-        )  # fmt: skip
+        result = commands.run(["check"], {**environ, "VOLTD_ALERTS__CHANNELS": channels})
         return result.returncode, [line for line in result.stdout.splitlines() if "alerts" in line]
 
     code, lines = check(fleets=["north", "nroth"], rules=["soc_low"])
