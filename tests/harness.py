@@ -196,6 +196,9 @@ class Proxy:
         self._pairs = []
 
     def close(self):
+        """On return nobody can connect any more: closing alone would let one more in, whom ``accept`` waits for."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
 

@@ -205,9 +205,9 @@ def test_broker_that_falls_silent(make_daemon, publisher, database, broker_proxy
     """A connection that is a black hole is given up after the keepalive, and a new one made."""
     daemon = make_daemon(mqtt=broker_proxy.address, mqtt__keepalive_s=5, mqtt__reconnect_max_s=0.5).start()
     broker_proxy.hold_client()
-    harness.wait_for(lambda: daemon.events("broker.disconnected") == 1, 30, "the loss being noticed")
+    harness.wait_for(lambda: daemon.events("broker.disconnected"), 30, "the loss being noticed")
     broker_proxy.pass_on()
-    harness.wait_for(lambda: daemon.events("broker.connected") == 2, 30)
+    harness.wait_for(lambda: daemon.events("broker.connected") >= 2, 30, "a new connection")
     publisher.flush(_publish(publisher, daemon, 10))
     _all_stored(database, 10)
     assert daemon.process.poll() is None
