@@ -34,6 +34,13 @@ def _progress_of(config):
     return progress
 
 
+def pytest_collection_modifyitems(config, items):
+    """With several workers the long files first, so that none of them is left to one worker at the end."""
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        folders = ("faults", "acceptance", "integration", "fuzz", "contract")
+        items.sort(key=lambda item: next((n for n, one in enumerate(folders) if one in item.path.parts), len(folders)))
+
+
 def pytest_collection_finish(session):
     """Downloads before the first test starts, so that no test's time limit pays for it."""
     if not session.config.option.collectonly and any("servers" in item.fixturenames for item in session.items):

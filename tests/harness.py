@@ -22,7 +22,7 @@ from voltd import config, errors, status
 VOLTD = str(pathlib.Path(sys.executable).with_name("voltd"))
 
 
-def wait_for(fact, within_s=20.0, what="it"):
+def wait_for(fact, within_s=45.0, what="it"):
     """Polls until ``fact()`` is true and returns its value; fails with ``what`` after the time."""
     ends = time.monotonic() + within_s
     while True:

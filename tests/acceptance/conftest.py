@@ -50,7 +50,7 @@ def _counters_agree(daemon, database):
         return None if found == counted else (found, counted)
 
     with contextlib.suppress(AssertionError):
-        harness.wait_for(lambda: differences() is None, 10)
+        harness.wait_for(lambda: differences() is None)
     assert differences() is None, "rows, dead letters, dropped: in the database, counted"
 
 

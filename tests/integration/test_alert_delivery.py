@@ -47,11 +47,11 @@ def test_a_webhook_that_is_down_for_a_while(delivery, hook):
     delivered = delivery.deliverer(hook={"url": hook.url})
     hook.down()
     first = delivery.fire("V1")
-    harness.wait_for(lambda: delivered.counters.channels_failing == ["hook"], 10, "the failure")
+    harness.wait_for(lambda: delivered.counters.channels_failing == ["hook"], 45, "the failure")
     delivery.fire("V2")
     delivery.resolve(first)
     delivery.fire("V3")
-    harness.wait_for(lambda: delivery.rows("attempts")[0][0] >= 2, 10, "another attempt")
+    harness.wait_for(lambda: delivery.rows("attempts")[0][0] >= 2, 45, "another attempt")
     (failed,) = delivery.rows("status, message_id, result")[:1]
     assert failed[0] == "waiting"
     assert "JSON" in failed[2]
@@ -100,7 +100,7 @@ def test_a_service_that_does_not_let_voltd_in(delivery, hook, monkeypatch):
     delivery.deliverer(hook={"url": hook.url})
     hook.status = 403
     delivery.fire("V1")
-    harness.wait_for(lambda: hook.tried > 9, 10, "ten attempts")
+    harness.wait_for(lambda: hook.tried > 9, 45, "ten attempts")
     assert delivery.rows("status") == [("waiting",)]
     hook.status = 200
     delivery.settled()
@@ -211,7 +211,7 @@ def test_a_channel_that_was_taken_out_of_the_settings(delivery, hook):
     delivered.reload(fresh)
     assert [one.name for one in delivered.every_channel] == ["hook", "new"]
     delivered.lead(leads=True)
-    harness.wait_for(lambda: not _waits(delivery), 10, "the end")
+    harness.wait_for(lambda: not _waits(delivery), 45, "the end")
     assert delivery.rows("status, result", channel="gone") == [("dropped", "no such channel")]
     assert delivery.rows("status, result") == [("sent", "ok")]
 
@@ -220,7 +220,7 @@ def test_new_settings_for_a_failing_channel(delivery, hook):
     """Its message goes to the new place at once, not when the pause of the old one is over."""
     delivered = delivery.deliverer(hook={"url": "json://127.0.0.1:9/"})
     delivery.fire("V1")
-    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure")
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure")
     delivery.execute("UPDATE volt.alert_delivery SET attempts = 9")  # as after half an hour: the pause is minutes
     delivered.reload(delivery.settings(hook={"url": hook.url}))
     delivery.settled(5)
@@ -258,11 +258,11 @@ def test_a_channel_that_is_down_for_more_than_a_day(delivery, hook):
     over, wrong, new = delivery.fire("OVER"), delivery.fire("WRONG"), delivery.fire("NEW")
     hook.status = 503
     delivered.lead(leads=True)
-    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure of all three in one message")
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure of all three in one message")
     delivery.resolve(over)
     delivery.resolve(new)
     _days_old(delivery, over, wrong)
-    harness.wait_for(lambda: delivery.rows("status")[0] == ("dropped",), 10, "the end of hope")
+    harness.wait_for(lambda: delivery.rows("status")[0] == ("dropped",), 45, "the end of hope")
     assert delivery.rows("alert_id, transition, status, result")[:1] == [
         (over, "fired", "dropped", "gave up after 24 h")
     ]
@@ -316,7 +316,7 @@ def test_without_a_database(delivery, hook):
     started = time.monotonic()
     delivered.send_now([Told()])
     assert time.monotonic() - started < 0.1
-    harness.wait_for(lambda: delivered.counters.deliveries_failed_total, 10, "the failure")
+    harness.wait_for(lambda: delivered.counters.deliveries_failed_total, 45, "the failure")
     hook.up()
-    harness.wait_for(lambda: hook.posts, 10, "the message")
+    harness.wait_for(lambda: hook.posts, 45, "the message")
     assert hook.texts == [["system t: ingest_lag critical"]]

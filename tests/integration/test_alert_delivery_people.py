@@ -60,7 +60,7 @@ def test_a_silence_ends_while_the_alert_is_open(delivery, hook):
     delivery.fire("V1")
     delivery.fire("V2", fleet_id="south")
     delivery.fire("V3", rule="overspeed")
-    harness.wait_for(lambda: len(delivery.rows()) == 3 and len(hook.posts) == 2, 10, "what is not covered")
+    harness.wait_for(lambda: len(delivery.rows()) == 3 and len(hook.posts) == 2, 45, "what is not covered")
     assert sorted(hook.texts) == [["vehicle V2: soc_low warning"], ["vehicle V3: overspeed warning"]]
     assert delivery.rows()[0] == ("fired", "waiting")
     _end_silences(delivery)
@@ -121,7 +121,7 @@ def test_an_end_without_a_beginning(delivery, hook):
     """The beginning was given up: its end is nothing to anybody."""
     delivery.deliverer(hook={"url": "json://127.0.0.1:9/"})
     alert_id = delivery.fire("V1")
-    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure")
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure")
     delivery.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
     delivery.resolve(alert_id)
     delivery.settled()
@@ -141,7 +141,7 @@ def test_what_nobody_takes_on_is_told_again(delivery, hook):
     delivery.execute("UPDATE volt.alert_delivery SET sent_at = sent_at - INTERVAL '2 hours'")
     for _ in range(2):  # two that both lead
         delivery.deliverer(hook={"url": hook.url, "repeat_s": 3600})
-    harness.wait_for(lambda: len(hook.posts) > 1, 10, "the repetition")
+    harness.wait_for(lambda: len(hook.posts) > 1, 45, "the repetition")
     delivery.settled()
     (text,) = hook.texts[1]
     assert text.startswith("vehicle V0: soc_low warning (still, since 2")
@@ -157,7 +157,7 @@ def test_a_repetition_that_a_silence_kept_back(delivery, hook):
     )
     _silence(delivery)
     delivery._made[0].lead(leads=True)
-    harness.wait_for(lambda: len(delivery.rows()) == 2, 10, "the repetition")
+    harness.wait_for(lambda: len(delivery.rows()) == 2, 45, "the repetition")
     delivery.execute(
         "UPDATE volt.alert SET acknowledged_at = now(), acknowledged_by = 'me' WHERE alert_id = %s", alert_id
     )
@@ -208,7 +208,7 @@ def test_what_a_service_complains_of_shows_no_secret(delivery):
     """The reason is in the table, the password is not."""
     delivery.deliverer(hook={"url": "json://someone:s3cret-word@127.0.0.1:9/tok3n-in-path"})
     delivery.fire("V1")
-    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure")
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure")
     ((result,),) = delivery.rows("result")
     assert "JSON" in result
     assert "127.0.0.1" in result

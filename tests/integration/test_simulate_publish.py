@@ -22,7 +22,7 @@ from voltd.simulate.publish import MqttTarget, Publisher
 from voltd.simulate.run import SimulateOptions, simulate
 from voltd.simulate.wire import Publication
 
-PATIENCE_S = 20
+PATIENCE_S = 45
 
 
 class _Subscriber:
