@@ -172,11 +172,11 @@ def test_more_messages_than_an_hour_may_have(delivery, hook):
     delivery.deliverer(hook={"url": hook.url, "max_per_hour": 2})
     for number in range(2):
         delivery.fire(f"V{number}")
-        harness.wait_for(lambda n=number: len(hook.posts) > n, 5, "the message")
+        harness.wait_for(lambda n=number: len(hook.posts) > n, 45, "the message")
     delivery.settled()
     for number in range(2, 7):
         delivery.fire(f"V{number}")
-    harness.wait_for(lambda: len(delivery.rows()) == 7, 5, "the rows")
+    harness.wait_for(lambda: len(delivery.rows()) == 7, 45, "the rows")
     time.sleep(0.5)  # what must not happen has no event
     assert delivery.rows("status")[2:] == [("waiting",)] * 5
     assert len(hook.posts) == 2
