@@ -34,6 +34,18 @@ def wait_for(fact, within_s=45.0, what="it"):
         time.sleep(0.02)
 
 
+def contention():
+    """By how much a promise of time may be exceeded on this machine now: 1 where nothing else computes.
+
+    Two where computing takes half again as long as its own CPU time, three where it takes twice as long, as with a busy
+    loop on each core.
+    """
+    began, computed = time.monotonic(), time.thread_time()
+    while time.thread_time() - computed < 0.05:
+        pass
+    return max(1.0, 2 * (time.monotonic() - began) / 0.05 - 1)
+
+
 class Daemon:
     """``voltd run`` as a process of its own, with a private instance, topics and database."""
 

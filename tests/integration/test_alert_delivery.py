@@ -27,7 +27,7 @@ def test_what_fires_is_told_at_once_and_its_end_too(delivery, hook):
         delivery.fire(f"V{number}")
         harness.wait_for(lambda n=number: len(hook.posts) > n, 45, "the message")
         took.append(time.monotonic() - started)
-    assert sorted(took)[5] < 0.3, took
+    assert sorted(took)[5] < 0.3 * harness.contention(), took
     alert_id = delivery.fire("V99", severity="critical")
     delivery.settled()
     delivery.resolve(alert_id)
@@ -113,16 +113,16 @@ def test_a_channel_that_hangs_does_not_delay_another(delivery, hook):
     delivered = delivery.deliverer(hook={"url": hook.url}, other={"url": other.url})
     hook.passes.clear()
     delivery.fire("V1")
-    harness.wait_for(lambda: hook.tried and other.posts, 3, "the other's message")
+    harness.wait_for(lambda: hook.tried and other.posts, 15, "the other's message")
     assert hook.posts == []
     delivery.fire("V2")
-    harness.wait_for(lambda: len(other.posts) == 2, 3, "the other's second message")
+    harness.wait_for(lambda: len(other.posts) == 2, 15, "the other's second message")
     started = time.monotonic()
     delivered.wake()
     delivered.lead(leads=True)
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 1
     delivered.stop()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10  # the hook would take 30
     other.down()
 
 
@@ -315,7 +315,7 @@ def test_without_a_database(delivery, hook):
     hook.down()
     started = time.monotonic()
     delivered.send_now([Told()])
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 1
     harness.wait_for(lambda: delivered.counters.deliveries_failed_total, 45, "the failure")
     hook.up()
     harness.wait_for(lambda: hook.posts, 45, "the message")
