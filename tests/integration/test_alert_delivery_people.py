@@ -24,7 +24,8 @@ def _end_silences(delivery):
 
 def test_ten_alerts_within_the_time_of_gathering(delivery, hook):
     """One message, worst first, with the ends last; it leaves when the oldest row is old enough, not before."""
-    delivery.deliverer(hook={"url": hook.url, "group_s": 1.5, "min_severity": "info"})
+    busy = harness.contention()
+    delivery.deliverer(hook={"url": hook.url, "group_s": 1.5 * busy, "min_severity": "info"})
     alerts = [delivery.fire(f"V{number}") for number in range(8)]
     delivery.fire("V8", severity="info")
     delivery.fire("V9", severity="critical")
@@ -33,7 +34,7 @@ def test_ten_alerts_within_the_time_of_gathering(delivery, hook):
     ((age_s,),) = delivery.execute(
         "SELECT extract(epoch FROM min(attempted_at) - min(created_at)) FROM volt.alert_delivery"
     )
-    assert 1.5 <= age_s < 2.5
+    assert 1.5 * busy <= age_s < 2.5 * busy
     assert len(hook.posts) == 1
     expected = ["V9: soc_low critical", *[f"V{n}: soc_low warning" for n in range(8)], "V8: soc_low info"]
     assert hook.texts[0] == [f"vehicle {line}" for line in (*expected, "V0: soc_low warning is over")]
