@@ -38,7 +38,9 @@ def pytest_collection_modifyitems(config, items):
     """With several workers the long files first, so that none of them is left to one worker at the end."""
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
         folders = ("faults", "acceptance", "integration", "fuzz", "contract")
-        items.sort(key=lambda item: next((n for n, one in enumerate(folders) if one in item.path.parts), len(folders)))
+        here = pathlib.Path(__file__).parent
+        rank = {name: number for number, name in enumerate(folders)}
+        items.sort(key=lambda item: rank.get(item.path.relative_to(here).parts[0], len(rank)))
 
 
 def pytest_collection_finish(session):
