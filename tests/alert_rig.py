@@ -82,7 +82,7 @@ class Webhook:
     def lines(self):
         return [line for lines in self.texts for line in lines]
 
-    def hears(self, *texts, within_s=20.0):
+    def hears(self, *texts, within_s=45.0):
         """Waits until each text was told, and holds that each was told once."""
         harness.wait_for(lambda: all(any(text in line for line in self.lines) for text in texts), within_s, texts)
         for text in texts:
@@ -212,7 +212,7 @@ class Rig:
             f"SELECT {columns} FROM volt.alert_delivery WHERE channel = %s ORDER BY delivery_id", channel
         )
 
-    def settled(self, within_s=10.0):
+    def settled(self, within_s=45.0):
         """Returns once nothing waits any more."""
         harness.wait_for(
             lambda: not harness.count(self.dsn, "alert_delivery", "status = 'waiting'"), within_s, "the end"

@@ -13,8 +13,8 @@ import tempfile
 import hypothesis
 import psycopg
 import pytest
-from psycopg import conninfo, sql
 
+import databases
 from voltd import errors, local
 
 # How long an example takes says nothing where two cores are shared with servers and other tests.
@@ -27,22 +27,6 @@ def _home(purpose):
     return pathlib.Path(tempfile.gettempdir(), f"voltd-test-{purpose}-{secrets.token_hex(6)}")
 
 
-@contextlib.contextmanager
-def _database_on(superuser_dsn):
-    """A new database with the extension timescaledb; yields its DSN and drops it afterwards."""
-    name = f"test_{secrets.token_hex(6)}"
-    dsn = conninfo.make_conninfo(superuser_dsn, dbname=name)
-    with psycopg.connect(superuser_dsn, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    try:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute("create extension if not exists timescaledb")
-        yield dsn
-    finally:
-        with psycopg.connect(superuser_dsn, autocommit=True) as admin:  # a test may have restarted the server
-            admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
-
-
 def _progress_of(config):
     """Writes a line to the terminal although pytest captures output."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
@@ -53,6 +37,15 @@ def _progress_of(config):
             reporter.write_line(line)
 
     return progress
+
+
+def pytest_collection_modifyitems(config, items):
+    """With several workers the long files first, so that none of them is left to one worker at the end."""
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        folders = ("faults", "acceptance", "integration", "fuzz", "contract")
+        here = pathlib.Path(__file__).parent
+        rank = {name: number for number, name in enumerate(folders)}
+        items.sort(key=lambda item: rank.get(item.path.relative_to(here).parts[0], len(rank)))
 
 
 def pytest_collection_finish(session):
@@ -82,17 +75,31 @@ def database_dsn(servers):
     return servers.database.dsn
 
 
+@pytest.fixture(scope="session")
+def _cluster(database_dsn):
+    made = databases.Cluster(database_dsn)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def fresh_database(database_dsn):
+def fresh_database(_cluster):
     """DSN (superuser) of a new database with nothing but the extension timescaledb in it."""
-    with _database_on(database_dsn) as dsn:
+    with _cluster.database(schema=False) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def migrated_database(_cluster):
+    """DSN (superuser) of a new database with voltd's schema, migrated with default settings."""
+    with _cluster.database(schema=True) as dsn:
         yield dsn
 
 
 @pytest.fixture(scope="module")
-def module_database(database_dsn):
+def module_database(_cluster):
     """The same for all tests of a module: each of them finds what the ones before have left."""
-    with _database_on(database_dsn) as dsn:
+    with _cluster.database(schema=True) as dsn:
         yield dsn
 
 
@@ -105,19 +112,19 @@ def editions(database_dsn):
 
 
 @pytest.fixture(scope="session")
-def _edition_servers(servers, editions):
-    """Superuser DSN by edition; a second cluster starts when first asked for (the licence is the whole server's)."""
+def _edition_clusters(editions, _cluster):
+    """Cluster by edition; a second one starts when first asked for (the licence is the whole server's)."""
     started = {}
 
-    def dsn_of(edition):
+    def cluster_of(edition):
         if edition not in editions:
             pytest.skip(f"these servers have no TimescaleDB of edition {edition!r}, only {editions}")
         if edition == editions[0]:
-            return servers.database.dsn
+            return _cluster
         if edition not in started:
             environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_TEST_")}
             try:
-                started[edition] = local.start(
+                extra = local.start(
                     _home(edition),
                     progress=lambda _line: None,
                     environ=environ,
@@ -125,15 +132,19 @@ def _edition_servers(servers, editions):
                 )
             except errors.ServersNotFound as problem:
                 pytest.skip(f"no second cluster for edition {edition!r}: {problem}")
-        return started[edition].database.dsn
+            started[edition] = extra, databases.Cluster(extra.database.dsn)
+        return started[edition][1]
 
-    yield dsn_of
-    for extra in started.values():
+    yield cluster_of
+    for extra, _ in started.values():
         extra.stop()
 
 
 @pytest.fixture
-def database_of(_edition_servers):
-    """A function: edition ('timescale' or 'apache') -> DSN of a fresh database of it; skips where there is none."""
-    with contextlib.ExitStack() as databases:
-        yield lambda edition: databases.enter_context(_database_on(_edition_servers(edition)))
+def database_of(_edition_clusters):
+    """A function: edition ('timescale' or 'apache') -> DSN of a fresh database of it; skips where there is none.
+
+    With ``schema`` it has voltd's, migrated with default settings.
+    """
+    with contextlib.ExitStack() as made:
+        yield lambda edition, *, schema=False: made.enter_context(_edition_clusters(edition).database(schema=schema))

@@ -7,14 +7,12 @@ import pytest
 
 import alert_rig
 import harness
-from voltd.database import migrate
 
 
 @pytest.fixture
-def database(fresh_database):
+def database(migrated_database):
     """DSN of a database with voltd's schema."""
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return fresh_database
+    return migrated_database
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def _counters_agree(daemon, database):
         return None if found == counted else (found, counted)
 
     with contextlib.suppress(AssertionError):
-        harness.wait_for(lambda: differences() is None, 10)
+        harness.wait_for(lambda: differences() is None)
     assert differences() is None, "rows, dead letters, dropped: in the database, counted"
 
 

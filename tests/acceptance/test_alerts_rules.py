@@ -161,14 +161,21 @@ def test_a_broker_that_is_away_is_one_alert(make_daemon, broker_proxy, publisher
         alerts__rules_file=tmp_path / "rules.toml",
         mqtt__reconnect_max_s=1,
     ).start()
-    for number in range(20):
-        alert_rig.publish(publisher, daemon, f"V{number}", soc=50)
+    vehicles = [f"{daemon.name}/vehicle/V{number}" for number in range(20)]
+
+    def all_report():
+        at = dt.datetime.now(dt.UTC).isoformat()
+        publisher.flush([publisher.publish(topic, {"timestamp": at, "soc": 50}) for topic in vehicles])
+
+    all_report()
     harness.wait_for(lambda: daemon.status().get("readings_written_total") == 20, what="the readings")
     broker_proxy.shut_out()
     broker_proxy.cut()
     webhook.hears("ingest_lag critical: ", within_s=30)
     with contextlib.suppress(AssertionError):
         harness.wait_for(lambda: any("stale" in line for line in webhook.lines), 16)
+    assert len(webhook.lines) == 1, webhook.lines
+    all_report()  # who is silent once the broker is back would be stale for a reason
     broker_proxy.admit()
     webhook.hears("ingest_lag critical is over", within_s=30)
     assert len(webhook.lines) == 2, webhook.lines

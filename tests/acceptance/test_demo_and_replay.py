@@ -18,7 +18,7 @@ def test_demo_adds_up(tmp_path):
     summary = tmp_path / "summary.json"
     words = ["demo", "--for", "6", "--speed", "1200", "--bad-share", "0.02", "--vehicles", "40", "--meters", "40"]
     result = subprocess.run(
-        [harness.VOLTD, *words, "--summary", str(summary)], capture_output=True, text=True, timeout=100, check=False
+        [harness.VOLTD, *words, "--summary", str(summary)], capture_output=True, text=True, timeout=200, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
     found = json.loads(summary.read_text())

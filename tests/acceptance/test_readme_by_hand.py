@@ -31,7 +31,7 @@ def test_publishing_by_hand():
         block = block.replace("voltd local down", f"voltd local down --home {home}")
         try:
             result = subprocess.run(
-                ["bash", "-c", block], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=100, check=False
+                ["bash", "-c", block], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=200, check=False
             )
         finally:
             subprocess.run(

@@ -26,15 +26,22 @@ def test_messages_arrive_in_the_order_published(broker_rig):
 
 
 def test_withheld_acks_close_the_window(broker_rig):
-    """Invariant 2: never more than Receive Maximum; an ack lets the next one come."""
+    """Invariant 2: never more than Receive Maximum; an ack lets the next one come.
+
+    Mosquitto before 2.0.13 counts only what it had sent before the acked message: each ack in order lets a whole window
+    follow. There the daemon's bound is ``limits.max_held_bytes``.
+    """
     broker_rig.connect()
     broker_rig.publish(payloads(25))
     held(broker_rig, 10)
+    broker_rig.publish(payloads(5, first=25))
+    assert broker_rig.window.held == 10
     first = take(broker_rig, 4)
     broker_rig.window.release(first)
     broker_rig.ack(first)
-    held(broker_rig, 10)
-    assert [message.payload for message in take(broker_rig)] == payloads(10, first=4)
+    following = 10 if broker_rig.keeps_to_the_window else 26
+    held(broker_rig, following)
+    assert [message.payload for message in take(broker_rig)] == payloads(following, first=4)
 
 
 def test_what_is_not_acked_comes_again_after_a_reconnect(broker_rig):

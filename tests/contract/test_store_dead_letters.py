@@ -9,7 +9,7 @@ from psycopg import sql
 
 import harness
 from voltd import config, metrics, models
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import decode, spool, spool_drain, write, write_dead_letters
 
 NOW = dt.datetime.now(dt.UTC)
@@ -28,10 +28,9 @@ def decoded(*messages):
 
 
 @pytest.fixture
-def settings(fresh_database):
+def settings(migrated_database):
     """Of a daemon on a migrated database."""
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return config.Settings(database={"dsn": fresh_database}, spool={"min_free_bytes": 0})
+    return config.Settings(database={"dsn": migrated_database}, spool={"min_free_bytes": 0})
 
 
 class Rig:

@@ -38,7 +38,7 @@ def hold(seconds):
     time.sleep(seconds)
 
 
-def exits(daemon, within_s=20.0):
+def exits(daemon, within_s=45.0):
     """Waits for the end of a daemon; its exit code."""
     harness.wait_for(lambda: daemon.process.poll() is not None, within_s, "the daemon's exit")
     return daemon.process.returncode

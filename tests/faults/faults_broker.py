@@ -14,7 +14,7 @@ def broker_stopped(stage, oracle, hold_s):
     stage.broker.stop()
     hold(hold_s / 2)
     stage.broker.start()
-    harness.wait_for(lambda: stage.connected() > connected, 30, "reconnecting")
+    harness.wait_for(lambda: stage.connected() > connected, 60, "reconnecting")
 
 
 @fault
@@ -35,7 +35,7 @@ def broker_killed_with_persistence(stage, oracle, hold_s):
         hold(hold_s / 4)
         stage.broker.start()
         oracle.broker_repeats = True
-        harness.wait_for(lambda: stage.connected() > connected, 30, "reconnecting")
+        harness.wait_for(lambda: stage.connected() > connected, 60, "reconnecting")
 
 
 @fault
@@ -56,7 +56,7 @@ def broker_killed_without_persistence(stage, oracle, hold_s):
         harness.wait_for(lambda: stage.daemon.status()["in_flight"] == taken, what="the daemon having taken all")
         stage.broker.kill()
     stage.broker.start()
-    harness.wait_for(lambda: _sessions_lost(stage) > lost, 30, "the loss of the session being told")
+    harness.wait_for(lambda: _sessions_lost(stage) > lost, 60, "the loss of the session being told")
     oracle.publisher.go()
     oracle.publisher.await_acked(200)
     stage.broker.kill()
@@ -65,7 +65,7 @@ def broker_killed_without_persistence(stage, oracle, hold_s):
     stage.wipe_broker()
     hold(hold_s / 4)
     stage.broker.start()
-    harness.wait_for(lambda: _sessions_lost(stage) > lost + 1, 30, "the loss of the session being told again")
+    harness.wait_for(lambda: _sessions_lost(stage) > lost + 1, 60, "the loss of the session being told again")
     assert stage.daemon.status()["session_lost_total"] > 0
     oracle.publisher.go()
 
@@ -92,7 +92,7 @@ def broker_connection_cut(stage, oracle, hold_s):
         oracle.publisher.await_acked(100)
         connected = stage.connected()
         stage.to_broker.cut()
-        harness.wait_for(lambda: stage.connected() > connected, 30, "reconnecting")  # noqa: B023
+        harness.wait_for(lambda: stage.connected() > connected, 60, "reconnecting")  # noqa: B023
     hold(hold_s / 8)
 
 
@@ -104,10 +104,10 @@ def broker_in_a_black_hole(stage, oracle, hold_s):
     ends = time.monotonic() + hold_s
     stage.to_broker.fall_silent()
     oracle.publisher.await_acked(100)
-    harness.wait_for(lambda: stage.daemon.events("broker.disconnected") > dropped, 30, "giving up")
+    harness.wait_for(lambda: stage.daemon.events("broker.disconnected") > dropped, 60, "giving up")
     hold(max(0.0, ends - time.monotonic()))
     stage.to_broker.pass_on()
-    harness.wait_for(lambda: stage.connected() > connected, 30, "reconnecting")
+    harness.wait_for(lambda: stage.connected() > connected, 60, "reconnecting")
 
 
 def _restart_broker_in_peace(stage, oracle):
@@ -117,7 +117,7 @@ def _restart_broker_in_peace(stage, oracle):
     lost = _sessions_lost(stage)
     stage.broker.stop()
     stage.broker.start()
-    harness.wait_for(lambda: _sessions_lost(stage) > lost, 30, "the loss of the session being told")
+    harness.wait_for(lambda: _sessions_lost(stage) > lost, 60, "the loss of the session being told")
 
 
 def _sessions_lost(stage):

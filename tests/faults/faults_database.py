@@ -271,7 +271,7 @@ def _kill_and_shut_out(stage):
 
 
 def _spooling(stage):
-    harness.wait_for(lambda: stage.daemon.status().get("readings_spooled", 0) > 0, 30, "readings in the spool")
+    harness.wait_for(lambda: stage.daemon.status().get("readings_spooled", 0) > 0, 60, "readings in the spool")
 
 
 def _terminate(stage):

@@ -84,7 +84,7 @@ class Publisher:
         harness.wait_for(self._idle.is_set, what="the publisher's pause")
         self._raise()
 
-    def settle(self, within_s=30.0):
+    def settle(self, within_s=60.0):
         """Pauses; returns when the broker has acked everything."""
         self.pause()
 
@@ -94,7 +94,7 @@ class Publisher:
 
         harness.wait_for(acked, within_s, "the broker's acks")
 
-    def await_acked(self, count, within_s=30.0):
+    def await_acked(self, count, within_s=60.0):
         """Until so many more messages are acked."""
         goal = self.acked + count
 

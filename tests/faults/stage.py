@@ -206,7 +206,7 @@ class Stage:
         self.to_database.cut()
         harness.wait_for(gone, what="the end of the daemon's sessions")
 
-    def at_rest(self, within_s=30.0):
+    def at_rest(self, within_s=60.0):
         """Waits for a status from now on with nothing in the window and nothing in the spool; returns it."""
         since = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.5)  # what is on its way to the daemon has arrived
 

@@ -4,8 +4,9 @@ import datetime as dt
 
 import psycopg
 
+import databases
 from voltd import config, health, models
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import write, write_excursions
 from voltd.rules import check, load
 
@@ -16,7 +17,7 @@ def ago(seconds):
 
 def prepare(dsn):
     """Migrates a database for any number of rigs, one after the other."""
-    migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+    databases.migrated(dsn)
 
 
 class Rig:

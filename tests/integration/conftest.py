@@ -6,14 +6,12 @@ import pytest
 import rules_daemons_rig
 
 import alert_rig
-from voltd.database import migrate
 
 
 @pytest.fixture
-def delivery(fresh_database, broker):
+def delivery(migrated_database, broker):
     """Episodes put down as the check puts them down, and deliverers that tell them."""
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    made = alert_rig.Rig(fresh_database, broker)
+    made = alert_rig.Rig(migrated_database, broker)
     yield made
     made.close()
 
@@ -30,7 +28,6 @@ def hook():
 
 @pytest.fixture(scope="module")
 def migrated(module_database):
-    migrate.migrate(module_database, migrate.MigrateOptions(), report=lambda _line: None)
     return module_database
 
 

@@ -9,8 +9,10 @@ import sys
 
 import psycopg
 
+import commands
+import databases
 from voltd import config, models
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import decode, write
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -26,7 +28,7 @@ class Rig:
     """Dead letters in a database, and ``voltd dead-letters`` on them."""
 
     def __init__(self, dsn, folder):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+        databases.migrated(dsn)
         self.dsn = dsn
         self._folder = folder
 
@@ -47,21 +49,22 @@ class Rig:
 
     def start(self, *words, **settings):
         """The command's process; settings as in the environment, without VOLTD_."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
-        environ |= {"VOLTD_DATABASE__DSN": self.dsn, "VOLTD_SPOOL__DIRECTORY": str(self._folder)}
-        environ |= {f"VOLTD_{name.upper()}": value for name, value in settings.items()}
-        pipe = subprocess.PIPE
+        environ, pipe = self._environ(settings), subprocess.PIPE
         return subprocess.Popen(
             [VOLTD, "dead-letters", *words], env=environ, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe
         )
 
+    def _environ(self, settings):
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
+        environ |= {"VOLTD_DATABASE__DSN": self.dsn, "VOLTD_SPOOL__DIRECTORY": str(self._folder)}
+        return environ | {f"VOLTD_{name.upper()}": str(value) for name, value in settings.items()}
+
     def voltd(self, *words, code=0, **settings):
         """What the command prints, on both streams; it ends with ``code``."""
-        process = self.start(*words, **settings)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == code, (out, err)
-        assert b"Traceback" not in err
-        return out.decode() + err.decode()
+        result = commands.run(["dead-letters", *words], self._environ(settings))
+        assert result.returncode == code, (result.stdout, result.stderr)
+        assert "Traceback" not in result.stderr
+        return result.stdout + result.stderr
 
     def rows(self, statement):
         """The rows of a query."""

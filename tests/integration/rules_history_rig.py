@@ -3,12 +3,11 @@
 import datetime as dt
 import json
 import os
-import subprocess
 
 import psycopg
 
-import harness
-from voltd.database import migrate
+import commands
+import databases
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 RULES = """
@@ -56,7 +55,7 @@ class History:
     """A migrated database, readings in it, and ``voltd rules`` on it as an analyst's role."""
 
     def __init__(self, dsn, folder):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+        databases.migrated(dsn)
         self.dsn, self._folder = dsn, folder
         self.file = self.write("tried.toml", RULES)
 
@@ -104,10 +103,8 @@ class History:
     def voltd(self, *words, code=0, in_force=None):
         environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
         environ |= {"VOLTD_DATABASE__DSN": f"{self.dsn} options='-c role=volt_reader'", "TZ": "UTC"}
-        environ |= {"VOLTD_ALERTS__RULES_FILE": in_force or self.file}
-        result = subprocess.run(
-            [harness.VOLTD, "rules", *words], env=environ, capture_output=True, text=True, timeout=120, check=False
-        )
+        environ |= {"VOLTD_ALERTS__RULES_FILE": str(in_force or self.file)}
+        result = commands.run(["rules", *words], environ, 120)
         assert result.returncode == code, (result.stdout, result.stderr)
         assert "Traceback" not in result.stderr
         return result.stdout + result.stderr

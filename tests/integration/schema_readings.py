@@ -5,34 +5,26 @@ Each edition has a few databases for a module; a test speaks of its own devices 
 
 import contextlib
 import datetime as dt
-import secrets
 
 import psycopg
 import pytest
-from psycopg import conninfo
 
 from voltd import models
-from voltd.database import migrate, rollup
+from voltd.database import rollup
 
 NOW = dt.datetime.now(dt.UTC)
 HOUR = NOW.replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=30)
 
 
 @pytest.fixture(scope="module")
-def connection_of(_edition_servers):
+def connection_of(_edition_clusters):
     """A function: edition, purpose -> autocommit connection to a migrated database; skips where the edition is not."""
     with contextlib.ExitStack() as stack:
         opened = {}
 
         def connection(edition, purpose="common"):
             if (edition, purpose) not in opened:
-                admin_dsn = _edition_servers(edition)
-                name = f"test_{secrets.token_hex(6)}"
-                admin = stack.enter_context(psycopg.connect(admin_dsn, autocommit=True))
-                admin.execute(f"CREATE DATABASE {name}")
-                stack.callback(admin.execute, f"DROP DATABASE {name} WITH (FORCE)")
-                dsn = conninfo.make_conninfo(admin_dsn, dbname=name)
-                migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+                dsn = stack.enter_context(_edition_clusters(edition).database(schema=True))
                 opened[edition, purpose] = stack.enter_context(psycopg.connect(dsn, autocommit=True))
                 opened[edition, purpose].execute("SET TIME ZONE 'UTC'")
             return opened[edition, purpose]

@@ -25,9 +25,9 @@ def test_what_fires_is_told_at_once_and_its_end_too(delivery, hook):
     for number in range(1, 11):
         started = time.monotonic()
         delivery.fire(f"V{number}")
-        harness.wait_for(lambda n=number: len(hook.posts) > n, 5, "the message")
+        harness.wait_for(lambda n=number: len(hook.posts) > n, 45, "the message")
         took.append(time.monotonic() - started)
-    assert sorted(took)[5] < 0.3, took
+    assert sorted(took)[5] < 0.3 * harness.contention(), took
     alert_id = delivery.fire("V99", severity="critical")
     delivery.settled()
     delivery.resolve(alert_id)
@@ -47,11 +47,11 @@ def test_a_webhook_that_is_down_for_a_while(delivery, hook):
     delivered = delivery.deliverer(hook={"url": hook.url})
     hook.down()
     first = delivery.fire("V1")
-    harness.wait_for(lambda: delivered.counters.channels_failing == ["hook"], 10, "the failure")
+    harness.wait_for(lambda: delivered.counters.channels_failing == ["hook"], 45, "the failure")
     delivery.fire("V2")
     delivery.resolve(first)
     delivery.fire("V3")
-    harness.wait_for(lambda: delivery.rows("attempts")[0][0] >= 2, 10, "another attempt")
+    harness.wait_for(lambda: delivery.rows("attempts")[0][0] >= 2, 45, "another attempt")
     (failed,) = delivery.rows("status, message_id, result")[:1]
     assert failed[0] == "waiting"
     assert "JSON" in failed[2]
@@ -70,7 +70,7 @@ def test_a_webhook_that_is_slow(delivery, hook):
     delivery.deliverer(hook={"url": hook.url})
     hook.passes.clear()
     delivery.fire("V1")
-    harness.wait_for(lambda: hook.tried, 5, "the attempt")
+    harness.wait_for(lambda: hook.tried, 45, "the attempt")
     threading.Timer(4.4, hook.passes.set).start()
     delivery.settled()
     assert hook.tried == 1
@@ -83,7 +83,7 @@ def test_a_message_that_the_service_refuses(delivery, hook, monkeypatch):
     delivered = delivery.deliverer(hook={"url": hook.url})
     hook.refuses = "V1"
     delivery.fire("V1")
-    harness.wait_for(lambda: hook.tried, 5, "the first attempt")
+    harness.wait_for(lambda: hook.tried, 45, "the first attempt")
     delivery.fire("V2")
     delivery.settled()
     assert hook.texts == [["vehicle V2: soc_low warning"]]
@@ -100,7 +100,7 @@ def test_a_service_that_does_not_let_voltd_in(delivery, hook, monkeypatch):
     delivery.deliverer(hook={"url": hook.url})
     hook.status = 403
     delivery.fire("V1")
-    harness.wait_for(lambda: hook.tried > 9, 10, "ten attempts")
+    harness.wait_for(lambda: hook.tried > 9, 45, "ten attempts")
     assert delivery.rows("status") == [("waiting",)]
     hook.status = 200
     delivery.settled()
@@ -113,16 +113,16 @@ def test_a_channel_that_hangs_does_not_delay_another(delivery, hook):
     delivered = delivery.deliverer(hook={"url": hook.url}, other={"url": other.url})
     hook.passes.clear()
     delivery.fire("V1")
-    harness.wait_for(lambda: hook.tried and other.posts, 3, "the other's message")
+    harness.wait_for(lambda: hook.tried and other.posts, 15, "the other's message")
     assert hook.posts == []
     delivery.fire("V2")
-    harness.wait_for(lambda: len(other.posts) == 2, 3, "the other's second message")
+    harness.wait_for(lambda: len(other.posts) == 2, 15, "the other's second message")
     started = time.monotonic()
     delivered.wake()
     delivered.lead(leads=True)
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 1
     delivered.stop()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10  # the hook would take 30
     other.down()
 
 
@@ -178,7 +178,7 @@ def test_an_attempt_under_way_is_left_alone(delivery, hook):
     first = delivery.deliverer(hook={"url": hook.url})
     hook.passes.clear()
     delivery.fire("V1")
-    harness.wait_for(lambda: hook.tried == 1, 5, "the attempt")
+    harness.wait_for(lambda: hook.tried == 1, 45, "the attempt")
     second = delivery.deliverer(hook={"url": hook.url})
     delivery.fire("V2")
     time.sleep(1.0)  # what must not happen has no event
@@ -211,7 +211,7 @@ def test_a_channel_that_was_taken_out_of_the_settings(delivery, hook):
     delivered.reload(fresh)
     assert [one.name for one in delivered.every_channel] == ["hook", "new"]
     delivered.lead(leads=True)
-    harness.wait_for(lambda: not _waits(delivery), 10, "the end")
+    harness.wait_for(lambda: not _waits(delivery), 45, "the end")
     assert delivery.rows("status, result", channel="gone") == [("dropped", "no such channel")]
     assert delivery.rows("status, result") == [("sent", "ok")]
 
@@ -220,7 +220,7 @@ def test_new_settings_for_a_failing_channel(delivery, hook):
     """Its message goes to the new place at once, not when the pause of the old one is over."""
     delivered = delivery.deliverer(hook={"url": "json://127.0.0.1:9/"})
     delivery.fire("V1")
-    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure")
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure")
     delivery.execute("UPDATE volt.alert_delivery SET attempts = 9")  # as after half an hour: the pause is minutes
     delivered.reload(delivery.settings(hook={"url": hook.url}))
     delivery.settled(5)
@@ -232,7 +232,7 @@ def test_the_database_goes_away_while_something_is_sent(delivery, hook):
     delivery.deliverer(lease_s=0.1, hook={"url": hook.url})
     hook.passes.clear()
     delivery.fire("V1")
-    harness.wait_for(lambda: hook.tried == 1, 5, "the attempt")
+    harness.wait_for(lambda: hook.tried == 1, 45, "the attempt")
     delivery.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -258,11 +258,11 @@ def test_a_channel_that_is_down_for_more_than_a_day(delivery, hook):
     over, wrong, new = delivery.fire("OVER"), delivery.fire("WRONG"), delivery.fire("NEW")
     hook.status = 503
     delivered.lead(leads=True)
-    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure of all three in one message")
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure of all three in one message")
     delivery.resolve(over)
     delivery.resolve(new)
     _days_old(delivery, over, wrong)
-    harness.wait_for(lambda: delivery.rows("status")[0] == ("dropped",), 10, "the end of hope")
+    harness.wait_for(lambda: delivery.rows("status")[0] == ("dropped",), 45, "the end of hope")
     assert delivery.rows("alert_id, transition, status, result")[:1] == [
         (over, "fired", "dropped", "gave up after 24 h")
     ]
@@ -315,8 +315,8 @@ def test_without_a_database(delivery, hook):
     hook.down()
     started = time.monotonic()
     delivered.send_now([Told()])
-    assert time.monotonic() - started < 0.1
-    harness.wait_for(lambda: delivered.counters.deliveries_failed_total, 10, "the failure")
+    assert time.monotonic() - started < 1
+    harness.wait_for(lambda: delivered.counters.deliveries_failed_total, 45, "the failure")
     hook.up()
-    harness.wait_for(lambda: hook.posts, 10, "the message")
+    harness.wait_for(lambda: hook.posts, 45, "the message")
     assert hook.texts == [["system t: ingest_lag critical"]]

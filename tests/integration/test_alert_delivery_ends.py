@@ -71,7 +71,7 @@ def _over(delivery, one):
         one.run()
         return harness.count(delivery.dsn, "alert", "resolved_at IS NOT NULL")
 
-    harness.wait_for(found, 10, "the end of the episode")
+    harness.wait_for(found, 45, "the end of the episode")
     delivery.settled()
 
 

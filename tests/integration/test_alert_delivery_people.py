@@ -24,7 +24,8 @@ def _end_silences(delivery):
 
 def test_ten_alerts_within_the_time_of_gathering(delivery, hook):
     """One message, worst first, with the ends last; it leaves when the oldest row is old enough, not before."""
-    delivery.deliverer(hook={"url": hook.url, "group_s": 1.5, "min_severity": "info"})
+    busy = harness.contention()
+    delivery.deliverer(hook={"url": hook.url, "group_s": 1.5 * busy, "min_severity": "info"})
     alerts = [delivery.fire(f"V{number}") for number in range(8)]
     delivery.fire("V8", severity="info")
     delivery.fire("V9", severity="critical")
@@ -33,7 +34,7 @@ def test_ten_alerts_within_the_time_of_gathering(delivery, hook):
     ((age_s,),) = delivery.execute(
         "SELECT extract(epoch FROM min(attempted_at) - min(created_at)) FROM volt.alert_delivery"
     )
-    assert 1.5 <= age_s < 2.5
+    assert 1.5 * busy <= age_s < 2.5 * busy
     assert len(hook.posts) == 1
     expected = ["V9: soc_low critical", *[f"V{n}: soc_low warning" for n in range(8)], "V8: soc_low info"]
     assert hook.texts[0] == [f"vehicle {line}" for line in (*expected, "V0: soc_low warning is over")]
@@ -60,7 +61,7 @@ def test_a_silence_ends_while_the_alert_is_open(delivery, hook):
     delivery.fire("V1")
     delivery.fire("V2", fleet_id="south")
     delivery.fire("V3", rule="overspeed")
-    harness.wait_for(lambda: len(delivery.rows()) == 3 and len(hook.posts) == 2, 10, "what is not covered")
+    harness.wait_for(lambda: len(delivery.rows()) == 3 and len(hook.posts) == 2, 45, "what is not covered")
     assert sorted(hook.texts) == [["vehicle V2: soc_low warning"], ["vehicle V3: overspeed warning"]]
     assert delivery.rows()[0] == ("fired", "waiting")
     _end_silences(delivery)
@@ -121,7 +122,7 @@ def test_an_end_without_a_beginning(delivery, hook):
     """The beginning was given up: its end is nothing to anybody."""
     delivery.deliverer(hook={"url": "json://127.0.0.1:9/"})
     alert_id = delivery.fire("V1")
-    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure")
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure")
     delivery.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
     delivery.resolve(alert_id)
     delivery.settled()
@@ -141,7 +142,7 @@ def test_what_nobody_takes_on_is_told_again(delivery, hook):
     delivery.execute("UPDATE volt.alert_delivery SET sent_at = sent_at - INTERVAL '2 hours'")
     for _ in range(2):  # two that both lead
         delivery.deliverer(hook={"url": hook.url, "repeat_s": 3600})
-    harness.wait_for(lambda: len(hook.posts) > 1, 10, "the repetition")
+    harness.wait_for(lambda: len(hook.posts) > 1, 45, "the repetition")
     delivery.settled()
     (text,) = hook.texts[1]
     assert text.startswith("vehicle V0: soc_low warning (still, since 2")
@@ -157,7 +158,7 @@ def test_a_repetition_that_a_silence_kept_back(delivery, hook):
     )
     _silence(delivery)
     delivery._made[0].lead(leads=True)
-    harness.wait_for(lambda: len(delivery.rows()) == 2, 10, "the repetition")
+    harness.wait_for(lambda: len(delivery.rows()) == 2, 45, "the repetition")
     delivery.execute(
         "UPDATE volt.alert SET acknowledged_at = now(), acknowledged_by = 'me' WHERE alert_id = %s", alert_id
     )
@@ -172,11 +173,11 @@ def test_more_messages_than_an_hour_may_have(delivery, hook):
     delivery.deliverer(hook={"url": hook.url, "max_per_hour": 2})
     for number in range(2):
         delivery.fire(f"V{number}")
-        harness.wait_for(lambda n=number: len(hook.posts) > n, 5, "the message")
+        harness.wait_for(lambda n=number: len(hook.posts) > n, 45, "the message")
     delivery.settled()
     for number in range(2, 7):
         delivery.fire(f"V{number}")
-    harness.wait_for(lambda: len(delivery.rows()) == 7, 5, "the rows")
+    harness.wait_for(lambda: len(delivery.rows()) == 7, 45, "the rows")
     time.sleep(0.5)  # what must not happen has no event
     assert delivery.rows("status")[2:] == [("waiting",)] * 5
     assert len(hook.posts) == 2
@@ -208,7 +209,7 @@ def test_what_a_service_complains_of_shows_no_secret(delivery):
     """The reason is in the table, the password is not."""
     delivery.deliverer(hook={"url": "json://someone:s3cret-word@127.0.0.1:9/tok3n-in-path"})
     delivery.fire("V1")
-    harness.wait_for(lambda: delivery.rows("result")[0][0], 10, "the failure")
+    harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure")
     ((result,),) = delivery.rows("result")
     assert "JSON" in result
     assert "127.0.0.1" in result

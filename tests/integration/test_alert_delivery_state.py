@@ -54,7 +54,7 @@ def _retained(broker, fleet_id, count, within_s=0.0):
     client.connect(broker.host, broker.port)
     client.loop_start()
     client.subscribe([(f"voltd/alerts/{fleet_id}/#", 1)])
-    harness.wait_for(lambda: len(seen) >= count, 5, "the retained messages")
+    harness.wait_for(lambda: len(seen) >= count, 45, "the retained messages")
     time.sleep(within_s)  # what must not come has no event
     client.disconnect()
     client.loop_stop()
@@ -68,7 +68,7 @@ def test_a_topic_while_it_fires(delivery, broker, fleet):
     delivery.execute("INSERT INTO volt.alert_silence (ends_at, created_by) VALUES (now() + INTERVAL '1 hour', 'me')")
     alert_id = delivery.fire("EV/7#", rule="soc_low", fleet_id=fleet_id, quiet=True)
     topic = f"voltd/alerts/{fleet_id}/EV_7_/soc_low"
-    harness.wait_for(lambda: seen.get(topic), 5, "the message")
+    harness.wait_for(lambda: seen.get(topic), 45, "the message")
     shown = seen[topic]
     assert shown["alert_id"] == alert_id
     assert shown["device_id"] == "EV/7#"
@@ -82,9 +82,9 @@ def test_a_topic_while_it_fires(delivery, broker, fleet):
     }  # fmt: skip
     assert topic in _retained(broker, fleet_id, 1)
     delivery.escalate(alert_id)
-    harness.wait_for(lambda: seen[topic]["severity"] == "critical", 5, "the escalation")
+    harness.wait_for(lambda: seen[topic]["severity"] == "critical", 45, "the escalation")
     delivery.resolve(alert_id)
-    harness.wait_for(lambda: seen[topic] is None, 5, "the clearing")
+    harness.wait_for(lambda: seen[topic] is None, 45, "the clearing")
     delivery.settled()
     other = delivery.fire("EV-8", fleet_id=fleet_id)
     assert set(_retained(broker, fleet_id, 1)) == {f"voltd/alerts/{fleet_id}/EV-8/soc_low"}
@@ -105,7 +105,7 @@ def test_a_broker_that_is_away(delivery, broker, fleet):
     delivery.resolve(first)
     proxy.admit()
     delivery.settled(30)
-    harness.wait_for(lambda: len(seen) == 2, 5, "both topics")
+    harness.wait_for(lambda: len(seen) == 2, 45, "both topics")
     assert seen[f"voltd/alerts/{fleet_id}/V1/soc_low"] is None
     assert seen[f"voltd/alerts/{fleet_id}/V2/soc_low"]["severity"] == "warning"
     assert set(delivery.rows("status", channel="mqtt")) == {("sent",)}
@@ -144,10 +144,10 @@ def test_a_topic_that_nobody_clears(delivery, broker, fleet, monkeypatch):
     topic = f"voltd/alerts/{fleet_id}/V1/soc_low"
     for _ in range(6):  # longer than it lasts
         seen.clear()
-        harness.wait_for(lambda: topic in seen, 5, "the topic, once more")
+        harness.wait_for(lambda: topic in seen, 45, "the topic, once more")
     assert topic in _retained(broker, fleet_id, 1)
     delivered.stop()
-    harness.wait_for(lambda: not _retained(broker, fleet_id, 0, within_s=0.2), 10, "an empty topic")
+    harness.wait_for(lambda: not _retained(broker, fleet_id, 0, within_s=0.2), 45, "an empty topic")
 
 
 def test_how_long_a_topic_lasts_without_voltd():
@@ -163,13 +163,13 @@ def test_an_end_that_was_never_told(delivery, fleet, monkeypatch):
     for device in ("V1", "V2"):
         delivery.fire(device, fleet_id=fleet_id)
         delivery.settled()
-        harness.wait_for(lambda d=device: seen.get(f"voltd/alerts/{fleet_id}/{d}/soc_low"), 5, "the topic")
+        harness.wait_for(lambda d=device: seen.get(f"voltd/alerts/{fleet_id}/{d}/soc_low"), 45, "the topic")
         if device == "V2":
             line = delivered._lines["mqtt"]
             with line.worker._using:
                 line.channel.sender.close()
         delivery.execute("UPDATE volt.alert SET resolved_at = now()")
-        harness.wait_for(lambda d=device: seen[f"voltd/alerts/{fleet_id}/{d}/soc_low"] is None, 5, "the clearing")
+        harness.wait_for(lambda d=device: seen[f"voltd/alerts/{fleet_id}/{d}/soc_low"] is None, 45, "the clearing")
 
 
 def test_what_was_told_without_a_database(delivery, fleet):
@@ -180,7 +180,7 @@ def test_what_was_told_without_a_database(delivery, fleet):
     sender.send(send_mqtt.message.Message("id", [row]))
     assert sender.show([]) == 0
     sender.send(send_mqtt.message.Message("id", [row._replace(device_id="u")]))
-    harness.wait_for(lambda: len(seen) == 2, 5, "the second")
+    harness.wait_for(lambda: len(seen) == 2, 45, "the second")
     assert all(seen.values())
     sender.close()
 
@@ -194,7 +194,7 @@ def test_what_is_shown_follows_the_episode(delivery, fleet, monkeypatch):
     delivery.settled()
     topic = f"voltd/alerts/{fleet_id}/V1/soc_low"
     delivery.execute("UPDATE volt.alert SET acknowledged_at = now(), acknowledged_by = 'me'")
-    harness.wait_for(lambda: (seen.get(topic) or {}).get("acknowledged_at"), 5, "the acknowledgement")
+    harness.wait_for(lambda: (seen.get(topic) or {}).get("acknowledged_at"), 45, "the acknowledgement")
 
 
 def test_topic_levels_of_a_vehicle_in_no_fleet():
@@ -264,7 +264,7 @@ def test_what_is_open_is_sent_again_and_again(delivery, manager, monkeypatch):
     delivery.fire("V9", rule="overspeed")
     delivery.settled()
     before = len(manager.posts)
-    harness.wait_for(lambda: len(manager.posts) >= before + 6, 10, "more posts")
+    harness.wait_for(lambda: len(manager.posts) >= before + 6, 45, "more posts")
     later = [body for _path, body in manager.posts[before:]]
     for post in later:
         _check(post)
@@ -283,7 +283,7 @@ def test_what_an_alertmanager_refuses(delivery, manager):
     assert "HTTP 400" in result
     manager.status = 503
     delivery.fire("V2")
-    harness.wait_for(lambda: (delivery.rows("result", channel="am")[1][0] or "").endswith("503"), 5, "the failure")
+    harness.wait_for(lambda: (delivery.rows("result", channel="am")[1][0] or "").endswith("503"), 45, "the failure")
     manager.status = 200
     delivery.settled()
     assert next(one["labels"]["device_id"] for _path, body in manager.posts for one in body) == "V2"
@@ -304,7 +304,7 @@ def test_an_alertmanager_that_refuses_one_part(delivery, manager, monkeypatch):
         told = {one["labels"]["device_id"] for _path, body in list(manager.posts) for one in body}
         assert told == {"V2", "V3", "V4"}
         manager.posts.clear()
-        harness.wait_for(lambda: len(manager.posts) >= 2, 5, "what is open, once more")
+        harness.wait_for(lambda: len(manager.posts) >= 2, 45, "what is open, once more")
     assert "HTTP 400" in delivery.rows("result", channel="am")[0][0]
 
 
@@ -317,15 +317,15 @@ def test_an_alertmanager_that_is_away_while_nothing_is_open(delivery, manager, m
     monkeypatch.setattr(sender, "show", lambda rows: (shown.append(list(rows)), show(rows))[1])
     manager.down()
     alert_id = delivery.fire("V1")
-    harness.wait_for(lambda: delivered.counters.channels_failing == ["am"], 5, "the failure")
+    harness.wait_for(lambda: delivered.counters.channels_failing == ["am"], 45, "the failure")
     delivery.execute("UPDATE volt.alert SET resolved_at = now() WHERE alert_id = %s", alert_id)
     delivery.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
     delivery.settled()
     shown.clear()
-    harness.wait_for(lambda: len(shown) >= 3, 10, "three rounds")
+    harness.wait_for(lambda: len(shown) >= 3, 45, "three rounds")
     assert shown[:3] == [[], [], []]
     assert delivered.counters.channels_failing == ["am"]
     manager.up()
     delivery.fire("V2")
     delivery.settled()
-    harness.wait_for(lambda: not delivered.counters.channels_failing, 5, "that it works again")
+    harness.wait_for(lambda: not delivered.counters.channels_failing, 45, "that it works again")

@@ -5,12 +5,11 @@ import getpass
 import json
 import os
 import re
-import subprocess
 
 import psycopg
 import pytest
 
-import harness
+import commands
 from voltd.database import migrate, retention
 
 
@@ -39,9 +38,7 @@ class Desk:
     def run(self, *words, role="volt_writer", zone="UTC"):
         environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
         environ |= {"VOLTD_DATABASE__DSN": f"{self.dsn} options='-c role={role}'", "TZ": zone}
-        return subprocess.run(
-            [harness.VOLTD, "alerts", *words], env=environ, capture_output=True, text=True, timeout=60, check=False
-        )
+        return commands.run(["alerts", *words], environ)
 
     def voltd(self, *words, code=0, **options):
         """What the command prints, on both streams; it ends with ``code``."""
@@ -56,8 +53,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(fresh_database):
-    return Desk(fresh_database)
+def desk(migrated_database):
+    return Desk(migrated_database)
 
 
 def test_what_nobody_is_at_work_on_comes_first_and_the_worst_of_it_at_the_top(desk):
@@ -276,10 +273,7 @@ def test_a_channel_for_what_there_is_not(desk, broker):
 
     def check(**kept):
         channels = json.dumps({"hook": {"url": "json://localhost", **kept}})
-        result = subprocess.run(
-            [harness.VOLTD, "check"], env={**environ, "VOLTD_ALERTS__CHANNELS": channels}, capture_output=True,
-            text=True, timeout=60, check=False,
-        )  # fmt: skip
+        result = commands.run(["check"], {**environ, "VOLTD_ALERTS__CHANNELS": channels})
         return result.returncode, [line for line in result.stdout.splitlines() if "alerts" in line]
 
     code, lines = check(fleets=["north", "nroth"], rules=["soc_low"])

@@ -15,8 +15,8 @@ import harness
 
 
 @pytest.fixture
-def rig(fresh_database, tmp_path):
-    return dead_letters_rig.Rig(fresh_database, tmp_path)
+def rig(migrated_database, tmp_path):
+    return dead_letters_rig.Rig(migrated_database, tmp_path)
 
 
 def test_the_same_filters_everywhere(rig):
@@ -141,12 +141,12 @@ def test_payloads_are_the_owners(rig):
     assert "1 dead letter deleted" in rig.voltd("discard", "--yes", **options, **owner)
 
 
-def test_a_user_without_any_role_and_a_database_without_schema(rig, fresh_database):
+def test_a_user_without_any_role_and_a_database_without_schema(rig, migrated_database):
     """Each is told what is missing, with the exit code of a configuration error."""
     nobody = {"database__dsn": f"{rig.dsn} options='-c role=pg_read_all_settings'"}
     assert "volt_reader" in rig.voltd("list", code=78, **nobody)
     assert "volt_owner" in rig.voltd("replay", code=78, **nobody)
-    empty = {"database__dsn": conninfo.make_conninfo(fresh_database, dbname="postgres")}
+    empty = {"database__dsn": conninfo.make_conninfo(migrated_database, dbname="postgres")}
     for words in (("list",), ("show", "1"), ("replay",), ("discard", "--yes")):
         assert "voltd migrate" in rig.voltd(*words, code=78, **empty)
 

@@ -9,9 +9,10 @@ import pytest
 from psycopg import conninfo
 
 import alert_rig
+import databases
 import harness
 from voltd import check, config, jobs, models, parts
-from voltd.database import locks, migrate, session
+from voltd.database import locks, session
 from voltd.pipeline import decode
 
 
@@ -19,7 +20,7 @@ class Rig:
     """A migrated database, and daemons on it that hear no broker; a test hands them their batches."""
 
     def __init__(self, dsn, stack):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+        databases.migrated(dsn)
         self.dsn, self._stack = dsn, stack
 
     def settings(self, name, **alerts):
@@ -55,9 +56,9 @@ class Rig:
 
 
 @pytest.fixture
-def rig(fresh_database):
+def rig(migrated_database):
     with contextlib.ExitStack() as stack:
-        yield Rig(fresh_database, stack)
+        yield Rig(migrated_database, stack)
 
 
 def _stores(daemon, vehicle, **values):
@@ -154,15 +155,15 @@ def test_a_daemon_that_died_long_ago(rig):
     harness.wait_for(lambda: rig.execute(names) == [("here",), ("today",)], what="the old one to go")
 
 
-def test_the_holder_of_the_locks_dies(fresh_database):
+def test_the_holder_of_the_locks_dies(migrated_database):
     """What one held another takes, and only what it asks for; who lost its connection holds nothing."""
-    connect = session.connector(config.Settings(database={"dsn": fresh_database}))
+    connect = session.connector(config.Settings(database={"dsn": migrated_database}))
     first, second = locks.Locks(connect, (1, 2)), locks.Locks(connect, (2, 3))
     try:
         assert first.take() == {1, 2}
         assert first.take() == set()
         assert second.take() == {3}
-        with psycopg.connect(fresh_database, autocommit=True) as admin:
+        with psycopg.connect(migrated_database, autocommit=True) as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -178,14 +179,14 @@ def test_the_holder_of_the_locks_dies(fresh_database):
         second.release()
 
 
-def test_an_outage_that_all_daemons_see(fresh_database, monkeypatch):
+def test_an_outage_that_all_daemons_see(migrated_database, monkeypatch):
     """Who checked the rules before does so afterwards, however quick another one is: it knows what it has told."""
-    info = conninfo.conninfo_to_dict(fresh_database)
+    info = conninfo.conninfo_to_dict(migrated_database)
     proxy = harness.Proxy(info["host"].split(",")[0], int(info["port"]))
     with contextlib.ExitStack() as stack:
         stack.callback(proxy.close)
-        rig = Rig(fresh_database, stack)
-        rig.dsn = conninfo.make_conninfo(fresh_database, host=proxy.address[0], port=proxy.address[1])
+        rig = Rig(migrated_database, stack)
+        rig.dsn = conninfo.make_conninfo(migrated_database, host=proxy.address[0], port=proxy.address[1])
         monkeypatch.setattr(jobs, "_LEAD_S", 1.5)
         first = rig.daemon("first", mqtt=False).jobs
         harness.wait_for(lambda: first._locks.holds(jobs._RULES_LOCK), what="the lead")

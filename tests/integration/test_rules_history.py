@@ -15,8 +15,8 @@ RECORDED = pathlib.Path(__file__).parents[3] / "shared/data/twizy_trips.csv.gz"
 
 
 @pytest.fixture
-def past(fresh_database, tmp_path):
-    return rules_history_rig.History(fresh_database, tmp_path)
+def past(migrated_database, tmp_path):
+    return rules_history_rig.History(migrated_database, tmp_path)
 
 
 def _every_minute(count, **values):

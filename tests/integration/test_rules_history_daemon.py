@@ -85,9 +85,9 @@ def _moment(text):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_same_episodes_as_a_daemon_that_saw_every_reading(fresh_database, tmp_path, seed):
+def test_the_same_episodes_as_a_daemon_that_saw_every_reading(migrated_database, tmp_path, seed):
     """What SQL leaves out would have changed nothing; a vehicle may have been on a charger since before the period."""
-    past, dice = rules_history_rig.History(fresh_database, tmp_path), random.Random(seed)
+    past, dice = rules_history_rig.History(migrated_database, tmp_path), random.Random(seed)
     file = past.write("telemetry.toml", RULES)
     plan, expected = evaluate.Plan(load.load(pathlib.Path(file))), []
     past.execute("INSERT INTO volt.fleet (fleet_id, name) VALUES ('north', 'N')")

@@ -7,8 +7,9 @@ import psycopg
 import pytest
 
 import alert_rig
+import databases
 from voltd import config, health
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import write_excursions
 from voltd.rules import check, load
 
@@ -21,7 +22,7 @@ class Rig:
     """A migrated database, and checks of the rules at times that the test gives; all is well unless it says so."""
 
     def __init__(self, dsn, monkeypatch):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+        databases.migrated(dsn)
         self.dsn, self.now, self.report = dsn, T0, health.Report(0.0, spooling=False, healthy=True)
         self._connection = psycopg.connect(dsn, autocommit=True)
         clock = types.SimpleNamespace(now=lambda _zone: self.now)
@@ -84,8 +85,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig(fresh_database, monkeypatch):
-    made = Rig(fresh_database, monkeypatch)
+def rig(migrated_database, monkeypatch):
+    made = Rig(migrated_database, monkeypatch)
     yield made
     made.close()
 

@@ -27,9 +27,7 @@ def rows(dsn, statement, *parameters):
 @pytest.fixture(params=["timescale", "apache"])
 def migrated(database_of, request):
     """DSN of a migrated database of each edition in turn."""
-    dsn = database_of(request.param)
-    migrate.migrate(dsn, OPTIONS, report=quiet)
-    return dsn
+    return database_of(request.param, schema=True)
 
 
 def test_twice_is_once(migrated):

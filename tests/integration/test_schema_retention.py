@@ -14,9 +14,8 @@ def quiet(_line):
 
 
 @pytest.fixture
-def migrated(fresh_database):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=quiet)
-    return fresh_database
+def migrated(migrated_database):
+    return migrated_database
 
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])

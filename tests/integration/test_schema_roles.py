@@ -9,9 +9,7 @@ from voltd.database import migrate, queries, retention, rollup
 @pytest.fixture(params=["timescale", "apache"])
 def migrated(database_of, request):
     """DSN of a migrated database of each edition in turn."""
-    dsn = database_of(request.param)
-    migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
-    return dsn
+    return database_of(request.param, schema=True)
 
 
 def test_the_daemons_role_can_do_its_job_and_no_more(migrated):

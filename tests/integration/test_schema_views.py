@@ -6,16 +6,15 @@ import itertools
 import psycopg
 import pytest
 
-from voltd.database import migrate, queries
+from voltd.database import queries
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 
 
 @pytest.fixture
-def database(fresh_database):
+def database(migrated_database):
     """Autocommit connection to a migrated database."""
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    with psycopg.connect(fresh_database, autocommit=True) as connection:
+    with psycopg.connect(migrated_database, autocommit=True) as connection:
         connection.execute("SET TIME ZONE 'UTC'")
         yield connection
 

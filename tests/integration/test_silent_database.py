@@ -10,14 +10,13 @@ import alert_rig
 import harness
 from voltd import config, health, jobs
 from voltd.alerts import service
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import write_excursions
 
 
 @pytest.fixture
-def dsn(fresh_database):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return fresh_database
+def dsn(migrated_database):
+    return migrated_database
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def test_an_answer_that_never_comes(through, proxy):
     started = time.monotonic()
     with pytest.raises(psycopg.OperationalError, match="said nothing for 1 s"), connection.transaction():
         connection.execute("SELECT 1")
-    assert 1.0 <= time.monotonic() - started < 3
+    assert 1.0 <= time.monotonic() - started < 10
     assert connection.closed
 
 
@@ -72,13 +71,13 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
         harness.wait_for(lambda: made._locks.holds(jobs._RULES_LOCK), what="this daemon to lead")
         proxy.fall_silent()
         report = health.Report(100.0, spooling=True, healthy=False)
-        harness.wait_for(lambda: hook.posts, 15, "the alert of the outage")
+        harness.wait_for(lambda: hook.posts, 45, "the alert of the outage")
         assert "ingest_lag" in hook.lines[0]
     finally:
         stopped = time.monotonic()
         made.stop()
         alerting.stop(0.0)
-        assert time.monotonic() - stopped < 1.0
+        assert time.monotonic() - stopped < 1.0 * harness.contention()
 
 
 def test_told_to_stop_while_the_database_is_silent(through, proxy, broker, hook, tmp_path):

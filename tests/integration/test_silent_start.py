@@ -21,18 +21,17 @@ class Mute(harness.Proxy):
 
 
 @pytest.fixture
-def proxy(fresh_database):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    info = conninfo.conninfo_to_dict(fresh_database)
+def proxy(migrated_database):
+    info = conninfo.conninfo_to_dict(migrated_database)
     made = Mute(info["host"].split(",")[0], int(info["port"]))
     yield made
     made.close()
 
 
 @pytest.fixture
-def through(fresh_database, proxy):
+def through(migrated_database, proxy):
     """The DSN of the way through the proxy; without TLS, so that it sees what is asked."""
-    return conninfo.make_conninfo(fresh_database, host=proxy.address[0], port=proxy.address[1], sslmode="disable")
+    return conninfo.make_conninfo(migrated_database, host=proxy.address[0], port=proxy.address[1], sslmode="disable")
 
 
 @pytest.fixture
@@ -59,10 +58,10 @@ def test_the_spool_takes_what_comes(make, monkeypatch):
     assert daemon._spool.in_use
 
 
-def test_the_second_question_is_not_answered(fresh_database, make, monkeypatch):
+def test_the_second_question_is_not_answered(migrated_database, make, monkeypatch):
     """The same, where the database falls silent a moment later."""
     monkeypatch.setattr(app, "_ANSWER_S", 0.5)
-    asked = migrate.status(fresh_database)
+    asked = migrate.status(migrated_database)
     monkeypatch.setattr(migrate, "status", lambda _dsn: asked)
     daemon = make(spool=True)
     assert daemon._wait_for_schema()

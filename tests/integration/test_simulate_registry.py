@@ -5,7 +5,6 @@ import datetime as dt
 import psycopg
 import pytest
 
-from voltd.database import migrate
 from voltd.simulate.fleet import Fleet, FleetOptions
 from voltd.simulate.registry import write_registry
 
@@ -13,9 +12,8 @@ START = dt.datetime(2026, 5, 1, 8, tzinfo=dt.UTC)
 
 
 @pytest.fixture
-def connection(fresh_database):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    with psycopg.connect(fresh_database, autocommit=True) as opened:
+def connection(migrated_database):
+    with psycopg.connect(migrated_database, autocommit=True) as opened:
         yield opened
 
 

@@ -1,0 +1,71 @@
+"""Databases for the tests: each a copy of a template, as making and migrating one anew takes six times as long.
+
+``conftest`` has one ``Cluster`` a server. A template is made when first asked for and goes with the run. Copies are
+databases like any other: what is done in them stays in them.
+"""
+
+import contextlib
+import secrets
+
+import psycopg
+from psycopg import conninfo, sql
+
+from voltd.database import migrate
+
+
+def migrated(dsn):
+    """Brings a database to voltd's schema with default settings; returns at once where it has it (a copy has)."""
+    if not migrate.status(dsn).current:
+        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+
+
+class Cluster:
+    """New databases on one server.
+
+    Args:
+        superuser_dsn: to any database of the server.
+    """
+
+    def __init__(self, superuser_dsn):
+        self._superuser_dsn = superuser_dsn
+        self._templates = {}
+
+    @contextlib.contextmanager
+    def database(self, *, schema):
+        """A new database with the extension timescaledb and, with ``schema``, voltd's; its DSN. Dropped afterwards."""
+        name = f"test_{secrets.token_hex(6)}"
+        if schema not in self._templates:
+            self._templates[schema] = self._template(schema)
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, self._templates[schema])
+        try:
+            yield self._dsn(name)
+        finally:  # over a new connection: a test may have restarted the server
+            self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def close(self):
+        """Drops the templates; on a server that was given, nothing stays behind."""
+        for name in self._templates.values():
+            self._execute("ALTER DATABASE {} IS_TEMPLATE false", name)
+            self._execute("DROP DATABASE {} WITH (FORCE)", name)
+        self._templates = {}
+
+    def _template(self, schema):
+        name = f"test_template_{secrets.token_hex(6)}"
+        self._execute("CREATE DATABASE {}", name)
+        if schema:
+            migrate.migrate(self._dsn(name), migrate.MigrateOptions(), report=lambda _line: None)
+        else:
+            with psycopg.connect(self._dsn(name), autocommit=True) as connection:
+                connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        # Only a database without sessions can be copied: TimescaleDB leaves one alone that nobody may connect to.
+        self._execute("ALTER DATABASE {} IS_TEMPLATE true ALLOW_CONNECTIONS false", name)
+        with psycopg.connect(self._superuser_dsn, autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
+        return name
+
+    def _dsn(self, name):
+        return conninfo.make_conninfo(self._superuser_dsn, dbname=name)
+
+    def _execute(self, statement, *names):
+        with psycopg.connect(self._superuser_dsn, autocommit=True) as admin:
+            admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
