@@ -8,6 +8,8 @@ import tempfile
 
 import pytest
 
+import harness
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -29,6 +31,8 @@ def test_publishing_by_hand():
         block = _block().replace("make setup\n", "").replace("voltd local up", f"voltd local up --home {home}")
         block = block.replace("voltd local env", f"voltd local env --home {home}")
         block = block.replace("voltd local down", f"voltd local down --home {home}")
+        assert "sleep 1\n" in block
+        block = block.replace("sleep 1\n", f"sleep {harness.contention():.1f}\n")
         try:
             result = subprocess.run(
                 ["bash", "-c", block], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=200, check=False
