@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voltd import config, health, jobs, live, metrics, status
+from voltd import config, health, heartbeats, jobs, live, metrics, status
 from voltd.alerts import service
 from voltd.database import session
 from voltd.pipeline import (
     consume,
+    consume_presence,
     consume_window,
     decode,
     flush,
@@ -33,6 +34,7 @@ class Parts:
     Args:
         settings: checked settings.
         on_subscribed: called by the network's thread after each subscribe.
+        on_claim: called when more is known of who has the client id.
         require_schema: raises where readings cannot be stored; asked before the spool is written to the database.
     """
 
@@ -41,13 +43,24 @@ class Parts:
         settings: config.Settings,
         *,
         on_subscribed: Callable[[], None],
+        on_claim: Callable[[], None],
         require_schema: Callable[[], None],
     ) -> None:
         self._settings = settings
         self.counters = metrics.Metrics()
         connect = session.connector(settings)
         self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
-        self.consumer = consume.Consumer(settings, self.window, self.counters, on_subscribed=on_subscribed)
+        self.presence = consume_presence.Presence(
+            settings, on_news=on_claim, heartbeat=heartbeats.Heartbeats(settings).living
+        )
+        self.consumer = consume.Consumer(
+            settings,
+            self.window,
+            self.counters,
+            on_subscribed=on_subscribed,
+            come=self.presence.come,
+            contested=self.presence.doubt,
+        )
         excursions = write_excursions.Excursions()
         bounds = write_bounds.Bounds(excursions)
         self.store = write.PostgresStore(connect, settings.client_id, excursions=excursions, bounds=bounds)

@@ -181,14 +181,3 @@ def test_run_refuses_a_database_without_schema(make_daemon, database_of, edition
 @pytest.mark.parametrize("words", [["frobnicate"], ["run", "--nonsense"], []])
 def test_usage_errors_exit_with_2(make_daemon, words):
     assert make_daemon().run(*words).returncode == 2
-
-
-def test_second_daemon_with_the_same_client_id(daemon, make_daemon):
-    """The one that was there ends with a clear error instead of a tug of war; the newcomer goes on."""
-    other = make_daemon()
-    other.env = {**daemon.env}
-    other.name = daemon.name
-    other.start()
-    assert daemon.process.wait(10) == 78
-    assert "another client took over the session" in daemon.log()
-    assert other.process.poll() is None
