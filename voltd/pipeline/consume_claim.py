@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 from voltd import identity
 
 QUIET_S = 0.5  # so long nobody else has spoken
+_ROUND_TRIPS = 4.0  # where our own question takes long to come back, others' answers do, too
 _AGAIN_S, _SOON_S = 0.4, 0.05
 # The status says that another one is online. One that is alive answers at once, unless it is just reconnecting.
-_PATIENCE_S = {identity.Fate.DEAD: QUIET_S, identity.Fate.HERE: 1.5, identity.Fate.ELSEWHERE: 12.0}
+_PATIENCE_S = {identity.Fate.DEAD: QUIET_S, identity.Fate.HERE: 1.5, identity.Fate.ELSEWHERE: 10.0}
 _ECHO_S = 3.0  # our own question has come back by then, if the broker lets these topics pass
 _POSTPONED_S = 2.0  # by others who ask, at most
 _RETRY_S = 60.0
@@ -143,10 +144,13 @@ class Claim:
         if other is None:
             return
         if other.run == self._me.run:
-            self._echoed = True
             if self.state is State.UNHEARD:  # the broker lets them pass now
                 self.state = State.CLAIMING
                 self._began_at = now
+            elif not self._echoed:
+                slow_s = min(_ROUND_TRIPS * (now - self._began_at), _PATIENCE_S[identity.Fate.HERE])
+                self._patience_s = max(self._patience_s, slow_s)
+            self._echoed = True
             return
         self._known.append(other.run)
         if self._gives_way_to(other, answer):

@@ -65,6 +65,7 @@ class Presence:
         self._problem: errors.BrokerUnavailable | None = None
         self._failures = 0
         self._subscribed = self._refused = self._ended = False
+        self._asked_at = 0.0
         self._told_unheard = False
         self._told_contested_at = float("-inf")
         self.beat = time.monotonic()
@@ -159,6 +160,7 @@ class Presence:
         if claim.state is consume_claim.State.TAKEN:
             self._give_way(claim.other)
         if claim.state is consume_claim.State.HOLDING and before is not claim.state:
+            _log.debug("client_id.held", waited_s=round(now - self._asked_at, 3))
             client.unsubscribe(self._status_topic)  # ours, from now on
         if claim.state is consume_claim.State.UNHEARD:
             self._go_unheard()
@@ -238,8 +240,8 @@ class Presence:
         client.subscribe([*wanted, (self._status_topic, SubscribeOptions(qos=0, retainHandling=0))])
 
     def _suback(self, _client: Any, _userdata: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
-        self._subscribed = True
-        self._claim.begin(time.monotonic())
+        self._subscribed, self._asked_at = True, time.monotonic()
+        self._claim.begin(self._asked_at)
         if any(reason.value >= _REFUSED for reason in reasons[: len(self._topics)]):
             self._claim.refuse()
 
