@@ -98,11 +98,7 @@ class Daemon:
         return 0
 
     def _leave(self) -> None:
-        """The last of it: others may have the client id now.
-
-        Raises:
-            VoltdError: what ended a thread.
-        """
+        """The last of it: others may have the client id now. Raises what ended a thread."""
         self._presence.close()
         self._join("presence", time.monotonic() + _PRESENCE_GETS_S)
         self._notifier.close()
@@ -110,10 +106,7 @@ class Daemon:
             raise self._failure
 
     def _wait_for_claim(self) -> bool:
-        """True once no other daemon has the client id, or the broker is away; False when told to stop.
-
-        Nothing of this daemon's is opened before: another one may be using the same spool.
-        """
+        """True once nobody else has the client id, which may go with the same spool, or the broker is away."""
         while self._presence.undecided and not self._signals.wait(_REPORT_S):
             self._notifier.waiting("asking whether another daemon has the client id")
         return not self._signals.stopping

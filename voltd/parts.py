@@ -51,7 +51,10 @@ class Parts:
         connect = session.connector(settings)
         self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self.presence = consume_presence.Presence(
-            settings, on_news=on_claim, heartbeat=heartbeats.Heartbeats(settings).living
+            settings,
+            in_use=lambda: self.consumer.subscribed.is_set(),  # noqa: PLW0108 made below
+            on_news=on_claim,
+            heartbeat=heartbeats.Heartbeats(settings).living,
         )
         self.consumer = consume.Consumer(
             settings,

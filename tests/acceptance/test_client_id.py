@@ -84,6 +84,7 @@ def test_second_daemon_of_the_same_instance(daemon, make_daemon, publisher, data
         _is_turned_away(other, daemon)
     _undisturbed(daemon)
     assert daemon.status()["pid"] == daemon.process.pid
+    assert f"is in use by host {daemon.status()['host']}, pid {daemon.process.pid}" in other.run("check").stdout
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V1", _reading())])
     harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 1)
     (row,) = _rows(database)
@@ -154,7 +155,17 @@ def test_forged_status_before_the_start(make_daemon, publisher):
     publisher.flush([publisher.publish(f"voltd/{daemon.name}/status", FORGED, retain=True)])
     daemon.start(wait=False)
     assert 2 < _waited_s(daemon) < 15
-    assert daemon.process.poll() is None
+    assert daemon.terminate() == 0
+
+
+def test_told_to_stop_while_it_waits(make_daemon, publisher):
+    """It leaves at once."""
+    daemon = make_daemon()
+    publisher.flush([publisher.publish(f"voltd/{daemon.name}/status", FORGED, retain=True)])
+    daemon.start(wait=False)
+    harness.wait_for(lambda: daemon.events("client_id.asked"))
+    assert daemon.terminate(5) == 0
+    assert daemon.events("broker.connected") == 0
 
 
 def test_forged_messages_while_it_runs(make_daemon, publisher):

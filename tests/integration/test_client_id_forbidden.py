@@ -64,6 +64,7 @@ def test_questions_are_forbidden(make):
     daemon = make("one").start()
     assert daemon.events("client_id.unheard") == 1
     assert "voltd/client/#" in daemon.log()
+    assert "warn  client id" in daemon.run("check").stdout
     other = make("two")
     harness.wait_for(lambda: daemon.events("jobs.leading"), what="the first report")
     other.start(wait=False)

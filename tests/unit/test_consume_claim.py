@@ -40,9 +40,9 @@ class Network:
         self._claims.remove(claim)
         claim.lose()
 
-    def back(self, claim):
+    def back(self, claim, **how):
         self._claims.append(claim)
-        claim.begin(self.now)
+        claim.begin(self.now, **how)
 
     def run(self, seconds):
         ends = self.now + seconds
@@ -115,6 +115,22 @@ def test_back_after_a_network_that_was_cut(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
+def test_only_the_connection_for_questions_was_cut(seed):
+    """Whoever still uses the client id goes on holding it; who came meanwhile ends."""
+    net = Network(seed)
+    first = net.add(2)
+    net.run(2)
+    net.cut(first)
+    second = net.add(1)
+    net.run(0.1 * seed)
+    first._held_since, second._held_since = 1000.0, 1001.0 if second._held_since else 0.0
+    net.back(first, in_use=True)
+    assert first.state is State.HOLDING
+    net.run(5)
+    assert (first.state, second.state) == (State.HOLDING, State.TAKEN)
+
+
+@pytest.mark.parametrize("seed", range(20))
 def test_both_were_cut_off(seed):
     """After the broker's restart both ask: the one that started first stays."""
     net = Network(seed)
@@ -148,7 +164,7 @@ def test_broker_that_passes_nothing_on():
     net = Network()
     net.passes = False
     claim = net.add(1)
-    net.run(2.9)
+    net.run(1.4)
     assert claim.state is State.CLAIMING
     net.run(0.3)
     assert claim.state is State.UNHEARD

@@ -6,8 +6,9 @@ under it. Only an answer to its own question, with the question's nonce, decides
 messages can make it ask or wait a little, and no more. Pure: ``consume_presence`` has the connection and the clock.
 
 The rule, which all that ask come to alike: who holds the client id keeps it. A daemon holds it from the end of its
-question for as long as its connection for these questions lasts. Of several that hold it, which takes a network that
-was cut for a while, the one that has done so longest stays; of several that ask, the one that started first.
+question for as long as its connection for these questions lasts, or the one under the client id. Of several that hold
+it, which takes a network that was cut for a while, the one that has done so longest stays; of several that ask, the one
+that started first.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _ROUND_TRIPS = 4.0  # where our own question takes long to come back, others' an
 _AGAIN_S, _SOON_S = 0.4, 0.05
 # The status says that another one is online. One that is alive answers at once, unless it is just reconnecting.
 _PATIENCE_S = {identity.Fate.DEAD: QUIET_S, identity.Fate.HERE: 1.5, identity.Fate.ELSEWHERE: 10.0}
-_ECHO_S = 3.0  # our own question has come back by then, if the broker lets these topics pass
+_ECHO_S = 1.5  # our own question has come back by then, if the broker lets these topics pass
 _POSTPONED_S = 2.0  # by others who ask, at most
 _RETRY_S = 60.0
 _DOUBT_S = 1.0  # not more often
@@ -85,17 +86,20 @@ class Claim:
         self._echoed = False
         self._patience_s = QUIET_S
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, *, in_use: bool = False) -> None:
         """The connection stands and the topics are subscribed to: asks.
 
         Args:
             now: seconds of the monotonic clock, here and below.
+            in_use: a connection under the client id still stands. The broker allows one, so nobody else has it.
         """
         self._began_at = now
+        if in_use and self._held_since:
+            self.state = State.HOLDING
         self._ask(now)
 
     def lose(self) -> None:
-        """The connection has gone: what was held counts no more."""
+        """The connection has gone, and with it what was held, unless ``begin`` knows better."""
         if self.state is not State.TAKEN:
             self.state = State.CLAIMING
         self._echoed = False
@@ -106,7 +110,7 @@ class Claim:
 
     def note_status(self, payload: bytes) -> None:
         """The retained status of our instance: another daemon that it calls online gets time to answer."""
-        found = _object(payload)
+        found = parse(payload)
         if found.get("status") == "online" and found.get("client_id", self._client_id) == self._client_id:
             process = found.get("process")
             other = identity.parse({**found, **(process if isinstance(process, dict) else {})})
@@ -120,7 +124,7 @@ class Claim:
 
     def hear_ask(self, payload: bytes, now: float) -> None:
         """A question, our own among them: it is answered; another daemon's makes us ask it, too."""
-        question = _object(payload)
+        question = parse(payload)
         nonce, run = question.get("nonce"), question.get("run")
         understood = isinstance(nonce, str) and isinstance(run, str) and len(nonce) <= _LONGEST_NONCE
         if self.state is State.TAKEN or not understood:
@@ -137,7 +141,7 @@ class Claim:
 
     def hear_answer(self, payload: bytes, now: float) -> None:
         """An answer; only one to our own question counts."""
-        answer = _object(payload)
+        answer = parse(payload)
         if answer.get("nonce") not in self._nonces:
             return
         other = identity.parse(answer)
@@ -204,8 +208,8 @@ class Claim:
         self.outbox.append((self._topics.ask, json.dumps(word).encode()))
 
 
-def _object(payload: bytes) -> dict[str, Any]:
-    """A JSON object; an empty one where it is none."""
+def parse(payload: bytes) -> dict[str, Any]:
+    """A message of these topics, or a status, which anybody may have written: a JSON object, empty where it is none."""
     try:
         found = json.loads(payload) if len(payload) <= _LARGEST_BYTES else None
     except (ValueError, RecursionError):

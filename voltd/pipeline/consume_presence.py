@@ -30,6 +30,7 @@ _IDLE_S, _ASKING_S = 0.5, 0.05
 # A broker may let one connection in and not two. Who waits for the second then takes nothing for ever.
 _GIVEN_UP_AFTER = 10
 _SAY_AGAIN_S = 60.0
+_REFUSALS = 3  # by then a daemon that the broker does not want at all has ended
 _REFUSED = 0x80  # and above: a SUBACK's reason code (MQTT 5, 3.9.3)
 
 
@@ -39,6 +40,7 @@ class Presence:
     Args:
         settings: broker and client id.
         me: this process.
+        in_use: whether a connection under the client id stands.
         on_news: called in the thread when ``come`` may have another answer; must not block.
         heartbeat: a living daemon with this client id by another witness, for a broker that lets no questions pass; may
             block for some seconds. Its argument: only one that started before this time counts; None: any.
@@ -49,6 +51,7 @@ class Presence:
         settings: config.Settings,
         me: identity.Identity | None = None,
         *,
+        in_use: Callable[[], bool] = lambda: False,
         on_news: Callable[[], None] = lambda: None,
         heartbeat: Callable[[dt.datetime | None], identity.Identity | None] = lambda _before: None,
     ) -> None:
@@ -57,7 +60,7 @@ class Presence:
         self._claim = consume_claim.Claim(settings.client_id, self._me)
         self._topics = consume_claim.topics(settings.client_id)
         self._status_topic = consume_client.status_topic(settings.instance)
-        self._on_news, self._heartbeat = on_news, heartbeat
+        self._in_use, self._on_news, self._heartbeat = in_use, on_news, heartbeat
         self._closing = threading.Event()
         self._doubted = threading.Event()
         self._changed = threading.Condition()
@@ -66,6 +69,7 @@ class Presence:
         self._failures = 0
         self._subscribed = self._refused = self._ended = False
         self._asked_at = 0.0
+        self._refusals = 0
         self._told_unheard = False
         self._told_contested_at = float("-inf")
         self.beat = time.monotonic()
@@ -145,7 +149,8 @@ class Presence:
             if self._subscribed:
                 self._set_open(open_=False)
         if self._refused:  # the daemon's own connection finds out by itself whether that is for good
-            self._go_unheard()
+            self._refusals += 1
+            self._go_unheard(say=self._refusals >= _REFUSALS)
         elif not self._subscribed and not self._closing.is_set():
             self._failed(f"{mqtt.host}:{mqtt.port}: no answer to CONNECT")
 
@@ -163,14 +168,15 @@ class Presence:
             _log.debug("client_id.held", waited_s=round(now - self._asked_at, 3))
             client.unsubscribe(self._status_topic)  # ours, from now on
         if claim.state is consume_claim.State.UNHEARD:
-            self._go_unheard()
+            self._go_unheard(say=True)
         else:
             self._set_open(open_=claim.state is consume_claim.State.HOLDING)
 
-    def _go_unheard(self) -> None:
+    def _go_unheard(self, *, say: bool) -> None:
         """Nobody can be asked: goes on unless another witness knows better."""
-        if not self._open:
+        if say:
             self._say_unheard()
+        if not self._open:
             self._give_way(self._heartbeat(None))
             self._set_open(open_=True)
 
@@ -236,12 +242,16 @@ class Presence:
             _log.debug("client_id.not_asked", reason=str(reason))
             self._refused = True
             return
+        self._refusals = 0
         wanted = [(name, SubscribeOptions(qos=0, retainHandling=2)) for name in self._topics]
-        client.subscribe([*wanted, (self._status_topic, SubscribeOptions(qos=0, retainHandling=0))])
+        if not self._in_use():
+            wanted.append((self._status_topic, SubscribeOptions(qos=0, retainHandling=0)))
+        client.subscribe(wanted)
 
     def _suback(self, _client: Any, _userdata: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
         self._subscribed, self._asked_at = True, time.monotonic()
-        self._claim.begin(self._asked_at)
+        _log.debug("client_id.asked", client_id=self._settings.client_id)
+        self._claim.begin(self._asked_at, in_use=self._in_use())
         if any(reason.value >= _REFUSED for reason in reasons[: len(self._topics)]):
             self._claim.refuse()
 
