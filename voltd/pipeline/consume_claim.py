@@ -34,7 +34,7 @@ _RETRY_S = 60.0
 _DOUBT_S = 1.0  # not more often
 _NONCES = 4
 _STRANGERS = 32
-_LARGEST_BYTES, _LONGEST_NONCE = 4096, 64
+_LARGEST_BYTES, _LONGEST_NONCE = 65_536, 64
 
 
 class State(enum.Enum):
