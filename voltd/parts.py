@@ -43,7 +43,7 @@ class Parts:
         settings: config.Settings,
         *,
         on_subscribed: Callable[[], None],
-        on_claim: Callable[[], None],
+        on_claim: Callable[[], None] = lambda: None,
         require_schema: Callable[[], None],
     ) -> None:
         self._settings = settings
