@@ -55,7 +55,7 @@ class Session:
         self._window = window
         self._counters = counters
         self._on_subscribed = on_subscribed
-        self._connection = 0
+        self._connection = self._ended = 0
         self._subscriptions = consume_client.subscriptions(settings.mqtt)
         self._replaced = consume_client.replaced_filters(settings.mqtt)
         self.accepted = 0
@@ -209,9 +209,10 @@ class Session:
         reason: ReasonCode,
         _p: Properties | None,
     ) -> None:
-        accepted = bool(self.accepted)
+        accepted, told = bool(self.accepted), self._ended == self._connection
         self.ended()
-        if self.closing:
+        self._ended = self._connection
+        if self.closing or told:  # paho tells the end of a connection that fell silent twice
             return
         now, taken_over = time.monotonic(), reason.value == _SESSION_TAKEN_OVER
         if taken_over:
