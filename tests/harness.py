@@ -164,6 +164,7 @@ class Proxy:
         self._held = threading.Event()
         self._silent = threading.Event()
         self._shut = threading.Event()
+        self._kept = False
         self._pairs = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -175,6 +176,10 @@ class Proxy:
         """From now on nothing passes in either direction, and nothing is closed: a black hole."""
         self._held.set()
         self._silent.set()
+
+    def keep_open(self):
+        """From now on the server does not hear that a client has gone; ``cut`` ends what is left."""
+        self._kept = True
 
     def pass_on(self):
         self._held.clear()
@@ -246,8 +251,9 @@ class Proxy:
                 if not self.passes(data, from_client=from_client):
                     break
                 self.transfer(data, sink, from_client=from_client)
-        for end in (source, sink):
-            end.close()
+        source.close()
+        if not (self._kept and from_client):
+            sink.close()
 
 
 class CommitLosingProxy(Proxy):

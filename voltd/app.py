@@ -40,6 +40,7 @@ _STORE_GETS_S = 6.0
 _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
 _OTHERS_GET_S = 2.0  # after that, jobs and channels
+_PRESENCE_GETS_S = 1.0
 _ANSWER_S = 10.0  # for an answer of the database that takes no work
 _SWITCH_S = 0.0002
 
@@ -70,9 +71,11 @@ class Daemon:
         self._stalls = stalls.Stalls()
         self._threads: dict[str, threading.Thread] = {}
 
-        made = parts.Parts(settings, on_subscribed=self._report, require_schema=self._require_schema)
+        made = parts.Parts(
+            settings, on_subscribed=self._report, on_claim=self._signals.wake, require_schema=self._require_schema
+        )
         self.counters = made.counters
-        self._window, self._consumer = made.window, made.consumer
+        self._window, self._consumer, self._presence = made.window, made.consumer, made.presence
         self._store, self._flusher, self._current = made.store, made.flusher, made.current
         self._spool, self._drain, self._drain_store = made.spool, made.drain, made.drain_store
         self._reporter, self._alerting, self._jobs = made.reporter, made.alerting, made.jobs
@@ -86,7 +89,9 @@ class Daemon:
             VoltdError: what ended a thread, for example BrokerRefused or ClientIdTaken.
         """
         self._signals.listen()
-        if not self._wait_for_schema():
+        self._start("presence", self._presence.run)
+        if not (self._wait_for_claim() and self._wait_for_schema()):
+            self._leave()
             return 0
         tune_interpreter()
         self._look_after_threads()
@@ -101,10 +106,23 @@ class Daemon:
         _log.info("daemon.started", instance=self._settings.instance, client_id=self._settings.client_id)
         self._watch()
         self._shut_down()
-        if self._failure is not None:
-            raise self._failure
+        self._leave()
         _log.info("daemon.stopped", **self.counters.snapshot())
         return 0
+
+    def _leave(self) -> None:
+        """The last of it: others may have the client id now. Raises what ended a thread."""
+        self._presence.close()
+        self._join("presence", time.monotonic() + _PRESENCE_GETS_S)
+        self._notifier.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _wait_for_claim(self) -> bool:
+        """True once nobody else has the client id, which may go with the same spool, or the broker is away."""
+        while self._presence.undecided and not self._signals.wait(_REPORT_S):
+            self._notifier.waiting("asking whether another daemon has the client id")
+        return not self._signals.stopping
 
     def _wait_for_schema(self) -> bool:
         """True once readings can be taken; False when told to stop.
@@ -223,6 +241,7 @@ class Daemon:
         limit_s = self._settings.database.statement_timeout_s * 2 + 60
         watch = self._stalls.add
         watch(stalls.Watched("network", lambda: self._consumer.beat, _NETWORK_STALL_S))
+        watch(stalls.Watched("presence", lambda: self._presence.beat, _NETWORK_STALL_S))
         watch(stalls.Watched("flush", lambda: max(self._flusher.beat, self._store.heard_at), limit_s))
         watch(stalls.Watched("current", lambda: max(self._current.beat, self._current.heard_at), limit_s))
         if self._drain is not None:
@@ -258,7 +277,6 @@ class Daemon:
         self._join("jobs", ends)
         if self._alerting is not None:
             self._alerting.stop(ends - time.monotonic())
-        self._notifier.close()
 
     def _join(self, name: str, until: float) -> None:
         thread = self._threads[name]

@@ -16,7 +16,7 @@ import psycopg
 from voltd import config, errors, host_clock, host_clock_witnesses
 from voltd.alerts import channels
 from voltd.database import edition, migrate, queries, session, sqlstate
-from voltd.pipeline import consume_client
+from voltd.pipeline import consume_client, consume_look
 from voltd.rules import load
 
 _MEANING = {
@@ -102,7 +102,18 @@ def _broker(settings: config.Settings) -> list[str]:
         )
     largest = getattr(properties, "MaximumPacketSize", None)
     note = f", largest packet {largest} bytes" if largest else ""
-    return [f"broker: {where} speaks MQTT 5 and lets us subscribe{note}"]
+    return [f"broker: {where} speaks MQTT 5 and lets us subscribe{note}", *_client_id(settings)]
+
+
+def _client_id(settings: config.Settings) -> list[str]:
+    found = consume_look.look(settings)
+    if not found.allowed:
+        print(
+            "warn  client id: the broker does not let daemons ask each other whether one has it already; allow this "
+            "user to read and write voltd/client/#"
+        )
+        return []
+    return [f"client id: {settings.client_id} is {f'in use by {found.daemon}' if found.daemon else 'free'}"]
 
 
 def _database(settings: config.Settings) -> list[str]:

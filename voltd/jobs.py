@@ -21,7 +21,7 @@ import structlog
 from apscheduler.executors import base
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from voltd import config, errors, health, host_clock, host_clock_witnesses, jobs_trigger
+from voltd import config, errors, health, host_clock, host_clock_witnesses, identity, jobs_trigger
 from voltd.alerts import service
 from voltd.database import locks, pool, queries, retention, rollup, session
 from voltd.pipeline import write_bounds
@@ -228,7 +228,14 @@ class Jobs:
         report = self._look()
         with self._reporting, self._connection() as connection:
             if not self._stopping:
-                values = {"instance": self._settings.instance, **report._asdict()}
+                me = identity.own()
+                ours = {
+                    "client_id": self._settings.client_id,
+                    "host": me.host,
+                    "pid": me.pid,
+                    "started_at": me.started_at,
+                }
+                values = {"instance": self._settings.instance, **ours, **report._asdict()}
                 connection.execute(queries.text("report_daemon"), values)
                 self._report_trouble(connection)
                 if self._bounds is not None and self._locks.holds(_RULES_LOCK):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voltd import config, health, host_clock, jobs, live, metrics, status
+from voltd import config, health, heartbeats, host_clock, jobs, live, metrics, status
 from voltd.alerts import service
 from voltd.database import session
 from voltd.pipeline import (
     consume,
+    consume_presence,
     consume_window,
     decode,
     decode_clock,
@@ -35,6 +36,7 @@ class Parts:
     Args:
         settings: checked settings.
         on_subscribed: called by the network's thread after each subscribe.
+        on_claim: called when more is known of who has the client id.
         require_schema: raises where readings cannot be stored; asked before the spool is written to the database.
     """
 
@@ -43,6 +45,7 @@ class Parts:
         settings: config.Settings,
         *,
         on_subscribed: Callable[[], None],
+        on_claim: Callable[[], None] = lambda: None,
         require_schema: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -50,7 +53,20 @@ class Parts:
         self.clock = host_clock.HostClock()
         connect = session.connector(settings)
         self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
-        self.consumer = consume.Consumer(settings, self.window, self.counters, on_subscribed=on_subscribed)
+        self.presence = consume_presence.Presence(
+            settings,
+            in_use=lambda: self.consumer.subscribed.is_set(),  # noqa: PLW0108 made below
+            on_news=on_claim,
+            heartbeat=heartbeats.Heartbeats(settings).living,
+        )
+        self.consumer = consume.Consumer(
+            settings,
+            self.window,
+            self.counters,
+            on_subscribed=on_subscribed,
+            come=self.presence.come,
+            contested=self.presence.doubt,
+        )
         excursions = write_excursions.Excursions()
         bounds = write_bounds.Bounds(excursions)
         self.store = write.PostgresStore(

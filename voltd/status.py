@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
-import socket
 import threading
 import time
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 from paho.mqtt import client as paho
 
 import voltd
-from voltd import config, errors, host_clock, metrics
+from voltd import config, errors, host_clock, identity, metrics
 from voltd.pipeline import consume_client
 
 _SLOW_S = 5.0  # a batch that takes longer to write
@@ -29,19 +27,20 @@ class Reporter:
     def __init__(self, settings: config.Settings, counters: metrics.Metrics) -> None:
         self._settings = settings
         self._counters = counters
-        self._started_at = dt.datetime.now(dt.UTC)
         self._messages, self._readings = metrics.Rate(), metrics.Rate()
 
     def build(self) -> dict[str, Any]:
         """The status as JSON-ready values; times are RFC 3339, ``_s`` seconds, ``_ms`` milliseconds."""
-        counters = self._counters
+        counters, me = self._counters, identity.own()
         return {
             "status": "online",
             "instance": self._settings.instance,
             "version": voltd.__version__,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started_at": self._started_at.isoformat(timespec="seconds"),
+            "client_id": self._settings.client_id,
+            "host": me.host,
+            "pid": me.pid,
+            "started_at": me.started_at.isoformat(timespec="seconds"),
+            "process": me.facts(),
             "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
             "store": self._store(),
             "messages_per_s": round(self._messages.update(counters.messages_received_total), 1),

@@ -222,12 +222,20 @@ FROM volt.daemon
 WHERE reported_at > now() - INTERVAL '1 day'
 
 -- name: report_daemon
--- How one daemon is.
-INSERT INTO volt.daemon AS d (instance, reported_at, lag_s, spooling, healthy, unwell_at)
+-- How one daemon is, and which process it is.
+INSERT INTO volt.daemon AS d (instance, reported_at, lag_s, spooling, healthy, unwell_at, client_id, host, pid, started_at)
 VALUES (%(instance)s, now(), %(lag_s)s, %(spooling)s, %(healthy)s,
-  now() - make_interval(secs => %(unwell_s)s::float8))
+  now() - make_interval(secs => %(unwell_s)s::float8), %(client_id)s, %(host)s, %(pid)s, %(started_at)s)
 ON CONFLICT (instance) DO UPDATE SET reported_at = excluded.reported_at, lag_s = excluded.lag_s,
-  spooling = excluded.spooling, healthy = excluded.healthy, unwell_at = excluded.unwell_at
+  spooling = excluded.spooling, healthy = excluded.healthy, unwell_at = excluded.unwell_at,
+  client_id = excluded.client_id, host = excluded.host, pid = excluded.pid, started_at = excluded.started_at
+
+-- name: daemons_of_client_id
+-- client_id: the other processes that say they use it (not host, pid, started_at): when they last did, and how many
+-- seconds ago by the clock of the database.
+SELECT host, pid, started_at, reported_at, extract(epoch FROM now() - reported_at)::float8
+FROM volt.daemon
+WHERE client_id = %(client_id)s AND (host, pid, started_at) <> (%(host)s, %(pid)s, %(started_at)s)
 
 -- name: report_trouble
 -- What keeps it from taking messages; NULL: nothing.

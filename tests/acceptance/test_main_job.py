@@ -148,7 +148,7 @@ def test_status_while_running_after_stop_and_after_a_crash(daemon):
 def test_check_says_ok_or_what_to_do(make_daemon):
     daemon = make_daemon()
     good = daemon.run("check")
-    assert (good.returncode, good.stdout.count("ok ")) == (0, 7), good.stdout
+    assert (good.returncode, good.stdout.count("ok ")) == (0, 8), good.stdout
     daemon.env["VOLTD_MQTT__PORT"] = "1"
     bad = daemon.run("check")
     assert bad.returncode == 1
@@ -182,14 +182,3 @@ def test_run_refuses_a_database_without_schema(make_daemon, database_of, edition
 @pytest.mark.parametrize("words", [["frobnicate"], ["run", "--nonsense"], []])
 def test_usage_errors_exit_with_2(make_daemon, words):
     assert make_daemon().run(*words).returncode == 2
-
-
-def test_second_daemon_with_the_same_client_id(daemon, make_daemon):
-    """The one that was there ends with a clear error instead of a tug of war; the newcomer goes on."""
-    other = make_daemon()
-    other.env = {**daemon.env}
-    other.name = daemon.name
-    other.start()
-    assert daemon.process.wait(10) == 78
-    assert "another client took over the session" in daemon.log()
-    assert other.process.poll() is None

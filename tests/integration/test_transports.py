@@ -1,5 +1,6 @@
 """The daemon's side of the broker over plain TCP, TLS and websockets: each reads, acks and reconnects alike."""
 
+import datetime as dt
 import pathlib
 import shutil
 import tempfile
@@ -9,9 +10,9 @@ import pytest
 import trustme
 
 import harness
-from voltd import config, local, metrics
+from voltd import config, errors, identity, local, metrics
 from voltd.local import process
-from voltd.pipeline import consume, consume_window
+from voltd.pipeline import consume, consume_presence, consume_window
 
 COUNT = 3000
 
@@ -70,6 +71,25 @@ def test_messages_and_acks(listeners, transport):
     consumer.close()
     thread.join(10)
     publisher.close()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls", "websockets"])
+def test_questions_about_the_client_id(listeners, transport):
+    """They go the same way: the first daemon holds the client id, the second one is told so."""
+    wanted = config.Settings(instance=f"ask-{transport}", mqtt=listeners[transport])
+    first = consume_presence.Presence(wanted, _process("first"))
+    thread = threading.Thread(target=first.run, daemon=True)
+    thread.start()
+    harness.wait_for(lambda: first.come(0.1))
+    with pytest.raises(errors.ClientIdTaken, match="host first, pid 1"):
+        consume_presence.Presence(wanted, _process("second")).run()
+    assert first.come(0.0)
+    first.close()
+    thread.join(10)
+
+
+def _process(name):
+    return identity.Identity(name, name, 1, dt.datetime.now(dt.UTC))
 
 
 def _connect(wanted):

@@ -24,6 +24,7 @@ _log = structlog.get_logger()
 
 _HANDSHAKE_S = 10.0
 _GOODBYE_S = 2.0
+_TURN_S = 0.5
 _OUTBOX_LIMIT = 20_000
 
 
@@ -44,6 +45,9 @@ class Consumer:
         window: where messages go.
         counters: this thread writes the ``messages_*`` and ``broker_*`` ones.
         on_subscribed: called in the network thread after each successful subscribe; must not block.
+        come: whether the client id is ours to connect under; waits up to so many seconds for a yes, and raises
+            BrokerUnavailable where nobody can be asked.
+        contested: called in the network thread when another client may have the client id; must not block.
     """
 
     def __init__(
@@ -53,11 +57,14 @@ class Consumer:
         counters: metrics.Metrics,
         *,
         on_subscribed: Callable[[], None] = lambda: None,
+        come: Callable[[float], bool] = lambda _timeout_s: True,
+        contested: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._window = window
         self._counters = counters
-        self._session = consume_session.Session(settings, window, counters, on_subscribed)
+        self._session = consume_session.Session(settings, window, counters, on_subscribed, contested)
+        self._come = come
         self._acks: collections.deque[list[models.Message]] = collections.deque()
         self._outbox: collections.deque[Outgoing] = collections.deque(maxlen=_OUTBOX_LIMIT)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -109,6 +116,8 @@ class Consumer:
         session = self._session
         while not self._closing.is_set():
             try:
+                if not self._may_connect():
+                    continue
                 session.connect()
                 self._serve()
             except errors.BrokerUnavailable as error:
@@ -121,6 +130,12 @@ class Consumer:
             if not self._closing.is_set():
                 self._pause(self._backoff.next_s())
 
+    def _may_connect(self) -> bool:
+        """Whether it is our turn; waits a little for it."""
+        self.beat = time.monotonic()
+        self._window.tick()
+        return self._come(_TURN_S)
+
     def _serve(self) -> None:
         client = self._session.client
         handshake_ends = time.monotonic() + _HANDSHAKE_S
@@ -132,7 +147,7 @@ class Consumer:
                 self._window.tick()
                 self._counters.in_flight = self._window.held
                 self._keep_alive(now)
-                if self.subscribed.is_set():
+                if self.subscribed.is_set() and self._session.stands(now):
                     self._backoff.reset()
                 if client.socket() is not sock:
                     continue

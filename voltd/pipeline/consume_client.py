@@ -6,6 +6,7 @@ MQTT 5 only: Receive Maximum is what bounds the window, and a 3.1.1 client has n
 from __future__ import annotations
 
 import json
+import secrets
 import ssl
 from typing import TypeVar
 
@@ -81,6 +82,11 @@ def create(settings: config.Settings) -> StreamClient:
 def observer(settings: config.Settings) -> paho.Client:
     """A client for a short look at the broker: a client id of its own, a session that ends with the connection."""
     return _client(paho.Client, settings.mqtt, "", manual_ack=False)
+
+
+def presence(settings: config.Settings) -> paho.Client:
+    """The daemon's second client, for questions about the client id: its own begins with it, for brokers that check."""
+    return _client(paho.Client, settings.mqtt, f"{settings.client_id}.ask-{secrets.token_hex(4)}", manual_ack=False)
 
 
 def _client(made: type[_ClientT], mqtt: config.Mqtt, client_id: str, *, manual_ack: bool) -> _ClientT:

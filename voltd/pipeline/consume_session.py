@@ -6,7 +6,6 @@ broker says of connection, subscription and takeover is kept as state for the lo
 
 from __future__ import annotations
 
-import collections
 import datetime as dt
 import ssl
 import threading
@@ -20,13 +19,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from voltd import config, errors, metrics, models
-from voltd.pipeline import consume_client, consume_stream, consume_window
+from voltd.pipeline import consume_client, consume_contest, consume_stream, consume_window
 
 _log = structlog.get_logger()
 
 _READ_BYTES = 256 << 10
 _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1
-_TAKEOVERS, _TAKEOVERS_WITHIN_S = 3, 60.0  # so many are a tug of war with another daemon
 # MQTT 5, 3.2.2.2: protocol version, client id, credentials, authorisation, banned, authentication method
 _REFUSED_FOR_GOOD = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
 # 3.9.3: authorisation, topic filter, shared subscriptions, subscription identifiers, wildcards
@@ -51,19 +49,22 @@ class Session:
         window: consume_window.Window,
         counters: metrics.Metrics,
         on_subscribed: Callable[[], None],
+        contested: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._window = window
         self._counters = counters
         self._on_subscribed = on_subscribed
-        self._connection = 0
+        self._connection = self._ended = 0
         self._subscriptions = consume_client.subscriptions(settings.mqtt)
         self._replaced = consume_client.replaced_filters(settings.mqtt)
         self.accepted = 0
         self.subscribed = threading.Event()
         self.expected = False
         self.closing = False
-        self._takeovers: collections.deque[float] = collections.deque(maxlen=_TAKEOVERS)
+        self._contested = contested
+        self._closes = consume_contest.Closes()
+        self._accepted_at = 0.0
         self.fatal: errors.VoltdError | None = None
         self._was_subscribed = False
         self._refusal: errors.BrokerUnavailable | None = None
@@ -148,6 +149,10 @@ class Session:
             sock.close()
         self.client.loop_misc()
 
+    def stands(self, now: float) -> bool:
+        """Whether this connection has lasted longer than one that another client takes away."""
+        return bool(self.accepted) and now - self._accepted_at > consume_contest.SHORT_S
+
     def ended(self) -> None:
         """There is no connection any more."""
         self.accepted = 0
@@ -170,7 +175,7 @@ class Session:
             _log.error("session.lost", hint="messages queued at the broker may be lost: check its persistence")
         if flags.session_present:
             self._window.reconnected()
-        self.accepted = self._connection
+        self.accepted, self._accepted_at = self._connection, time.monotonic()
         self.expected = True
         self._counters.broker_connects_total += 1
         if self._replaced and flags.session_present:
@@ -204,22 +209,26 @@ class Session:
         reason: ReasonCode,
         _p: Properties | None,
     ) -> None:
+        accepted, told = bool(self.accepted), self._ended == self._connection
         self.ended()
-        if self.closing:
+        self._ended = self._connection
+        if self.closing or told:  # paho tells the end of a connection that fell silent twice
             return
-        if reason.value != _SESSION_TAKEN_OVER:
-            _log.warning("broker.disconnected", reason=str(reason))
-            return
-        now = time.monotonic()
-        self._takeovers.append(now)
-        if len(self._takeovers) < _TAKEOVERS or now - self._takeovers[0] > _TAKEOVERS_WITHIN_S:
-            # It may be an earlier connection of our own, whose CONNECT was held up on a network that was dead.
+        now, taken_over = time.monotonic(), reason.value == _SESSION_TAKEN_OVER
+        if taken_over:
             _log.warning("broker.session_taken_over", client_id=self._settings.client_id)
         else:
+            _log.warning("broker.disconnected", reason=str(reason))
+        if not accepted:
+            return
+        self._closes.note(now, stood_s=now - self._accepted_at, taken_over=taken_over)
+        if self._closes.hopeless:  # and nobody answers: the other one is no daemon of this version
             self.fatal = errors.ClientIdTaken(
-                f"another client took over the session of client id {self._settings.client_id!r}",
-                hint="each daemon needs its own: set instance (or mqtt.client_id) differently for each",
+                f"another client takes over the session of client id {self._settings.client_id!r} again and again",
+                hint="each client needs its own: set instance (or mqtt.client_id) differently for each",
             )
+        elif self._closes.contested:
+            self._contested()
 
     def _message(self, _client: paho.Client, _userdata: Any, arrived: paho.MQTTMessage) -> None:
         """A QoS 2 message, which only a subscription from elsewhere can bring; paho does its handshake."""

@@ -1,0 +1,79 @@
+"""Another daemon with our client id, as the database knows it: for a broker that lets daemons ask nothing.
+
+``pipeline.consume_presence`` asks it, in its own thread. Every running daemon reports to ``volt.daemon`` each two
+seconds (``jobs``): one whose report gets newer while we look is alive, whatever the clocks say.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import Any
+
+import psycopg
+import structlog
+
+from voltd import config, identity
+from voltd.database import queries, session
+
+_log = structlog.get_logger()
+
+_FRESH_S = 10.0
+_LOOK_S, _EVERY_S = 5.0, 0.25
+_ANSWER_S = 3.0
+
+_Process = tuple[str, int, dt.datetime]
+
+
+class Heartbeats:
+    """Looks into ``volt.daemon``.
+
+    Args:
+        settings: client id and database.
+    """
+
+    def __init__(self, settings: config.Settings) -> None:
+        self._settings = settings
+        self._me = identity.own()
+        self._connect = session.connector(settings, patience_s=_ANSWER_S)
+
+    def living(self, before: dt.datetime | None) -> identity.Identity | None:
+        """A process with our client id that goes on reporting; None where there is none, or the database is away.
+
+        Blocks for up to 5 s where there may be one, and while the database does not answer.
+
+        Args:
+            before: only one that started earlier; None: any, and without one that can be alive it does not wait.
+        """
+        try:
+            with self._connect() as connection:
+                return self._watch(connection, before)
+        except psycopg.Error as error:
+            _log.debug("client_id.no_heartbeats", error=str(error))
+            return None
+
+    def _watch(self, connection: session.Connection, before: dt.datetime | None) -> identity.Identity | None:
+        first: dict[_Process, dt.datetime] = {}
+        ends = time.monotonic() + _LOOK_S
+        while time.monotonic() < ends:
+            for process, reported_at in self._look(connection):
+                if before is not None and process[2] >= before:
+                    continue
+                if first.setdefault(process, reported_at) != reported_at:
+                    return identity.Identity("", *process)
+            if before is None and not first:
+                break
+            time.sleep(_EVERY_S)
+        return None
+
+    def _look(self, connection: session.Connection) -> list[tuple[_Process, dt.datetime]]:
+        me = self._me
+        ours: dict[str, Any] = {"host": me.host, "pid": me.pid, "started_at": me.started_at}
+        rows = connection.execute(
+            queries.text("daemons_of_client_id"), {"client_id": self._settings.client_id, **ours}
+        ).fetchall()
+        return [
+            ((host, pid, started_at), reported_at)
+            for host, pid, started_at, reported_at, age_s in rows
+            if age_s < _FRESH_S and not (host == me.host and identity.pid_is_gone(pid))
+        ]
