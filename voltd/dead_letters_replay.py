@@ -201,38 +201,39 @@ class _Replay:
         _drop_older(batch, oldest, refused)
         _refuse(batch.dead_letters, refused)
         batch.dead_letters = []
-        if self._options.dry_run:
-            self._foresee(batch)
-        else:
-            self._write(batch, refused)
+        counts = self._foresee(batch) if self._options.dry_run else self._write(batch, refused)
         done = [letter.id for index, letter in enumerate(letters) if index not in refused]
         if not self._options.dry_run:
             self._connection.execute(queries.text("mark_replayed"), {"ids": done})
+        for name, count in counts.items():  # not before they are marked: what is not comes once more
+            setattr(self.tally, name, getattr(self.tally, name) + count)
         self.tally.replayed += len(done)
         self.tally.refused.update(refused.values())
         sources = (*batch.vehicle_sources, *batch.meter_sources)
         self.tally.partly += len({batch.messages[at].packet_id for at, _ in sources} & refused.keys())
 
-    def _write(self, batch: models.Batch, refused: dict[int, str]) -> None:
-        """Stores and counts; adds what the database refuses."""
+    def _write(self, batch: models.Batch, refused: dict[int, str]) -> dict[str, int]:
+        """Stores, and says what it came to by name of the tally; adds what the database refuses."""
         if not batch.readings:
-            return
+            return {}
         result = self._store.write(batch)
         self._current.note(batch, result)
         self._current.merge()
         _refuse(result.dead_letters, refused)
-        self.tally.readings += result.vehicles_written + result.meters_written
-        self.tally.filled += result.filled
-        self.tally.corrected += result.corrected
-        self.tally.duplicates += result.duplicates
         if result.corrected:
             times = [one.recorded_at for one in batch.vehicles] + [one.recorded_at for one in batch.meters]
             self._corrected_days.update(
                 at.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0) for at in times
             )
+        return {
+            "readings": result.vehicles_written + result.meters_written,
+            "filled": result.filled,
+            "corrected": result.corrected,
+            "duplicates": result.duplicates,
+        }
 
-    def _foresee(self, batch: models.Batch) -> None:
-        """Counts how many readings a write would add, if the database takes them all."""
+    def _foresee(self, batch: models.Batch) -> dict[str, int]:
+        """What a write would come to, if the database takes all readings."""
         new = 0
         for name, readings in (("known_vehicle_readings", batch.vehicles), ("known_meter_readings", batch.meters)):
             keys = list({reading[:2] for reading in readings})
@@ -241,11 +242,7 @@ class _Replay:
                 parameters = {"ids": list(ids), "recorded_ats": list(times)}
                 row = self._connection.execute(queries.text(name), parameters).fetchone()
                 new += len(keys) - (row[0] if row else 0)
-        self.tally.readings += new
-        if self._options.overwrite:
-            self.tally.corrected += batch.readings - new
-        else:
-            self.tally.duplicates += batch.readings - new
+        return {"readings": new, "corrected" if self._options.overwrite else "duplicates": batch.readings - new}
 
 
 def _message(index: int, letter: _Letter) -> models.Message:

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from voltd import config, models
+from voltd.models import Reason
 from voltd.pipeline import decode
 from voltd.simulate import rubbish, wire
 from voltd.simulate.fleet import Fleet, FleetOptions
@@ -54,9 +55,9 @@ def test_each_kind(decoder, kind, device_type, envelope):
 
 
 def test_every_reason_occurs():
-    """All reasons that a publisher can cause on a subscribed topic are caused."""
+    """All reasons that one message on a subscribed topic can have are caused."""
     reasons = frozenset().union(*(kind.reasons for kind in rubbish.KINDS))
-    assert set(models.Reason) - reasons == {models.Reason.UNKNOWN_TOPIC, models.Reason.REJECTED}
+    assert set(models.Reason) - reasons == {Reason.UNKNOWN_TOPIC, Reason.REJECTED, Reason.CONFLICT}
 
 
 def test_every_kind_is_picked():
