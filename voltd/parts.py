@@ -116,7 +116,9 @@ class Parts:
         )
 
     def _decoder(self) -> decode.Decoder:
-        return decode.Decoder(self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days)
+        return decode.Decoder(
+            self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days, self._settings.timestamps
+        )
 
     def _refused(self) -> write_refused.Refused:
         return write_refused.Refused(self._settings.mqtt.topics)

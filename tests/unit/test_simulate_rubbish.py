@@ -56,7 +56,11 @@ def test_each_kind(decoder, kind, device_type, envelope):
 def test_every_reason_occurs():
     """All reasons that a publisher can cause on a subscribed topic are caused."""
     reasons = frozenset().union(*(kind.reasons for kind in rubbish.KINDS))
-    assert set(models.Reason) - reasons == {models.Reason.UNKNOWN_TOPIC, models.Reason.REJECTED}
+    assert set(models.Reason) - reasons == {
+        models.Reason.UNKNOWN_TOPIC,
+        models.Reason.REJECTED,
+        models.Reason.CONFLICT,
+    }
 
 
 def test_every_kind_is_picked():
