@@ -49,6 +49,8 @@ class _Letter:
     reason: str
     detail: str
     element: int | None
+    field: str | None
+    partial: bool  # the rest of its reading was taken
 
 
 @dataclasses.dataclass(slots=True)
@@ -83,7 +85,7 @@ class _Tally:
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.most_common())
         print(f"{_many(self.refused.total(), 'dead letter')} {would}refused again, kept as before: {reasons}")
         if self.partly:
-            print(f"  {self.partly} of them in part: the good readings of an array count as stored above")
+            print(f"  {self.partly} of them in part: what is good in them counts as stored above")
         if self.cut:
             print(f"  {self.cut} of them too_large of which only the beginning was kept: the device has to send again")
 
@@ -131,7 +133,9 @@ class _Replay:
         self._connection = connection
         self._options = options
         self._keep_days = settings.raw_retention_days
-        self._decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
+        self._decoder = decode.Decoder(
+            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps
+        )
         self._store = write.PostgresStore(
             connect,
             _INSTANCE,
@@ -187,7 +191,7 @@ class _Replay:
                 messages.append(_message(index, letter))
         batch = self._decoder.decode(messages)
         _drop_older(batch, oldest, refused)
-        _refuse(batch.dead_letters, refused)
+        _refuse(_its_own(batch.dead_letters, letters), refused)
         batch.dead_letters = []
         if self._options.dry_run:
             self._foresee(batch)
@@ -241,6 +245,16 @@ def _message(index: int, letter: _Letter) -> models.Message:
     payload = letter.payload if letter.element is None else b"[" + letter.payload + b"]"
     # Retained: history, not news. It refreshes no liveness and fires no rule.
     return models.Message(letter.topic, payload, index, letter.received_at, retained=True, size=len(payload))
+
+
+def _its_own(found: list[models.DeadLetter], letters: list[_Letter]) -> list[models.DeadLetter]:
+    """Without the other fields of a reading of which one field is replayed: they have dead letters of their own."""
+    return [
+        one
+        for one in found
+        if not (one.partial and letters[one.message.packet_id].partial)
+        or one.field == letters[one.message.packet_id].field
+    ]
 
 
 def _refuse(found: list[models.DeadLetter], refused: dict[int, str]) -> None:
