@@ -71,7 +71,7 @@ def _insert(table, rows, sources, batch, result):
 
 
 def _key(letter):
-    return (letter.message.packet_id, letter.message.topic, letter.payload, letter.element)
+    return (letter.message.packet_id, letter.message.topic, letter.payload, letter.element, letter.field)
 
 
 class FakeBroker:

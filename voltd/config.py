@@ -16,11 +16,13 @@ import pydantic_settings
 from psycopg import conninfo
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from voltd import config_alerts, config_section, config_topics
+from voltd import config_alerts, config_limits, config_section, config_topics
 
 _Name = config_section.Name
 _Section = config_section.Section
 Topics = config_topics.Topics
+Limits = config_limits.Limits
+Timestamps = config_limits.Timestamps
 
 
 def _dsn(text: str) -> str:
@@ -31,7 +33,7 @@ def _dsn(text: str) -> str:
     return text
 
 
-_Days = Annotated[int, Field(ge=1, le=36_500)]  # a hundred years before today is still a time
+_Days = config_limits.Days
 _Dsn = Annotated[str, pydantic.AfterValidator(_dsn)]
 
 
@@ -87,16 +89,6 @@ class Batching(_Section):
     max_messages: PositiveInt | None = None
     max_bytes: Annotated[int, Field(ge=65536, le=1 << 30)] = 8 << 20
     linger_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
-
-
-class Limits(_Section):
-    """What a reading may be like; everything outside is a dead letter."""
-
-    max_payload_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 256 << 10
-    max_array_readings: Annotated[int, Field(ge=1, le=100_000)] = 10_000
-    max_future_s: Annotated[int, Field(ge=0, le=86400)] = 300
-    max_age_days: _Days | None = None
-    max_held_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20
 
 
 class Live(_Section):
@@ -168,6 +160,7 @@ class Settings(pydantic_settings.BaseSettings):
     database: Database = Database()
     batch: Batching = Batching()
     limits: Limits = Limits()
+    timestamps: Timestamps = Timestamps()
     live: Live = Live()
     dead_letters: DeadLetters = DeadLetters()
     spool: Spool = Spool()
@@ -203,6 +196,12 @@ class Settings(pydantic_settings.BaseSettings):
                 f"limits.max_payload_bytes and batch.max_bytes: the window could not hold one batch while the next "
                 "arrives; raise it"
             )
+        for zoned in self.timestamps.zone:
+            if not self.mqtt.topics.may_match(zoned):
+                raise ValueError(
+                    f"timestamps.zone names {zoned!r}, and no topic that voltd subscribes to can match it; "
+                    "write it as in mqtt.topics"
+                )
         if self.spool.enabled and self.spool.max_bytes < 2 * self.batch.max_bytes:
             raise ValueError(
                 f"spool.max_bytes = {self.spool.max_bytes} is below twice batch.max_bytes = {self.batch.max_bytes}: "

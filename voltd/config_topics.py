@@ -42,15 +42,15 @@ def _overlap(one: list[str], other: list[str]) -> bool:
     return longer in ([], ["#"])
 
 
-_Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
+Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
 
 
 class Topics(config_section.Section):
     """MQTT topic filters by what is published there. In a device filter the last ``+`` is the device id."""
 
-    vehicle: tuple[_Filter, ...] = ("volt/vehicle/+/telemetry",)
-    meter: tuple[_Filter, ...] = ("volt/meter/+/telemetry",)
-    ingest: tuple[_Filter, ...] = ("volt/ingest",)
+    vehicle: tuple[Filter, ...] = ("volt/vehicle/+/telemetry",)
+    meter: tuple[Filter, ...] = ("volt/meter/+/telemetry",)
+    ingest: tuple[Filter, ...] = ("volt/ingest",)
 
     @pydantic.model_validator(mode="after")
     def _no_filter_twice(self) -> Self:
@@ -70,3 +70,8 @@ class Topics(config_section.Section):
                     "write filters of which each topic matches one"
                 )
         return self
+
+    def may_match(self, topic_filter: str) -> bool:
+        """Whether a topic that is subscribed to can match the filter, too."""
+        levels = _levels(topic_filter)
+        return any(_overlap(levels, _levels(one)) for one in (*self.vehicle, *self.meter, *self.ingest))

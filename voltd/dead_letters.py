@@ -142,8 +142,11 @@ def _list(connection: _Connection, args: argparse.Namespace) -> int:
         element = "" if row["element"] is None else f"[{row['element']}]"
         head = f"{row['id']:>8}  {row['received_at']:%Y-%m-%d %H:%M:%S}Z  {row['reason']:<16} "
         print(head + _printable(row["topic"] + element))
+        times = (
+            f" ({row['repeats']} times, last {row['last_received_at']:%H:%M:%S}Z)" if row["last_received_at"] else ""
+        )
         replayed = f" (replayed {row['replayed_at']:%Y-%m-%d %H:%M:%S}Z)" if row["replayed_at"] else ""
-        print(f"          {_printable(row['detail'])}{replayed}")
+        print(f"          {_printable(row['detail'])}{times}{replayed}")
     if not rows:
         print("no dead letters")
     elif len(rows) == args.limit:
@@ -162,9 +165,9 @@ def _show(connection: _Connection, identity: int, *, raw: bool) -> int:
         sys.stdout.buffer.write(payload)
         return 0
     for name, value in row.items():
-        print(f"{name:<12}{'' if value is None else _printable(str(value))}")
+        print(f"{name:<18}{'' if value is None else _printable(str(value))}")
     if row["reason"] == models.Reason.TOO_LARGE and dead_letters_replay.is_cut(payload, row["detail"]):
-        print(f"payload     (only the first {len(payload)} bytes were kept)")
+        print(f"payload           (only the first {len(payload)} bytes were kept)")
     else:
         print("payload")
     print(_printable(payload.decode("utf-8", "backslashreplace"), keep="\n\t"))

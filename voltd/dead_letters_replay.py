@@ -50,6 +50,8 @@ class _Letter:
     reason: str
     detail: str
     element: int | None
+    field: str | None
+    partial: bool  # the rest of its reading was taken
 
 
 @dataclasses.dataclass(slots=True)
@@ -86,7 +88,7 @@ class _Tally:
         if self.refused[models.Reason.IN_FUTURE] and options.filters["reason"] != models.Reason.IN_FUTURE:
             print("  in_future: if this host's clock was wrong then: voltd dead-letters replay --reason in_future")
         if self.partly:
-            print(f"  {self.partly} of them in part: the good readings of an array count as stored above")
+            print(f"  {self.partly} of them in part: what is good in them counts as stored above")
         if self.cut:
             print(f"  {self.cut} of them too_large of which only the beginning was kept: the device has to send again")
 
@@ -134,8 +136,9 @@ class _Replay:
         self._connection = connection
         self._options = options
         self._keep_days = settings.raw_retention_days
-        self._decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
-        self._retimer = decode_clock.Retimer(settings.mqtt.topics, settings.limits, settings.max_age_days)
+        wanted = (settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps)
+        self._decoder = decode.Decoder(*wanted)
+        self._retimer = decode_clock.Retimer(*wanted)
         self._store = write.PostgresStore(
             connect,
             _INSTANCE,
@@ -199,7 +202,7 @@ class _Replay:
         if self._options.filters["reason"] == models.Reason.IN_FUTURE:
             batch = self._retimer.received_when_dated(batch, self._now())
         _drop_older(batch, oldest, refused)
-        _refuse(batch.dead_letters, refused)
+        _refuse(_its_own(batch.dead_letters, letters), refused)
         batch.dead_letters = []
         counts = self._foresee(batch) if self._options.dry_run else self._write(batch, refused)
         done = [letter.id for index, letter in enumerate(letters) if index not in refused]
@@ -250,6 +253,16 @@ def _message(index: int, letter: _Letter) -> models.Message:
     payload = letter.payload if letter.element is None else b"[" + letter.payload + b"]"
     # Retained: history, not news. It refreshes no liveness and fires no rule.
     return models.Message(letter.topic, payload, index, letter.received_at, retained=True, size=len(payload))
+
+
+def _its_own(found: list[models.DeadLetter], letters: list[_Letter]) -> list[models.DeadLetter]:
+    """Without the other fields of a reading of which one field is replayed: they have dead letters of their own."""
+    return [
+        one
+        for one in found
+        if not (one.partial and letters[one.message.packet_id].partial)
+        or one.field == letters[one.message.packet_id].field
+    ]
 
 
 def _refuse(found: list[models.DeadLetter], refused: dict[int, str]) -> None:

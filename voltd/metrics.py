@@ -14,6 +14,14 @@ import threading
 import time
 
 from voltd import models
+from voltd.pipeline import decode_fields, decode_hints
+
+_MOST_NAMES = 200  # of unknown fields
+_MOST_SHOWN = 20
+_NOT_PLAIN = frozenset(
+    {"messages_dead_lettered_total", "fields_dead_lettered_total", "unknown_names", "latency", "batch_since"}
+    | {"batch_oldest_at", "_lock"}
+)
 
 
 class Latency:
@@ -67,12 +75,18 @@ class Metrics:
     batches_staged_total: int = 0  # of these, through the staging table
     flush_retries_total: int = 0  # attempts that failed transiently
     unknown_fields_total: int = 0  # payload fields that no reading has
+    ignored_fields_total: int = 0  # values that limits.ignore names
+    signs_of_life_total: int = 0  # readings in which nothing was measured
     broker_connects_total: int = 0  # accepted connections
     session_lost_total: int = 0  # connections without the expected session
     acks_voided_total: int = 0  # acks of a connection that had ended: the broker sends these messages again
     messages_spooled_total: int = 0  # messages acked because the spool has them
     dropped_total: int = 0  # messages acked and then lost: what a damaged spool held
     messages_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    # By "reason field": fields that were left out of readings, which were stored without them.
+    fields_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    # By name, with the field that was probably meant or "": fields that no reading has. A bounded number of names.
+    unknown_names: dict[str, str] = dataclasses.field(default_factory=dict)
     in_flight: int = 0  # held messages that are not acked
     last_flush_ms: float = 0.0  # decode to COMMIT of the last batch
     last_batch_messages: int = 0
@@ -102,21 +116,50 @@ class Metrics:
             self.readings_duplicate_total += result.duplicates
             self.batches_flushed_total += 1
             self.batches_staged_total += result.staged
-            for letter in result.dead_letters:
-                self.messages_dead_lettered_total[letter.reason] += 1
-            for letter in result.dead_letters_there:
-                self.messages_dead_lettered_total[letter.reason] -= 1
+            self._count_letters(result.dead_letters, 1)
+            self._count_letters(result.dead_letters_there, -1)
+
+    def _count_letters(self, letters: list[models.DeadLetter], step: int) -> None:
+        for letter in letters:
+            if letter.partial:
+                self.fields_dead_lettered_total[f"{letter.reason} {letter.field}"] += step
+            else:
+                self.messages_dead_lettered_total[letter.reason] += step
+
+    def note_decoded(self, batch: models.Batch) -> list[tuple[str, str]]:
+        """Counts what decoding found beside readings and dead letters. May be called from any thread.
+
+        Returns:
+            unknown fields that were not seen before, by name, with the one that was probably meant or "".
+        """
+        new: list[tuple[str, str]] = []
+        with self._lock:
+            self.unknown_fields_total += batch.unknown_fields
+            self.ignored_fields_total += batch.ignored_fields
+            self.signs_of_life_total += batch.signs_of_life
+            for device_type, written in batch.unknown_names:
+                if len(self.unknown_names) >= _MOST_NAMES:
+                    break
+                name = decode_hints.name(written)
+                if name not in self.unknown_names:
+                    meant = decode_hints.near(written, decode_fields.names(device_type)) or ""
+                    self.unknown_names[name] = meant
+                    new.append((name, meant))
+        return new
 
     def snapshot(self) -> dict[str, object]:
         """The counters as JSON-ready values."""
         values: dict[str, object] = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in {"messages_dead_lettered_total", "latency", "batch_since", "batch_oldest_at", "_lock"}
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _NOT_PLAIN
         }
-        values["messages_dead_lettered_total"] = {
-            str(reason): count for reason, count in self.messages_dead_lettered_total.items()
-        }
+        with self._lock:
+            values["messages_dead_lettered_total"] = {
+                str(reason): count for reason, count in self.messages_dead_lettered_total.items()
+            }
+            values["fields_dead_lettered_total"] = dict(self.fields_dead_lettered_total.most_common(_MOST_SHOWN))
+            # Those first that look like a mistake.
+            named = sorted(self.unknown_names.items(), key=lambda one: not one[1])
+            values["unknown_names"] = dict(named[:_MOST_SHOWN])
         values["latency_p50_ms"], values["latency_p99_ms"] = self.latency.percentiles_ms(0.50, 0.99)
         return values
 

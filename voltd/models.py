@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
+from collections.abc import Collection
 from typing import NamedTuple
+
+_MOST_UNKNOWN_NAMES = 1000
 
 
 class DeviceType(enum.StrEnum):
@@ -22,15 +25,15 @@ class DeviceType(enum.StrEnum):
 class Reason(enum.StrEnum):
     """Why a message or an array element is a dead letter. Bounded: safe as a metric label."""
 
-    NOT_JSON = "not_json"  # not UTF-8, not JSON, nested too deeply, a lone surrogate
+    NOT_JSON = "not_json"  # not UTF-8, not JSON, compressed, nested too deeply, a lone surrogate
     NOT_AN_OBJECT = "not_an_object"  # JSON, but no object where a reading belongs
     MISSING_FIELD = "missing_field"  # no id and none in the topic, or no time
     WRONG_TYPE = "wrong_type"  # a text where a number belongs and the like
     OUT_OF_RANGE = "out_of_range"  # outside the field's range, NaN, Infinity
-    BAD_TIME = "bad_time"  # no RFC 3339 time, or one without offset
+    BAD_TIME = "bad_time"  # neither RFC 3339 nor epoch, or without offset where no zone is set
     TOO_OLD = "too_old"  # older than limits.max_age_days
     IN_FUTURE = "in_future"  # further ahead than limits.max_future_s
-    NO_MEASUREMENT = "no_measurement"  # id and time only
+    NO_MEASUREMENT = "no_measurement"  # id and time only: none of the fields that voltd knows
     BAD_TEXT = "bad_text"  # a NUL that PostgreSQL cannot hold, an id or text too long or empty
     ID_MISMATCH = "id_mismatch"  # speaks for another device than its topic says
     TOO_LARGE = "too_large"  # payload over limits.max_payload_bytes
@@ -46,7 +49,7 @@ class Message(NamedTuple):
 
     Attributes:
         topic: as published, decoded UTF-8.
-        payload: as published, at most ``limits.max_payload_bytes`` + 1 bytes kept.
+        payload: as published, whole.
         packet_id: MQTT packet identifier, 0 for QoS 0.
         received_at: aware UTC.
         qos: 0, 1 or 2.
@@ -137,6 +140,9 @@ class DeadLetter(NamedTuple):
         reason: from the bounded list.
         detail: one line for a person: field, value, limit.
         element: index in the array, None where the whole message is meant.
+        field: the field to blame, by its name on the wire; None: not one field's fault.
+        device_type, device_id: whose it is; None: not known.
+        partial: only ``field`` is refused, and the rest of the message (or element) was taken.
     """
 
     message: Message
@@ -144,6 +150,18 @@ class DeadLetter(NamedTuple):
     reason: Reason
     detail: str
     element: int | None = None
+    field: str | None = None
+    device_type: DeviceType | None = None
+    device_id: str | None = None
+    partial: bool = False
+
+
+class SignOfLife(NamedTuple):
+    """A device that was heard without a measurement: the fields it sent are null, or stand for no value."""
+
+    device_type: DeviceType
+    device_id: str
+    received_at: dt.datetime
 
 
 @dataclasses.dataclass(slots=True)
@@ -151,7 +169,8 @@ class Batch:
     """Messages that are written in one transaction and acked together.
 
     ``vehicles[i]`` came from ``vehicle_sources[i]``: index in ``messages`` and index in that message's array, or None
-    where the message is the reading; likewise meters. Every message has at least one reading or dead letter.
+    where the message is the reading; likewise meters. Every message has at least one reading, dead letter or sign of
+    life; a reading may have partial dead letters beside it, one for each field that was left out.
     """
 
     messages: list[Message]
@@ -160,13 +179,31 @@ class Batch:
     vehicle_sources: list[Source] = dataclasses.field(default_factory=list)
     meter_sources: list[Source] = dataclasses.field(default_factory=list)
     dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
+    alive: list[SignOfLife] = dataclasses.field(default_factory=list)  # not of retained messages
+    alive_sources: list[Source] = dataclasses.field(default_factory=list)  # of retained ones too
+    ignored_fields: int = 0  # values that ``limits.ignore`` names
     unknown_fields: int = 0
+    unknown_names: dict[tuple[DeviceType, str], int] = dataclasses.field(default_factory=dict)
     retained: bool = False  # whether any message carried the retain flag
 
     @property
     def readings(self) -> int:
         """How many readings would be stored if none is a duplicate."""
         return len(self.vehicles) + len(self.meters)
+
+    @property
+    def signs_of_life(self) -> int:
+        """How many messages or elements measured nothing and are fine."""
+        return len(self.alive_sources)
+
+    def note_unknown(self, device_type: DeviceType, names: Collection[str]) -> None:
+        """Counts fields that no reading of this type has, each by its name while there are not too many."""
+        self.unknown_fields += len(names)
+        known = self.unknown_names
+        for name in names:
+            key = (device_type, name)
+            if key in known or len(known) < _MOST_UNKNOWN_NAMES:
+                known[key] = known.get(key, 0) + 1
 
 
 @dataclasses.dataclass(slots=True)

@@ -146,14 +146,18 @@ class Parts:
         )
 
     def _decoder(self) -> decode.Decoder:
-        return decode.Decoder(self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days)
+        return decode.Decoder(
+            self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days, self._settings.timestamps
+        )
 
     def _refused(self) -> write_refused.Refused:
         return write_refused.Refused(self._settings.mqtt.topics)
 
     def _clock_guard(self) -> decode_clock.ClockGuard:
         settings = self._settings
-        return decode_clock.ClockGuard(settings.mqtt.topics, settings.limits, settings.max_age_days, self.clock)
+        return decode_clock.ClockGuard(
+            settings.mqtt.topics, settings.limits, settings.max_age_days, self.clock, settings.timestamps
+        )
 
     def _trouble(self) -> str:
         """What keeps messages from being taken, and what to do, for the alert of an outage."""

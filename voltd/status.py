@@ -144,6 +144,8 @@ def show(status: dict[str, Any]) -> str:
         ("spool", f"{status['readings_spooled']} readings wait, {status['spool_bytes']} bytes"),
         ("readings", _readings(status)),
         ("dead letters", ", ".join(f"{count} {reason}" for reason, count in dead.items()) or "none"),
+        ("bad fields", _bad_fields(status)),
+        ("unknown", _unknown(status)),
         ("alerts", f"{status['alerts_open']} open, {status['alerts_sent_total']} told"),
         ("channels", f"failing: {status['channels_failing']}" if status["channels_failing"] else "ok"),
         ("sessions lost", str(status["session_lost_total"])),
@@ -166,6 +168,21 @@ def _clock(status: dict[str, Any]) -> str:
     if status.get("clock_hold"):
         return "wrong, see above"
     return f"{status['clock']}; if the host is wrong: {host_clock.ADVICE}" if status.get("clock") else "ok"
+
+
+def _bad_fields(status: dict[str, Any]) -> str:
+    """Fields that were left out; their readings are stored."""
+    counted = status.get("fields_dead_lettered_total") or {}
+    return ", ".join(f"{count} {name}" for name, count in counted.items()) or "none"
+
+
+def _unknown(status: dict[str, Any]) -> str:
+    """Fields that no reading has, by name; a daemon of an earlier version counts them alone."""
+    names = status.get("unknown_names") or {}
+    if not names:
+        return f"{status.get('unknown_fields_total', 0)} fields"
+    shown = [f"{name}: did you mean {meant}?" if meant else name for name, meant in names.items()]
+    return f"{status['unknown_fields_total']} fields: " + ", ".join(shown)
 
 
 def _readings(status: dict[str, Any]) -> str:

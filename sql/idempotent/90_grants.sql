@@ -8,10 +8,13 @@ GRANT USAGE ON SCHEMA volt TO volt_writer, volt_reader;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA volt TO volt_writer, volt_reader;
 REVOKE SELECT ON volt.dead_letter FROM volt_writer, volt_reader;
-GRANT SELECT (id, received_at, topic, reason, detail, element, replayed_at) ON volt.dead_letter
+GRANT SELECT (id, received_at, topic, reason, detail, element, replayed_at, field, device_type, device_id, repeats,
+              last_received_at) ON volt.dead_letter
   TO volt_writer, volt_reader;
--- A hash of the payload, and who got it again: only for the daemon, which tells a redelivery by them.
-GRANT SELECT (redelivery_key, redelivered_to) ON volt.dead_letter TO volt_writer;
+-- A hash of the payload, and who got it again: only for the daemon, which tells a redelivery by them; and what it counts
+-- repeats of a field by.
+GRANT SELECT (redelivery_key, redelivered_to, repeat_key) ON volt.dead_letter TO volt_writer;
+GRANT UPDATE (repeats, last_received_at) ON volt.dead_letter TO volt_writer;
 
 GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_rollup_dirty,
   volt.meter_rollup_dirty TO volt_writer;

@@ -187,3 +187,29 @@ ON CONFLICT (meter_id) DO UPDATE SET
   ac_returned_register_at = greatest(c.ac_returned_register_at, excluded.ac_returned_register_at),
   last_seen_at = greatest(c.last_seen_at, excluded.last_seen_at),
   updated_at = now()
+
+-- name: touch_vehicle_current
+-- ids text[], seen_ats timestamptz[]: vehicles that were heard without a measurement. Only those that have a state.
+WITH heard AS MATERIALIZED (
+  SELECT c.vehicle_id, seen.at
+  FROM unnest(%(ids)s::text[], %(seen_ats)s::timestamptz[]) AS seen (id, at)
+    JOIN volt.vehicle_current AS c ON c.vehicle_id = seen.id
+  WHERE c.last_seen_at IS NULL OR c.last_seen_at < seen.at
+  ORDER BY c.vehicle_id
+  FOR UPDATE OF c
+)
+UPDATE volt.vehicle_current AS c SET last_seen_at = greatest(c.last_seen_at, heard.at), updated_at = now()
+FROM heard WHERE c.vehicle_id = heard.vehicle_id
+
+-- name: touch_meter_current
+-- ids text[], seen_ats timestamptz[]: meters that were heard without a measurement. Only those that have a state.
+WITH heard AS MATERIALIZED (
+  SELECT c.meter_id, seen.at
+  FROM unnest(%(ids)s::text[], %(seen_ats)s::timestamptz[]) AS seen (id, at)
+    JOIN volt.meter_current AS c ON c.meter_id = seen.id
+  WHERE c.last_seen_at IS NULL OR c.last_seen_at < seen.at
+  ORDER BY c.meter_id
+  FOR UPDATE OF c
+)
+UPDATE volt.meter_current AS c SET last_seen_at = greatest(c.last_seen_at, heard.at), updated_at = now()
+FROM heard WHERE c.meter_id = heard.meter_id

@@ -3,7 +3,8 @@
 
 -- name: list_dead_letters
 -- Newest first, without payloads.
-SELECT id, received_at, reason, topic, element, detail, replayed_at
+SELECT id, received_at, reason, topic, element, detail, replayed_at, field, device_type, device_id, repeats,
+  last_received_at
 FROM volt.dead_letter
 WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
   AND (%(reason)s::text IS NULL OR reason = %(reason)s)
@@ -15,15 +16,16 @@ LIMIT %(limit)s;
 
 -- name: show_dead_letter
 -- One with its payload.
-SELECT id, received_at, reason, detail, topic, element, replayed_at, payload
+SELECT id, received_at, reason, field, detail, topic, element, device_type, device_id, repeats, last_received_at,
+  replayed_at, payload
 FROM volt.dead_letter
 WHERE id = %(id)s;
 
 -- name: next_dead_letters
 -- Oldest first, those after one, with their payloads, as many as have so many bytes; replayed ones where they are wanted.
-SELECT id, received_at, topic, payload, reason, detail, element
+SELECT id, received_at, topic, payload, reason, detail, element, field, partial
 FROM (
-  SELECT id, received_at, topic, payload, reason, detail, element,
+  SELECT id, received_at, topic, payload, reason, detail, element, field, repeat_key IS NOT NULL AS partial,
     sum(octet_length(payload)) OVER (ORDER BY id) - octet_length(payload) AS bytes_before
   FROM volt.dead_letter
   WHERE id > %(after)s

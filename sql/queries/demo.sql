@@ -3,7 +3,7 @@
 -- name: demo_counts
 -- Rows in the tables.
 SELECT (SELECT count(*) FROM volt.vehicle_reading), (SELECT count(*) FROM volt.meter_reading),
-       (SELECT count(*) FROM volt.dead_letter);
+       (SELECT count(*) FROM volt.dead_letter WHERE repeat_key IS NULL);
 
 -- name: demo_worst_chargers
 -- The vehicle-hours with the lowest efficiency that say something about their charger.

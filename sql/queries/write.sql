@@ -25,38 +25,47 @@ COPY volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_
 -- The optimistic way for meters.
 COPY volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at) FROM STDIN (FORMAT BINARY);
 
--- name: lock_dead_letters
--- One batch with dead letters of a client at a time, until its transaction ends: two daemons that evict each other, or
--- drain and stream, must see each other's, or the same message could leave two.
-SELECT pg_advisory_xact_lock(%(client)s);
+-- name: keep_dead_letters
+-- One row for each dead letter that was left by an earlier delivery of its message: its place, from 1.
+SELECT volt.keep_dead_letters(%(client)s, %(run)s, %(writers)s::text[], %(received_ats)s::timestamptz[],
+  %(topics)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(details)s::text[], %(elements)s::int[],
+  %(keys)s::bigint[], %(redelivered)s::boolean[], %(acked)s::boolean[], %(named)s::boolean[], %(fields)s::text[],
+  %(device_types)s::text[], %(device_ids)s::text[]);
 
--- name: dead_letters_there
--- Which of these letters, by their place from 1, an earlier delivery of their message has left. The same packet id,
--- topic and payload are not enough, because an id is given again as soon as its message is acked. Arguments as arrays:
---   the same arrival: the same delivery, written once more (the spool's after a kill, a COMMIT without an answer).
---   delivered for the first time: a redelivery of it, to another daemon that has taken the session over, was written
---     before. It may have come before this one, which lay unread in a socket for up to a minute. Not for one that is
---     acked already (from the spool): its packet id may have gone to the message that was redelivered.
---   redelivered: its first delivery was written and its ack lost. That was received at most two minutes before the
---     latest that was, because an ack is lost on a connection that breaks soon. An acked one looks at earlier ones only.
-SELECT letter.place
-FROM unnest(%(keys)s::bigint[], %(received_ats)s::timestamptz[], %(redelivered)s::boolean[], %(acked)s::boolean[])
-    WITH ORDINALITY AS letter (key, received_at, redelivered, acked, place)
-  CROSS JOIN (SELECT max(received_until) AS until FROM volt.ingest_commit WHERE writer = ANY (%(writers)s)) AS last
-  CROSS JOIN LATERAL (
-    SELECT FROM volt.dead_letter AS there
-    WHERE there.redelivery_key = letter.key
-      AND there.received_at >= CASE
-        WHEN letter.redelivered THEN least(letter.received_at, last.until) - INTERVAL '2 minutes'
-        WHEN letter.acked THEN letter.received_at
-        ELSE letter.received_at - INTERVAL '1 minute' END
-      AND (there.received_at <= letter.received_at OR NOT letter.acked)
-      AND (letter.redelivered OR there.received_at = letter.received_at OR there.redelivered_to <> %(run)s)
-    LIMIT 1) AS found;
+-- name: count_bad_fields
+-- Fields that were refused before in the same hour, by repeat_key: counts them once more (count 0: only looks) and
+-- returns the keys that are there. With since, only where that is later than the last one counted. Rows are locked in
+-- the order of their keys, so that two daemons cannot deadlock.
+WITH letter AS (
+  SELECT * FROM unnest(%(keys)s::bigint[], %(counts)s::int[], %(since)s::timestamptz[], %(lasts)s::timestamptz[])
+    AS l (key, count, since, last)
+),
+there AS MATERIALIZED (
+  SELECT d.id, d.repeat_key AS key FROM volt.dead_letter AS d JOIN letter ON d.repeat_key = letter.key
+  ORDER BY d.repeat_key FOR UPDATE OF d
+),
+counted AS (
+  UPDATE volt.dead_letter AS d
+  SET repeats = d.repeats + letter.count, last_received_at = greatest(d.last_received_at, letter.last)
+  FROM there JOIN letter USING (key)
+  WHERE d.id = there.id AND letter.count > 0
+    AND (letter.since IS NULL OR letter.since > coalesce(d.last_received_at, d.received_at))
+)
+SELECT key FROM there;
 
--- name: copy_dead_letters
--- Those that are not there.
-COPY volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key, redelivered_to) FROM STDIN (FORMAT BINARY);
+-- name: insert_bad_fields
+-- Those that count_bad_fields did not find; another daemon may have been quicker.
+INSERT INTO volt.dead_letter AS d (received_at, topic, payload, reason, detail, element, redelivery_key, redelivered_to,
+  field, device_type, device_id, repeat_key, repeats, last_received_at)
+SELECT * FROM unnest(%(received_ats)s::timestamptz[], %(topics)s::text[], %(payloads)s::bytea[], %(reasons)s::text[],
+  %(details)s::text[], %(elements)s::int[], %(redelivery_keys)s::bigint[], %(redelivered_to)s::bigint[],
+  %(fields)s::text[], %(device_types)s::text[], %(device_ids)s::text[], %(keys)s::bigint[], %(counts)s::int[],
+  %(lasts)s::timestamptz[]) AS l (received_at, topic, payload, reason, detail, element, redelivery_key, redelivered_to,
+  field, device_type, device_id, repeat_key, repeats, last_received_at)
+ORDER BY l.repeat_key
+ON CONFLICT (repeat_key) WHERE repeat_key IS NOT NULL DO UPDATE
+SET repeats = d.repeats + excluded.repeats,
+  last_received_at = greatest(d.last_received_at, excluded.last_received_at, excluded.received_at);
 
 -- name: current_until
 -- Up to which received_at this instance's readings are in the current state; no row: never merged.

@@ -75,7 +75,7 @@ BAD = {
     "no_measurement": json.dumps({"timestamp": "{now}"}),
     "bad_text": json.dumps({"timestamp": "{now}", "chargingStatus": "a\0"}),
     "id_mismatch": json.dumps({"timestamp": "{now}", "vehicleId": "someone-else", "soc": 1}),
-    "too_large": "x" * 300_000,
+    "too_large": "x" * ((4 << 20) + 1),
     "too_many": json.dumps([{}] * 10_001),
 }
 

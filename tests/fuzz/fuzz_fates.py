@@ -15,7 +15,6 @@ from voltd.database import session
 from voltd.pipeline import consume_stream, decode, write, write_current
 
 SETTINGS = config.Settings()
-KEPT = SETTINGS.limits.max_payload_bytes + 1
 _OUR_DEFECT = "please report this"
 _PING = b"\xd0\x00"
 _SHOWN = 400
@@ -36,8 +35,8 @@ class Defect(AssertionError):
 def message_of(source, packet_id, received_at):
     """The message as ``PublishStream`` would make it."""
     topic = source.topic.decode("utf-8", "backslashreplace")
-    payload, size = source.payload[:KEPT], len(source.payload)
-    return models.Message(topic, payload, packet_id, received_at, 1, source.retained, size=size)
+    size = len(source.payload)
+    return models.Message(topic, source.payload, packet_id, received_at, 1, source.retained, connection=1, size=size)
 
 
 def publish_packet(source, packet_id, *, qos=1):
@@ -61,7 +60,7 @@ def through_stream(rng, sources, received_at):
             data += _PING
             pings += 1
         data += publish_packet(source, packet_id)
-    stream = consume_stream.PublishStream(0, KEPT)
+    stream = consume_stream.PublishStream(1)
     messages, position = [], 0
     while position < len(data):
         piece = rng.choice((1, 7, 1500, 65_536, 262_144, 262_144))
@@ -82,30 +81,47 @@ def through_stream(rng, sources, received_at):
     return messages
 
 
-def check_fates(sources, batch):
-    """Each message, and each element of an array, has exactly one fate; the decoder needed no excuse."""
+def check_letter(letter, source):
+    """People can use it."""
+    if _OUR_DEFECT in letter.detail:
+        raise Defect(f"the decoder gave up: {letter.detail}", source)
+    if not isinstance(letter.reason, models.Reason) or not letter.detail or len(letter.detail) > 2000:
+        raise Defect(f"not a reason that people can use: {letter.reason!r} {letter.detail[:200]!r}", source)
+    if letter.partial and not letter.field:
+        raise Defect("a field's dead letter that names no field", source)
+
+
+def fates_of(sources, batch):
+    """By message, of each element whether it was stored; None: a sign of life."""
     fates = [[] for _ in batch.messages]
-    readings = list(batch.vehicle_sources) + list(batch.meter_sources)
+    readings = {*batch.vehicle_sources, *batch.meter_sources}
     if len(batch.vehicles) != len(batch.vehicle_sources) or len(batch.meters) != len(batch.meter_sources):
         raise Defect("readings and their sources differ in number")
-    for index, element in readings:
+    for index, element in [*batch.vehicle_sources, *batch.meter_sources]:
         fates[index].append((element, True))
+    for index, element in batch.alive_sources:
+        fates[index].append((element, None))
     index_of = {id(message): index for index, message in enumerate(batch.messages)}
     for letter in batch.dead_letters:
         index = index_of[id(letter.message)]
-        if _OUR_DEFECT in letter.detail:
-            raise Defect(f"the decoder gave up: {letter.detail}", sources[index])
-        if not isinstance(letter.reason, models.Reason) or not letter.detail or len(letter.detail) > 2000:
-            raise Defect(f"not a reason that people can use: {letter.reason!r} {letter.detail[:200]!r}", sources[index])
-        fates[index].append((letter.element, False))
-    for source, fate in zip(sources, fates, strict=True):
+        check_letter(letter, sources[index])
+        if not letter.partial:
+            fates[index].append((letter.element, False))
+        elif (index, letter.element) not in readings:
+            raise Defect("a field refused of a reading that is not stored", sources[index])
+    return fates
+
+
+def check_fates(sources, batch):
+    """Each message, and each element of an array, has exactly one fate; the decoder needed no excuse."""
+    for source, fate in zip(sources, fates_of(sources, batch), strict=True):
         elements = [element for element, _ in fate]
         whole, parts = elements == [None], sorted(-1 if one is None else one for one in elements)
         if not fate or not (whole or parts == list(range(len(parts)))):
             raise Defect(f"not one fate each: {fate[:20]}", source)
         if source.elements is not None and len(fate) != source.elements:
             raise Defect(f"{source.elements} fates expected, there are {len(fate)}", source)
-        if source.stored is not None and any(stored is not source.stored for _, stored in fate):
+        if source.stored is not None and any(stored is (not source.stored) for _, stored in fate):
             why = [letter.detail for letter in batch.dead_letters if letter.message.payload == source.payload][:1]
             raise Defect(f"should {'' if source.stored else 'not '}be stored: {why}", source)
 
@@ -125,7 +141,7 @@ class Rig:
         self.inputs = self.elements = self.batches = 0
         self.slowest_s = 0.0
         self._bound_s = bound_s
-        self._dead_letters = 0  # in the table now
+        self._dead_letters = self._bad_fields = 0  # in the table now
         self._admin = psycopg.connect(dsn, autocommit=True)
         connect = session.connector(config.Settings(database={"dsn": dsn}))
         self._decoder = decode.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, SETTINGS.max_age_days)
@@ -152,8 +168,9 @@ class Rig:
         self.fates["duplicate"] += result.duplicates
         self.fates["filled"] += result.filled
         for letter in result.dead_letters:
-            self.fates[f"dead letter: {letter.reason}"] += 1
-        self._dead_letters += len(result.dead_letters)
+            self.fates[f"{'field' if letter.partial else 'dead letter'}: {letter.reason}"] += 1
+        self._dead_letters += sum(not letter.partial for letter in result.dead_letters)
+        self._bad_fields += sum(letter.partial for letter in result.dead_letters)
         if rng.random() < 0.04:
             again = [message._replace(redelivered=True) for message in messages]
             second = self._write(again, sources, 0.0)
@@ -201,12 +218,17 @@ class Rig:
         rows = self._count("vehicle_reading") + self._count("meter_reading")
         if rows != self.fates["written"]:
             raise Defect(f"{self.fates['written']} readings written, {rows} rows")
-        letters = self._count("dead_letter")
+        letters = self._count("dead_letter WHERE repeat_key IS NULL")
         if letters != self._dead_letters:
             raise Defect(f"{self._dead_letters} dead letters written, {letters} rows")
+        repeats = self._admin.execute(
+            "SELECT coalesce(sum(repeats), 0) FROM volt.dead_letter WHERE field IS NOT NULL AND repeat_key IS NOT NULL"
+        ).fetchone()[0]
+        if repeats != self._bad_fields:
+            raise Defect(f"{self._bad_fields} bad fields written, {repeats} counted")
         if empty_dead_letters:  # they are large; what was counted need not be kept
             self._admin.execute("TRUNCATE volt.dead_letter")
-            self._dead_letters = 0
+            self._dead_letters = self._bad_fields = 0
 
     def check_current(self):
         """Each device's current state is as new as its newest reading."""

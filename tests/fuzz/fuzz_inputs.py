@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import fuzz_poison
 
-LIMIT = 256 << 10  # limits.max_payload_bytes
+LIMIT = 4 << 20  # limits.max_payload_bytes
 _MANY = 10_000  # limits.max_array_readings
 _VEHICLES, _METERS = 500, 200
 
@@ -140,6 +140,13 @@ class Generator:
         text = self._spaced([self._reading(device) for _ in range(count)])
         return Input("good_array", device.topic, text.encode(), stored=True, elements=count)
 
+    def framed(self):
+        """Objects one a line, a byte order mark, NUL bytes at the end: all of them are taken."""
+        device, count = self._device(), self._rng.choice((1, 2, 5))
+        lines = self._rng.choice(("\n", "\r\n")).join([self._reading(device) for _ in range(count)])
+        payload = self._rng.choice((b"", b"\xef\xbb\xbf")) + lines.encode() + self._rng.choice((b"", b"\0", b"\n\0\0"))
+        return Input("framed", device.topic, payload, stored=True, elements=count)
+
     def good_envelope(self):
         device = self._device()
         fields = self._fields(device)
@@ -230,12 +237,12 @@ class Generator:
         """Around and over the payload limit."""
         device = self._device()
         fields = self._fields(device) | {"note": '""'}
-        size = self._rng.choice((LIMIT - 1, LIMIT, LIMIT + 1, LIMIT + 2, 1 << 20, (1 << 20) + 77))
+        size = self._rng.choice((LIMIT - 1, LIMIT, LIMIT + 1, LIMIT + 2, 1 << 20, LIMIT + 77_777))
         fields["note"] = '"' + "x" * (size - len(_object(fields).encode())) + '"'
         return Input("large", device.topic, _object(fields).encode(), size <= LIMIT, 1)
 
     def huge(self):
-        size = self._rng.choice((2 << 20, 5_000_000, 10 << 20))
+        size = self._rng.choice((LIMIT, 5_000_000, 10 << 20))
         return Input(
             "huge",
             self._device().topic,
@@ -264,6 +271,7 @@ def _object(fields):
 _WEIGHTS = {
     Generator.good: 30_000,
     Generator.good_array: 3_000,
+    Generator.framed: 2_000,
     Generator.good_envelope: 5_000,
     Generator.mixed_array: 6_000,
     Generator.poisoned: 25_000,

@@ -33,12 +33,11 @@ class Rig:
         self._folder = folder
 
     def receive(self, *messages, at=NOW, **limits):
-        """Stores payloads by topic, as the daemon would have with these limits; large ones are cut."""
+        """Stores payloads by topic, as the daemon would have with these limits."""
         settings = config.Settings(database={"dsn": self.dsn}, limits=limits)
         bodies = [(topic, body if isinstance(body, bytes) else json.dumps(body).encode()) for topic, body in messages]
-        kept = settings.limits.max_payload_bytes + 1
         received = [
-            models.Message(topic, body[:kept], number, at, size=len(body))
+            models.Message(topic, body, number, at, size=len(body), connection=1)
             for number, (topic, body) in enumerate(bodies, 1)
         ]
         batch = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days).decode(received)

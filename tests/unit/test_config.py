@@ -55,7 +55,8 @@ def test_sample_configuration_names_every_setting():
 
     def flat(values, prefix=""):
         for name, value in values.items():
-            yield from flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+            nested = isinstance(value, dict) and value  # an empty one is the default of a table
+            yield from flat(value, f"{prefix}{name}.") if nested else [prefix + name]
 
     secrets = {"mqtt.password", "database.password"}  # environment only: a file is readable for too many
     tables = {"alerts.channels"}  # named by whoever writes them; the file explains their keys
@@ -81,6 +82,12 @@ def test_environment_wins_over_the_file(tmp_path, monkeypatch):
         ("[mqtt.topics]\nvehicle = ['a/+']\nmeter = ['+/b']", "'a/+' and '+/b' overlap"),
         ("[mqtt.topics]\nvehicle = ['$share/g/a/#']\ningest = ['a']", "'$share/g/a/#' and 'a' overlap"),
         ("[limits]\nmax_age_days = 800000", "limits.max_age_days = 800000"),
+        ("[limits]\nignore = {batteryTemperature = [-127]}", "'batteryTemperature' is no field of a reading"),
+        ("[limits]\nignore = {batteryTemp = [true]}", "limits.ignore"),
+        ("[limits]\nbad_field = 'drop'", "limits.bad_field = 'drop'"),
+        ("[timestamps]\nzone = {'volt/vehicle/+/telemetry' = 'Europe/Atlantis'}", "'Europe/Atlantis' is no time zone"),
+        ("[timestamps]\nzone = {'volt/car/#' = 'Europe/Berlin'}", "no topic that voltd subscribes to"),
+        ("[timestamps]\nzone = {'volt/#/x' = 'Europe/Berlin'}", "# may only be the whole last level"),
         ("[retention]\nraw_days = 800000", "retention.raw_days = 800000"),
         ("[mqtt.topics]\nvehicle = ['volt/#/x']", "# may only be the whole last level"),
         ("[mqtt.topics]\nvehicle = ['$share/g']", "$share/<group>/<filter>"),

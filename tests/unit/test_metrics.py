@@ -1,11 +1,13 @@
 """Counters and the latency histogram."""
 
 import dataclasses
+import datetime as dt
 import json
 
 import pytest
 
-from voltd import metrics
+from voltd import config, metrics, models, status
+from voltd.pipeline import decode
 
 
 @pytest.mark.parametrize("seconds", [0.0005, 0.012, 1.0, 60.0])
@@ -29,3 +31,42 @@ def test_snapshot_has_every_counter_and_is_json_ready():
     assert snapshot["messages_dead_lettered_total"] == {"not_json": 1}
     counted = {field.name for field in dataclasses.fields(counters) if field.name.endswith("_total")}
     assert counted <= set(snapshot)
+
+
+def test_unknown_and_bad_fields_are_named_where_people_look():
+    """Once a name, with what was probably meant; fields that were left out are counted apart from messages."""
+    now = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
+    bodies = [
+        {"timestamp": now.isoformat(), "soc": 64, "kwhDeliveredDCTotal": 5, "firmware": "1"},
+        {"timestamp": now.isoformat(), "soc": 64, "batteryTemp": -127, "firmware": "1"},
+        {"timestamp": now.isoformat(), "batteryTemp": -127},
+        {"timestamp": now.isoformat(), "soc": None},
+    ]
+    messages = [
+        models.Message("volt/vehicle/V1/telemetry", json.dumps(body).encode(), number, now)
+        for number, body in enumerate(bodies, 1)
+    ]
+    batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
+    counters = metrics.Metrics()
+    new = counters.note_decoded(batch)
+    assert sorted(new) == [("firmware", ""), ("kwhDeliveredDCTotal", "kwhDeliveredDcTotal")]
+    assert counters.note_decoded(batch) == [], "one line a name"
+    counters.count(models.WriteResult(vehicles_written=2, dead_letters=batch.dead_letters))
+    assert counters.messages_dead_lettered_total == {"out_of_range": 1}
+    assert counters.fields_dead_lettered_total == {"out_of_range batteryTemp": 1}
+    assert (counters.unknown_fields_total, counters.signs_of_life_total) == (6, 2)
+    shown = status.show(status.Reporter(config.Settings(), counters).build())
+    assert "kwhDeliveredDCTotal: did you mean kwhDeliveredDcTotal?, firmware" in shown
+    assert "1 out_of_range batteryTemp" in shown
+
+
+def test_the_number_of_names_is_bounded():
+    """A device that invents names fills neither memory nor status."""
+    counters = metrics.Metrics()
+    for start in range(0, 5000, 1000):
+        batch = models.Batch([])
+        batch.note_unknown(models.DeviceType.METER, [f"{number}-" + "x" * 500 for number in range(start, start + 1000)])
+        counters.note_decoded(batch)
+    assert counters.unknown_fields_total == 5000
+    assert len(counters.unknown_names) == 200
+    assert len(json.dumps(counters.snapshot())) < 5000

@@ -84,7 +84,7 @@ class Session:
         """
         mqtt = self._settings.mqtt
         self._connection += 1
-        self._stream = consume_stream.PublishStream(self._connection, self._settings.limits.max_payload_bytes + 1)
+        self._stream = consume_stream.PublishStream(self._connection)
         try:
             self.client.connect(
                 mqtt.host,
@@ -235,7 +235,7 @@ class Session:
         payload = bytes(arrived.payload)
         message = models.Message(
             arrived.topic,
-            payload[: self._settings.limits.max_payload_bytes + 1],
+            payload,
             arrived.mid,
             dt.datetime.now(dt.UTC),
             arrived.qos,

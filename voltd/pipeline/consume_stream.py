@@ -22,15 +22,15 @@ _CONTINUES = 0x80  # of a variable byte integer, one more byte follows
 _PUBACK_HEADER = 0x4002  # type 4, remaining length 2: reason code 0 and properties may be left out (3.4.2.1)
 DISCONNECT = b"\xe0\x00"  # normal disconnection: reason code and properties may be left out (3.14.2.1)
 _REMEMBERED_TOPICS = 200_000
-_LARGE_BYTES = 1 << 20  # a larger packet is not collected whole
+_LARGE_BYTES = 1 << 20  # a larger packet is collected in a buffer of its own, which grows without being copied
 
 
 @dataclasses.dataclass(slots=True)
 class _Large:
-    """A message whose payload is still coming, of which only the beginning is kept."""
+    """A message whose payload is still coming."""
 
     message: models.Message
-    kept: bytearray
+    payload: bytearray
     missing: int
 
 
@@ -39,12 +39,10 @@ class PublishStream:
 
     Args:
         connection: number of the connection, written into each message.
-        kept_bytes: of a larger payload only so much is kept; ``Message.size`` tells how large it was.
     """
 
-    def __init__(self, connection: int, kept_bytes: int) -> None:
+    def __init__(self, connection: int) -> None:
         self._connection = connection
-        self._kept_bytes = kept_bytes
         self._rest = b""
         self._large: _Large | None = None
         self._topics: dict[bytes, str] = {}
@@ -111,10 +109,9 @@ class PublishStream:
         if size < 0:
             raise ValueError("a PUBLISH packet that ends within its head")
         topic = self._topics.get(name) or self._topic(name)
-        payload = buffer[at:stop] if size <= self._kept_bytes else buffer[at : at + self._kept_bytes]
         return models.Message(
             topic,
-            payload,
+            buffer[at:stop],
             packet_id,
             received_at,
             1 if packet_id else 0,
@@ -144,11 +141,9 @@ class PublishStream:
         """Takes what belongs to the large message; what is left over is the next packet's."""
         part = data[: large.missing]
         large.missing -= len(part)
-        room = self._kept_bytes - len(large.kept)
-        if room > 0:
-            large.kept += part[:room]
+        large.payload += part
         if not large.missing:
-            messages.append(large.message._replace(payload=bytes(large.kept)))
+            messages.append(large.message._replace(payload=bytes(large.payload)))
             self._large = None
         return data[len(part) :]
 

@@ -14,6 +14,7 @@ from voltd import models
 
 _OVERHEAD_BYTES = 512  # what a held message costs beside topic and payload, about
 MOST_COMMAS = 400_000  # in the arrays of one batch: a bound on readings and dead letters before they are decoded
+_LINES_BYTES = 500  # what is smaller has not many lines
 _REDELIVERY_S = 5.0  # after this long the broker has sent again what it is going to send again
 
 
@@ -121,8 +122,7 @@ class Window:
             except IndexError:
                 return taken
             size += len(message.payload)
-            if message.payload[:1] != b"{":  # an array, perhaps behind white space
-                elements += message.payload.count(b",")
+            elements += parts(message.payload)
             if taken and (size > max_bytes or elements > MOST_COMMAS):
                 waiting.appendleft(message)
                 break
@@ -150,6 +150,13 @@ class Window:
             self._waiting.extend(self._stale.values())
             self._stale = {}
             self._arrived.set()
+
+
+def parts(payload: bytes) -> int:
+    """At most so many readings are in an array or in objects one a line; 0 for a single object."""
+    if payload[:1] != b"{":  # an array, perhaps behind white space
+        return payload.count(b",")
+    return payload.count(b"\n") if len(payload) > _LINES_BYTES else 0
 
 
 def _cost(message: models.Message) -> int:

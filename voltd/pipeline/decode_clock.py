@@ -61,12 +61,15 @@ class Retimer:
         topics: which filter carries what.
         limits: how far ahead a reading may be.
         max_age_days: and how old.
+        timestamps: which forms of time are taken.
     """
 
-    def __init__(self, topics: config.Topics, limits: config.Limits, max_age_days: int) -> None:
-        self.decoder = decode.Decoder(topics, limits, max_age_days)
+    def __init__(
+        self, topics: config.Topics, limits: config.Limits, max_age_days: int, timestamps: config.Timestamps
+    ) -> None:
+        self.decoder = decode.Decoder(topics, limits, max_age_days, timestamps)
         any_time = limits.model_copy(update={"max_future_s": _ANY_DAYS * 86400})
-        self._any_time = decode.Decoder(topics, any_time, _ANY_DAYS)
+        self._any_time = decode.Decoder(topics, any_time, _ANY_DAYS, timestamps)
 
     def dated(self, batch: models.Batch, most: int) -> models.Batch:
         """The last messages that were refused for their time, as readings."""
@@ -98,13 +101,19 @@ class ClockGuard:
         limits: how far ahead a reading may be.
         max_age_days: and how old.
         clock: this host's.
+        timestamps: which forms of time are taken.
     """
 
     def __init__(
-        self, topics: config.Topics, limits: config.Limits, max_age_days: int, clock: host_clock.HostClock
+        self,
+        topics: config.Topics,
+        limits: config.Limits,
+        max_age_days: int,
+        clock: host_clock.HostClock,
+        timestamps: config.Timestamps | None = None,
     ) -> None:
         self._clock = clock
-        self._retimer = Retimer(topics, limits, max_age_days)
+        self._retimer = Retimer(topics, limits, max_age_days, timestamps or config.Timestamps())
         self._newest_s, self._oldest_s = float(limits.max_future_s), -86400.0 * max_age_days
         self._started_at = clock.now()
         self._recent: collections.deque[list[_Ahead]] = collections.deque()

@@ -82,7 +82,9 @@ class DeadLetterGuard:
 
 def _bad(batch: models.Batch) -> dict[int, models.Message]:
     """The messages without any reading, by identity; what is only too old is somebody's history, not rubbish."""
-    rubbish = [letter for letter in batch.dead_letters if letter.reason is not models.Reason.TOO_OLD]
+    rubbish = [
+        letter for letter in batch.dead_letters if not letter.partial and letter.reason is not models.Reason.TOO_OLD
+    ]
     bad = {id(letter.message): letter.message for letter in rubbish}
     if any(letter.element is not None for letter in rubbish):  # of an array, which may have good ones too
         for index in {index for index, _ in itertools.chain(batch.vehicle_sources, batch.meter_sources)}:

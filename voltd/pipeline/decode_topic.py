@@ -6,6 +6,8 @@ The answer is remembered per topic: a fleet uses the same topics again and again
 from __future__ import annotations
 
 import re
+import zoneinfo
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from voltd import config, models
@@ -21,15 +23,21 @@ class Route(NamedTuple):
 
 
 class TopicTable:
-    """The settings' topic filters, asked by topic."""
+    """The settings' topic filters, asked by topic.
 
-    def __init__(self, topics: config.Topics) -> None:
+    Args:
+        topics: by what is published there.
+        zones: IANA names of time zones by topic filter; the first that matches counts.
+    """
+
+    def __init__(self, topics: config.Topics, zones: Mapping[str, str] | None = None) -> None:
         typed: list[tuple[str, models.DeviceType | None]] = [
             *((topic_filter, models.DeviceType.VEHICLE) for topic_filter in topics.vehicle),
             *((topic_filter, models.DeviceType.METER) for topic_filter in topics.meter),
             *((topic_filter, None) for topic_filter in topics.ingest),
         ]
         self._filters = [(_expression(topic_filter), device_type) for topic_filter, device_type in typed]
+        self._zones = [(_expression(one), zoneinfo.ZoneInfo(name)) for one, name in (zones or {}).items()]
         self._known: dict[str, Route | None] = {}
 
     def route(self, topic: str) -> Route | None:
@@ -41,6 +49,10 @@ class TopicTable:
                 self._known.clear()
             found = self._known[topic] = self._find(topic)
             return found
+
+    def zone(self, topic: str) -> zoneinfo.ZoneInfo | None:
+        """What times without offset are in that come on this topic; None: not set."""
+        return next((zone for expression, zone in self._zones if expression.fullmatch(topic)), None)
 
     def _find(self, topic: str) -> Route | None:
         if "\0" in topic:  # forbidden (MQTT 5, 1.5.4-2), and no id that PostgreSQL could hold

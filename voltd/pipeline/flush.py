@@ -245,7 +245,7 @@ class Flusher:
         counters = self._counters
         now, ended = dt.datetime.now(dt.UTC), time.monotonic()
         counters.count(result)
-        counters.unknown_fields_total += batch.unknown_fields
+        log_unknown(counters.note_decoded(batch))
         counters.last_flush_ms = (ended - started) * 1000
         counters.last_batch_messages = len(batch.messages)
         counters.lag_s = (now - batch.messages[0].received_at).total_seconds()
@@ -262,3 +262,12 @@ class Flusher:
             dead_letters=len(result.dead_letters),
             ms=round(counters.last_flush_ms, 1),
         )
+
+
+def log_unknown(names: list[tuple[str, str]]) -> None:
+    """One line a name: a field that no reading has, and what was probably meant."""
+    for name, meant in names:
+        if meant:
+            _log.warning("field.unknown", field=name, hint=f"{name}: did you mean {meant}?")
+        else:
+            _log.info("field.unknown", field=name, hint="voltd ignores it")

@@ -139,7 +139,7 @@ class Spool:
                         break
                     messages = self._unpacked(number, count, packing, body)
                     size += sum(len(message.payload) for message in messages)
-                    commas += sum(one.payload.count(b",") for one in messages if one.payload[:1] != b"{")
+                    commas += sum(consume_window.parts(one.payload) for one in messages)
                     if found and (size > max_bytes or commas > consume_window.MOST_COMMAS):
                         break
                     found += [message._replace(connection=0) for message in messages]

@@ -105,6 +105,7 @@ class Drain:
         self._done = spooled.through
         self._back()
         self._counters.count(result)
+        flush.log_unknown(self._counters.note_decoded(batch))
         self._committed(batch, result)
         self._forget()
         return True

@@ -18,7 +18,7 @@ import structlog
 
 from voltd import errors, models
 from voltd.database import queries, session, sqlstate
-from voltd.pipeline import write_current_fold
+from voltd.pipeline import write_alive, write_current_fold
 
 _log = structlog.get_logger()
 
@@ -81,6 +81,7 @@ class CurrentState:
         self._vehicles: Pending = []
         self._meters: Pending = []
         self._pending = 0  # readings in both
+        self._alive = write_alive.Alive()
         self._noted_until: dt.datetime | None = None
         self._heal = heal
         self._stopping = threading.Event()
@@ -91,6 +92,7 @@ class CurrentState:
         """Takes the readings of a committed batch; cheap, does not block on the database."""
         vehicles = _segments(batch, batch.vehicles, batch.vehicle_sources, result)
         meters = _segments(batch, batch.meters, batch.meter_sources, result)
+        self._alive.note(batch)
         with self._lock:
             self._pending += batch.readings
             if self._pending > _MOST_PENDING:
@@ -160,6 +162,7 @@ class CurrentState:
                     self._listener.publish(names, changed)
             if heal:
                 self._heal_from_readings()
+            self._alive.merge(self._open())
         except psycopg.Error as error:
             with self._lock:
                 self._vehicles, self._meters = vehicles + self._vehicles, meters + self._meters

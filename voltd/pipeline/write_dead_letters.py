@@ -16,59 +16,54 @@ import psycopg
 
 from voltd import errors, models
 from voltd.database import queries
-from voltd.pipeline import decode
+from voltd.pipeline import decode, write_bad_fields, write_letter_rows
 
-_TYPES = ["timestamptz", "text", "bytea", "text", "text", "int4", "int8", "int8"]
 _RUN = secrets.randbits(63)  # this run of the daemon, in what was redelivered to it
-_ACK_UNDER_WAY = dt.timedelta(minutes=2)  # as in the query dead_letters_there
-
-
-def redelivery_key(client_id: str, letter: models.DeadLetter) -> int:
-    """64 bits that are the same for every delivery of one message (MQTT 5, 2.2.1: a redelivery keeps its packet id).
-
-    A message that is published again by its device has another packet id, so it is another dead letter.
-    """
-    message = letter.message
-    head = f"{client_id}\0{message.packet_id}\0{letter.element}\0{message.topic}\0".encode()
-    digest = hashlib.blake2b(head + letter.payload, digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+_ACK_UNDER_WAY = dt.timedelta(minutes=2)  # as in the function keep_dead_letters
 
 
 def insert(
     cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], client_id: str
 ) -> list[models.DeadLetter]:
-    """Inserts the dead letters that no earlier delivery of their message has left; those that one has are returned."""
+    """Keeps the dead letters that no earlier delivery of their message has left; those that one has are returned.
+
+    Of a field that is refused alone, repeats within an hour are counted in one row.
+
+    Raises:
+        psycopg.Error: as it comes; the transaction is lost.
+    """
     if not letters:
         return []
+    partial = [letter for letter in letters if letter.partial]
+    whole = letters if not partial else [letter for letter in letters if not letter.partial]
+    there = _insert_whole(cursor, whole, client_id) if whole else []
+    if partial:
+        there += write_bad_fields.count(cursor, partial, client_id, _RUN)
+    return there
+
+
+def _insert_whole(
+    cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], client_id: str
+) -> list[models.DeadLetter]:
+    keys = [write_letter_rows.redelivery_key(client_id, letter) for letter in letters]
+    again = _again_within(letters, keys)
+    asked = [place for place in range(len(letters)) if place not in again] if again else range(len(letters))
+    chosen = [letters[place] for place in asked]
     client = hashlib.blake2b(client_id.encode(), digest_size=8).digest()
-    cursor.execute(queries.text("lock_dead_letters"), {"client": int.from_bytes(client, "big", signed=True)})
-    keys = [redelivery_key(client_id, letter) for letter in letters]
-    places = _there(cursor, letters, keys, client_id) | _again_within(letters, keys)
-    with cursor.copy(queries.text("copy_dead_letters")) as copy:
-        copy.set_types(_TYPES)
-        for place, (letter, key) in enumerate(zip(letters, keys, strict=True)):
-            if place not in places:
-                copy.write_row(_row(letter, key))
-    return [letters[place] for place in sorted(places)]
-
-
-def _there(
-    cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], keys: list[int], client_id: str
-) -> set[int]:
-    """The places of those in the table; without a packet id (QoS 0) nothing tells one message from another."""
-    asked = [place for place, letter in enumerate(letters) if letter.message.packet_id]
-    if not asked:
-        return set()
-    messages = [letters[place].message for place in asked]
     arguments = {
-        "keys": [keys[place] for place in asked],
-        "received_ats": [message.received_at for message in messages],
-        "redelivered": [message.redelivered for message in messages],
-        "acked": [not message.connection for message in messages],
-        "writers": [f"{client_id}/stream", f"{client_id}/spool"],
+        "client": int.from_bytes(client, "big", signed=True),
         "run": _RUN,
+        "writers": [f"{client_id}/stream", f"{client_id}/spool"],
+        "keys": [keys[place] for place in asked],
+        "redelivered": [letter.message.redelivered for letter in chosen],
+        "acked": [not letter.message.connection for letter in chosen],
+        "named": [letter.message.packet_id != 0 for letter in chosen],
+        **write_letter_rows.columns(chosen),
     }
-    return {asked[place - 1] for (place,) in cursor.execute(queries.text("dead_letters_there"), arguments)}
+    with write_letter_rows.cursor_for_arrays(cursor) as arrays:
+        there = arrays.execute(queries.text("keep_dead_letters"), arguments).fetchall()
+    found = {asked[place - 1] for (place,) in there}
+    return [letters[place] for place in sorted(found | again)]
 
 
 def _again_within(letters: Sequence[models.DeadLetter], keys: list[int]) -> set[int]:
@@ -97,22 +92,3 @@ def refused(
     message = messages[index]
     payload = message.payload if element is None else bytes(decode.elements(message.payload)[element])
     return models.DeadLetter(message, payload, models.Reason.REJECTED, str(error)[:200], element)
-
-
-def _row(letter: models.DeadLetter, key: int) -> tuple[Any, ...]:
-    message = letter.message
-    return (
-        message.received_at,
-        _storable(message.topic),
-        letter.payload,
-        str(letter.reason),
-        _storable(letter.detail),
-        letter.element,
-        key,
-        _RUN if message.redelivered else None,
-    )
-
-
-def _storable(text: str) -> str:
-    """Text that PostgreSQL takes whatever a device put into it: no NUL, no lone surrogate."""
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")

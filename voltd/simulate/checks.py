@@ -58,7 +58,9 @@ class Checks:
     """
 
     def __init__(self, settings: config.Settings, options: ReplayOptions, plan: Plan, now: dt.datetime) -> None:
-        self._decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
+        self._decoder = decode.Decoder(
+            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps
+        )
         self._options = options
         self._plan = plan
         self._now = now
@@ -99,7 +101,7 @@ class Checks:
         for letter in batch.dead_letters:
             refused.setdefault(letter.message.packet_id, []).append(letter)
         for number, (row, _, _) in enumerate(rows):
-            letters = [letter for letter in refused.get(number, []) if not _known_elsewhere(row, letter)]
+            letters = refused.get(number, [])
             self.refused += bool(letters) and number not in taken
             self._time(row, {letter.reason for letter in letters})
             for letter in letters:
@@ -242,13 +244,6 @@ class Checks:
         if reason is models.Reason.UNKNOWN_TOPIC:
             return " (replay publishes to volt/vehicle/<id>/telemetry and volt/meter/<id>/telemetry)"
         return ""
-
-
-def _known_elsewhere(row: recording.Row, letter: models.DeadLetter) -> bool:
-    """Whether a field that the row has, or an epoch time, is one that the contract knows."""
-    if letter.reason is models.Reason.NO_MEASUREMENT:
-        return not row.values.keys().isdisjoint(fields.of(is_vehicle=row.is_vehicle))
-    return letter.reason is models.Reason.BAD_TIME and row.time.epoch > 0
 
 
 def _is_cell(text: str) -> bool:

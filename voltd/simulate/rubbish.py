@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from voltd.models import Reason
 from voltd.simulate import wire
 
-LARGE_BYTES = 300 * 1024  # over limits.max_payload_bytes (256 KiB)
+LARGE_BYTES = (4 << 20) + 1  # over limits.max_payload_bytes
 MANY = 10_001  # over limits.max_array_readings
 CENTURY = dt.timedelta(days=36_525)  # in the future and too old whatever the clock's and the limits' settings
 
@@ -112,6 +112,11 @@ def _text(device: wire.Device, value: str) -> dict[str, Any]:
     return {"chargingStatus": value} if device.is_vehicle else {"meterId": device.device_id + value}
 
 
+def _alone(device: wire.Device, field: dict[str, Any]) -> dict[str, Any]:
+    """The field as the only measurement: beside a good one it alone would be refused."""
+    return {device.measure: None, **field}
+
+
 def _at(now_s: float, away: dt.timedelta) -> str:
     return (wire.EPOCH + dt.timedelta(seconds=now_s) + away).isoformat()
 
@@ -129,17 +134,18 @@ KINDS = (
     _changed("object_for_a_number", 4, {R.WRONG_TYPE}, lambda device, _: {device.measure: {"value": 50}}),
     _changed("list_for_a_time", 2, {R.BAD_TIME, R.WRONG_TYPE}, lambda _device, _: {"timestamp": [2026]}),
     _changed("out_of_range", 10, {R.OUT_OF_RANGE},
-             lambda device, _: {"soc": 140.5} if device.is_vehicle else {"voltage": 4000.5}),
+             lambda device, _: _alone(device, {"soc": 140.5} if device.is_vehicle else {"voltage": 4000.5})),
     _changed("negative_energy", 6, {R.OUT_OF_RANGE},
-             lambda device, _: {"kwhDeliveredDc" if device.is_vehicle else "kwhConsumedAc": -0.25}),
+             lambda device, _: _alone(device, {"kwhDeliveredDc" if device.is_vehicle else "kwhConsumedAc": -0.25})),
     Kind("not_a_number", 6, frozenset({R.OUT_OF_RANGE, R.NOT_JSON}), _number("NaN")),
     Kind("infinite", 4, frozenset({R.OUT_OF_RANGE, R.NOT_JSON}), _number("-Infinity")),
     Kind("overflows", 2, frozenset({R.OUT_OF_RANGE, R.NOT_JSON}), _number("1e999")),
-    _changed("nul_in_text", 6, {R.BAD_TEXT, R.ID_MISMATCH}, lambda device, _: _text(device, "CHARGE\0")),
+    _changed("nul_in_text", 6, {R.BAD_TEXT, R.ID_MISMATCH},
+             lambda device, _: _alone(device, _text(device, "CHARGE\0"))),
     _changed("lone_surrogate", 4, {R.BAD_TEXT, R.NOT_JSON, R.ID_MISMATCH},
              lambda device, _: _text(device, "\ud800")),
     _changed("text_too_long", 4, {R.BAD_TEXT, R.OUT_OF_RANGE, R.ID_MISMATCH},
-             lambda device, _: _text(device, "X" * 65)),
+             lambda device, _: _alone(device, _text(device, "X" * 65))),
     _changed("no_time", 8, {R.MISSING_FIELD}, lambda _device, _: {"timestamp": None}),
     _changed("not_a_time", 4, {R.BAD_TIME}, lambda _device, _: {"timestamp": "yesterday noon"}),
     _changed("time_without_offset", 8, {R.BAD_TIME},

@@ -1,0 +1,64 @@
+"""The sections ``[limits]`` and ``[timestamps]`` of ``config``: what a reading may be like, how times are written."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from voltd import config_section, config_topics
+
+Days = Annotated[int, Field(ge=1, le=36_500)]  # a hundred years before today is still a time
+_LARGEST_BYTES = (1 << 28) - 1  # MQTT 5, 1.5.5: no packet is larger
+MEASUREMENTS = frozenset(
+    (
+        *("soc", "speed", "batteryTemp", "temperature", "kwhDeliveredDc", "kwhDeliveredDcTotal", "kwhReturnedDc"),
+        *("kwhReturnedDcTotal", "latitude", "longitude", "chargingStatus", "odometer", "diagnostics"),
+        *("kwhConsumedAc", "kwhConsumedAcTotal", "kwhReturnedAc", "kwhReturnedAcTotal", "voltage", "current", "power"),
+    )
+)
+
+
+def _known_fields(ignore: dict[str, Any]) -> dict[str, Any]:
+    for name in ignore:
+        if name not in MEASUREMENTS:
+            raise ValueError(f"{name!r} is no field of a reading: one of {', '.join(sorted(MEASUREMENTS))}")
+    return ignore
+
+
+def _zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"{name!r} is no time zone of this machine: write an IANA name like Europe/Berlin (package tzdata has them)"
+        ) from None
+    return name
+
+
+_Sentinel = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[str, Field(strict=True)]
+
+
+class Limits(config_section.Section):
+    """What a reading may be like; everything outside is a dead letter."""
+
+    max_payload_bytes: Annotated[int, Field(ge=1024, le=_LARGEST_BYTES)] = 4 << 20
+    max_array_readings: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    max_future_s: Annotated[int, Field(ge=0, le=86400)] = 300
+    max_age_days: Days | None = None
+    max_held_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20
+    bad_field: Literal["omit", "reject"] = "omit"
+    numbers_as_text: bool = True
+    negative_is_returned: bool = False
+    ignore: Annotated[dict[str, tuple[_Sentinel, ...]], pydantic.AfterValidator(_known_fields)] = Field(
+        default_factory=dict
+    )
+
+
+class Timestamps(config_section.Section):
+    """How devices may write times, beside RFC 3339 with offset."""
+
+    epoch: bool = True
+    zone: dict[config_topics.Filter, Annotated[str, pydantic.AfterValidator(_zone)]] = Field(default_factory=dict)
