@@ -26,9 +26,10 @@ _HELP = (
     "T is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d. Every reading is "
     "judged as if it had been checked at once; what came later than late_after_s could only have become a past episode "
     "and is marked so. Excursions and silences are counted from the beginning of the period. Silence is the time "
-    "between arrivals: an outage of voltd counts as silence, and that a message had been retained is not known. The "
-    "registry (fleets, models, status) is today's. ingest_lag cannot be tested: no history is kept of it. The rules in "
-    "force are those that the settings name; where FILE differs from them both are run. Messages: fired, worse and "
+    "between arrivals of stored readings: an outage of voltd counts as silence, and so does a device that only repeats "
+    "what is stored (the daemon takes a duplicate for a sign of life); that a message had been retained is not known. "
+    "The registry (fleets, models, status) is today's. ingest_lag cannot be tested: no history is kept. The rules "
+    "in force are those that the settings name; where FILE differs from them both are run. Messages: fired, worse and "
     "resolved, each once, before grouping, silences and repeats."
 )
 
