@@ -17,11 +17,12 @@ from typing import Any, LiteralString, NamedTuple
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import clocks, evaluate, history_judge, model, scope
+from voltd.rules import clocks, confirm, evaluate, history_judge, history_time, model, scope
 from voltd.rules import step as steps
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 _ROWS_AT_ONCE = 10_000
+_LEARNED = dt.timedelta(minutes=10)  # before the period, a daemon had learned what clocks were behind
 _device_of = operator.itemgetter(0)
 
 
@@ -88,9 +89,23 @@ class _Reader:
         since, charging = self._candidates(rules, limits)
         if not since:
             return
-        wanted = {"ids": list(since), "sinces": list(since.values())}
+        known = self._clocks(list(since))
+        asked = {"ids": list(since), "sinces": list(since.values()), "at_most": confirm.LOOKS_BACK}
+        if any(one.alone_after_intervals for _, rule in rules for one in rule.variants()):
+            since |= dict(self._connection.execute(queries.text("history_before"), asked).fetchall())
+        wanted = {"ids": list(since), "sinces": list(since.values()), "oldest": min(since.values())}
         for vehicle, rows in itertools.groupby(self._stream("history_rows", wanted), _device_of):
-            yield from self._vehicle(rules, vehicle, rows, charging=charging.get(vehicle, False))
+            corrected = history_time.ordered(rows, known.get(vehicle))
+            yield from self._vehicle(rules, vehicle, corrected, charging=charging.get(vehicle, False))
+
+    def _clocks(self, vehicles: list[str]) -> dict[str, history_time.Clock]:
+        """What a daemon knew of these vehicles' clocks: of those that seemed to be behind."""
+        wanted = {"ids": vehicles, "above_s": clocks.WORTH_S, "begins": self._period.begins - _LEARNED}
+        stream = self._stream("history_vehicle_skew", wanted)
+        return {
+            vehicle: history_time.Clock((at, behind_s) for _, at, behind_s in samples)
+            for vehicle, samples in itertools.groupby(stream, _device_of)
+        }
 
     def _candidates(
         self, rules: list[tuple[int, model.Rule]], limits: dict[str, object]
@@ -119,7 +134,7 @@ class _Reader:
     ) -> Iterator[Found]:
         device = self._device("vehicle", vehicle)
         trackers = [(index, history_judge.Tracker(form, device)) for index, form in self._forms(rules, device)]
-        history_judge.add_rows([one for _, one in trackers], rows, charging=charging)
+        history_judge.add_rows([one for _, one in trackers], rows, charging=charging, begins=self._period.begins)
         for index, tracker in trackers:
             yield from self._ended(index, tracker)
 
