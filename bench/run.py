@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import alerts
 import scenes
+import splits
 import steps
 from rig import Rig
 
@@ -67,6 +68,7 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
         "rules_storm": lambda: alerts.cost(rig, 3 * count, 15),
         "told": lambda: alerts.told(rig, 15 if quick else 60),
         "mixed": lambda: scenes.mixed(rig, count),
+        "split": lambda: splits.split(rig, count),
         "idle": lambda: scenes.idle(rig, 5 if quick else 30),
         "startup": lambda: scenes.startup(rig),
         "outage": lambda: scenes.outage(rig, 5 * count, 5_000),

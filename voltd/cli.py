@@ -146,7 +146,8 @@ def _replay_arguments(parser: argparse.ArgumentParser) -> None:
 def _replay(args: argparse.Namespace) -> int:
     from voltd.simulate import commands, target
 
-    return commands.run_replay(args, target.from_settings(_settings(args)))
+    settings = _settings(args)
+    return commands.run_replay(args, target.from_settings(settings), settings)
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
@@ -199,6 +200,18 @@ def _rules(args: argparse.Namespace) -> int:
     return commands.run(args, _settings(args))
 
 
+def _devices_arguments(parser: argparse.ArgumentParser) -> None:
+    from voltd import devices
+
+    devices.add_arguments(parser)
+
+
+def _devices(args: argparse.Namespace) -> int:
+    from voltd import devices
+
+    return devices.run(args, _settings(args))
+
+
 def _local_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["up", "down", "env"], help="start, stop, or print the exports")
     parser.add_argument("--home", type=pathlib.Path, metavar="DIR", help="where data, logs and ports are kept")
@@ -233,6 +246,7 @@ _COMMANDS: dict[str, _Command] = {
     "dead-letters": ("what could not be stored, and why", _dead_letters_arguments, _dead_letters),
     "alerts": ("what is wrong now; acknowledge it, silence it", _alerts_arguments, _alerts),
     "rules": ("try rules on stored history, or check a file of rules", _rules_arguments, _rules),
+    "devices": ("which devices there are; retire one", _devices_arguments, _devices),
     "local": ("private Mosquitto and TimescaleDB", _local_arguments, _local),
 }
 

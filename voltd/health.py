@@ -64,6 +64,7 @@ class Health:
         self._looked_at: dt.datetime | None = None
         self._well_at: dt.datetime | None = None
         self._unwell_at: dt.datetime | None = None
+        self._first_well_at: dt.datetime | None = None
 
     def look(self) -> Report:
         """How things are now.
@@ -83,6 +84,13 @@ class Health:
         well = counters.store_available and not (away_s or spooling or held_back)
         return Report(lag_s, spooling, *self._over_time(well=well, now=self._clock()))
 
+    def well_since(self) -> dt.datetime | None:
+        """Since when it has been healthy without a break; None: it is not, or nobody has looked for a while."""
+        well_at, unwell_at = self._well_at, self._unwell_at
+        if well_at is None or self._clock() - well_at > _HICCUP:
+            return None
+        return self._first_well_at if unwell_at is None else unwell_at
+
     def _over_time(self, *, well: bool, now: dt.datetime) -> tuple[bool, float | None]:
         """Whether it is healthy, and how long ago it was not."""
         healthy = well or (self._well_at is not None and now - self._well_at <= _HICCUP)
@@ -92,6 +100,7 @@ class Health:
         self._looked_at = now
         if well:
             self._well_at = now
+            self._first_well_at = self._first_well_at or now
         return healthy, None if self._unwell_at is None else (now - self._unwell_at).total_seconds()
 
     def _waited_s(self) -> float:

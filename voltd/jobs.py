@@ -229,7 +229,8 @@ class Jobs:
         if not self._locks.holds(_LEADER_LOCK):
             return
         with self._connection() as connection:
-            connection.execute(queries.text("forget_dead_daemons"))
+            for query in ("forget_dead_daemons", "forget_refused_devices", "forget_rhythms"):
+                connection.execute(queries.text(query))
             dropped = retention.run_once(connection)
         _log.debug("retention.applied", result=str(dropped))
 

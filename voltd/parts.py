@@ -22,6 +22,7 @@ from voltd.pipeline import (
     write_bounds,
     write_current,
     write_excursions,
+    write_refused,
 )
 
 _BUSY_PART = 10
@@ -50,12 +51,20 @@ class Parts:
         self.consumer = consume.Consumer(settings, self.window, self.counters, on_subscribed=on_subscribed)
         excursions = write_excursions.Excursions()
         bounds = write_bounds.Bounds(excursions)
-        self.store = write.PostgresStore(connect, settings.client_id, excursions=excursions, bounds=bounds)
+        self.store = write.PostgresStore(
+            connect, settings.client_id, excursions=excursions, bounds=bounds, refused=self._refused()
+        )
         publisher = live.LivePublisher(self.consumer.publish, settings.live.max_per_second, settings.current_interval_s)
         self.spool = (
             spool.Spool(settings.spool_file, settings.spool.max_bytes, settings.spool.min_free_bytes)
             if settings.spool.enabled
             else None
+        )
+        watch = health.Health(
+            self.counters,
+            self.consumer.subscribed,
+            lambda: self.spool is not None and self.spool.in_use,
+            settings.mqtt.receive_maximum,
         )
         self.current = write_current.CurrentState(
             connect,
@@ -63,6 +72,7 @@ class Parts:
             settings.current_interval_s,
             publisher if settings.live.enabled else None,
             spooled_since=lambda: self.spool.oldest_at if self.spool is not None else None,
+            well_since=watch.well_since,
         )
         self.flusher = flush.Flusher(
             self.window,
@@ -75,7 +85,7 @@ class Parts:
             spool=self.spool,
         )
         self.drain_store = write.PostgresStore(
-            connect, settings.client_id, excursions=excursions, bounds=bounds, part="spool"
+            connect, settings.client_id, excursions=excursions, bounds=bounds, refused=self._refused(), part="spool"
         )
         self.drain = (
             None
@@ -91,21 +101,15 @@ class Parts:
             )
         )
         self.reporter = status.Reporter(settings, self.counters)
-        look = health.Health(
-            self.counters,
-            self.consumer.subscribed,
-            lambda: self.spool is not None and self.spool.in_use,
-            settings.mqtt.receive_maximum,
-        ).look
         self.alerting = (
-            service.Alerting(settings, connect, look=look, excursions=excursions, busy=self._busy)
+            service.Alerting(settings, connect, look=watch.look, excursions=excursions, busy=self._busy)
             if settings.alerts.enabled
             else None
         )
         self.jobs = jobs.Jobs(
             settings,
             set_fleets=publisher.set_fleets,
-            look=look,
+            look=watch.look,
             alerting=self.alerting,
             bounds=bounds,
             busy=self._busy,
@@ -113,6 +117,9 @@ class Parts:
 
     def _decoder(self) -> decode.Decoder:
         return decode.Decoder(self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days)
+
+    def _refused(self) -> write_refused.Refused:
+        return write_refused.Refused(self._settings.mqtt.topics)
 
     def _busy(self) -> bool:
         """Whether messages wait for the machine."""

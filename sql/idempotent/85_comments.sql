@@ -135,7 +135,13 @@ COMMENT ON COLUMN volt.device_liveness.device_id IS 'The device.';
 COMMENT ON COLUMN volt.device_liveness.fleet_id IS 'Fleet of the vehicle, or of a vehicle that the meter is linked to now; NULL: none.';
 COMMENT ON COLUMN volt.device_liveness.last_seen_at IS 'When voltd last received a reading that the broker had not retained; NULL: never.';
 COMMENT ON COLUMN volt.device_liveness.seconds_since IS 'How long ago that is, s.';
-COMMENT ON COLUMN volt.device_liveness.status IS 'Status in the registry: active, maintenance, retired (a registered meter is active); NULL: not registered.';
+COMMENT ON COLUMN volt.device_liveness.status IS 'Status in the registry: active, maintenance, retired; NULL: not registered.';
+COMMENT ON COLUMN volt.device_liveness.usual_interval_s IS
+  'How long it is usually quiet, s: the second longest interval, driving or not as it was last heard; NULL: not known yet.';
+COMMENT ON COLUMN volt.device_liveness.refused_since IS
+  'Since when it sends and everything is refused; NULL: it does not, or something was stored since.';
+COMMENT ON COLUMN volt.device_liveness.refused_reason IS 'Why the latest of that was refused, as in dead_letter.';
+COMMENT ON COLUMN volt.device_liveness.refused_detail IS 'What was wrong with it, as in dead_letter.';
 
 DO $$
 DECLARE

@@ -20,7 +20,8 @@ GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt
 GRANT UPDATE ON volt.vehicle_reading, volt.meter_reading TO volt_writer;
 GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current, volt.ingest_state, volt.ingest_commit TO volt_writer;
 GRANT INSERT, UPDATE ON volt.alert, volt.alert_delivery, volt.alert_silence TO volt_writer;
-GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon, volt.device_clock TO volt_writer;
+GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon, volt.refused_device, volt.device_rhythm,
+  volt.device_clock TO volt_writer;
 GRANT INSERT, DELETE ON volt.excursion, volt.retained_reading TO volt_writer;
 GRANT UPDATE ON volt.alert_progress TO volt_writer;
 GRANT INSERT, UPDATE ON volt.rule_bounds TO volt_writer;

@@ -13,7 +13,7 @@ FROM (VALUES
   ('volt.excursion', 'INSERT'), ('volt.retained_reading', 'INSERT'), ('volt.alert_progress', 'UPDATE'),
   ('volt.alert', 'INSERT'), ('volt.alert', 'UPDATE'), ('volt.alert_state', 'UPDATE'),
   ('volt.alert_delivery', 'UPDATE'), ('volt.daemon', 'UPDATE'), ('volt.rule_bounds', 'SELECT'),
-  ('volt.rule_bounds', 'UPDATE')
+  ('volt.rule_bounds', 'UPDATE'), ('volt.refused_device', 'UPDATE'), ('volt.device_rhythm', 'UPDATE')
 ) AS wanted (name, privilege)
 -- of any column: of dead letters it may read all but the payload
 WHERE NOT has_any_column_privilege(wanted.name, wanted.privilege)

@@ -19,9 +19,14 @@ COPY pg_temp.vehicle_staging (vehicle_id, recorded_at, soc_pct, speed_kmh, batte
 -- Rows of which some may be there, with their places from 0.
 COPY pg_temp.meter_staging (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at, place) FROM STDIN (FORMAT BINARY);
 
+-- name: prefer_look_ups
+-- For the rest of the transaction: one look-up a staged row by the primary key, never a chunk read as a whole. The staging
+-- table has no statistics, and a chunk may have millions of rows or be compressed.
+SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+
 -- name: look_at_vehicle_staging
--- The places of staged rows that are new, that fill in something, and that contradict something (NULL: none); oldest and
--- newest timestamptz are those of the staged rows. OFFSET 0 keeps it a look-up a row, which compressed chunks need.
+-- since, until timestamptz: of the staged rows of a day the places of those that are new, that fill in something, and that
+-- contradict something (NULL: none). A day is a chunk, and one look-up a row in it: see prefer_look_ups.
 SELECT
   array_agg(s.place) FILTER (WHERE r.vehicle_id IS NULL),
   array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
@@ -51,12 +56,9 @@ SELECT
     OR s.dc_returned_register_kwh <> r.dc_returned_register_kwh
     OR s.diagnostics <> r.diagnostics)
 FROM pg_temp.vehicle_staging s
-LEFT JOIN LATERAL (
-  SELECT * FROM volt.vehicle_reading v
-  WHERE v.vehicle_id = s.vehicle_id AND v.recorded_at = s.recorded_at
-    AND v.recorded_at >= %(oldest)s AND v.recorded_at <= %(newest)s
-  OFFSET 0
-) AS r ON true;
+LEFT JOIN volt.vehicle_reading r
+  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.recorded_at >= %(since)s AND s.recorded_at < %(until)s;
 
 -- name: insert_vehicle_staging
 -- Those at places int[]; the row count is what was new.
@@ -67,7 +69,7 @@ WHERE place = ANY (%(places)s::int[])
 ON CONFLICT DO NOTHING;
 
 -- name: fill_vehicle_staging
--- Those at places int[] fill in what the stored rows lack.
+-- Those at places int[] fill in what the stored rows lack; where they contradict, too, only if beside boolean says so.
 INSERT INTO volt.vehicle_reading AS r (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at)
 SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
 FROM pg_temp.vehicle_staging
@@ -85,7 +87,21 @@ ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
   kwh_returned_dc = coalesce(r.kwh_returned_dc, excluded.kwh_returned_dc),
   dc_returned_register_kwh = coalesce(r.dc_returned_register_kwh, excluded.dc_returned_register_kwh),
   diagnostics = coalesce(r.diagnostics, excluded.diagnostics),
-  filled_at = greatest(r.filled_at, excluded.received_at);
+  filled_at = greatest(r.filled_at, excluded.received_at)
+WHERE %(beside)s OR (
+    excluded.soc_pct <> r.soc_pct
+    OR excluded.speed_kmh <> r.speed_kmh
+    OR excluded.battery_temp_c <> r.battery_temp_c
+    OR excluded.kwh_delivered_dc <> r.kwh_delivered_dc
+    OR excluded.dc_register_kwh <> r.dc_register_kwh
+    OR excluded.latitude <> r.latitude
+    OR excluded.longitude <> r.longitude
+    OR excluded.charging_status <> r.charging_status
+    OR excluded.odometer_km <> r.odometer_km
+    OR excluded.kwh_returned_dc <> r.kwh_returned_dc
+    OR excluded.dc_returned_register_kwh <> r.dc_returned_register_kwh
+    OR excluded.diagnostics <> r.diagnostics
+  ) IS NOT TRUE;
 
 -- name: correct_vehicle_staging
 -- Those at places int[] replace what is stored; the trigger records it. Only for the owner.
@@ -110,19 +126,16 @@ ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
   filled_at = greatest(r.filled_at, excluded.received_at);
 
 -- name: stored_of_vehicle_staging
--- The stored rows of those at places int[].
+-- since, until timestamptz: the stored rows of those at places int[], of that day.
 SELECT s.place, to_jsonb(r)
 FROM pg_temp.vehicle_staging s
-CROSS JOIN LATERAL (
-  SELECT * FROM volt.vehicle_reading v
-  WHERE v.vehicle_id = s.vehicle_id AND v.recorded_at = s.recorded_at
-    AND v.recorded_at >= %(oldest)s AND v.recorded_at <= %(newest)s
-  OFFSET 0
-) AS r
+JOIN volt.vehicle_reading r
+  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
 WHERE s.place = ANY (%(places)s::int[]);
 
 -- name: contradicted_vehicle_staging
--- Of those at places int[]: the columns in which the stored row has another value, and the stored row.
+-- since, until timestamptz: of those at places int[], of that day, the columns in which the stored row has another value,
+-- and the stored row.
 SELECT s.place, array_remove(ARRAY[
   CASE WHEN s.soc_pct <> r.soc_pct THEN 'soc_pct' END,
   CASE WHEN s.speed_kmh <> r.speed_kmh THEN 'speed_kmh' END,
@@ -138,29 +151,21 @@ SELECT s.place, array_remove(ARRAY[
   CASE WHEN s.diagnostics <> r.diagnostics THEN 'diagnostics' END
 ], NULL), to_jsonb(r)
 FROM pg_temp.vehicle_staging s
-CROSS JOIN LATERAL (
-  SELECT * FROM volt.vehicle_reading v
-  WHERE v.vehicle_id = s.vehicle_id AND v.recorded_at = s.recorded_at
-    AND v.recorded_at >= %(oldest)s AND v.recorded_at <= %(newest)s
-  OFFSET 0
-) AS r
+JOIN volt.vehicle_reading r
+  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
 WHERE s.place = ANY (%(places)s::int[]);
 
 -- name: positions_of_vehicle_staging
--- The stored positions of the rows at places int[].
+-- since, until timestamptz: the stored positions of the rows at places int[], of that day.
 SELECT s.place, r.latitude, r.longitude
 FROM pg_temp.vehicle_staging s
-CROSS JOIN LATERAL (
-  SELECT * FROM volt.vehicle_reading v
-  WHERE v.vehicle_id = s.vehicle_id AND v.recorded_at = s.recorded_at
-    AND v.recorded_at >= %(oldest)s AND v.recorded_at <= %(newest)s
-  OFFSET 0
-) AS r
+JOIN volt.vehicle_reading r
+  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
 WHERE s.place = ANY (%(places)s::int[]);
 
 -- name: look_at_meter_staging
--- The places of staged rows that are new, that fill in something, and that contradict something (NULL: none); oldest and
--- newest timestamptz are those of the staged rows. OFFSET 0 keeps it a look-up a row, which compressed chunks need.
+-- since, until timestamptz: of the staged rows of a day the places of those that are new, that fill in something, and that
+-- contradict something (NULL: none). A day is a chunk, and one look-up a row in it: see prefer_look_ups.
 SELECT
   array_agg(s.place) FILTER (WHERE r.meter_id IS NULL),
   array_agg(s.place) FILTER (WHERE r.meter_id IS NOT NULL AND (
@@ -180,12 +185,9 @@ SELECT
     OR s.kwh_returned_ac <> r.kwh_returned_ac
     OR s.ac_returned_register_kwh <> r.ac_returned_register_kwh)
 FROM pg_temp.meter_staging s
-LEFT JOIN LATERAL (
-  SELECT * FROM volt.meter_reading v
-  WHERE v.meter_id = s.meter_id AND v.recorded_at = s.recorded_at
-    AND v.recorded_at >= %(oldest)s AND v.recorded_at <= %(newest)s
-  OFFSET 0
-) AS r ON true;
+LEFT JOIN volt.meter_reading r
+  ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.recorded_at >= %(since)s AND s.recorded_at < %(until)s;
 
 -- name: insert_meter_staging
 -- Those at places int[]; the row count is what was new.
@@ -196,7 +198,7 @@ WHERE place = ANY (%(places)s::int[])
 ON CONFLICT DO NOTHING;
 
 -- name: fill_meter_staging
--- Those at places int[] fill in what the stored rows lack.
+-- Those at places int[] fill in what the stored rows lack; where they contradict, too, only if beside boolean says so.
 INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
 SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
 FROM pg_temp.meter_staging
@@ -209,7 +211,16 @@ ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
   power_kw = coalesce(r.power_kw, excluded.power_kw),
   kwh_returned_ac = coalesce(r.kwh_returned_ac, excluded.kwh_returned_ac),
   ac_returned_register_kwh = coalesce(r.ac_returned_register_kwh, excluded.ac_returned_register_kwh),
-  filled_at = greatest(r.filled_at, excluded.received_at);
+  filled_at = greatest(r.filled_at, excluded.received_at)
+WHERE %(beside)s OR (
+    excluded.kwh_consumed_ac <> r.kwh_consumed_ac
+    OR excluded.ac_register_kwh <> r.ac_register_kwh
+    OR excluded.voltage_v <> r.voltage_v
+    OR excluded.current_a <> r.current_a
+    OR excluded.power_kw <> r.power_kw
+    OR excluded.kwh_returned_ac <> r.kwh_returned_ac
+    OR excluded.ac_returned_register_kwh <> r.ac_returned_register_kwh
+  ) IS NOT TRUE;
 
 -- name: correct_meter_staging
 -- Those at places int[] replace what is stored; the trigger records it. Only for the owner.
@@ -229,19 +240,16 @@ ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
   filled_at = greatest(r.filled_at, excluded.received_at);
 
 -- name: stored_of_meter_staging
--- The stored rows of those at places int[].
+-- since, until timestamptz: the stored rows of those at places int[], of that day.
 SELECT s.place, to_jsonb(r)
 FROM pg_temp.meter_staging s
-CROSS JOIN LATERAL (
-  SELECT * FROM volt.meter_reading v
-  WHERE v.meter_id = s.meter_id AND v.recorded_at = s.recorded_at
-    AND v.recorded_at >= %(oldest)s AND v.recorded_at <= %(newest)s
-  OFFSET 0
-) AS r
+JOIN volt.meter_reading r
+  ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
 WHERE s.place = ANY (%(places)s::int[]);
 
 -- name: contradicted_meter_staging
--- Of those at places int[]: the columns in which the stored row has another value, and the stored row.
+-- since, until timestamptz: of those at places int[], of that day, the columns in which the stored row has another value,
+-- and the stored row.
 SELECT s.place, array_remove(ARRAY[
   CASE WHEN s.kwh_consumed_ac <> r.kwh_consumed_ac THEN 'kwh_consumed_ac' END,
   CASE WHEN s.ac_register_kwh <> r.ac_register_kwh THEN 'ac_register_kwh' END,
@@ -252,12 +260,8 @@ SELECT s.place, array_remove(ARRAY[
   CASE WHEN s.ac_returned_register_kwh <> r.ac_returned_register_kwh THEN 'ac_returned_register_kwh' END
 ], NULL), to_jsonb(r)
 FROM pg_temp.meter_staging s
-CROSS JOIN LATERAL (
-  SELECT * FROM volt.meter_reading v
-  WHERE v.meter_id = s.meter_id AND v.recorded_at = s.recorded_at
-    AND v.recorded_at >= %(oldest)s AND v.recorded_at <= %(newest)s
-  OFFSET 0
-) AS r
+JOIN volt.meter_reading r
+  ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
 WHERE s.place = ANY (%(places)s::int[]);
 
 -- name: clear_vehicle_staging

@@ -42,8 +42,3 @@ SELECT volt.rollup_recompute_vehicles(%(at_once)s::int)
 -- name: rollup_recompute_meters
 -- at_once int: at most so many marks. How many meter-hours were computed again.
 SELECT volt.rollup_recompute_meters(%(at_once)s::int)
-
--- name: follow_correction
--- day timestamptz (UTC midnight): its hours, and the day itself once it is over, from the readings as they are now.
--- Community only; on Apache-2 the marks that the correction has made do it.
-CALL volt.follow_correction(%(day)s::timestamptz)

@@ -46,24 +46,50 @@ WHERE a.alert_id = r.alert_id AND a.past
 -- ids bigint[]: past episodes that later arrivals have shown to be none.
 SELECT volt.drop_past_alerts(%(ids)s::bigint[])
 
--- name: registry_of_vehicles
--- ids text[]: fleet, model and status of those that are registered.
-SELECT vehicle_id, fleet_id, model, status FROM volt.vehicle WHERE vehicle_id = ANY (%(ids)s::text[])
+-- name: registry_of_devices
+-- vehicles, meters text[]: fleet, model and status of those that are registered; a meter has neither fleet nor model.
+SELECT 'vehicle', vehicle_id, fleet_id, model, status FROM volt.vehicle WHERE vehicle_id = ANY (%(vehicles)s::text[])
+UNION ALL
+SELECT 'meter', meter_id, NULL, NULL, status FROM volt.meter WHERE meter_id = ANY (%(meters)s::text[])
 
 -- name: silent_devices
--- rules text[] (those that watch silence), overdue_before timestamptz (NULL: silence does not count now), worsens
--- boolean: devices last heard before that which are not told yet, and those told and heard since (or all that are told).
-SELECT DISTINCT seen.device_type, seen.device_id, seen.last_seen_at
+-- rules text[] (those that watch silence), now, counts boolean (whether silence counts now), worsens boolean, least_s,
+-- parked_s, at_most_s and times: no rule has a lower limit than these make of a device's rhythm. Devices silent for
+-- longer that are not told yet, and those told and heard since (or all that are told): last sign of life, second longest
+-- interval (NULL: not known) driving or not as it was last heard, whether it says that it stands; and where it sends and
+-- everything is refused since when, reason and detail.
+SELECT DISTINCT seen.device_type, seen.device_id, seen.last_seen_at, usual.s, seen.parked, r.since, r.reason, r.detail
 FROM (
-  SELECT 'vehicle' AS device_type, vehicle_id AS device_id, last_seen_at FROM volt.vehicle_current
+  SELECT 'vehicle' AS device_type, vehicle_id AS device_id, last_seen_at,
+    coalesce(speed_at = recorded_at AND speed_kmh > 5, false) AS driving,
+    coalesce(speed_at = recorded_at AND speed_kmh <= 5, false) AS parked
+  FROM volt.vehicle_current
   UNION ALL
-  SELECT 'meter', meter_id, last_seen_at FROM volt.meter_current
+  SELECT 'meter', meter_id, last_seen_at, false, false FROM volt.meter_current
 ) AS seen
 LEFT JOIN volt.alert_state s
   ON s.rule = ANY (%(rules)s::text[]) AND s.device_type = seen.device_type AND s.device_id = seen.device_id
-WHERE seen.last_seen_at IS NOT NULL AND CASE
+LEFT JOIN volt.device_rhythm k ON k.device_type = seen.device_type AND k.device_id = seen.device_id
+CROSS JOIN LATERAL (
+  SELECT CASE WHEN seen.driving THEN k.driving_usual_s ELSE k.usual_s END
+    * power(0.5, extract(epoch FROM seen.last_seen_at
+      - CASE WHEN seen.driving THEN k.driving_noted_at ELSE k.noted_at END)::float8 / 604800) AS s
+) AS usual
+CROSS JOIN LATERAL (
+  SELECT greatest(%(least_s)s::float8, CASE
+    WHEN usual.s IS NOT NULL THEN least(%(at_most_s)s::float8, %(times)s::float8 * usual.s)
+    WHEN seen.parked THEN %(parked_s)s::float8
+    ELSE 0 END) AS s
+) AS own_limit
+LEFT JOIN volt.refused_device r
+  ON r.device_type = seen.device_type AND r.device_id = seen.device_id AND r.last_at > seen.last_seen_at
+    AND r.last_at > %(now)s::timestamptz - make_interval(secs => greatest(own_limit.s, 90))
+WHERE seen.last_seen_at IS NOT NULL
+  -- first, as few are: the others' rhythms need not be looked up
+  AND (s.phase = 'firing' OR seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => %(least_s)s::float8))
+  AND CASE
   WHEN s.phase = 'firing' THEN %(worsens)s OR s.judged_at IS DISTINCT FROM seen.last_seen_at
-  ELSE seen.last_seen_at < %(overdue_before)s::timestamptz
+  ELSE %(counts)s AND seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => own_limit.s)
 END
 
 -- name: skewed_devices

@@ -5,8 +5,10 @@
 -- Lock: ACCESS SHARE.
 
 -- name: history_registry
--- Fleet, model and status of every registered vehicle.
-SELECT vehicle_id, fleet_id, model, status FROM volt.vehicle
+-- Fleet, model and status of every registered device; a meter has neither fleet nor model.
+SELECT 'vehicle', vehicle_id, fleet_id, model, status FROM volt.vehicle
+UNION ALL
+SELECT 'meter', meter_id, NULL, NULL, status FROM volt.meter
 
 -- name: history_candidates
 -- Vehicles with a reading in [begins, ends) beyond a limit: the first of these, and how they charged last.
@@ -24,13 +26,14 @@ FROM (
 LEFT JOIN volt.vehicle_current c ON c.vehicle_id = found.vehicle_id
 
 -- name: history_charging
--- ids text[], sinces timestamptz[] (pairs): the last charging status of each before that time.
-SELECT wanted.vehicle_id, last.charging_status
+-- ids text[], sinces timestamptz[] (pairs): the last charging status of each before that time, and when it was said.
+SELECT wanted.vehicle_id, last.charging_status, last.recorded_at
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) AS wanted (vehicle_id, since)
 CROSS JOIN LATERAL (
-  SELECT r.charging_status
+  SELECT r.charging_status, r.recorded_at
   FROM volt.vehicle_reading r
   WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at < wanted.since AND r.charging_status IS NOT NULL
+    AND r.recorded_at >= wanted.since - INTERVAL '1 day'
   ORDER BY r.recorded_at DESC LIMIT 1
 ) AS last
 
@@ -58,33 +61,55 @@ WHERE r.recorded_at >= %(oldest)s::timestamptz AND r.recorded_at < %(ends)s::tim
 ORDER BY r.vehicle_id, r.recorded_at
 
 -- name: history_vehicle_gaps
--- Signs of life in [begins, ends) that nothing followed for longer than longer_than_s; what did, if anything.
-SELECT device_id, seen_at, next_at
+-- Signs of life in [begins, ends) that nothing followed for longer than longer_than_s; what did, if anything; whether the
+-- vehicle was driving, whether it said that it stood, and whether the interval may be noted (rhythm.sql says when). Also
+-- the first two of these, however short: that they are known matters.
+SELECT device_id, seen_at, next_at, driving, parked, counts
 FROM (
-  SELECT vehicle_id AS device_id, received_at AS seen_at,
-    lead(received_at) OVER (PARTITION BY vehicle_id ORDER BY received_at) AS next_at
-  FROM volt.vehicle_reading
-  WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
-    AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
-    AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
-    AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
-) AS seen
+  SELECT *,
+    count(*) FILTER (WHERE counts AND driving) OVER w AS while_driving,
+    count(*) FILTER (WHERE counts AND NOT driving) OVER w AS otherwise
+  FROM (
+    SELECT *, next_at > seen_at AND (driving OR next_at - seen_at >= INTERVAL '90 s'
+      OR moved_at IS NULL OR seen_at - moved_at >= INTERVAL '1 hour') AS counts
+    FROM (
+      SELECT vehicle_id AS device_id, received_at AS seen_at,
+        lead(received_at) OVER v AS next_at,
+        coalesce(speed_kmh > 5, false) AS driving,
+        coalesce(speed_kmh <= 5, false) AS parked,
+        max(received_at) FILTER (WHERE speed_kmh > 5) OVER v AS moved_at
+      FROM volt.vehicle_reading
+      WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
+        AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
+        AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
+        AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
+      WINDOW v AS (PARTITION BY vehicle_id ORDER BY received_at)
+    ) AS seen
+  ) AS judged
+  WINDOW w AS (PARTITION BY device_id ORDER BY seen_at ROWS UNBOUNDED PRECEDING)
+) AS counted
 WHERE coalesce(next_at, %(ends)s) - seen_at > make_interval(secs => %(longer_than_s)s::float8)
+  OR (counts AND CASE WHEN driving THEN while_driving ELSE otherwise END <= 2)
 ORDER BY device_id, seen_at
 
 -- name: history_meter_gaps
--- The same for meters.
-SELECT device_id, seen_at, next_at
+-- The same for meters, which do not drive.
+SELECT device_id, seen_at, next_at, false, false, coalesce(next_at > seen_at, false)
 FROM (
-  SELECT meter_id AS device_id, received_at AS seen_at,
-    lead(received_at) OVER (PARTITION BY meter_id ORDER BY received_at) AS next_at
-  FROM volt.meter_reading
-  WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
-    AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
-    AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
-    AND (%(ids)s::text[] IS NULL OR meter_id = ANY (%(ids)s))
-) AS seen
+  SELECT *, count(*) FILTER (WHERE next_at > seen_at) OVER w AS intervals
+  FROM (
+    SELECT meter_id AS device_id, received_at AS seen_at, lead(received_at) OVER v AS next_at
+    FROM volt.meter_reading
+    WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
+      AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
+      AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
+      AND (%(ids)s::text[] IS NULL OR meter_id = ANY (%(ids)s))
+    WINDOW v AS (PARTITION BY meter_id ORDER BY received_at)
+  ) AS seen
+  WINDOW w AS (PARTITION BY device_id ORDER BY seen_at ROWS UNBOUNDED PRECEDING)
+) AS counted
 WHERE coalesce(next_at, %(ends)s) - seen_at > make_interval(secs => %(longer_than_s)s::float8)
+  OR (next_at > seen_at AND intervals <= 2)
 ORDER BY device_id, seen_at
 
 -- name: history_vehicle_skew

@@ -90,13 +90,15 @@ CROSS JOIN LATERAL (
 
 -- name: charging_before
 -- ids text[], sinces timestamptz[] (pairs), oldest and newest timestamptz (of sinces): the last word on charging before
--- that time, by place, of those that ever said one. The current state has it unless a newer word is known; it may trail,
--- so the last minutes are looked at too.
-SELECT wanted.place, coalesce(last.charging_status, CASE WHEN c.charging_status_at < wanted.since THEN c.charging_status END)
+-- that time and when it was said, by place, of those that ever said one. The current state has it unless a newer word is
+-- known; it may trail, so the last minutes are looked at too.
+SELECT wanted.place,
+  coalesce(last.charging_status, CASE WHEN c.charging_status_at < wanted.since THEN c.charging_status END),
+  coalesce(last.recorded_at, c.charging_status_at)
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) WITH ORDINALITY AS wanted (vehicle_id, since, place)
 JOIN volt.vehicle_current c ON c.vehicle_id = wanted.vehicle_id AND c.charging_status IS NOT NULL
 LEFT JOIN LATERAL (
-  SELECT r.charging_status
+  SELECT r.charging_status, r.recorded_at
   FROM volt.vehicle_reading r
   WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at < wanted.since AND r.charging_status IS NOT NULL
     AND r.recorded_at >= wanted.since - INTERVAL '1 day'
@@ -104,6 +106,20 @@ LEFT JOIN LATERAL (
     AND (c.charging_status_at >= wanted.since OR r.recorded_at >= wanted.since - INTERVAL '5 min')
   ORDER BY r.recorded_at DESC LIMIT 1
 ) AS last ON true
+
+-- name: moved_between
+-- ids text[], sinces and untils timestamptz[] (triples), oldest timestamptz (the least of sinces), above: places of those
+-- that were faster than this, km/h, in [since, until). What the broker had retained does not count.
+SELECT wanted.place
+FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
+  WITH ORDINALITY AS wanted (vehicle_id, since, until, place)
+WHERE EXISTS (
+  SELECT FROM volt.vehicle_reading r
+  WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at >= wanted.since AND r.recorded_at < wanted.until
+    AND r.recorded_at >= %(oldest)s AND r.speed_kmh > %(above)s::float8
+    AND NOT EXISTS (
+      SELECT FROM volt.retained_reading k
+      WHERE k.vehicle_id = r.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at))
 
 -- name: past_around
 -- ids text[], sinces and untils timestamptz[], behind float8[] (pieces of late readings, as the device dated them), rules

@@ -159,6 +159,24 @@ def test_who_is_stale_when_silent(make_daemon, publisher, webhook, database, has
         publisher.flush([publisher.publish(f"{daemon.name}/vehicle/KEPT", b"", retain=True)])
 
 
+def test_a_device_sends_and_everything_is_refused(told, publisher, webhook, database, hasty):
+    """It is not called silent, but said to send in vain, what and since when; over with the first reading accepted."""
+    daemon = told(alerts__rules_file=hasty(3))
+    _healthy(database)
+    alert_rig.publish(publisher, daemon, "M1", kind="meter", power=5)
+    harness.wait_for(lambda: harness.count(database, "meter_current"), what="a sign of life")
+    alert_rig.publish(publisher, daemon, "M1", kind="meter", kwhConsumedAcTotal="broken")
+    alert_rig.publish(publisher, daemon, "NEW", kind="meter", kwhConsumedAcTotal="broken")
+    webhook.hears("meter M1: stale warning: sends, but everything is refused: wrong_type kwhConsumedAcTotal since 20")
+    shown = _one(
+        database, "SELECT refused_reason, refused_since > last_seen_at FROM volt.device_liveness WHERE device_id = 'M1'"
+    )
+    assert shown == ("wrong_type", True)
+    alert_rig.publish(publisher, daemon, "M1", kind="meter", power=5)
+    webhook.hears("meter M1: stale warning is over: heard again")
+    assert [one["device_id"] for one in alert_rig.alerts(database)] == ["M1"]  # NEW was never heard otherwise
+
+
 def test_silence_while_the_spool_is_in_use(told, publisher, webhook, database, hasty):
     """The database is away longer than it takes to be stale: one alert, of voltd itself, and its end.
 

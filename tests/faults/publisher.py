@@ -1,6 +1,6 @@
 """A fleet that publishes steadily at QoS 1 and knows which of its messages the broker has acked.
 
-Every message has a number of its own, and so a time of its own: the oracle finds it again in the tables. What was not
+Every reading has a number of its own, and so a time of its own: the oracle finds it again in the tables. What was not
 acked when a connection broke is published again, which may bring it twice, as a real device would.
 """
 
@@ -30,6 +30,8 @@ class Sent:
         tries: how often it was published.
         acked: whether the broker has acked it.
         promised: whether it may not be lost: False where the broker itself may have forgotten it.
+        split: whether it was published as two messages.
+        waiting: acks of these messages that have not come yet.
     """
 
     kind: str
@@ -37,6 +39,8 @@ class Sent:
     tries: int = 0
     acked: bool = False
     promised: bool = True
+    split: bool = False
+    waiting: int = 0
 
 
 class Publisher:
@@ -46,6 +50,7 @@ class Publisher:
         sent: by number, the messages since the last ``new_round``.
         rate: messages a second.
         offset: added to the readings' times; more than a few minutes ahead is what must be refused.
+        split_behind: readings come in two messages, the second so many readings behind the first; 0: whole.
     """
 
     def __init__(self, address, name, rate):
@@ -53,6 +58,8 @@ class Publisher:
         self.rate = rate
         self.epoch = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(hours=6)
         self.offset = dt.timedelta(0)
+        self.split_behind = 0
+        self._halves = collections.deque()  # second ones, with the number from which on each is due
         self.sent = {}
         self.number = 0
         self._acks = collections.deque()
@@ -83,7 +90,7 @@ class Publisher:
 
         def acked():
             self._raise()
-            return not self._unacked and not self._again and self._idle.is_set()
+            return not self._unacked and not self._again and not self._halves and self._idle.is_set()
 
         harness.wait_for(acked, within_s, "the broker's acks")
 
@@ -146,7 +153,7 @@ class Publisher:
             ends = time.monotonic() + 5
             while not client.is_connected() and time.monotonic() < ends and not self._closing:
                 self._rest()
-            self._again.extend(self._unacked.values())
+            self._again.extend(dict.fromkeys(self._unacked.values()))
             self._unacked = {}
             self._acks.clear()
             while client.is_connected() and not self._closing:
@@ -160,12 +167,15 @@ class Publisher:
         started = time.monotonic()
         self._take_acks()
         for _ in range(min(len(self._again), 100)):
-            self._publish(client, self._again.popleft())
+            self._publish(client, self._again.popleft(), again=True)
+        while self._halves and (self._halves[0][0] <= self.number or not self._running.is_set()):
+            self._send(client, *self._halves.popleft()[1:])
         if self._running.is_set():
             for _ in range(min(self.rate // 100 or 1, _MOST_UNACKED - len(self._unacked))):
                 n = self.number
                 self.number += 1
-                self.sent[n] = Sent(self._kind(n), self.epoch + self.offset + dt.timedelta(milliseconds=n))
+                at = self.epoch + self.offset + dt.timedelta(milliseconds=n)
+                self.sent[n] = Sent(self._kind(n), at, split=self.split_behind > 0)
                 self._publish(client, n)
             time.sleep(max(0.0, started + 0.01 - time.monotonic()))
         else:
@@ -186,8 +196,11 @@ class Publisher:
             if reason == _NOBODY_LISTENS:
                 self._again.append(n)
             elif reason < 0x80:
-                self.sent[n].acked = True
-                self.acked += 1
+                sent = self.sent[n]
+                sent.waiting -= 1
+                if sent.waiting <= 0:
+                    sent.acked = True
+                    self.acked += 1
             else:
                 raise AssertionError(f"the broker refused message {n}: reason {reason:#x}")
 
@@ -198,15 +211,28 @@ class Publisher:
             return "future"
         return "meter" if n % 3 == 0 else "vehicle"
 
-    def _publish(self, client, n):
+    def _publish(self, client, n, *, again=False):
         sent = self.sent[n]
         sent.tries += 1
-        at = sent.at.isoformat(timespec="milliseconds")
-        if sent.kind == "meter":
-            topic, body = f"meter/M{n % 47}", f'{{"timestamp":"{at}","voltage":{n % 900},"power":{n}}}'
-        elif sent.kind == "rubbish":
-            topic, body = f"vehicle/V{n % 97}", f'{{"timestamp":"{at}","odometer":{n},'
-        else:
-            topic, body = f"vehicle/V{n % 97}", f'{{"timestamp":"{at}","soc":{n % 101},"odometer":{n}}}'
+        bodies = self._bodies(n, sent)
+        sent.waiting = len(bodies)
+        topic = f"meter/M{n % 47}" if sent.kind == "meter" else f"vehicle/V{n % 97}"
+        self._send(client, n, topic, bodies[0])
+        for body in bodies[1:]:
+            due = n if again else n + self.split_behind
+            self._halves.append((due, n, topic, body))
+
+    def _send(self, client, n, topic, body):
         info = client.publish(f"{self._name}/{topic}", body, qos=1)
         self._unacked[info.mid] = n
+
+    @staticmethod
+    def _bodies(n, sent):
+        """What is published of a number: one message, or two with a field each."""
+        at = sent.at.isoformat(timespec="milliseconds")
+        if sent.kind == "rubbish":
+            return [f'{{"timestamp":"{at}","odometer":{n},']
+        first, second = ("power", "voltage") if sent.kind == "meter" else ("odometer", "soc")
+        fields = [f'"{first}":{n}', f'"{second}":{n % (900 if sent.kind == "meter" else 101)}']
+        parts = fields if sent.split and sent.kind in {"vehicle", "meter"} else [",".join(fields)]
+        return [f'{{"timestamp":"{at}",{part}}}' for part in parts]

@@ -4,6 +4,7 @@ import contextlib
 
 import faults_broker  # noqa: F401 registers its faults
 import faults_database  # noqa: F401 likewise
+import faults_split  # noqa: F401 likewise
 import oracle as oracle_module
 import pytest
 import small_disk

@@ -17,6 +17,7 @@ sys.path.insert(1, str(pathlib.Path(__file__).resolve().parent.parent))  # the h
 
 import faults_broker  # noqa: F401 registers its faults
 import faults_database  # noqa: F401 likewise
+import faults_split  # noqa: F401 likewise
 import oracle as oracle_module
 import small_disk
 import stage as stage_module

@@ -5,7 +5,8 @@ import random
 import check_vehicles_rig
 import pytest
 
-from voltd.rules import evaluate, load, state, step
+from voltd.rules import charging as chargings
+from voltd.rules import load, state, step
 
 MINUTE, HOUR = 60, 3600
 LOW = ("V1", 3, 2, {"soc_pct": 12.0}), ("V1", 2, 1, {"soc_pct": 12.0})  # the second one confirms the first
@@ -229,7 +230,7 @@ def _stream(dice, vehicle):
                 vehicle, ago, ago - 1,
                 {
                     "soc_pct": dice.choice((None, 4.0, 12.0, 17.0, 21.0)),
-                    "speed_kmh": dice.choice((None, 90.0, 117.0, 125.0)),
+                    "speed_kmh": dice.choice((None, None, 0.0, 90.0, 117.0, 125.0)),
                     "battery_temp_c": dice.choice((60.0, 77.0, *[83.0] * 4)),
                     "charging_status": dice.choice(("charging", "idle", *[None] * 8)),
                 },
@@ -245,9 +246,9 @@ def _stream(dice, vehicle):
 
 def _expected(rules, vehicle, stored):
     """(rule, vehicle, severity, begin, end, peak) of each episode, had each reading been judged as it came."""
-    charging, readings = False, []
+    known, readings = chargings.Known(chargings.Charging()), []
     for at, soc, speed, temp, word in stored:
-        charging = charging if word is None else evaluate.is_charging(word)
+        charging = known.read(at, word, speed)
         readings.append((at, {"soc_pct": soc, "speed_kmh": speed, "battery_temp_c": temp}, charging))
     for rule in rules:
         measured = [step.Measured(at, at, values[rule.metric], charging) for at, values, charging in readings]
@@ -290,6 +291,36 @@ def test_however_readings_come_the_live_ones_are_told_of_and_no_others(rig, seed
     expected = [one for name in vehicles for one in _expected(parsed, name, live[name])]
     assert {one[0] for one in expected} == {"low", "fast", "hot"}
     assert sorted(told, key=str) == sorted(expected, key=str)
+
+
+HELD = (
+    '[charging]\ncharging_words=["on"]\ncharging_stale_s=3600.0\nmoving_above_kmh=3.0\n'
+    '[rules.low]\nmetric="soc_pct"\napplies_to=["vehicle"]\nfire_below=15.0\nclear_above=20.0\n'
+    "clear_when_charging=true\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "fires"),
+    [
+        ([(3500, {"charging_status": " ON "})], False),
+        ([(3700, {"charging_status": "on"})], True),  # too old a word
+        ([(900, {"charging_status": "charging"})], True),  # none of the words of this file
+        ([(900, {"charging_status": "on"}), (600, {"speed_kmh": 3.0})], False),
+        ([(900, {"charging_status": "on"}), (600, {"speed_kmh": 4.0})], True),
+        ([(900, {"charging_status": "on"}), (600, {"speed_kmh": 90.0, "retained": True})], False),
+        ([(900, {"charging_status": "on", "speed_kmh": 40.0})], True),
+        ([(900, {"speed_kmh": 40.0}), (600, {"charging_status": "on"})], False),
+    ],
+)
+def test_how_long_a_word_on_charging_holds(rig, before, fires):
+    """Until it is as old as the file says, or the vehicle moves; what was retained by the broker does not count."""
+    rig.start(HELD)
+    for ago, values in before:
+        rig.store(("V1", ago, ago - 1, values))
+    rig.store(("V1", 2, 1, {"soc_pct": 12.0}))
+    rig.check()
+    assert rig.alerts() == [("low", "V1", "open")] * fires
 
 
 def test_more_news_than_one_check_takes_on_is_dealt_with_by_the_next(rig, monkeypatch):

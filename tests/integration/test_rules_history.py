@@ -37,6 +37,27 @@ def test_values_beyond_their_limits_become_episodes(past):
     ]
 
 
+WORDS = """
+[charging]
+charging_words = ["on"]
+charging_stale_s = 3600.0
+"""
+
+
+def test_charging_is_what_the_words_of_each_file_say(past):
+    """Too old a word, or a drive since, excuses no low charge; the rules in force go by their own file's words."""
+    past.vehicle("V1", (-30, {"charging_status": "on"}), (0, {"soc_pct": 10.0}))
+    past.vehicle("V2", (-90, {"charging_status": "on"}), (0, {"soc_pct": 10.0}))
+    past.vehicle("V3", (-30, {"charging_status": "on"}), (-9, {"speed_kmh": 50.0}), (0, {"soc_pct": 10.0}))
+    past.vehicle("V4", (-30, {"charging_status": "Charging"}), (0, {"soc_pct": 10.0}))
+    past.vehicle("V5", (0, {"soc_pct": 10.0, "charging_status": "on"}), (5, {"speed_kmh": 6.0}), (9, {"soc_pct": 9.0}))
+    file = past.write("words.toml", WORDS + RULES)
+    found = [one[:2] for one in past.episodes(file=file) if one[0] == "soc_low"]
+    assert found == [("soc_low", "V2"), ("soc_low", "V3"), ("soc_low", "V4"), ("soc_low", "V5")]
+    (summary,) = [one for one in past.lines(file=file) if one["kind"] == "summary" and one["rule"] == "soc_low"]
+    assert summary["in_force_devices"] == 4  # V4 alone charges by its words
+
+
 def test_charging_is_as_last_known_also_before_the_period(past):
     past.vehicle("V1", (-90, {"charging_status": "charging"}), *[(m, {"soc_pct": 10.0}) for m in range(0, 60, 4)])
     past.vehicle("V2", (-9, {"charging_status": "charging"}), (-8, {"charging_status": "idle"}), (0, {"soc_pct": 10.0}))
@@ -128,12 +149,16 @@ def test_the_rules_in_force_stand_beside_it_where_they_differ(past):
     assert ["overspeed", "6", "1", "288", "0", "0", "0"] in lines
     assert ["soc_low", "0", "0", "0", "0", "0", "0"] in lines
     assert ["ingest_lag", "-", "-", "-", "-", "-", "-"] in lines
+    assert ["all", "rules", "6", "1", "288", "0", "0", "0"] in lines
+    assert "NOTIFICATIONS A DAY" in text
     assert "ingest_lag: not tested" in text
     same = past.voltd("test", past.file, "--from", at(0).isoformat(), "--to", at(60).isoformat())
     assert "no episodes" in same
     assert "IN FORCE" not in same
     (row,) = [one for one in past.lines(file=lower) if one["kind"] == "summary" and one["rule"] == "overspeed"]
     assert (row["episodes"], row["in_force_episodes"]) == (6, 0)
+    (total,) = [one for one in past.lines(file=lower, ends=60) if one["kind"] == "total"]
+    assert (total["episodes"], total["notifications_a_day"], total["in_force_notifications_a_day"]) == (6, 288, 0)
 
 
 def test_what_cannot_be_tried_is_refused(past):

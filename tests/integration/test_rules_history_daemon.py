@@ -8,6 +8,7 @@ import pytest
 import rules_history_rig
 from rules_history_rig import at
 
+from voltd.rules import charging as chargings
 from voltd.rules import evaluate, load, scope, state
 
 END = at(120)
@@ -47,7 +48,7 @@ def _readings(dice):
             minute,
             {
                 "soc_pct": dice.choice((None, 4.0, 12.0, 17.0, 21.0)),
-                "speed_kmh": dice.choice((None, 90.0, 114.0, 117.0, 119.0, 125.0)),
+                "speed_kmh": dice.choice((None, None, 0.0, 90.0, 114.0, 117.0, 119.0, 125.0)),
                 "battery_temp_c": dice.choice((None, 60.0, 77.0, 81.0, 82.0, 83.0)),
                 "charging_status": dice.choice(("charging", "idle", *[None] * 18)),
             },
@@ -56,7 +57,7 @@ def _readings(dice):
 
 def _seen_one_by_one(plan, device, readings):
     """(rule, device, severity, opened, resolved, peak) of a daemon that checks at each reading and at the end."""
-    remembered, found, charging = {}, [], False
+    remembered, found, known = {}, [], chargings.Known(chargings.Charging())
 
     def check(now, *rows):
         devices = {("vehicle", device.device_id): device}
@@ -71,8 +72,8 @@ def _seen_one_by_one(plan, device, readings):
     for minute, values in readings:
         measured = dict(values)
         word = measured.pop("charging_status")
-        charging = charging if word is None else evaluate.is_charging(word)
         now = at(minute)
+        charging = known.read(now, word, measured.get("speed_kmh"))
         check(now, evaluate.Row("vehicle", device.device_id, now, now, **measured, charging=charging))
     check(END)
     still = [(key[0], one) for key, one in remembered.items() if one.phase is state.Phase.FIRING]

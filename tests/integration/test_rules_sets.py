@@ -277,3 +277,22 @@ def test_a_daemon_died_and_never_came_back(rig, died, told):
         rig.check(T0 + minutes * MINUTE)
     assert len(rig.episodes("stale")) == told
     assert rig.episodes("ingest_lag") == [("gone", False, False)]
+
+
+def test_a_meter_is_retired(rig):
+    """Its open alert ends without a message, and it raises none any more until it is active again."""
+    for name in ("M1", "M2"):
+        rig.reading(name, T0, T0, kind="meter")
+    rig.check(T0)
+    rig.check(T0 + 6 * MINUTE)
+    assert sorted(rig.episodes("stale")) == [("M1", False, False), ("M2", False, False)]
+    rig.execute("INSERT INTO volt.meter (meter_id, status) VALUES ('M1', 'retired'), ('M3', 'maintenance')")
+    rig.reading("M3", T0, T0, kind="meter")
+    rig.check(T0 + 7 * MINUTE)
+    assert sorted(rig.episodes("stale")) == [("M1", False, True), ("M2", False, False)]
+    rig.check(T0 + 8 * MINUTE)
+    rig.execute("UPDATE volt.meter SET status = 'active'")
+    rig.check(T0 + 9 * MINUTE)
+    assert sorted(rig.episodes("stale")) == [
+        ("M1", False, False), ("M1", False, True), ("M2", False, False), ("M3", False, False),
+    ]  # fmt: skip

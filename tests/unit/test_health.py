@@ -78,6 +78,10 @@ class _Daemon:
         )
         self.look()
 
+    def well_since(self):
+        found = self._health.well_since()
+        return None if found is None else (found - T0).total_seconds()
+
     def look(self, after_s=0.0):
         self.now_s += after_s
         found = self._health.look()
@@ -118,3 +122,22 @@ def test_a_daemon_that_starts():
     daemon = _Daemon()
     starting = health.Health(daemon.counters, threading.Event(), lambda: False, 100)
     assert starting.look()[2:] == (False, None)
+
+
+def test_since_when_a_daemon_has_been_well():
+    """From its first good look, or the last bad one; not while it is unwell, nor before it looked after a stop."""
+    daemon = _Daemon()
+    daemon.look(2)
+    assert daemon.well_since() == 0
+    daemon.counters.store_available = False
+    for _ in range(10):
+        daemon.look(2)
+    assert daemon.well_since() is None
+    daemon.counters.store_available = True
+    daemon.look(2)
+    daemon.look(2)
+    assert daemon.well_since() == 22
+    daemon.now_s += 600
+    assert daemon.well_since() is None
+    daemon.look()
+    assert daemon.well_since() == 626

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from voltd import resources
-from voltd.rules import evaluate, load, message, scope, silence, state
+from voltd.rules import evaluate, load, message, rhythm, scope, silence, state
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
@@ -138,6 +138,38 @@ def test_silence_is_not_judged_while_the_ingest_is_down():
     assert silence.step(rule, firing, T0, _at(9999), None) == (firing, ())
     _, told = silence.step(rule, firing, _at(400), _at(9999), None)
     assert [(one.kind, one.resolved_at, one.value) for one in told] == [(state.Kind.RESOLVED, _at(400), 400)]
+
+
+def test_each_device_is_judged_by_its_own_rhythm():
+    """Known or not, parked or not; the message names the limit that held."""
+    checks, seen = Checks(), {("vehicle", name): T0 for name in ("new", "parked", "slow", "dead")}
+    heard = {
+        ("vehicle", "parked"): rhythm.Heard(parked=True),
+        ("vehicle", "slow"): rhythm.Heard(1800.0),
+        ("vehicle", "dead"): rhythm.Heard(400000.0),
+    }
+
+    def fired(seconds):
+        plan = evaluate.Plan(checks.rules)
+        found = plan.check(
+            (), {}, seen, {}, now=_at(seconds), healthy_since=LONG_AGO - 2 * dt.timedelta(days=1), heard=heard
+        )
+        return {one.device.device_id: message.text(one.transitions[0], one.device) for one in found}
+
+    assert set(fired(301)) == {"new"}
+    assert set(fired(4501)) == {"new", "slow"}
+    assert set(fired(21601)) == {"new", "slow", "parked"}
+    assert fired(93601)["slow"] == "vehicle slow: stale warning: silent for 93601 s (limit 4500 s)"
+    assert set(fired(93601)) == {"new", "slow", "parked", "dead"}
+
+
+def test_a_device_of_which_everything_is_refused_is_not_called_silent():
+    """The alert is the same, what it says is not."""
+    checks = Checks()
+    (found,) = evaluate.Plan(checks.rules).check(
+        (), {}, {EV: T0}, {}, now=_at(301), healthy_since=LONG_AGO, heard={EV: rhythm.Heard(refused="sends in vain")}
+    )
+    assert message.text(found.transitions[0], found.device) == "vehicle v1: stale warning: sends in vain"
 
 
 def test_out_of_order_reading_of_a_calm_device_pages_nobody():

@@ -5,7 +5,8 @@ import datetime as dt
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from voltd.rules import evaluate, history_judge, model, scope, state
+from voltd.rules import charging as chargings
+from voltd.rules import evaluate, history_judge, model, rhythm, scope, state
 from voltd.rules import step as steps
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -29,17 +30,17 @@ class Live:
         self._plan, self._states, self._open = evaluate.Plan((rule,)), {}, None
         self.episodes = []
 
-    def check(self, now, rows=(), seen=None):
+    def check(self, now, rows=(), seen=None, heard=None):
         for one in self._plan.check(
-            rows, {KEY: EV}, seen or {}, self._states, now=now, healthy_since=LONG_AGO, judged_at=None
+            rows, {KEY: EV}, seen or {}, self._states, now=now, healthy_since=LONG_AGO, judged_at=None, heard=heard
         ):
             self._states[one.rule, *KEY] = one.state
             for told in one.transitions:
                 if told.kind is state.Kind.RESOLVED:
                     self.episodes.append((told.opened_at, told.resolved_at, told.severity, told.peak_value))
 
-    def end(self, now, rows=(), seen=None):
-        self.check(now, rows, seen)
+    def end(self, now, rows=(), seen=None, heard=None):
+        self.check(now, rows, seen, heard)
         (last,) = self._states.values() or (state.State(),)
         if last.phase is state.Phase.FIRING:
             self.episodes.append((last.opened_at, None, last.severity, last.peak_value))
@@ -59,7 +60,7 @@ _rules = st.builds(
     active_hours=st.sampled_from((None, {"hours": "12:05-12:15"})),
     overrides=st.sampled_from(((), ({"fleets": ["north"], "fire_above": 118.0},))),
 )
-_values = st.sampled_from((None, 80.0, 114.0, 117.0, 119.0, 120.0, 121.0, 139.0, 141.0))
+_values = st.sampled_from((None, 2.0, 80.0, 114.0, 117.0, 119.0, 120.0, 121.0, 139.0, 141.0))
 _words = st.sampled_from((None, None, "charging", "idle"))
 _streams = st.lists(st.tuples(st.sampled_from((1, 30, 60, 95, 250)), _values, _words), max_size=40)
 
@@ -68,48 +69,55 @@ _streams = st.lists(st.tuples(st.sampled_from((1, 30, 60, 95, 250)), _values, _w
 @given(_rules, _streams, st.sampled_from((0, 100, 1000)))
 def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
     """Same begins, ends, severities and peaks, and the same that is open at the end."""
-    live, rows, seconds, charging = Live(rule), [], 0, False
+    live, rows, seconds, known = Live(rule), [], 0, chargings.Known(rule.charging)
     for pause, speed, word in stream:
         seconds += pause
-        charging = charging if word is None else evaluate.is_charging(word)
         at = _at(seconds)
+        charging = known.read(at, word, speed)
         rows.append(("v1", at, at, None, speed, None, word))
         live.check(at, [evaluate.Row("vehicle", "v1", at, at, speed_kmh=speed, charging=charging)])
     tracker = history_judge.Tracker(rule.for_device(EV), EV)
-    history_judge.add_rows([tracker], rows, charging=False)
+    history_judge.add_rows([tracker], rows)
     end = _at(seconds + quiet_s)
     found = [(one.opened_at, one.resolved_at, one.severity, one.peak_value) for one in tracker.end(end)]
     assert found == live.end(end)
 
 
 @settings(deadline=None)
-@example([20], 40, None, {"hours": "12:01-12:02"})
+@example([20], 40, None, {"hours": "12:01-12:02"}, None)
 @given(
-    st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    st.lists(st.integers(1, 40) | st.sampled_from((95, 120, 260)), min_size=1, max_size=12),
     st.integers(0, 40),
     st.sampled_from((None, 3.0, 8.0)),
     st.sampled_from((None, {"hours": "12:01-12:02"})),
+    st.sampled_from((None, 70.0, 1000.0)),
 )
-def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_below, active_hours):
+def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_below, active_hours, at_most):
     """The gaps that are too long, and nothing else, become episodes; peaks are to the second of the check."""
     rule = _rule(
         metric="silence", fire_above=10.0, clear_below=clear_below, active_hours=active_hours,
-        severity_steps=({"severity": "critical", "above": 20.0},),
+        severity_steps=({"severity": "critical", "above": 20.0},), fire_above_at_most=at_most,
     )  # fmt: skip
     signs = [0]
     for pause in pauses:
         signs.append(signs[-1] + pause)
-    live, end = Live(rule), signs[-1] + quiet_s
+    live, end, known = Live(rule), signs[-1] + quiet_s, rhythm.Rhythm()
     for second in range(end):
+        if second in signs[1:]:
+            known.note(_at(second), second - signs[signs.index(second) - 1])
         seen = max(one for one in signs if one <= second)
+        heard = {KEY: rhythm.Heard(known.usual_s(_at(seen)))}
         # what falls between two whole seconds is judged in time, too
-        live.check(_at(second), seen={KEY: _at(seen)})
-        live.check(_at(second + 0.5), seen={KEY: _at(seen)})
-    expected = [one[:3] for one in live.end(_at(end), seen={KEY: _at(signs[-1])})]
+        live.check(_at(second), seen={KEY: _at(seen)}, heard=heard)
+        live.check(_at(second + 0.5), seen={KEY: _at(seen)}, heard=heard)
+    if end == signs[-1] and len(signs) > 1:
+        known.note(_at(end), end - signs[-2])
+    heard = {KEY: rhythm.Heard(known.usual_s(_at(signs[-1])))}
+    expected = [one[:3] for one in live.end(_at(end), seen={KEY: _at(signs[-1])}, heard=heard)]
     gaps = [
-        (_at(one), _at(other) if other is not None else None)
-        for one, other in zip(signs, (*signs[1:], None), strict=True)
-        if (other if other is not None else end) - one > 10
+        history_judge.Gap(_at(one), _at(other) if other is not None else None)
+        for number, (one, other) in enumerate(zip(signs, (*signs[1:], None), strict=True))
+        if (other if other is not None else end) - one > 10 / rhythm.TIMES or number < 2
     ]
     found = history_judge.silences(rule, EV, gaps, _at(end))
     assert [(one.opened_at, one.resolved_at, one.severity) for one in found] == expected
@@ -121,9 +129,7 @@ def test_a_calm_past_is_not_judged_at_all(monkeypatch):
     judged = []
     monkeypatch.setattr(steps, "run", lambda _rule, one, rows: judged.append(rows) or (one, ()))
     tracker = history_judge.Tracker(_rule(fire_above=120.0), EV)
-    history_judge.add_rows(
-        [tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)], charging=False
-    )
+    history_judge.add_rows([tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)])
     assert judged == []
 
 
@@ -132,7 +138,7 @@ def test_what_came_too_late_is_a_past_episode_and_told_to_nobody():
     tracker = history_judge.Tracker(_rule(fire_above=120.0), EV)
     late = [("v1", _at(n), _at(7200), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
     live = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((7200, 125.0), (7260, 100.0))]
-    history_judge.add_rows([tracker], [*late, *live], charging=False)
+    history_judge.add_rows([tracker], [*late, *live])
     found = tracker.end(_at(9000))
     assert [(one.opened_at, one.resolved_at, one.past, one.messages) for one in found] == [
         (_at(7200), _at(7260), False, 2),
@@ -146,7 +152,7 @@ def test_messages_count_what_a_channel_is_told():
     tracker = history_judge.Tracker(rule, EV)
     speeds = (130.0, 150.0, 100.0, 125.0)
     rows = [("v1", _at(60 * n), _at(60 * n), None, speed, None, None) for n, speed in enumerate(speeds)]
-    history_judge.add_rows([tracker], rows, charging=False)
+    history_judge.add_rows([tracker], rows)
     assert [(one.messages, one.severity, one.resolved_at) for one in tracker.end(_at(300))] == [
         (3, "critical", _at(120)),
         (1, "warning", None),
@@ -159,5 +165,5 @@ def test_what_is_held_ends_with_the_time_and_not_only_with_a_reading():
     for end, resolved_at in ((_at(149), None), (_at(150), _at(150))):
         tracker = history_judge.Tracker(rule, EV)
         rows = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
-        history_judge.add_rows([tracker], rows, charging=False)
+        history_judge.add_rows([tracker], rows)
         assert [(one.opened_at, one.resolved_at) for one in tracker.end(end)] == [(_at(0), resolved_at)]

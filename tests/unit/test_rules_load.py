@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from voltd import errors, resources
-from voltd.rules import hours, load, model, scope
+from voltd.rules import charging, hours, load, model, scope
 
 RULE = '[rules.hot]\nmetric = "battery_temp_c"\napplies_to = ["vehicle"]\nfire_above = 80.0\n'
 
@@ -34,6 +34,12 @@ def test_shipped_rules_are_the_documented_ones():
         "ingest_lag": ("ingest_lag_s", None, None, 30, 5, "critical"),
     }
     assert all(one.enabled for one in rules)
+
+
+def test_shipped_words_on_charging_are_the_built_in_ones():
+    """A file without [charging] goes by the same words and limits as the shipped one."""
+    rules = load.load(resources.share("config") / "rules.toml")
+    assert {one.charging for one in rules} == {charging.Charging()}
 
 
 def test_shipped_rules_explain_every_key():
@@ -74,6 +80,12 @@ def test_shipped_rules_explain_every_key():
         ('[rules.x]\napplies_to = ["meter"]\nfire_below = 9', "metric is missing"),
         ("[rules.Big-Name]\nfire_below = 9", "rule Big-Name: name = 'Big-Name'"),
         ("[rule.x]\nfire_below = 9", "'rule' belongs to no rule"),
+        ("[charging]\ncharging_word = []", "charging: charging_word = []: no such key, charging_words is one"),
+        ("[charging]\ncharging_stale_s = 0", "charging: charging_stale_s = 0"),
+        ("[charging]\ncharging_words = [3]", "charging: charging_words[0] = 3: "),
+        ("charging = 3", "charging = 3 is no table"),
+        (RULE + "fire_above_parked = 900", "fire_above_parked = 900.0 means nothing but for metric = 'silence'"),
+        (RULE + "charging = {}", "rule hot: charging = {}: no such key"),
         ("rules = 3", "rules = 3"),
         ("not toml", "is not TOML"),
     ],

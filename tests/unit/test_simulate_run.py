@@ -158,7 +158,20 @@ def test_progress():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"speed": 0.0}, {"duration_s": 0.0}, {"rate": -1.0}, {"start": NOW, "past_h": 1.0}, {"connections": 0}]
+    "wrong",
+    [
+        {"speed": 0.0},
+        {"duration_s": 0.0},
+        {"rate": -1.0},
+        {"start": NOW, "past_h": 1.0},
+        {"connections": 0},
+        {"speed": float("nan")},
+        {"speed": float("inf")},
+        {"duration_s": float("nan")},
+        {"rate": float("nan")},
+        {"past_h": float("nan")},
+        {"past_h": float("inf")},
+    ],
 )
 def test_impossible_options(wrong):
     """Options that cannot run are refused with a hint."""

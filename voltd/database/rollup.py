@@ -94,7 +94,7 @@ def follow_corrections(connection: psycopg.Connection[Any], days: Collection[dt.
     """
     try:
         for day in sorted(days):
-            connection.execute(queries.text("follow_correction"), {"day": day})
+            connection.execute("CALL volt.follow_correction(%s)", [day])  # CALL cannot be prepared, so no named query
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
     if days:

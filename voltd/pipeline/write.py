@@ -19,7 +19,15 @@ import structlog
 
 from voltd import errors, models
 from voltd.database import queries, rollup, session, sqlstate
-from voltd.pipeline import write_bounds, write_dead_letters, write_excursions, write_fold, write_isolate, write_merge
+from voltd.pipeline import (
+    write_bounds,
+    write_dead_letters,
+    write_excursions,
+    write_fold,
+    write_isolate,
+    write_merge,
+    write_refused,
+)
 
 _log = structlog.get_logger()
 
@@ -47,6 +55,7 @@ class PostgresStore:
         keep_dead_letters: keeps the dead letters in the transaction of their batch; returns those it had already.
         excursions: what to put down for the check of the rules; None: nothing.
         bounds: learns what the daemon that checks the rules has to see.
+        refused: puts down which devices send in vain; None: nobody does.
         part: which of the client's connections this is; each has one store.
         overwrite: values that contradict stored ones replace them; the connection is the schema owner's.
     """
@@ -61,12 +70,13 @@ class PostgresStore:
         ] = write_dead_letters.insert,
         excursions: write_excursions.Excursions | None = None,
         bounds: write_bounds.Bounds | None = None,
+        refused: write_refused.Refused | None = None,
         part: str = "stream",
         overwrite: bool = False,
     ) -> None:
         self._connect = connect
         self._excursions, self._bounds = excursions or write_excursions.Excursions(), bounds
-        self._keep_dead_letters = keep_dead_letters
+        self._keep_dead_letters, self._refused = keep_dead_letters, refused
         self._client_id = client_id
         self._writer = f"{client_id}/{part}"
         self._overwrite = overwrite
@@ -127,6 +137,7 @@ class PostgresStore:
                 if self._bounds is not None:
                     self._bounds.learn(cursor)
                 self._excursions.insert(cursor, batch)
+                in_vain = self._refused.insert(cursor, batch, result) if self._refused is not None else ()
                 result.dead_letters_there = list(self._keep_dead_letters(cursor, result.dead_letters, self._client_id))
                 until = next((one.received_at for one in reversed(batch.messages) if not one.redelivered), None)
                 name = str(uuid.uuid4())
@@ -134,6 +145,8 @@ class PostgresStore:
                 (xid,) = cursor.execute(queries.text("note_batch"), noted).fetchone() or ("",)
                 self._unanswered = _Commit(batch, name, xid, result)
             self._unanswered = None
+        if self._refused is not None:
+            self._refused.written(in_vain)
         if way is not _Way.ISOLATED:
             there, folded = vehicles.there or meters.there, vehicles.folded or meters.folded
             self._usual = _Way.STAGED if there else _Way.FOLDED if folded else _Way.PLAIN

@@ -55,6 +55,8 @@ class CurrentState:
         instance: whose progress is remembered for healing.
         interval_s: how far the state may trail.
         listener: hears about the vehicles that had news, after each merge.
+        well_since: since when the broker, this daemon and the database have all been there: intervals between signs of
+            life that began before teach nothing of a device's rhythm. None: one is not.
         spooled_since: when the oldest message arrived that waits elsewhere (in the spool) to be noted; None: none does.
         heal: whether the first merge looks for what was committed and never merged.
     """
@@ -67,13 +69,14 @@ class CurrentState:
         listener: Listener | None = None,
         spooled_since: Callable[[], dt.datetime | None] = lambda: None,
         *,
+        well_since: Callable[[], dt.datetime | None] = lambda: None,
         heal: bool = True,
     ) -> None:
         self._connect = connect
         self._instance = instance
         self._interval_s = interval_s
         self._listener = listener
-        self._spooled_since = spooled_since
+        self._spooled_since, self._well_since = spooled_since, well_since
         self._lock = threading.Lock()
         self._vehicles: Pending = []
         self._meters: Pending = []
@@ -170,10 +173,13 @@ class CurrentState:
         connection = self._open()
         names: list[str] = []
         changed: list[tuple[Any, ...]] = []
+        well = {"well_since": self._well_since()}
         with connection.transaction(), connection.cursor() as cursor:
             if vehicles:
                 states = write_current_fold.fold(vehicles, write_current_fold.VEHICLE_FIELDS)
                 _copy(cursor, "copy_staged_vehicle_current", _VEHICLE_TYPES, states)
+                if well["well_since"] is not None:
+                    cursor.execute(queries.text("note_vehicle_rhythms"), well)
                 cursor.execute(queries.text("merge_vehicle_current"))
                 if self._listener:
                     names = [column.name for column in cursor.description or ()]
@@ -185,6 +191,8 @@ class CurrentState:
             if meters:
                 states = write_current_fold.fold(meters, write_current_fold.METER_FIELDS)
                 _copy(cursor, "copy_staged_meter_current", _METER_TYPES, states)
+                if well["well_since"] is not None:
+                    cursor.execute(queries.text("note_meter_rhythms"), well)
                 cursor.execute(queries.text("merge_meter_current"))
             if until is not None:
                 cursor.execute(queries.text("set_current_until"), {"instance": self._instance, "until": until})

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 
 from voltd import models
 
-_FIRST = 2  # the columns before are the key, the last one is received_at
-
 
 class Folded(NamedTuple):
     """Rows of which each has a key of its own, and how they came about.
@@ -45,6 +43,8 @@ def fold(readings: Sequence[models.Reading]) -> Folded:
     Returns:
         ``conflicts`` gives for each column the value that stands.
     """
+    if not needed(readings):
+        return Folded(list(readings), [[index] for index in range(len(readings))], set(), {})
     folded = Folded([], [], set(), {})
     rows, members = folded.rows, folded.members
     places: dict[tuple[Any, ...], int] = {}
@@ -53,9 +53,9 @@ def fold(readings: Sequence[models.Reading]) -> Folded:
         if place == len(rows):
             rows.append(reading)
             members.append([index])
-            continue
-        members[place].append(index)
-        _add(folded, place, index, reading)
+        else:
+            members[place].append(index)
+            _add(folded, place, index, reading)
     return folded
 
 
@@ -66,20 +66,26 @@ def changed(reading: models.Reading, values: Mapping[str, Any]) -> models.Readin
 
 def _add(folded: Folded, place: int, index: int, reading: models.Reading) -> None:
     row = folded.rows[place]
-    fresh: dict[str, Any] = {}
-    for at in range(_FIRST, len(reading) - 1):
-        value: Any = reading[at]
-        there: Any = row[at]
-        if value is None or value == there:
-            continue
-        name = reading._fields[at]
-        if there is None:
-            fresh[name] = value
-        elif name != "diagnostics" or not _same_json(json.loads(value), json.loads(there)):
-            folded.conflicts.setdefault(index, {})[name] = there
-    if fresh:
-        folded.rows[place] = changed(row, fresh)
+    both = [there if value is None else value for there, value in zip(row, reading, strict=True)]
+    if [value if there is None else there for there, value in zip(row, reading, strict=True)][:-1] != both[:-1]:
+        both = _resolve(folded, index, row, reading)
+    else:
+        both[-1] = row[-1]
+    if both.count(None) < row.count(None):
+        folded.rows[place] = type(row)._make(both)
         folded.added.add(index)
+
+
+def _resolve(folded: Folded, index: int, row: models.Reading, reading: models.Reading) -> list[Any]:
+    """The row's values with what it lacks from the reading; where both have one and they differ, that is a conflict."""
+    both: list[Any] = []
+    for name, there, value in zip(row._fields, row, reading, strict=True):
+        both.append(value if there is None else there)
+        if value is None or there is None or value == there or name == "received_at":
+            continue
+        if name != "diagnostics" or not _same_json(json.loads(str(value)), json.loads(str(there))):
+            folded.conflicts.setdefault(index, {})[name] = there
+    return both
 
 
 def _same_json(one: Any, other: Any) -> bool:

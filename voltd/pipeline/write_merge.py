@@ -20,6 +20,7 @@ from voltd.pipeline import decode, write_fold
 
 _DETAIL_LENGTH = 200
 _VALUE_LENGTH = 60
+_DAY = dt.timedelta(days=1)
 
 
 class Table:
@@ -52,8 +53,14 @@ class Table:
             copy.set_types([*self.types, "int4"])
             for place, row in enumerate(rows):
                 copy.write_row((*row, place))
-        times = [row[1] for row in rows]
-        return _Staged(cursor, self.noun, min(times), max(times))
+        cursor.execute(queries.text("prefer_look_ups"))
+        return _Staged(cursor, self.noun, _days(rows))
+
+
+def _days(rows: Sequence[models.Reading]) -> list[dt.datetime]:
+    """The UTC midnights at which the days of these rows begin."""
+    dates = {row[1].astimezone(dt.UTC).date() for row in rows}
+    return [dt.datetime.combine(one, dt.time(), dt.UTC) for one in sorted(dates)]
 
 
 VEHICLE = Table("vehicle", ["text", "timestamptz", *["float8"] * 7, "text", *["float8"] * 3, "jsonb", "timestamptz"])
@@ -61,23 +68,32 @@ METER = Table("meter", ["text", "timestamptz", *["float8"] * 7, "timestamptz"])
 
 
 class _Staged(NamedTuple):
-    """Rows in the staging table, and between which times they are: the database then leaves other chunks alone."""
+    """Rows in the staging table, and the days they are of: each is a chunk, and is asked by itself."""
 
     cursor: psycopg.Cursor[Any]
     noun: str
-    oldest: dt.datetime
-    newest: dt.datetime
+    days: list[dt.datetime]
 
     def look(self) -> tuple[list[int], list[int], list[int]]:
         """The places of rows that are new, that fill in something, and that contradict something."""
-        bounds = {"oldest": self.oldest, "newest": self.newest}
-        row = self.cursor.execute(queries.text(f"look_at_{self.noun}_staging"), bounds, prepare=False).fetchone()
-        new, fills, differs = row or (None, None, None)
-        return new or [], fills or [], differs or []
+        found: tuple[list[int], list[int], list[int]] = ([], [], [])
+        for day in self.days:
+            row = self._ask(f"look_at_{self.noun}_staging", day).fetchone() or ()
+            for places, more in zip(found, row, strict=False):
+                places.extend(more or ())
+        return found
 
-    def run(self, query: str, places: Sequence[int]) -> psycopg.Cursor[Any]:
-        """A statement on the rows at these places."""
-        asked = {"places": list(places), "oldest": self.oldest, "newest": self.newest}
+    def stored(self, query: str, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        """What a query says of stored rows, for the rows at these places."""
+        for day in self.days:
+            yield from self._ask(query, day, places=list(places))
+
+    def change(self, query: str, places: Sequence[int], **more: object) -> int:
+        """Has a statement write the rows at these places; how many it wrote."""
+        return self.cursor.execute(queries.text(query), {"places": list(places), **more}, prepare=False).rowcount
+
+    def _ask(self, query: str, day: dt.datetime, **more: object) -> psycopg.Cursor[Any]:
+        asked = {"since": day, "until": day + _DAY, **more}
         return self.cursor.execute(queries.text(query), asked, prepare=False)
 
 
@@ -119,18 +135,18 @@ class Merge:
         new, fills, differs = staged.look()
         inserted = 0
         if new:
-            inserted = staged.run(f"insert_{self.table.noun}_staging", new).rowcount
+            inserted = staged.change(f"insert_{self.table.noun}_staging", new)
             if inserted < len(new):  # another daemon has stored some meanwhile
                 new, fills, differs = staged.look()
         self.there = inserted < len(folded.rows)
         before: dict[int, dict[str, Any]] = {}
+        contradicting: Sequence[int] = differs
         if fills:
             shared = [place for place in fills if len(folded.members[place]) > 1]
             if shared:
-                before = dict(staged.run(f"stored_of_{self.table.noun}_staging", shared).fetchall())
-            staged.run(f"fill_{self.table.noun}_staging", fills)
-            differs = staged.look()[2]  # another daemon may have filled in something else
-        self._account(folded, new, fills, before, self._contradicted(staged, differs))
+                before = dict(staged.stored(f"stored_of_{self.table.noun}_staging", shared))
+            contradicting = self._fill(staged, fills, differs)
+        self._account(folded, new, fills, before, self._contradicted(staged, contradicting))
         self._whole_positions(staged, folded)
         return inserted
 
@@ -150,6 +166,18 @@ class Merge:
         self._refuse({indexes[place]: standing for place, standing in stored.items()}, counted=filled)
         self._whole_positions(staged, write_fold.Folded(readings, [[index] for index in indexes], set(), {}))
 
+    def _fill(self, staged: _Staged, fills: Sequence[int], differs: Sequence[int]) -> Sequence[int]:
+        """Fills in; the places of all rows that contradict what is stored by now."""
+        query = f"fill_{self.table.noun}_staging"
+        beside = set(fills).intersection(differs)
+        alone = [place for place in fills if place not in beside] if beside else fills
+        if beside:
+            staged.change(query, list(beside), beside=True)
+        if staged.change(query, alone, beside=False) == len(alone):
+            return differs
+        staged.change(query, alone, beside=True)  # another daemon has filled in something else meanwhile
+        return staged.look()[2]
+
     def _fold(self) -> write_fold.Folded:
         folded = write_fold.fold(self.readings)
         self.folded = len(folded.rows) < len(self.readings)
@@ -160,9 +188,9 @@ class Merge:
         if not places:
             return {}
         if self._overwrite:
-            self.result.corrected += staged.run(f"correct_{self.table.noun}_staging", places).rowcount
+            self.result.corrected += staged.change(f"correct_{self.table.noun}_staging", places)
             return {}
-        rows = staged.run(f"contradicted_{self.table.noun}_staging", places).fetchall()
+        rows = staged.stored(f"contradicted_{self.table.noun}_staging", places)
         return {place: {name: values[name] for name in names} for place, names, values in rows}
 
     def _account(
@@ -236,7 +264,7 @@ class Merge:
         halves = [
             place for place, row in enumerate(folded.rows) if (row[_LATITUDE] is None) != (row[_LONGITUDE] is None)
         ]
-        for place, latitude, longitude in staged.run("positions_of_vehicle_staging", halves) if halves else ():
+        for place, latitude, longitude in staged.stored("positions_of_vehicle_staging", halves) if halves else ():
             reading = self.readings[folded.members[place][0]]
             last = self.result.effective.get(id(reading), reading)
             self.result.effective[id(reading)] = write_fold.changed(

@@ -224,6 +224,7 @@ class Check:
             healthy_since=self._steady.since,
             judged_at=news.judged_at,
             valued_at=news.valued_at,
+            heard=news.heard,
         )
         check_writer.save_clocks(connection, self._reader.clocks.behind_s, memory)
         self._save_health(connection, clock_s)

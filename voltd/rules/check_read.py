@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import check_vehicles, clocks, evaluate, model, scope, state
+from voltd.rules import check_vehicles, clocks, evaluate, message, model, rhythm, scope, state
 
 TELEMETRY = check_vehicles.METRICS
 
@@ -36,6 +36,7 @@ class News:
     valued_at: dict[evaluate.Key, dict[model.Metric, dt.datetime]] = dataclasses.field(default_factory=dict)
     excursions: list[int] = dataclasses.field(default_factory=list)
     last_seen: dict[evaluate.Key, dt.datetime | None] = dataclasses.field(default_factory=dict)
+    heard: dict[evaluate.Key, rhythm.Heard] = dataclasses.field(default_factory=dict)
     efficiency_until: dt.datetime | None = None
 
 
@@ -122,13 +123,23 @@ class Reader:
             return
         before = now - dt.timedelta(seconds=min(limits))
         counts = healthy_since is not None and before > healthy_since
+        forms = [one for rule in rules for one in rule.variants()]
         wanted = {
             "rules": [rule.name for rule in rules],
-            "overdue_before": before if counts else None,
-            "worsens": any(one.severity_steps for rule in rules for one in rule.variants()),
+            "now": now,
+            "counts": counts,
+            "worsens": any(one.severity_steps for one in forms),
+            "least_s": min(limits),
+            "parked_s": min(one.fire_above_parked or 0.0 for one in forms),
+            "at_most_s": min(one.fire_above_at_most or 0.0 for one in forms),
+            "times": rhythm.TIMES,
         }
-        for device_type, device_id, seen_at in connection.execute(queries.text("silent_devices"), wanted):
-            news.last_seen[device_type, device_id] = seen_at
+        for *key, seen_at, usual_s, parked, since, reason, detail in connection.execute(
+            queries.text("silent_devices"), wanted
+        ):
+            text = None if since is None else message.refused(reason, detail, since)
+            news.last_seen[key[0], key[1]] = seen_at
+            news.heard[key[0], key[1]] = rhythm.Heard(usual_s, parked, text)
 
     def _skew(
         self,
@@ -193,13 +204,14 @@ class Reader:
 
 
 def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[evaluate.Key, scope.Device]:
-    """Those of the vehicles that are registered."""
-    ids = [device_id for device_type, device_id in keys if device_type == "vehicle"]
-    found: dict[evaluate.Key, scope.Device] = {}
-    if ids:
-        for vehicle, fleet, made, status in connection.execute(queries.text("registry_of_vehicles"), {"ids": ids}):
-            found["vehicle", vehicle] = scope.Device("vehicle", vehicle, fleet, made, status)
-    return found
+    """Those of the devices that are registered."""
+    ids: dict[str, list[str]] = {"vehicle": [], "meter": [], "system": []}
+    for device_type, device_id in keys:
+        ids[device_type].append(device_id)
+    if not (ids["vehicle"] or ids["meter"]):
+        return {}
+    wanted = {"vehicles": ids["vehicle"], "meters": ids["meter"]}
+    return {row[:2]: scope.Device(*row) for row in connection.execute(queries.text("registry_of_devices"), wanted)}
 
 
 def _floor(at: dt.datetime) -> dt.datetime:

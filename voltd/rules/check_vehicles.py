@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
 from voltd.database import queries
+from voltd.rules import charging as chargings
 from voltd.rules import check_vehicles_rows, confirm, evaluate, model, state, step
 
 METRICS = frozenset(model.OF_READINGS)
@@ -84,7 +85,7 @@ class Reader:
         self._late_after = dt.timedelta(seconds=max((one.late_after_s for one in forms), default=900.0))
         for_s = max((one.for_s for one in forms), default=0.0)
         self.around = min(_DAY, self._late_after + dt.timedelta(seconds=for_s))
-        self._charging = any(one.clear_when_charging for one in forms)
+        self._words = next((one.charging for one in forms if one.clear_when_charging), None)
         self._confirmed = frozenset(one.metric for one in forms if one.alone_after_intervals)
 
     def read(
@@ -120,7 +121,7 @@ class Reader:
         if not pieces:
             return Telemetry([], {}, {}, [])
         read = _read(connection, pieces)
-        charging = self._charging_before(connection, read)
+        charging_since = self._charging_before(connection, read)
         before = self._rows_before(connection, [piece for piece, _ in read])
         judged: dict[evaluate.Key, dt.datetime] = {("vehicle", name): one.judged_at for name, one in news.items()}
         valued: dict[evaluate.Key, dict[model.Metric, dt.datetime]] = {}
@@ -129,7 +130,7 @@ class Reader:
             first[one.vehicle_id] = min(one.received_at, first.get(one.vehicle_id, one.received_at))
         rows: list[evaluate.Row] = []
         for place, (piece, raw) in enumerate(read):
-            converted = check_vehicles_rows.rows(piece, raw, charging.get(place), now)
+            converted = check_vehicles_rows.rows(piece, raw, self._words, charging_since.get(place), now)
             if piece.vehicle_id in first and not piece.late:
                 key: evaluate.Key = ("vehicle", piece.vehicle_id)
                 newest = check_vehicles_rows.judged_before(
@@ -225,15 +226,54 @@ class Reader:
             found.setdefault(place, []).append(check_vehicles_rows.before(pieces[place], raw))
         return {place: rows[::-1] for place, rows in found.items()}
 
-    def _charging_before(self, connection: _Connection, read: Sequence[check_vehicles_rows.Read]) -> dict[int, bool]:
-        """Whether the vehicle was on a charger before the piece, by place, where its first reading does not say."""
+    def _charging_before(
+        self, connection: _Connection, read: Sequence[check_vehicles_rows.Read]
+    ) -> dict[int, dt.datetime]:
+        """When a word that holds was said before the piece, by place; only where its first reading has none."""
         places = [place for place, (_, rows) in enumerate(read) if rows and rows[0][6] is None]
-        if not places or not self._charging:
+        if not places or self._words is None:
             return {}
         asked: dict[str, Any] = _pairs((read[place][0].vehicle_id, read[place][1][0][1]) for place in places)
         asked |= {"oldest": min(asked["sinces"]), "newest": max(asked["sinces"])}
-        said = connection.execute(queries.text("charging_before"), asked)
-        return {places[number - 1]: evaluate.is_charging(word) for number, word in said}
+        said = connection.execute(queries.text("charging_before"), asked).fetchall()
+        words = {
+            places[number - 1]: Said(asked["ids"][number - 1], word, at, asked["sinces"][number - 1])
+            for number, word, at in said
+            if word is not None
+        }
+        return still_charging(connection, self._words, words)
+
+
+class Said(NamedTuple):
+    """A vehicle's last word on charging before a time that matters."""
+
+    vehicle_id: str
+    word: str
+    at: dt.datetime
+    before: dt.datetime
+
+
+_KeyT = TypeVar("_KeyT")
+
+
+def still_charging(
+    connection: _Connection, words: chargings.Charging, said: Mapping[_KeyT, Said]
+) -> dict[_KeyT, dt.datetime]:
+    """When it was said, of each word that means charging and has not been belied by a drive since."""
+    stale = dt.timedelta(seconds=words.charging_stale_s)
+    holds = {key: one for key, one in said.items() if words.says(one.word) and one.before - one.at <= stale}
+    if not holds:
+        return {}
+    asked = {
+        "ids": [one.vehicle_id for one in holds.values()],
+        "sinces": [one.at for one in holds.values()],
+        "untils": [one.before for one in holds.values()],
+        "oldest": min(one.at for one in holds.values()),
+        "above": words.moving_above_kmh,
+    }
+    keys = list(holds)
+    moved = {keys[place - 1] for (place,) in connection.execute(queries.text("moved_between"), asked)}
+    return {key: one.at for key, one in holds.items() if key not in moved}
 
 
 def of_readings(one: state.State) -> bool:

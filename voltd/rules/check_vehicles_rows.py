@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from voltd.rules import clocks, evaluate, model
+from voltd.rules import charging, clocks, evaluate, model
 
 HELD = dt.timedelta(seconds=60)
 
@@ -44,18 +44,30 @@ class Read(NamedTuple):
     rows: list[Raw]
 
 
-def rows(piece: Piece, raw: Iterable[Raw], charging: bool | None, now: dt.datetime) -> list[evaluate.Row]:
-    """Readings in corrected order, each with whether the vehicle was charging as last known, and with how it came."""
+def rows(
+    piece: Piece, raw: Iterable[Raw], words: charging.Charging | None, since: dt.datetime | None, now: dt.datetime
+) -> list[evaluate.Row]:
+    """Readings in corrected order, each with whether the vehicle was charging as last known, and with how it came.
+
+    Args:
+        piece: whose they are.
+        raw: the rows.
+        words: on charging; None: they do not matter to any rule.
+        since: when a word that holds was said before them, by the device's own time; None: none was.
+        now: the time of the check.
+    """
+    behind = dt.timedelta(seconds=piece.behind_s)
+    known = charging.Known(words or charging.Charging(), None if since is None else since + behind)
     found = []
     for one in _ordered(piece, raw):
         at, (_, _, received_at, soc, speed, temp, word, retained, filled_at) = one
-        if word is not None:
-            charging = evaluate.is_charging(word)
+        # A retained message is history: that it tells of a drive ends nothing.
+        charges = known.read(at, word, None if retained else speed)
         arrived_at = filled_at or received_at
         found.append(
             evaluate.Row(
                 "vehicle", piece.vehicle_id, at, arrived_at, soc, speed, temp,
-                charging=bool(charging), retained=retained, held=now - arrived_at > HELD, past=piece.late,
+                charging=charges, retained=retained, held=now - arrived_at > HELD, past=piece.late,
                 again=piece.again_until is not None and at <= piece.again_until, worded=word is not None,
             )
         )  # fmt: skip

@@ -25,12 +25,13 @@ _SHOWN = 100
 _HELP = (
     "T is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d. Every reading is "
     "judged as if it had been checked at once; what came later than late_after_s could only have become a past episode "
-    "and is marked so. Excursions and silences are counted from the beginning of the period. Silence is the time "
-    "between arrivals of stored readings: an outage of voltd counts as silence, and so does a device that only repeats "
-    "what is stored (the daemon takes a duplicate for a sign of life); that a message had been retained is not known. "
-    "The registry (fleets, models, status) is today's. ingest_lag cannot be tested: no history is kept. The rules "
-    "in force are those that the settings name; where FILE differs from them both are run. Messages: fired, worse and "
-    "resolved, each once, before grouping, silences and repeats."
+    "and is marked so. Excursions and silences are counted from the beginning of the period, and how often a device "
+    "usually speaks is learnt anew from there. Silence is the time between arrivals of stored readings: an outage of "
+    "voltd counts as silence, and so does a device that only repeats what is stored (for the daemon a duplicate is a "
+    "sign of life); that a message had been retained is not known. The registry (fleets, models, status) is today's. "
+    "ingest_lag cannot be tested: no history is kept of it. The rules in force are those that the settings name; where "
+    "FILE differs from them both are run. Notifications: fired, worse and resolved, each once, before grouping, "
+    "silences and repeats."
 )
 
 
@@ -155,17 +156,23 @@ def _print_summaries(
     names = [rule.name for rule in trial.rules[: trial.own]]
     names += [rule.name for rule in trial.in_force if rule.name not in names] if trial.differs else []
     rows = []
+    totals = (commands_text.Total(), commands_text.Total())  # of these rules, and of those in force
     for name in names:
         own = _of(name, trial.rules[: trial.own], trial, summaries)
         other = _of(name, trial.in_force, trial, summaries) if trial.differs else None
+        for total, one in zip(totals, (own, other), strict=True):
+            total.add(one)
         if as_json:
             _print_summary(name, own, other, length)
             continue
         rows.append((name, *_cells(own, length), *(_cells(other, length) if trial.differs else ())))
-    if not as_json and rows:
-        head = ("RULE", "EPISODES", "DEVICES", "MESSAGES A DAY")
-        compared = ("IN FORCE: EPISODES", "DEVICES", "MESSAGES A DAY") if trial.differs else ()
-        terminal.print_table((*head, *compared), rows)
+    if as_json:
+        _print_total(totals, length, differs=trial.differs)
+    elif rows:
+        head = ("RULE", "EPISODES", "DEVICES", "NOTIFICATIONS A DAY")
+        compared = ("IN FORCE: EPISODES", "DEVICES", "NOTIFICATIONS A DAY") if trial.differs else ()
+        in_force = totals[1].cells(length) if trial.differs else ()
+        terminal.print_table((*head, *compared), [*rows, ("all rules", *totals[0].cells(length), *in_force)])
     if not as_json:
         for note in commands_text.notes(trial.rules[: trial.own]):
             print(note)
@@ -188,6 +195,15 @@ def _cells(summary: commands_text.Summary | None, length: dt.timedelta) -> tuple
     return (f"{summary.episodes}{late}", str(len(summary.devices)), summary.a_day(length))
 
 
+def _print_total(totals: Sequence[commands_text.Total], length: dt.timedelta, *, differs: bool) -> None:
+    row: dict[str, object] = {"kind": "total"}
+    for prefix, one in zip(("", "in_force_"), totals, strict=True):
+        if differs or not prefix:
+            row[f"{prefix}episodes"], row[f"{prefix}devices"] = one.episodes, len(one.devices)
+            row[f"{prefix}notifications_a_day"] = round(one.messages / (length / dt.timedelta(days=1)), 3)
+    terminal.print_json(row)
+
+
 def _print_summary(
     name: str, own: commands_text.Summary | None, other: commands_text.Summary | None, length: dt.timedelta
 ) -> None:
@@ -197,5 +213,6 @@ def _print_summary(
         row[f"{prefix}episodes"] = one.episodes if one else None
         row[f"{prefix}past"] = one.past if one else None
         row[f"{prefix}devices"] = len(one.devices) if one else None
-        row[f"{prefix}messages_a_day"] = round(one.messages / days, 3) if one else None
+        row[f"{prefix}notifications_a_day"] = round(one.messages / days, 3) if one else None
+        row[f"{prefix}messages_a_day"] = row[f"{prefix}notifications_a_day"]
     terminal.print_json(row)

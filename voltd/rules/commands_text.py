@@ -29,9 +29,32 @@ class Summary:
         self.severities[one.severity.value] += 1
 
     def a_day(self, length: dt.timedelta) -> str:
-        """Messages a day, with as many digits as say something."""
-        rate = self.messages / (length / dt.timedelta(days=1))
-        return f"{rate:.0f}" if rate >= 10 else terminal.figure(rate)  # noqa: PLR2004 two digits are enough
+        """Notifications a day, with as many digits as say something."""
+        return _a_day(self.messages, length)
+
+
+class Total:
+    """What comes of all rules of a file."""
+
+    def __init__(self) -> None:
+        self.episodes = self.messages = 0
+        self.devices: set[tuple[str, str]] = set()
+
+    def add(self, one: Summary | None) -> None:
+        """Counts a rule; None: history says nothing of it."""
+        if one is not None:
+            self.episodes += one.episodes
+            self.messages += one.messages
+            self.devices |= one.devices
+
+    def cells(self, length: dt.timedelta) -> tuple[str, ...]:
+        """Episodes, devices, notifications a day."""
+        return (str(self.episodes), str(len(self.devices)), _a_day(self.messages, length))
+
+
+def _a_day(messages: int, length: dt.timedelta) -> str:
+    rate = messages / (length / dt.timedelta(days=1))
+    return f"{rate:.0f}" if rate >= 10 else terminal.figure(rate)  # noqa: PLR2004 two digits are enough
 
 
 def rule_line(rule: model.Rule) -> str:
@@ -45,7 +68,11 @@ def rule_line(rule: model.Rule) -> str:
     when += f" {rule.min_count} times in a row" if rule.min_count > 1 else ""
     if rule.alone_after_intervals:
         when += f" or uncontradicted for {figure(rule.alone_after_intervals)} intervals"
-    if rule.metric is not model.Metric.SILENCE:
+    if rule.metric is model.Metric.SILENCE:
+        when += f", parked > {figure(rule.fire_above_parked)}" if rule.fire_above_parked is not None else ""
+        if (rule.fire_above_at_most or 0.0) > (fire or 0.0):
+            when += f", by its own rhythm up to {figure(rule.fire_above_at_most)}"
+    else:
         when += f" until {clear_sign} {figure(clear)}" if clear is not None else f" until not {sign} {figure(fire)}"
     when += " or charging" if rule.clear_when_charging else ""
     when += f", held {figure(rule.keep_firing_for_s)} s" if rule.keep_firing_for_s else ""

@@ -30,7 +30,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from voltd.rules import evaluate_rows, model, scope, silence
+from voltd.rules import evaluate_rows, model, rhythm, scope, silence
 from voltd.rules import state as states
 
 Key = evaluate_rows.Key
@@ -45,14 +45,6 @@ class Bound(NamedTuple):
     metric: model.Metric
     below: float
     above: float
-
-
-def is_charging(charging_status: str | None) -> bool:
-    """Whether a vehicle's own word for it means that its battery is being charged; being plugged in is not enough."""
-    return charging_status is not None and charging_status.strip().casefold() in _CHARGING
-
-
-_CHARGING = frozenset(("charging", "ac_charging", "dc_charging", "fast_charging", "starting"))
 
 
 class Plan:
@@ -98,6 +90,7 @@ class Plan:
         healthy_since: dt.datetime | None,
         judged_at: Mapping[Key, dt.datetime] | None = None,
         valued_at: Mapping[Key, Mapping[model.Metric, dt.datetime]] | None = None,
+        heard: Mapping[Key, rhythm.Heard] | None = None,
     ) -> list[Outcome]:
         """Judges what is new.
 
@@ -111,8 +104,11 @@ class Plan:
             judged_at: newest reading judged before, of devices without a state: keeps readings that come out of order
                 from firing. Telemetry only; hourly figures have their own order.
             valued_at: of these the newest that had a value, by metric; a metric that is missing had none.
+            heard: of those of ``last_seen`` how they usually are; who is missing has the rule's own limit.
         """
-        known = evaluate_rows.Known(devices, states_now, judged_at or {}, valued_at or {}, now, healthy_since)
+        known = evaluate_rows.Known(
+            devices, states_now, judged_at or {}, valued_at or {}, now, healthy_since, heard or {}
+        )
         outcomes = self._closed(known)
         closed = {(one.rule, one.device.device_type, one.device.device_id) for one in outcomes}
         done = set(closed)
@@ -178,7 +174,11 @@ class Plan:
             form = rule.for_device(device)
             if form is None:
                 continue
+            how = known.heard.get(key)
+            form = rhythm.stretched(form, how)
             after, told = silence.step(form, before, last_seen.get(key), known.now, known.healthy_since)
+            if how is not None and how.refused is not None:
+                told = tuple(one._replace(note=how.refused) for one in told)
             if told or after != before:
                 yield Outcome(rule.name, device, after, told)
 

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from voltd.rules import confirm, model, scope
+from voltd.rules import confirm, model, rhythm, scope
 from voltd.rules import state as states
 from voltd.rules import step as steps
 
@@ -23,7 +23,7 @@ class Row(NamedTuple):
     """One reading as the rules see it, its ``recorded_at`` corrected (``offsets``); None is missing.
 
     Attributes:
-        charging: as last known, see ``is_charging``.
+        charging: as last known, see ``charging``.
         retained: the broker's retain flag.
         held: it did not come just now, but could not be judged before (it was in the spool, say).
         past: it was read for the sake of history; it may well have been judged and told before.
@@ -76,6 +76,7 @@ class Known(NamedTuple):
     valued_at: Mapping[Key, Mapping[model.Metric, dt.datetime]]
     now: dt.datetime
     healthy_since: dt.datetime | None
+    heard: Mapping[Key, rhythm.Heard]
 
     def device(self, key: Key) -> scope.Device:
         """The device, as registered or by its name."""

@@ -11,13 +11,14 @@ import datetime as dt
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import clocks, confirm, evaluate, history_judge, history_time, model, scope
+from voltd.rules import charging as chargings
+from voltd.rules import check_vehicles, clocks, confirm, evaluate, history_judge, history_time, model, rhythm, scope
 from voltd.rules import step as steps
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
@@ -71,12 +72,11 @@ class _Reader:
         self._connection, self._period = connection, period
         self._rules = [(index, rule) for index, rule in enumerate(rules) if rule.variants()]
         registry = connection.execute(queries.text("history_registry"))
-        self._devices = {row[0]: scope.Device("vehicle", *row) for row in registry}
+        self._devices: dict[evaluate.Key, scope.Device] = {row[:2]: scope.Device(*row) for row in registry}
         self._ids = None if period.vehicles is None else list(period.vehicles)
         if period.fleet is not None:
-            wanted = self._devices if self._ids is None else self._ids
-            in_fleet = (self._devices.get(one) for one in wanted)
-            self._ids = [one.device_id for one in in_fleet if one is not None and one.fleet_id == period.fleet]
+            in_fleet = [one.device_id for one in self._devices.values() if one.fleet_id == period.fleet]
+            self._ids = [one for one in in_fleet if self._ids is None or one in self._ids]
 
     def telemetry(self) -> Iterator[Found]:
         """Rules on values of vehicles' readings."""
@@ -86,9 +86,11 @@ class _Reader:
         limits: dict[str, object] = {}
         for metric in history_judge.COLUMNS:
             limits[f"{metric}_below"], limits[f"{metric}_above"] = _limits(rules, metric)
-        since, charging = self._candidates(rules, limits)
+        since, said = self._candidates(rules, limits)
         if not since:
             return
+        tables = {rule.charging for _, rule in rules if rule.clear_when_charging}
+        charging = {words: check_vehicles.still_charging(self._connection, words, said) for words in tables}
         known = self._clocks(list(since))
         asked = {"ids": list(since), "sinces": list(since.values()), "at_most": confirm.LOOKS_BACK}
         if any(one.alone_after_intervals for _, rule in rules for one in rule.variants()):
@@ -96,7 +98,8 @@ class _Reader:
         wanted = {"ids": list(since), "sinces": list(since.values()), "oldest": min(since.values())}
         for vehicle, rows in itertools.groupby(self._stream("history_rows", wanted), _device_of):
             corrected = history_time.ordered(rows, known.get(vehicle))
-            yield from self._vehicle(rules, vehicle, corrected, charging=charging.get(vehicle, False))
+            begun = {words: found[vehicle] for words, found in charging.items() if vehicle in found}
+            yield from self._vehicle(rules, vehicle, corrected, begun)
 
     def _clocks(self, vehicles: list[str]) -> dict[str, history_time.Clock]:
         """What a daemon knew of these vehicles' clocks: of those that seemed to be behind."""
@@ -109,10 +112,10 @@ class _Reader:
 
     def _candidates(
         self, rules: list[tuple[int, model.Rule]], limits: dict[str, object]
-    ) -> tuple[dict[str, dt.datetime], dict[str, bool]]:
-        """Who has to be read from when on, and whether they were charging then."""
+    ) -> tuple[dict[str, dt.datetime], dict[str, check_vehicles.Said]]:
+        """Who has to be read from when on, and the last word on charging before."""
         since: dict[str, dt.datetime] = {}
-        charging: dict[str, bool] = {}
+        said: dict[str, check_vehicles.Said] = {}
         open_question: dict[str, dt.datetime] = {}
         found = self._connection.execute(queries.text("history_candidates"), self._parameters(limits)).fetchall()
         for vehicle, at, word, word_at in found:
@@ -120,35 +123,39 @@ class _Reader:
                 continue
             since[vehicle] = at
             if word is not None and word_at is not None and word_at < at:
-                charging[vehicle] = evaluate.is_charging(word)
+                said[vehicle] = check_vehicles.Said(vehicle, word, word_at, at)
             elif word is not None:
                 open_question[vehicle] = at
         if open_question and any(rule.clear_when_charging for _, rule in rules):
             asked = {"ids": list(open_question), "sinces": list(open_question.values())}
-            for vehicle, word in self._connection.execute(queries.text("history_charging"), asked):
-                charging[vehicle] = evaluate.is_charging(word)
-        return since, charging
+            for vehicle, word, word_at in self._connection.execute(queries.text("history_charging"), asked):
+                said[vehicle] = check_vehicles.Said(vehicle, word, word_at, since[vehicle])
+        return since, said
 
     def _vehicle(
-        self, rules: list[tuple[int, model.Rule]], vehicle: str, rows: Iterable[tuple[Any, ...]], *, charging: bool
+        self,
+        rules: list[tuple[int, model.Rule]],
+        vehicle: str,
+        rows: Iterable[tuple[Any, ...]],
+        begun: Mapping[chargings.Charging, dt.datetime],
     ) -> Iterator[Found]:
         device = self._device("vehicle", vehicle)
         trackers = [(index, history_judge.Tracker(form, device)) for index, form in self._forms(rules, device)]
-        history_judge.add_rows([one for _, one in trackers], rows, charging=charging, begins=self._period.begins)
+        history_judge.add_rows([one for _, one in trackers], rows, begun, begins=self._period.begins)
         for index, tracker in trackers:
             yield from self._ended(index, tracker)
 
     def silence(self) -> Iterator[Found]:
-        """Rules on silence: gaps between arrivals."""
+        """Rules on silence: gaps between arrivals, the shorter of them as what a device's rhythm is learnt from."""
         for device_type, query in self._kinds("history_vehicle_gaps", "history_meter_gaps"):
             rules = [one for one in self._watching(model.Metric.SILENCE) if device_type in one[1].applies_to]
             longest = [one.fire_above for _, rule in rules for one in rule.variants() if one.fire_above is not None]
             if not longest:
                 continue
-            stream = self._stream(query, {"longer_than_s": min(longest)})
+            stream = self._stream(query, {"longer_than_s": min(longest) / rhythm.TIMES})
             for device_id, rows in itertools.groupby(stream, _device_of):
                 device = self._device(device_type, device_id)
-                gaps = [(row[1], row[2]) for row in rows]
+                gaps = [history_judge.Gap(*row[1:]) for row in rows]
                 for index, form in self._forms(rules, device):
                     for one in history_judge.silences(form, device, gaps, self._period.ends):
                         yield Found(index, one)
@@ -197,8 +204,7 @@ class _Reader:
         return [(index, form) for index, form in forms if form is not None]
 
     def _device(self, device_type: scope.DeviceType, device_id: str) -> scope.Device:
-        known = self._devices.get(device_id) if device_type == "vehicle" else None
-        return known or scope.Device(device_type, device_id)
+        return self._devices.get((device_type, device_id)) or scope.Device(device_type, device_id)
 
     def _parameters(self, more: dict[str, object]) -> dict[str, object]:
         return {"begins": self._period.begins, "ends": self._period.ends, "ids": self._ids, **more}

@@ -11,16 +11,19 @@ import bisect
 import collections
 import datetime as dt
 import math
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from voltd.rules import confirm, evaluate, model, scope, silence
+from voltd.rules import charging as chargings
+from voltd.rules import confirm, model, rhythm, scope, silence
 from voltd.rules import state as states
 from voltd.rules import step as steps
 
 # A row of history: vehicle, recorded_at, received_at, these three, charging status.
 COLUMNS = (model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C)
 _FIRST = 3
+_SPEED = _FIRST + COLUMNS.index(model.Metric.SPEED_KMH)
 _WORD = _FIRST + len(COLUMNS)
 
 _ALWAYS = dt.datetime.min.replace(tzinfo=dt.UTC)  # an outage is not known here
@@ -83,6 +86,7 @@ class Tracker:
 
     Attributes:
         metric: what the rule watches.
+        charging: the words that its file has for charging; None: it does not matter to the rule.
         below, above: while it is not ``active``, a value in between changes nothing and need not be added.
         active: an excursion is running; every reading counts.
         confirms: a reading may wait to be confirmed; every reading says how often the device reports (``note``).
@@ -93,6 +97,7 @@ class Tracker:
         self._late_after = dt.timedelta(seconds=rule.late_after_s)
         self._state = self._past = states.State()
         self.metric = rule.metric
+        self.charging = rule.charging if rule.clear_when_charging else None
         self._telling, self._late = _Telling(device), _Telling(device)
         self._times: collections.deque[tuple[dt.datetime, dt.datetime]] = collections.deque(maxlen=confirm.LOOKS_BACK)
         self._past_at: dt.datetime | None = None
@@ -161,31 +166,35 @@ class Tracker:
 def add_rows(
     trackers: Iterable[Tracker],
     rows: Iterable[tuple[Any, ...]],
-    *,
-    charging: bool,
+    begun: Mapping[chargings.Charging, dt.datetime] = types.MappingProxyType({}),
     begins: dt.datetime | None = None,
 ) -> None:
     """Readings of one vehicle, in order of corrected time.
 
     Args:
-        trackers: of the rules that watch it.
-        rows: see ``COLUMNS``.
-        charging: whether it was charging before them; each says if that changed.
+        trackers: of the rules, of several files maybe.
+        rows: all readings from the first that matters on, and some before; see ``COLUMNS``.
+        begun: when a word on charging that still holds was said before them, by the words of a file.
         begins: what is before this only says how often the vehicle reports.
     """
     wanted = [(COLUMNS.index(one.metric) + _FIRST, one) for one in trackers]
+    files = {one.charging for _, one in wanted if one.charging is not None}
+    known = {words: chargings.Known(words, begun.get(words)) for words in files}
+    charging: dict[chargings.Charging | None, bool] = {None: False}
     for row in rows:
         for column, tracker in wanted:
             if tracker.confirms and row[column] is not None:
                 tracker.note(row[1], row[2])
         if begins is not None and row[1] < begins:
             continue
-        if row[_WORD] is not None:
-            charging = evaluate.is_charging(row[_WORD])
+        for words, one in known.items():
+            charging[words] = one.read(row[1], row[_WORD], row[_SPEED])
         for column, tracker in wanted:
             value = row[column]
             if tracker.active or (value is not None and not tracker.below <= value <= tracker.above):
-                tracker.add(steps.Measured(row[1], row[2], value, charging, worded=row[_WORD] is not None))
+                tracker.add(
+                    steps.Measured(row[1], row[2], value, charging[tracker.charging], worded=row[_WORD] is not None)
+                )
 
 
 def _meet(one: Episode, other: Episode) -> bool:
@@ -194,22 +203,41 @@ def _meet(one: Episode, other: Episode) -> bool:
     return begins_before and (one.resolved_at is None or one.resolved_at >= other.opened_at)
 
 
-def silences(
-    rule: model.Rule,
-    device: scope.Device,
-    gaps: Iterable[tuple[dt.datetime, dt.datetime | None]],
-    end: dt.datetime,
-) -> list[Episode]:
+class Gap(NamedTuple):
+    """A sign of life, and the next one.
+
+    Attributes:
+        seen_at: the sign of life.
+        next_at: the next one; None: there was none until the end of the period.
+        driving: the vehicle drove at ``seen_at``.
+        parked: it said then that it stood.
+        counts: the interval is one of those from which the device's rhythm is learnt.
+    """
+
+    seen_at: dt.datetime
+    next_at: dt.datetime | None
+    driving: bool = False
+    parked: bool = False
+    counts: bool | None = True
+
+
+def silences(rule: model.Rule, device: scope.Device, gaps: Iterable[Gap], end: dt.datetime) -> list[Episode]:
     """The episodes of a rule that watches silence.
 
     Args:
         rule: in the form that holds for the device.
         device: whom it judges.
-        gaps: in order: a sign of life, and the next one, where none came for long (None: until ``end``).
+        gaps: in order: those that may be too long, and those from which something is learnt.
         end: of the period.
     """
     state, telling = states.State(), _Telling(device)
-    for seen_at, next_at in gaps:
+    rhythms, as_written = (rhythm.Rhythm(), rhythm.Rhythm()), rule
+    for gap in gaps:
+        seen_at, next_at = gap.seen_at, gap.next_at
+        known = rhythms[gap.driving]
+        rule = rhythm.stretched(as_written, rhythm.Heard(known.usual_s(seen_at), gap.parked))
+        if gap.counts and next_at is not None:
+            known.note(next_at, (next_at - seen_at).total_seconds())
         state, told = silence.step(rule, state, seen_at, seen_at, seen_at)  # where the last gap's sign was not enough
         telling.add(told)
         until = next_at or end + _INSTANT  # a sign of life is heard before the rule is asked; the end is not one

@@ -1,4 +1,4 @@
-"""Loads the rules from rules.toml: one table a rule, ``[rules.<name>]``.
+"""Loads the rules from rules.toml: one table a rule, ``[rules.<name>]``, and ``[charging]`` for all of them.
 
 Called at start, on SIGHUP and by ``voltd rules test``. A broken file is refused as a whole, so the caller that already
 has rules keeps them.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import pathlib
 import tomllib
+from collections.abc import Collection
 from typing import Any
 
 import pydantic
 
 from voltd import errors, resources
-from voltd.rules import hours, model
+from voltd.rules import charging, hours, model
 
 DEFAULT_PATH = pathlib.Path("/etc/voltd/rules.toml")
 _HINT = "config/rules.toml explains every key; the rules in force stay until the file is right"
@@ -23,7 +24,7 @@ _KEYS = {
     *model.Override.model_fields,
     *model.Step.model_fields,
     *hours.ActiveHours.model_fields,
-} - {"name"}
+} - {"name", "charging"}
 
 
 def load(path: pathlib.Path | None = None) -> tuple[model.Rule, ...]:
@@ -56,35 +57,54 @@ def parse(text: str, *, source: str) -> tuple[model.Rule, ...]:
     except tomllib.TOMLDecodeError as error:
         raise errors.ConfigurationError(f"{source} is not TOML: {error}", hint="correct that line") from error
     for name in tables:
-        if name != "rules":
+        if name not in ("rules", "charging"):
             raise errors.ConfigurationError(f"{source}: {name!r} belongs to no rule", hint="write [rules.<name>]")
+    words = _charging(tables.get("charging", {}), source)
     rules = tables.get("rules", {})
     if not isinstance(rules, dict):
         raise errors.ConfigurationError(f"{source}: rules = {rules!r} is no table", hint="write [rules.<name>]")
-    return tuple(_rule(name, table, source) for name, table in rules.items())
+    return tuple(_rule(name, table, source, words) for name, table in rules.items())
 
 
-def _rule(name: str, table: object, source: str) -> model.Rule:
+def _charging(table: object, source: str) -> charging.Charging:
+    if not isinstance(table, dict):
+        raise errors.ConfigurationError(f"{source}: charging = {table!r} is no table", hint="write [charging]")
+    try:
+        return charging.Charging.model_validate(table)
+    except pydantic.ValidationError as error:
+        said = "; ".join(
+            _describe(dict(item), set(charging.Charging.model_fields)) for item in error.errors(include_url=False)
+        )
+        raise errors.ConfigurationError(f"{source}: charging: {said}", hint=_HINT) from error
+
+
+def _rule(name: str, table: object, source: str, words: charging.Charging) -> model.Rule:
     if not isinstance(table, dict):
         raise errors.ConfigurationError(f"{source}: rules.{name} = {table!r} is no rule", hint=f"write [rules.{name}]")
     if "name" in table:
         raise errors.ConfigurationError(
             f"{source}: rule {name}: name = {table['name']!r}: no such key", hint="a rule is named by [rules.<name>]"
         )
+    if "charging" in table:
+        raise errors.ConfigurationError(
+            f"{source}: rule {name}: charging = {table['charging']!r}: no such key",
+            hint="the words are one table for all rules: [charging]",
+        )
+    own = {"charging": words} if table.get("clear_when_charging") is True else {}
     try:
-        return model.Rule.model_validate({"name": name, **table})
+        return model.Rule.model_validate({"name": name, **table, **own})
     except pydantic.ValidationError as error:
         said = "; ".join(_describe(dict(item)) for item in error.errors(include_url=False))
         raise errors.ConfigurationError(f"{source}: rule {name}: {said}", hint=_HINT) from error
 
 
-def _describe(item: dict[str, Any]) -> str:
+def _describe(item: dict[str, Any], keys: Collection[str] = _KEYS) -> str:
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).removeprefix(".")
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "missing":
         return f"{where} is missing"
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), _KEYS, n=1)
+        near = difflib.get_close_matches(str(item["loc"][-1]), keys, n=1)
         message = "no such key" + (f", {near[0]} is one" if near else "")
     elif item["type"] == "tuple_type":
         message = 'should be a list, like ["a", "b"]'

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from voltd.rules import model, scope
 from voltd.rules import state as states
 
+_MOST_DETAIL = 80
 _SUBJECT = {
     model.Metric.SOC_PCT: ("state of charge", " %"),
     model.Metric.SPEED_KMH: ("speed", " km/h"),
@@ -31,6 +34,8 @@ def text(told: states.Transition, device: scope.Device) -> str:
         ended = "was in the past" if told.kind is states.Kind.RECORDED else _ENDED[told.cause or states.Cause.CLEARED]
         peak = f", peak {_with_unit(told, told.peak_value)}" if told.peak_value is not None and told.metric else ""
         return f"{head} {ended} after {_duration(lasted_s)}{peak}"
+    if told.note is not None:
+        return f"{head}: {told.note}"
     if told.metric is None or told.limit is None:
         return head
     if told.metric is model.Metric.INGEST_LAG_S and (told.value is None or told.value <= told.limit):
@@ -39,6 +44,14 @@ def text(told: states.Transition, device: scope.Device) -> str:
     if told.value is None:
         return f"{head}: {subject}"
     return f"{head}: {subject} {_with_unit(told, told.value)} (limit {_with_unit(told, told.limit)})"
+
+
+def refused(reason: str, detail: str, since: dt.datetime) -> str:
+    """Of a device that is not silent, like ``sends, but everything is refused: wrong_type soc since <time> UTC``."""
+    field, colon, _ = detail.partition(":")
+    what = field if colon and field.isidentifier() else detail[:_MOST_DETAIL]
+    text = f"sends, but everything is refused: {reason} {what} since {since.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+    return " ".join(text.split())
 
 
 def _with_unit(told: states.Transition, value: float) -> str:

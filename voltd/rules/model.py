@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
+from voltd.rules import charging as chargings
 from voltd.rules import hours, scope
 
 MERGED = "merged"  # validation context: an override laid over its rule
@@ -76,6 +77,8 @@ class Override(scope.Scope):
     fire_below: _Number | None = None
     clear_above: _Number | None = None
     fire_above: _Number | None = None
+    fire_above_parked: _Seconds | None = None
+    fire_above_at_most: _Seconds | None = None
     clear_below: _Number | None = None
     for_s: _Seconds | None = None
     keep_firing_for_s: _Seconds | None = None
@@ -100,6 +103,7 @@ class Rule(scope.Scope):
     """One rule; the keys are explained in config/rules.toml.
 
     Exactly one of ``fire_below`` and ``fire_above`` is set, and ``clear_above`` or ``clear_below`` with it.
+    ``charging`` is the table of the whole file; it is set where ``clear_when_charging`` is.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -109,6 +113,8 @@ class Rule(scope.Scope):
     fire_below: _Number | None = None
     clear_above: _Number | None = None
     fire_above: _Number | None = None
+    fire_above_parked: _Seconds | None = None
+    fire_above_at_most: _Seconds | None = None
     clear_below: _Number | None = None
     for_s: _Seconds = 0.0
     keep_firing_for_s: _Seconds = 0.0
@@ -119,6 +125,7 @@ class Rule(scope.Scope):
     severity: Severity = Severity.WARNING
     severity_steps: tuple[Step, ...] = ()
     clear_when_charging: bool = False
+    charging: chargings.Charging = chargings.Charging()
     fire_when_spooling: bool = False
     statuses: Annotated[tuple[Literal["active", "maintenance", "retired"], ...], Field(min_length=1)] = ("active",)
     active_hours: hours.ActiveHours | None = None
@@ -153,6 +160,8 @@ class Rule(scope.Scope):
             raise ValueError("fleets, models, vehicles, meters and overrides mean nothing for the system itself")
         if self.metric is Metric.SILENCE:
             self._silence_fits()
+        elif named := {"fire_above_parked", "fire_above_at_most"} & self.model_fields_set:
+            raise ValueError(f"{min(named)} = {getattr(self, min(named))} means nothing but for metric = 'silence'")
         if self.alone_after_intervals and self.metric not in OF_READINGS:
             raise ValueError(f"alone_after_intervals = {self.alone_after_intervals} needs a metric of readings")
         if self.alone_after_intervals and self.for_s:

@@ -136,6 +136,7 @@ class Transition(NamedTuple):
         peak_value: the most extreme value so far.
         resolved_at: end of a resolved or recorded episode, otherwise None.
         quiet: resolve the row and clear what is retained, but tell nobody.
+        note: what to say instead of the value.
     """
 
     kind: Kind
@@ -151,6 +152,7 @@ class Transition(NamedTuple):
     resolved_at: dt.datetime | None = None
     cause: Cause | None = None
     quiet: bool = False
+    note: str | None = None
 
 
 def transition(kind: Kind, rule: model.Rule, state: State, at: dt.datetime, value: float | None) -> Transition:

@@ -7,23 +7,15 @@ SIGTERM end a run in order; a second one ends it at once.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime as dt
 import pathlib
-import signal
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from types import FrameType
 
-from voltd.simulate.publish import MqttTarget, Tally
-from voltd.simulate.recording import Fault
-from voltd.simulate.replay import ReplayOptions, ReplayTally, prepare, replay
+from voltd.simulate import console
+from voltd.simulate.publish import MqttTarget
+from voltd.simulate.replay_command import run_replay
 from voltd.simulate.run import SimulateOptions, simulate
 
-PLAIN_EVERY_S = 5.0
-FAULTS_SHOWN = 10
+__all__ = ["add_replay_arguments", "add_simulate_arguments", "run_replay", "run_simulate"]
 
 
 def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,15 +41,26 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``voltd replay``, but for those that name the broker."""
+    parser.epilog = (
+        "Before anything is published the recording is checked against the settings: unknown columns, times, values, "
+        "cells that are no numbers. A pipe is first read to its end, into a temporary file; with --fast, and without "
+        "--now, --from-now, --until and --strict, each row of it goes out as it comes and is checked then. Exit: 0 "
+        "everything published, 1 not everything, refused by --strict, stored by nobody or ended by Ctrl-C, 2 usage."
+    )
     add = parser.add_argument
-    add("file", type=pathlib.Path, metavar="FILE", help="CSV or NDJSON, gzip or not; columns named as the payload's fields")  # fmt: skip # noqa: E501
+    add("file", type=pathlib.Path, metavar="FILE", help="CSV or NDJSON, gzip or not, a pipe, or - for standard input; columns named as the payload's fields")  # fmt: skip # noqa: E501
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--speed", type=float, default=1.0, metavar="X", help="X times the recorded pace, 0 for as fast as it goes (default 1); rows of an unsorted file that are overdue go out at once")  # fmt: skip # noqa: E501
     pace.add_argument("--fast", action="store_true", help="as fast as it goes")
     shift = parser.add_mutually_exclusive_group()
     shift.add_argument("--now", action="store_true", help="shift the times so that the last reading is dated now; prints the shift")  # fmt: skip # noqa: E501
+    shift.add_argument("--from-now", action="store_true", help="shift the times so that the first reading is dated now: at the recorded pace each is published when it is due")  # fmt: skip # noqa: E501
     shift.add_argument("--until", type=_moment, metavar="TIME", help="shift the times so that the last reading is dated TIME")  # fmt: skip # noqa: E501
     shift.add_argument("--shift", dest="shift_s", type=float, metavar="SECONDS", help="shift the times by so much: repeats a replay exactly")  # fmt: skip # noqa: E501
+    add("--strict", action="store_true", help="publish nothing where the check of the recording finds anything")
+    add("--zone", metavar="ZONE", help="times without offset are of this zone, like Europe/Berlin or --zone=+02:00 (default: they stay without one, and count as UTC where --now, --from-now or --until moves them)")  # fmt: skip # noqa: E501
+    add("--decimal-comma", action="store_true", help="63,5 is the number 63.5")
+    add("--skip-na", action="store_true", help="leave out cells that say NA, N/A, NaN, null and the like")
     add("--array", type=int, default=1, metavar="N", help="up to N consecutive readings of a device in one message (default 1)")  # fmt: skip # noqa: E501
     add("--connections", type=int, default=2, metavar="N", help="connections to the broker (default %(default)s)")
 
@@ -85,53 +88,13 @@ def run_simulate(args: argparse.Namespace, mqtt: MqttTarget) -> int:
         connections=args.connections,
         prefix=args.prefix,
     )
-    progress = _Progress()
-    with _signals() as stop:
-        tally = simulate(options, stop=stop, on_progress=lambda tally: progress.show(_counts(tally), tally.messages))
+    progress = console.Progress()
+    with console.signals() as stop:
+        tally = simulate(
+            options, stop=stop, on_progress=lambda tally: progress.show(console.counts(tally), tally.messages)
+        )
     progress.end()
-    _print_tally(tally, progress.elapsed_s)
-    return 0
-
-
-def run_replay(args: argparse.Namespace, mqtt: MqttTarget) -> int:
-    """``voltd replay`` with the arguments of ``add_replay_arguments``; 0 when every line was dealt with.
-
-    Raises:
-        VoltdError: for ``cli`` to explain.
-    """
-    options = ReplayOptions(
-        target=mqtt,
-        path=args.file,
-        speed=0.0 if args.fast else args.speed,
-        now=args.now,
-        shift_s=args.shift_s,
-        until=args.until,
-        array=args.array,
-        connections=args.connections,
-    )
-    plan = prepare(options, dt.datetime.now(dt.UTC))
-    if plan.shift_s:
-        _say(f"times are shifted by {plan.shift_s:.15g} s; the same again: --shift {plan.shift_s:.15g}")
-    progress = _Progress()
-    faults = 0
-
-    def on_fault(fault: Fault) -> None:
-        nonlocal faults
-        faults += 1
-        if faults <= FAULTS_SHOWN:
-            _say(f"{args.file}:{fault.line}: not published: {fault.why}")
-        elif faults == FAULTS_SHOWN + 1:
-            _say("further lines that cannot be published are only counted")
-
-    def on_progress(tally: ReplayTally) -> None:
-        progress.show(_counts(tally.published), tally.published.messages)
-
-    with _signals() as stop:
-        tally = replay(options, stop=stop, on_progress=on_progress, on_fault=on_fault, plan=plan)
-    progress.end()
-    if tally.unpublishable:
-        _say(f"{tally.unpublishable} lines could not be published")
-    _print_tally(tally.published, progress.elapsed_s)
+    console.print_tally(tally, progress.elapsed_s)
     return 0
 
 
@@ -143,79 +106,3 @@ def _moment(text: str) -> dt.datetime:
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no time with an offset: write it like 2026-05-01T08:00:00Z")
     return moment
-
-
-def _counts(tally: Tally) -> str:
-    text = f"{tally.vehicle} vehicle and {tally.meter} meter readings"
-    if tally.bad or tally.duplicates:
-        text += f" ({tally.duplicates} of them sent before), {tally.bad} bad ones"
-    return text
-
-
-def _print_tally(tally: Tally, elapsed_s: float) -> None:
-    rate = tally.messages / elapsed_s if elapsed_s else 0.0
-    print(f"published {_counts(tally)}: {tally.messages} messages in {elapsed_s:.1f} s ({rate:.0f}/s)")  # noqa: T201
-    if tally.resent:
-        print(f"sent again after a lost connection: {tally.resent} readings")  # noqa: T201
-    if tally.oversize:
-        print(f"not sent, larger than the broker takes: {tally.oversize} messages")  # noqa: T201
-    if tally.in_flight:
-        print(f"not acknowledged by the broker: {tally.in_flight} messages")  # noqa: T201
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
-
-
-class _Progress:
-    """On a terminal one line that is rewritten, elsewhere a line every five seconds."""
-
-    def __init__(self) -> None:
-        self._began_s = self._shown_s = time.monotonic()
-        self._messages = 0
-        self._tty = sys.stderr.isatty()
-        self._open = False
-
-    @property
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self._began_s
-
-    def show(self, text: str, messages: int) -> None:
-        now_s = time.monotonic()
-        since_s = now_s - self._shown_s
-        if not self._tty and since_s < PLAIN_EVERY_S:
-            return
-        line = f"{text}, {(messages - self._messages) / max(since_s, 1e-3):.0f} messages/s"
-        self._shown_s, self._messages = now_s, messages
-        if self._tty:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
-            self._open = True
-        else:
-            _say(line)
-
-    def end(self) -> None:
-        if self._open:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets; the second signal is a KeyboardInterrupt. Main thread only, else inert."""
-    stop = threading.Event()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -26,6 +26,7 @@ CONNECT_TIMEOUT_S = 10.0
 RETRY_S = (0.2, 5.0)  # first and longest wait between two attempts to reconnect
 POLL_S = 0.2  # how often a blocked caller looks around although nobody woke it
 MOST_HEADER_BYTES = 16  # of a PUBLISH without properties, beside topic and payload
+NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5, 3.4.2.1: taken, and nobody is there to have it
 REFUSALS = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # protocol, client id, password, authorisation, banned, method
 
 
@@ -61,6 +62,8 @@ class Tally:
             them on twice, so up to this many duplicates or dead letters more than published are no fault.
         in_flight: messages sent and not acknowledged; at the end, those whose fate is unknown.
         oversize: messages not sent because the broker takes none of their size; counted nowhere else.
+        unheard: of the readings (good or bad), those that the broker took and passed on to nobody.
+        unheard_topic: the first topic without a subscriber.
     """
 
     vehicle: int = 0
@@ -71,6 +74,8 @@ class Tally:
     resent: int = 0
     in_flight: int = 0
     oversize: int = 0
+    unheard: int = 0
+    unheard_topic: str = ""
 
     @property
     def readings(self) -> int:
@@ -92,7 +97,7 @@ class Connection:
         self._connected = False
         self._failure: errors.VoltdError | None = None
         self._sent: dict[int, Publication] = {}
-        self._early: set[int] = set()  # acknowledged before publish() had returned their id
+        self._early: dict[int, bool] = {}  # acknowledged before publish() had returned their id; whether heard
         self.in_flight = 0
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, transport=target.transport
@@ -152,8 +157,7 @@ class Connection:
         mid = self._client.publish(publication.topic, publication.payload, qos=1).mid
         with self._arrived:
             if mid in self._early:
-                self._early.remove(mid)
-                self._count(publication)
+                self._count(publication, heard=self._early.pop(mid))
             else:
                 self._sent[mid] = publication
 
@@ -162,8 +166,11 @@ class Connection:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _count(self, publication: Publication) -> None:
+    def _count(self, publication: Publication, *, heard: bool) -> None:
         tally = self._tally
+        if not heard:
+            tally.unheard += publication.vehicle + publication.meter + publication.bad
+            tally.unheard_topic = tally.unheard_topic or publication.topic
         tally.vehicle += publication.vehicle
         tally.meter += publication.meter
         tally.bad += publication.bad
@@ -217,11 +224,12 @@ class Connection:
             if reason.is_failure:
                 self._fail("refused a message", reason)
                 return
+            heard = reason.value != NO_MATCHING_SUBSCRIBERS
             publication = self._sent.pop(mid, None)
             if publication is None:
-                self._early.add(mid)
+                self._early[mid] = heard
             else:
-                self._count(publication)
+                self._count(publication, heard=heard)
 
 
 def _tls_context(target: MqttTarget) -> ssl.SSLContext:

@@ -1,30 +1,31 @@
-"""Reads recorded readings from a file: CSV or NDJSON, plain or gzip, told apart by content; one row at a time.
+"""Reads recorded readings: CSV or NDJSON, plain or gzip, told apart by content; one line at a time.
 
-Called by ``replay``, twice over the same file where it needs the first and last time. Says for each line what it is
-worth: a ``Row`` to publish or a ``Fault`` to report. Never judges values: that is the daemon's business.
+Called by ``plan``, ``checks`` and ``replay``, once for each time the rows are needed; ``source`` opens the file or
+pipe, ``cells`` reads values. Says for each line what it is worth: a ``Row`` to publish (two where it names a vehicle
+and a meter) or a ``Fault`` to report. Never evaluates values: that is the daemon's business.
 """
 
 from __future__ import annotations
 
 import csv
 import datetime as dt
-import gzip
+import functools
 import json
-import math
 import pathlib
 import re
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from voltd import errors
+from voltd.simulate import cells, fields
+from voltd.simulate.source import Source
 
-TIME_KEYS = ("timestamp", "createdAt")
-TEXT_COLUMNS = {"vehicleId", "meterId", "chargingStatus", *TIME_KEYS}
 MOST_ID_LENGTH = 64
-_GZIP_MAGIC = b"\x1f\x8b"
-_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _NO_TOPIC_LEVEL = re.compile(r"[/+#\x00]|[\ud800-\udfff]")  # MQTT 5, 4.7: separators, wildcards; 1.5.4: text
+_SEPARATOR = re.compile(r"sep=[,;\t]", re.IGNORECASE)  # how a spreadsheet says it
+_AS_WRITTEN = cells.Reading()
+_NO_TIME = cells.Time("", None)
 
 
 class Row(NamedTuple):
@@ -33,70 +34,72 @@ class Row(NamedTuple):
     Attributes:
         is_vehicle: otherwise a meter's.
         device_id: fit for a topic.
-        at: recorded time, aware or naive as recorded; None where it is missing or no time.
-        fields: by payload name, each value as JSON text.
+        time: when it was recorded; its key is empty where the row has no time.
+        values: by payload name, each value as JSON text.
     """
 
     line: int
     is_vehicle: bool
     device_id: str
-    at: dt.datetime | None
-    fields: dict[str, str]
+    time: cells.Time
+    values: dict[str, str]
 
     @property
     def at_s(self) -> float | None:
         """Recorded time in seconds since the epoch; one without offset counts as UTC."""
-        if self.at is None:
+        at = self.time.at
+        if at is None:
             return None
-        return (self.at if self.at.tzinfo else self.at.replace(tzinfo=dt.UTC)).timestamp()
+        return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
 
     def text(self, shift: dt.timedelta) -> str:
-        """The reading as JSON, ``shift`` later than recorded; without a shift its time is left as written."""
-        fields = self.fields
-        if shift and self.at is not None:
-            key = next(key for key in TIME_KEYS if key in fields)
-            try:
-                shifted = (self.at + shift).isoformat()
-            except OverflowError:  # the year 9999 of a clock that was never set: as it was
-                shifted = self.at.isoformat()
-            fields = {**fields, key: f'"{shifted}"'}
-        return "{" + ",".join(f"{json.dumps(name)}:{value}" for name, value in fields.items()) + "}"
+        """The reading as JSON, ``shift`` later than recorded; without shift and zone its time is left as written."""
+        values = self.values
+        written = cells.time_text(self.time, shift)
+        if written is not None:
+            values = {**values, self.time.key: written}
+        return "{" + ",".join([_key(name) + value for name, value in values.items()]) + "}"
+
+
+@functools.lru_cache(maxsize=1000)
+def _key(name: str) -> str:
+    return json.dumps(name) + ":"
 
 
 class Fault(NamedTuple):
-    """A line that cannot be published, and why."""
+    """A line that cannot be published, and why; ``kind`` is the same for all lines with that fault."""
 
     line: int
     why: str
+    kind: str
 
 
-def read(path: pathlib.Path) -> Iterator[Row | Fault]:
-    """Rows and faults of ``path`` in the order of its lines; blank lines are skipped. A CSV cell ends with its line.
+def read(recording: Source | pathlib.Path, reading: cells.Reading = _AS_WRITTEN) -> Iterator[Row | Fault]:
+    """Rows and faults in the order of the lines; blank lines are skipped. A CSV cell ends with its line.
 
     Raises:
         UsageError: no such file, or neither CSV with a header nor NDJSON.
         VoltdError: it cannot be read to its end.
+        Stopped: see ``Source``.
     """
+    source = Source(recording) if isinstance(recording, pathlib.Path) else recording
+    name = source.name
     try:
-        with _open(path) as lines:
-            yield from _rows(path, enumerate(lines, start=1))
+        with source.open() as lines:
+            for row in _rows(name, enumerate(lines, start=1), reading):
+                source.go_on()
+                yield row
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise errors.UsageError(f"{path}: {error.strerror}", hint="name a readable CSV or NDJSON file") from error
+        raise errors.UsageError(f"{name}: {error.strerror}", hint="name a readable CSV or NDJSON file") from error
     except (OSError, EOFError, zlib.error) as error:
         raise errors.VoltdError(
-            f"{path} is damaged: {error}", hint="what came before the damage was read; copy the file again"
+            f"{name} is damaged: {error}", hint="what came before the damage was read; copy the file again"
         ) from error
 
 
-def _open(path: pathlib.Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        packed = file.read(2) == _GZIP_MAGIC
-    return cast("IO[bytes]", gzip.open(path, "rb")) if packed else path.open("rb")
-
-
-def _rows(path: pathlib.Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[Row | Fault]:
+def _rows(source: str, lines: Iterator[tuple[int, bytes]], reading: cells.Reading) -> Iterator[Row | Fault]:
     header: list[str] | None = None
-    delimiter = ","
+    delimiter = ""
     ndjson = False
     for number, raw in lines:
         if not raw.strip(b"\r\n\t \xef\xbb\xbf"):
@@ -105,85 +108,134 @@ def _rows(path: pathlib.Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[Ro
             line = raw.decode("utf-8-sig" if header is None else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             if header is None and not ndjson:
-                raise errors.UsageError(f"{path} is not text in UTF-8", hint="CSV or NDJSON, plain or gzip") from error
-            yield Fault(number, "not UTF-8")
+                encoding = "UTF-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "WINDOWS-1252"
+                raise errors.UsageError(
+                    f"{source} is not text in UTF-8",
+                    hint=f"CSV or NDJSON, plain or gzip; text from a spreadsheet: iconv -f {encoding} -t UTF-8 FILE",
+                ) from error
+            yield Fault(number, "not UTF-8", "encoding")
             continue
         if header is None and not ndjson:
             ndjson = line.lstrip().startswith("{")
-            if not ndjson:
-                delimiter = max(",;\t", key=line.count)
-                header = _header(path, line, delimiter)
+            if _SEPARATOR.fullmatch(line):
+                delimiter = line[4:5]
                 continue
-        yield _from_json(number, line) if header is None else _from_csv(number, line, header, delimiter)
+            if not ndjson:
+                delimiter = delimiter or max(",;\t", key=line.count)
+                header = _header(source, line, delimiter)
+                continue
+        if header is None:
+            yield from _from_json(number, line, reading)
+        else:
+            yield from _from_csv(number, line, header, delimiter, reading)
     if header is None and not ndjson:
-        raise errors.UsageError(f"{path} is empty", hint="CSV with a header line, or NDJSON")
+        raise errors.UsageError(f"{source} is empty", hint="CSV with a header line, or NDJSON")
 
 
-def _header(path: pathlib.Path, line: str, delimiter: str) -> list[str]:
+def _header(source: str, line: str, delimiter: str) -> list[str]:
     if line.lstrip().startswith("["):
-        raise errors.UsageError(f"{path} holds a JSON array", hint="one object a line is needed: jq -c '.[]' FILE")
+        raise errors.UsageError(f"{source} holds a JSON array", hint="one object a line is needed: jq -c '.[]' FILE")
     header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]
-    if not {"vehicleId", "meterId"} & set(header):
+    if not set(fields.IDS) & set(header):
+        meant = {name: near for name in header if (near := fields.near(name)) in fields.IDS}
+        hint = "name the columns like the payload's fields: vehicleId,timestamp,soc,speed,..."
+        if meant:
+            hint = f"{', '.join(f'{name}: did you mean {near}?' for name, near in meant.items())[:200]} {hint}"
         raise errors.UsageError(
-            f"{path} has neither a column vehicleId nor meterId (found: {', '.join(header)[:200]})",
-            hint="name the columns like the payload's fields: vehicleId,timestamp,soc,speed,...",
+            f"{source} has neither a column vehicleId nor meterId (found: {', '.join(header)[:200]})", hint=hint
         )
+    twice = next((name for name in header if name and header.count(name) > 1), None)
+    if twice is not None:
+        raise errors.UsageError(f"{source} has two columns {twice[:80]}", hint="rename one of them")
     return header
 
 
-def _from_csv(number: int, line: str, header: list[str], delimiter: str) -> Row | Fault:
+def _from_csv(
+    number: int, line: str, header: list[str], delimiter: str, reading: cells.Reading
+) -> Iterator[Row | Fault]:
     try:
-        cells = next(csv.reader([line], delimiter=delimiter, strict=True))
+        row = next(csv.reader([line], delimiter=delimiter, strict=True))
     except csv.Error as error:
-        return Fault(number, f"not CSV: {error}")
-    if len(cells) != len(header):
-        return Fault(number, f"{len(cells)} cells where the header has {len(header)}")
-    values = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-    return _row(number, values, {name: _json_text(name, cell) for name, cell in values.items() if cell})
+        yield Fault(number, f"not CSV: {error}", "csv")
+        return
+    if len(row) != len(header):
+        more = ""
+        if delimiter == "," and len(row) > len(header):
+            more = " (a decimal comma in a file that separates by commas? quote the cell, or separate by semicolons)"
+        yield Fault(number, f"{len(row)} cells where the header has {len(header)}{more}", "cells")
+        return
+    values = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
+    if reading.skip_na:
+        values = {name: "" if _is_na(name, cell) else cell for name, cell in values.items()}
+    texts = {name: cells.json_text(name, cell, reading) for name, cell in values.items() if cell}
+    yield from _readings(number, values, texts, reading)
 
 
-def _from_json(number: int, line: str) -> Row | Fault:
+def _from_json(number: int, line: str, reading: cells.Reading) -> Iterator[Row | Fault]:
     try:
         values = json.loads(line)
         if not isinstance(values, dict):
-            return Fault(number, "no JSON object")
-        return _row(number, values, {name: json.dumps(value) for name, value in values.items()})
+            yield Fault(number, "no JSON object", "object")
+            return
+        if reading.skip_na:
+            values = {name: value for name, value in values.items() if not _is_na(name, value)}
+        texts = {name: _json_value(name, value, reading) for name, value in values.items()}
     except (ValueError, RecursionError) as error:
-        return Fault(number, f"not JSON: {error}")
+        yield Fault(number, f"not JSON: {error}", "json")
+        return
+    yield from _readings(number, values, texts, reading)
 
 
-def _row(number: int, values: dict[str, Any], fields: dict[str, str]) -> Row | Fault:
-    is_vehicle = not values.get("meterId")
-    device_id = values.get("vehicleId" if is_vehicle else "meterId")
-    if not device_id:
-        return Fault(number, "neither vehicleId nor meterId")
+def _is_na(name: str, value: Any) -> bool:
+    if isinstance(value, float):
+        return value != value  # noqa: PLR0124 NaN alone
+    return isinstance(value, str) and cells.says_na(value, is_text=name not in fields.NUMBERS)
+
+
+def _json_value(name: str, value: Any, reading: cells.Reading) -> str:
+    if reading.decimal_comma and isinstance(value, str) and name in fields.NUMBERS:
+        return cells.json_text(name, value, reading) if cells.has_decimal_comma(value) else json.dumps(value)
+    return json.dumps(value)
+
+
+def _readings(
+    number: int, values: dict[str, Any], texts: dict[str, str], reading: cells.Reading
+) -> Iterator[Row | Fault]:
+    """The reading of a line, or both where it names a vehicle and a meter: each with what belongs to it."""
+    named = [key for key in fields.IDS if values.get(key)]
+    if not named:
+        yield Fault(number, "neither vehicleId nor meterId", "id")
+        return
+    time = _time(values, reading)
+    if len(named) == 1:
+        texts.pop("meterId" if named[0] == "vehicleId" else "vehicleId", None)  # null
+        yield _row(number, named[0], values, texts, time)
+        return
+    halves = []
+    for key in fields.IDS:
+        is_vehicle = key == "vehicleId"
+        foreign = {*fields.of(is_vehicle=not is_vehicle), *fields.IDS} - {key}
+        halves.append((key, {name: text for name, text in texts.items() if name not in foreign}))
+    # A half without a measurement is no reading; what nobody knows belongs to the vehicle, so that it is reported once.
+    measured = [half for half in halves if half[1].keys() & fields.of(is_vehicle=half[0] == "vehicleId").keys()]
+    unknown = texts.keys() - {*fields.VEHICLE, *fields.METER, *fields.IDS, *fields.TIME_KEYS}
+    for position, (key, own) in enumerate(measured or halves[:1]):
+        yield _row(number, key, values, own if position == 0 else _without(own, unknown), time)
+
+
+def _without(values: dict[str, str], names: set[str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _time(values: dict[str, Any], reading: cells.Reading) -> cells.Time:
+    for key in fields.TIME_KEYS:
+        if values.get(key):
+            return cells.time(key, values[key], reading)
+    return _NO_TIME
+
+
+def _row(number: int, key: str, values: dict[str, Any], texts: dict[str, str], time: cells.Time) -> Row | Fault:
+    device_id = values[key]
     if not isinstance(device_id, str) or len(device_id) > MOST_ID_LENGTH or _NO_TOPIC_LEVEL.search(device_id):
-        return Fault(number, f"the id {device_id!r:.80} cannot be part of a topic")
-    written = next((values[key] for key in TIME_KEYS if values.get(key)), None)
-    at = None
-    if isinstance(written, str):
-        try:
-            at = dt.datetime.fromisoformat(written)
-        except ValueError:
-            at = None
-    return Row(number, is_vehicle, device_id, at, fields)
-
-
-def _json_text(name: str, cell: str) -> str:
-    """A cell as JSON: a number where it is one and the column is no text, an object in diagnostics, else a text."""
-    if name in TEXT_COLUMNS:
-        return json.dumps(cell)
-    if _JSON_NUMBER.fullmatch(cell):
-        return cell
-    if name == "diagnostics":
-        try:
-            if isinstance(json.loads(cell), dict):
-                return cell
-        except (ValueError, RecursionError):
-            pass
-        return json.dumps(cell)
-    try:
-        number = float(cell)
-    except ValueError:
-        return json.dumps(cell)
-    return repr(number) if math.isfinite(number) else json.dumps(cell)
+        return Fault(number, f"the id {device_id!r:.80} cannot be part of a topic", "topic")
+    return Row(number, key == "vehicleId", device_id, time, texts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -25,6 +26,7 @@ OVERTIME_S = 2.0  # a fleet that lags behind (rate limit, slow broker) is cut of
 FINISH_S = 10.0  # for what devices still hold back at the end, and again for the last acknowledgements
 FINISH_STOPPED_S = 3.0  # the same when somebody waits for the prompt
 DEFAULT_PAST_H = 24.0
+MOST_PAST_H = 876_000.0  # a hundred years
 
 
 class Publishes(Protocol):
@@ -74,12 +76,12 @@ class SimulateOptions:
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
         for name, value in (("speed", self.speed), ("for", self.duration_s), ("rate", self.rate)):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise errors.UsageError(f"--{name} {value:g}", hint=f"choose --{name} above 0")
         if self.start is not None and self.past_h is not None:
             raise errors.UsageError("--start and --past contradict each other", hint="give one of them")
-        if self.past_h is not None and self.past_h < 0:
-            raise errors.UsageError(f"--past {self.past_h:g}", hint="choose --past 0 or more hours")
+        if self.past_h is not None and not 0 <= self.past_h <= MOST_PAST_H:
+            raise errors.UsageError(f"--past {self.past_h:g}", hint=f"choose --past 0 to {MOST_PAST_H:.0f} hours")
         if self.connections < 1:
             raise errors.UsageError(f"--connections {self.connections}", hint="choose at least 1")
 

@@ -1,0 +1,104 @@
+"""Devices of which everything is refused, from the writer to what the rules say of them."""
+
+import datetime as dt
+
+import psycopg
+import pytest
+
+from voltd import config, models
+from voltd.database import migrate, queries, session
+from voltd.pipeline import decode, write, write_current, write_refused
+from voltd.rules import message
+
+NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+TOPIC = "volt/meter/M1/telemetry"
+BAD = f'{{"timestamp": "{(NOW - dt.timedelta(hours=1)).isoformat()}", "kwhConsumedAcTotal": "x"}}'.encode()
+
+
+class Desk:
+    """The writer of a daemon, with its own role, and what it left in the table."""
+
+    def __init__(self, dsn):
+        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+        self.dsn, self._settings = dsn, config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
+        connect = session.connector(self._settings)
+        self._current = write_current.CurrentState(connect, "t", 1.0, heal=False)
+        self._stores = [self._store(connect)]
+        self._connect = connect
+
+    def _store(self, connect):
+        refused = write_refused.Refused(self._settings.mqtt.topics)
+        return write.PostgresStore(connect, "t", refused=refused)
+
+    def restart(self):
+        self._stores.append(self._store(self._connect))
+
+    def receive(self, seconds_ago, *payloads, topic=TOPIC):
+        at = NOW - dt.timedelta(seconds=seconds_ago)
+        batch = decode.Decoder(self._settings.mqtt.topics, self._settings.limits, 90).decode(
+            [models.Message(topic, one, 1, at) for one in payloads]
+        )
+        self._current.note(batch, self._stores[-1].write(batch))
+        self._current.merge()
+
+    def good(self, seconds_ago):
+        at = NOW - dt.timedelta(seconds=seconds_ago)
+        self.receive(seconds_ago, f'{{"timestamp": "{at.isoformat()}", "power": 1}}'.encode())
+
+    def rows(self, statement="SELECT device_id, since, last_at, reason FROM volt.refused_device ORDER BY device_id"):
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(statement).fetchall()
+
+    def close(self):
+        for one in (*self._stores, self._current):
+            one.close()
+
+
+@pytest.fixture
+def desk(fresh_database):
+    made = Desk(fresh_database)
+    yield made
+    made.close()
+
+
+def _ago(seconds):
+    return NOW - dt.timedelta(seconds=seconds)
+
+
+def test_since_is_the_first_refusal_after_the_last_accepted_reading(desk):
+    """What came before it is over; a restart, and half a minute of the same, change nothing of since."""
+    desk.receive(600, BAD, BAD)
+    desk.restart()
+    desk.receive(500, BAD)
+    assert desk.rows() == [("M1", _ago(600), _ago(500), "wrong_type")]
+    desk.good(400)
+    desk.restart()
+    desk.receive(300, b"rubbish")
+    assert desk.rows() == [("M1", _ago(300), _ago(300), "not_json")]
+    desk.receive(290, b"rubbish")  # within half a minute of the clock: not written again
+    assert desk.rows() == [("M1", _ago(300), _ago(300), "not_json")]
+
+
+def test_liveness_shows_who_sends_in_vain(desk):
+    """Also a device of which nothing was ever stored; not one that was accepted since."""
+    desk.good(900)
+    desk.receive(800, b"rubbish")
+    desk.receive(700, b"rubbish", topic="volt/vehicle/NEW/telemetry")
+    shown = "SELECT device_id, status, refused_reason, refused_since FROM volt.device_liveness ORDER BY device_id"
+    assert desk.rows(shown) == [("M1", None, "not_json", _ago(800)), ("NEW", None, "not_json", _ago(700))]
+    desk.good(600)
+    assert desk.rows(shown) == [("M1", None, None, None), ("NEW", None, "not_json", _ago(700))]
+    with psycopg.connect(desk.dsn) as connection:
+        connection.execute("SET ROLE volt_writer")
+        connection.execute(queries.text("forget_refused_devices"))
+    assert [row[0] for row in desk.rows()] == ["NEW"]
+
+
+def test_what_is_said_of_it():
+    """Reason, field and since when; the whole detail where it names no field."""
+    since = dt.datetime(2026, 3, 2, 12, 30, tzinfo=dt.timezone(dt.timedelta(hours=2)))
+    said = message.refused("wrong_type", "kwhConsumedAcTotal: should be a number", since)
+    assert said == "sends, but everything is refused: wrong_type kwhConsumedAcTotal since 2026-03-02 10:30 UTC"
+    assert "not_json expected value at line 1: x since" in message.refused(
+        "not_json", "expected value\nat line 1: x", since
+    )

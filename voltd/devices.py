@@ -1,0 +1,123 @@
+"""``voltd devices list|retire|activate|maintenance``: which devices there are, and which of them still count.
+
+Writes the status in the registry (``volt.vehicle``, ``volt.meter``), which rules go by: a retired device raises
+nothing, and its open alerts end without a message. The registry is the schema's owner's, so what changes it uses the
+connection of ``voltd migrate``. Readings of a retired device are stored as ever.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from typing import Any
+
+import psycopg
+
+from voltd import config, dead_letters_filters, terminal
+from voltd.database import queries, session
+
+_LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"
+_OWNER_HINT = (
+    "the registry is for the schema's owner: set database.migrate_dsn (VOLTD_DATABASE__MIGRATE_DSN) to a user with the"
+    " role volt_owner"
+)
+_STATUSES = {"retire": "retired", "activate": "active", "maintenance": "maintenance"}
+_LONGEST_ID = 64
+
+_Connection = psycopg.Connection[Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The actions and their filters."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    listing = actions.add_parser("list", help="devices that are registered or were heard")
+    listing.add_argument("--type", choices=["vehicle", "meter"], help="only these")
+    listing.add_argument("--status", choices=[*_STATUSES.values(), "unregistered"], help="only these")
+    listing.add_argument("--fleet", type=terminal.given, help="only this fleet's")
+    listing.add_argument("--limit", type=dead_letters_filters.number, help="how many (default: all)")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    for action, sentence in (
+        ("retire", "it is gone for good: no rule looks at it any more"),
+        ("activate", "it counts: rules look at it"),
+        ("maintenance", "it is in the workshop: no rule looks at it for now"),
+    ):
+        change = actions.add_parser(
+            action, help=sentence, description=f"{sentence}. A device that is not registered yet is, by this."
+        )
+        change.add_argument("type", choices=["vehicle", "meter"])
+        change.add_argument("ids", type=_id, nargs="+", metavar="ID")
+
+
+def _id(text: str) -> str:
+    if not 1 <= len(text) <= _LONGEST_ID or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a device: 1 to {_LONGEST_ID} printable characters")
+    return text
+
+
+def run(args: argparse.Namespace, settings: config.Settings) -> int:
+    """The command.
+
+    Raises:
+        ConfigurationError: this user may not do it; nothing was changed.
+        StoreUnavailable: the database went away; nothing was changed.
+    """
+    listing = args.action == "list"
+    with (
+        terminal.explained(_LIST_HINT if listing else _OWNER_HINT),
+        psycopg.connect(session.dsn(settings, migrate=not listing)) as connection,
+    ):
+        connection.execute("SET TIME ZONE 'UTC'")
+        return _list(connection, args) if listing else _change(connection, args)
+
+
+def _list(connection: _Connection, args: argparse.Namespace) -> int:
+    filters = {"device_type": args.type, "status": args.status, "fleet": args.fleet}
+    found = connection.execute(queries.text("list_devices"), filters).fetchall()
+    shown = found[: args.limit]
+    names = ("device_type", "device_id", "fleet_id", "status", "last_seen_at")
+    if args.json:
+        for row in shown:
+            terminal.print_json(dict(zip(names, row[:-1], strict=True)))
+        return 0
+    cells = [
+        (
+            f"{device_type} {device_id}",
+            fleet or "",
+            status or "not registered",
+            "never" if seen_at is None else f"{terminal.local(seen_at)} ({_ago(seconds)} ago)",
+        )
+        for device_type, device_id, fleet, status, seen_at, seconds in shown
+    ]
+    if cells:
+        terminal.print_table(("DEVICE", "FLEET", "STATUS", "LAST HEARD"), cells)
+    else:
+        print("no devices")
+    if len(found) > len(shown):
+        print(f"the first {len(shown)} of {len(found)}; --limit shows more")
+    return 0
+
+
+def _ago(seconds: float) -> str:
+    return terminal.lasting(dt.timedelta(seconds=seconds))
+
+
+def _change(connection: _Connection, args: argparse.Namespace) -> int:
+    status, ids = _STATUSES[args.action], list(dict.fromkeys(args.ids))
+    before = connection.execute(queries.text("devices_before"), {"device_type": args.type, "ids": ids}).fetchall()
+    connection.execute(queries.text(f"set_{args.type}_status"), {"ids": ids, "status": status})
+    connection.commit()
+    for device_id, was, heard, alerts in before:
+        print(terminal.printable(f"{args.type} {device_id}: {_said(status, was, heard=heard, alerts=alerts)}"))
+    return 0
+
+
+def _said(status: str, was: str | None, *, heard: bool, alerts: int) -> str:
+    if was == status:
+        return f"is {status} already"
+    text = f"{status}, was {was}" if was else f"{status}, and registered"
+    if was is None and not heard:
+        text += "; voltd has never heard it: is the name right?"
+    if alerts and status != "active":
+        many = "1 open alert ends" if alerts == 1 else f"{alerts} open alerts end"
+        text += f"; {many} without a message, unless its rule names this status"
+    return text

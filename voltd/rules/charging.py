@@ -1,0 +1,68 @@
+"""Whether a vehicle is being charged: which words mean it, and how long a word holds. Pure.
+
+The table ``[charging]`` of rules.toml. ``load`` hands it to the rules with ``clear_when_charging``; ``check_vehicles``
+(live) and ``history_judge`` (``voltd rules test``) ask the same ``Known``, so both say the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+from pydantic import Field
+
+from voltd.rules import scope
+
+# Each with where it is from; config/rules.toml says the same to people.
+WORDS = (
+    "charging",  # TeslaMate, OVMS v.c.state, OCPP status and chargingState
+    "ac_charging", "dc_charging", "fast_charging",
+    "starting", "DetailedChargeStateStarting",  # Tesla: plugged in, the contactors close
+    "DetailedChargeStateCharging", "CHARGE_STATE_CHARGING", "ChargeStateCharging",  # Tesla fleet telemetry
+    "topoff",  # OVMS: the last per cent, with less power
+    "C", "C2", "D", "D2",  # IEC 61851 control pilot, as evcc and wallboxes report it; C1 and D1 only offer energy
+    "3",  # OpenEVSE state number
+    "yes", "true",  # OVMS v.c.charging, evcc charging
+)  # fmt: skip
+_Word = Annotated[str, Field(min_length=1, max_length=32)]
+
+
+class Charging(scope.Table):
+    """The words, and when one does not hold any more.
+
+    Attributes:
+        charging_words: what a vehicle says while energy goes into its battery; case and outer blanks do not matter.
+        charging_stale_s: a word older than this (device time, s) says nothing.
+        moving_above_kmh: a vehicle that is faster is not charging, whatever it said before.
+    """
+
+    charging_words: tuple[_Word, ...] = WORDS
+    charging_stale_s: Annotated[float, Field(gt=0, le=86400)] = 21600.0
+    moving_above_kmh: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
+
+    def says(self, word: str) -> bool:
+        """Whether the word means that energy goes into the battery; being plugged in is not enough."""
+        return word.strip().casefold() in {one.strip().casefold() for one in self.charging_words}
+
+
+class Known:
+    """What is known of one vehicle while its readings go by in the order of their own time.
+
+    Args:
+        charging: the words.
+        since: when a word that still holds was said before the first reading; None: none was.
+    """
+
+    def __init__(self, charging: Charging, since: dt.datetime | None = None) -> None:
+        self._words = {one.strip().casefold() for one in charging.charging_words}
+        self._stale = dt.timedelta(seconds=charging.charging_stale_s)
+        self._moving_kmh = charging.moving_above_kmh
+        self._since = since
+
+    def read(self, at: dt.datetime, word: str | None, speed_kmh: float | None) -> bool:
+        """Takes a reading; whether the vehicle is charging as of it."""
+        if word is not None:
+            self._since = at if word.strip().casefold() in self._words else None
+        if speed_kmh is not None and speed_kmh > self._moving_kmh:
+            self._since = None
+        return self._since is not None and at - self._since <= self._stale

@@ -1,0 +1,104 @@
+"""What the publishing commands show: progress and warnings on stderr, the tally on stdout; and how they are ended.
+
+Used by ``commands`` and ``replay_command``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from voltd.simulate.publish import Tally
+
+PLAIN_EVERY_S = (5.0, 30.0)  # at first, and after a minute
+_FIRST_S = 60.0
+
+
+def say(line: str) -> None:
+    """A line for the person who typed the command."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def counts(tally: Tally) -> str:
+    """What was published, in readings."""
+    text = f"{tally.vehicle} vehicle and {tally.meter} meter readings"
+    if tally.bad or tally.duplicates:
+        text += f" ({tally.duplicates} of them sent before), {tally.bad} bad ones"
+    return text
+
+
+def print_tally(tally: Tally, elapsed_s: float) -> None:
+    """What came of it all."""
+    rate = tally.messages / elapsed_s if elapsed_s else 0.0
+    print(f"published {counts(tally)}: {tally.messages} messages in {elapsed_s:.1f} s ({rate:.0f}/s)")  # noqa: T201
+    if tally.unheard:
+        print(f"stored by nobody: {tally.unheard} of these readings had no subscriber")  # noqa: T201
+    if tally.resent:
+        print(f"sent again after a lost connection: {tally.resent} readings")  # noqa: T201
+    if tally.oversize:
+        print(f"not sent, larger than the broker takes: {tally.oversize} messages")  # noqa: T201
+    if tally.in_flight:
+        print(f"not acknowledged by the broker: {tally.in_flight} messages")  # noqa: T201
+
+
+class Progress:
+    """On a terminal one line that is rewritten, elsewhere a line every five seconds, after a minute every thirty."""
+
+    def __init__(self) -> None:
+        self._began_s = self._shown_s = time.monotonic()
+        self._done = 0
+        self._tty = sys.stderr.isatty()
+        self._open = False
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since it was made."""
+        return time.monotonic() - self._began_s
+
+    def show(self, text: str, done: int, unit: str = "messages") -> None:
+        """Say how far it is, unless it was said a moment ago; ``done`` counts all so far."""
+        now_s = time.monotonic()
+        since_s = now_s - self._shown_s
+        if not self._tty and since_s < PLAIN_EVERY_S[now_s - self._began_s > _FIRST_S]:
+            return
+        line = f"{text}, {(done - self._done) / max(since_s, 1e-3):.0f} {unit}/s"
+        self._shown_s, self._done = now_s, done
+        if self._tty:
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
+            self._open = True
+        else:
+            say(line)
+
+    def end(self) -> None:
+        """Leave the terminal's line empty, for something else to be said."""
+        if self._open:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._open = False
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[threading.Event]:
+    """An event that SIGINT or SIGTERM sets; the second signal is a KeyboardInterrupt. Main thread only, else inert."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

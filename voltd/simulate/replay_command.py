@@ -1,0 +1,227 @@
+"""The command ``voltd replay``: checks a recording, says what is odd about it, publishes it, says what came of it.
+
+``commands`` has its arguments; ``cli`` calls ``run_replay``. Warnings and progress go to stderr, the tally to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import math
+import threading
+
+from voltd import config, errors, status, terminal
+from voltd.simulate import cells, checks, console, recording, span
+from voltd.simulate.plan import Plan, ReplayOptions, prepare
+from voltd.simulate.publish import MqttTarget, Tally
+from voltd.simulate.replay import ReplayTally, replay
+from voltd.simulate.source import Source, Stopped
+
+MOST_ETA_S = 10 * 365 * 86_400.0
+_SHOW_READINGS = 5000
+STATUS_S = 1.0  # retained: it comes at once or not at all
+
+
+def run_replay(args: argparse.Namespace, mqtt: MqttTarget, settings: config.Settings) -> int:
+    """``voltd replay`` with the arguments of ``commands.add_replay_arguments``.
+
+    Returns:
+        0 when every line was dealt with and every reading that was published had a subscriber; 1 when nothing could be
+        published, it was ended before, or the broker had nobody to give readings to.
+
+    Raises:
+        VoltdError: for ``cli`` to explain; ``--strict`` refuses before anything is published.
+    """
+    options = ReplayOptions(
+        target=mqtt,
+        path=args.file,
+        speed=0.0 if args.fast else args.speed,
+        now=args.now,
+        from_now=args.from_now,
+        shift_s=args.shift_s,
+        until=args.until,
+        array=args.array,
+        connections=args.connections,
+        zone=None if args.zone is None else cells.zone(args.zone),
+        decimal_comma=args.decimal_comma,
+        skip_na=args.skip_na,
+    )
+    with console.signals() as stop, Source(options.path, stop) as source:
+        try:
+            return _Command(options, settings, source, stop, strict=args.strict).run()
+        except Stopped:
+            console.say("ended before anything was published")
+            return 1
+
+
+class _Command:
+    """One call of the command."""
+
+    def __init__(
+        self, options: ReplayOptions, settings: config.Settings, source: Source, stop: threading.Event, *, strict: bool
+    ) -> None:
+        self._options = options
+        self._settings = settings
+        self._source = source
+        self._stop = stop
+        self._strict = strict
+        self._passes = source.is_pipe and not (options.speed or options.moves or strict)  # published as it is read
+        self._checks: checks.Checks | None = None
+        self._shown: set[tuple[str, ...]] = set()
+        self._unheard_shown = False
+        self._progress = console.Progress()
+
+    def run(self) -> int:
+        """See ``run_replay``."""
+        options, source = self._options, self._source
+        if self._passes:
+            console.say(f"{source.name}: rows are published as they come and checked then; nobody knows how many")
+        elif source.is_pipe:
+            console.say(f"{source.name} is read to its end first, into a temporary file")
+            source.buffer()
+        plan = prepare(options, _now(), source)
+        found = self._checks = checks.Checks(self._settings, options, plan, _now())
+        if not self._passes:
+            plan = self._look(found, plan)
+        self._say_offline()
+        plan = self._dated(plan)
+        self._progress = console.Progress()
+        tally = replay(
+            options,
+            stop=self._stop,
+            on_progress=lambda tally: self._show(tally, plan),
+            on_row=self._pass_row if self._passes else None,
+            on_fault=self._pass_fault if self._passes else None,
+            plan=plan,
+            source=source,
+        )
+        self._progress.end()
+        return self._end(tally)
+
+    def _look(self, found: checks.Checks, plan: Plan) -> Plan:
+        """The whole recording before any of it is published."""
+        for row in recording.read(self._source, self._options.reading):
+            if isinstance(row, recording.Row):
+                found.row(row)
+                if not found.readings % _SHOW_READINGS:
+                    self._progress.show(f"{found.readings} readings checked", found.readings, "readings")
+            else:
+                found.fault(row)
+        found.finish()
+        self._progress.end()
+        self._report(found)
+        if found.readings and found.refused == found.readings:
+            console.say(f"voltd with these settings stores none of the {found.readings} readings")
+        if self._strict and found.findings:
+            raise errors.VoltdError(
+                f"--strict: {self._source.name} has findings of {len(found.findings)} kinds, nothing was published",
+                hint="correct the recording or the options as said above, or leave --strict",
+            )
+        return plan._replace(readings=found.readings)
+
+    def _dated(self, plan: Plan) -> Plan:
+        """The shift as of now, and what it means."""
+        options = self._options
+        plan = plan.dated(options, _now())
+        if plan.shift_s:
+            zone = " --zone UTC" if options.moves and options.zone is None and self._naive() else ""
+            shift = f"{plan.shift_s:.15g}"
+            console.say(f"{_range(plan)} shifted by {shift} s; the same again: --shift {shift}{zone}")
+        lasts_s = plan.lasts_s(options)
+        if options.now and lasts_s is not None and lasts_s >= 1 and options.speed == 1:
+            late = terminal.lasting(dt.timedelta(seconds=min(lasts_s, MOST_ETA_S)))
+            console.say(f"each reading is published {late} after its time: --from-now publishes it when it is due")
+        return plan
+
+    def _naive(self) -> bool:
+        return self._checks is not None and ("naive",) in self._checks.findings
+
+    def _report(self, found: checks.Checks) -> None:
+        for key, finding in found.findings.items():
+            if key not in self._shown:
+                self._shown.add(key)
+                self._progress.end()
+                console.say(f"{self._source.name}:{finding}")
+        if found.more and ("more",) not in self._shown:
+            self._shown.add(("more",))
+            console.say(f"{self._source.name}: further kinds of findings are only counted")
+
+    def _say_offline(self) -> None:
+        """Whether the daemon of the settings says that it is away; nothing where nobody knows."""
+        with contextlib.suppress(errors.VoltdError, KeyError, ValueError, TypeError):  # anybody may publish there
+            if status.fetch(self._settings, timeout_s=STATUS_S)["status"] == "offline":
+                console.say(
+                    f"voltd {self._settings.instance} is offline: the broker keeps readings for its session, as far as "
+                    "its queue goes, and nothing is stored before it is back"
+                )
+
+    def _pass_row(self, row: recording.Row) -> None:
+        if self._checks is not None:
+            self._checks.row(row, published_at=_now())
+            self._report(self._checks)
+
+    def _pass_fault(self, fault: recording.Fault) -> None:
+        if self._checks is not None:
+            self._checks.fault(fault)
+            self._report(self._checks)
+
+    def _show(self, tally: ReplayTally, plan: Plan) -> None:
+        published = tally.published
+        self._say_unheard(published)
+        self._progress.show(self._how_far(published.vehicle + published.meter, plan), published.messages)
+
+    def _say_unheard(self, published: Tally) -> None:
+        if published.unheard and not self._unheard_shown:
+            self._unheard_shown = True
+            self._progress.end()
+            console.say(
+                f"the broker has no subscriber for {terminal.printable(published.unheard_topic)}: nobody stores this. "
+                'Is voltd running, and subscribed there ("voltd check", mqtt.topics)?'
+            )
+
+    def _how_far(self, done: int, plan: Plan) -> str:
+        if not plan.readings:
+            return f"{done} readings"
+        text = f"{done} of {plan.readings} readings ({100 * done // plan.readings} %)"
+        elapsed_s = self._progress.elapsed_s
+        lasts_s = plan.lasts_s(self._options)
+        if lasts_s is None:
+            lasts_s = elapsed_s * plan.readings / done if done else math.inf
+        left_s = max(0.0, lasts_s - elapsed_s)
+        if left_s > MOST_ETA_S:
+            return text
+        left = dt.timedelta(seconds=left_s)
+        return f"{text}, ends in {terminal.lasting(left)} at {terminal.local(_now() + left)}"
+
+    def _end(self, tally: ReplayTally) -> int:
+        published = tally.published
+        self._say_unheard(published)
+        if self._passes and self._checks is not None:  # the first of each kind was shown as it passed
+            for finding in self._checks.findings.values():
+                if finding.rows > 1:
+                    console.say(f"{self._source.name}:{finding}")
+        if tally.unpublishable:
+            console.say(f"{tally.unpublishable} lines could not be published")
+        if self._checks is not None and self._checks.refused:
+            refused, readings = self._checks.refused, self._checks.readings
+            console.say(f"{refused} of {readings} readings are refused by voltd with these settings, see above")
+        console.print_tally(published, self._progress.elapsed_s)
+        if not tally.complete:
+            console.say("ended before everything was published and acknowledged")
+            return 1
+        if not published.vehicle + published.meter:
+            console.say("nothing was published")
+            return 1
+        return 1 if published.unheard else 0
+
+
+def _range(plan: Plan) -> str:
+    """From when to when a recording goes, so that a wrong clock that nothing has recognised is seen."""
+    if plan.first_s is None or plan.last_s is None:
+        return "times are"
+    return f"recorded {span.time_of(plan.first_s)} to {span.time_of(plan.last_s)}: times are"
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
