@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import charging as chargings
-from voltd.rules import check_vehicles_rows, confirm, evaluate, model, state, step
+from voltd.rules import check_charging, check_vehicles_rows, confirm, evaluate, model, state, step
 
 METRICS = frozenset(model.OF_READINGS)
 
@@ -237,43 +236,11 @@ class Reader:
         asked |= {"oldest": min(asked["sinces"]), "newest": max(asked["sinces"])}
         said = connection.execute(queries.text("charging_before"), asked).fetchall()
         words = {
-            places[number - 1]: Said(asked["ids"][number - 1], word, at, asked["sinces"][number - 1])
+            places[number - 1]: check_charging.Said(asked["ids"][number - 1], word, at, asked["sinces"][number - 1])
             for number, word, at in said
             if word is not None
         }
-        return still_charging(connection, self._words, words)
-
-
-class Said(NamedTuple):
-    """A vehicle's last word on charging before a time that matters."""
-
-    vehicle_id: str
-    word: str
-    at: dt.datetime
-    before: dt.datetime
-
-
-_KeyT = TypeVar("_KeyT")
-
-
-def still_charging(
-    connection: _Connection, words: chargings.Charging, said: Mapping[_KeyT, Said]
-) -> dict[_KeyT, dt.datetime]:
-    """When it was said, of each word that means charging and has not been belied by a drive since."""
-    stale = dt.timedelta(seconds=words.charging_stale_s)
-    holds = {key: one for key, one in said.items() if words.says(one.word) and one.before - one.at <= stale}
-    if not holds:
-        return {}
-    asked = {
-        "ids": [one.vehicle_id for one in holds.values()],
-        "sinces": [one.at for one in holds.values()],
-        "untils": [one.before for one in holds.values()],
-        "oldest": min(one.at for one in holds.values()),
-        "above": words.moving_above_kmh,
-    }
-    keys = list(holds)
-    moved = {keys[place - 1] for (place,) in connection.execute(queries.text("moved_between"), asked)}
-    return {key: one.at for key, one in holds.items() if key not in moved}
+        return check_charging.still_charging(connection, self._words, words)
 
 
 def of_readings(one: state.State) -> bool:

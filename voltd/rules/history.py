@@ -18,7 +18,7 @@ import psycopg
 
 from voltd.database import queries
 from voltd.rules import charging as chargings
-from voltd.rules import check_vehicles, clocks, confirm, evaluate, history_judge, history_time, model, rhythm, scope
+from voltd.rules import check_charging, clocks, confirm, evaluate, history_judge, history_time, model, rhythm, scope
 from voltd.rules import step as steps
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
@@ -90,7 +90,7 @@ class _Reader:
         if not since:
             return
         tables = {rule.charging for _, rule in rules if rule.clear_when_charging}
-        charging = {words: check_vehicles.still_charging(self._connection, words, said) for words in tables}
+        charging = {words: check_charging.still_charging(self._connection, words, said) for words in tables}
         known = self._clocks(list(since))
         asked = {"ids": list(since), "sinces": list(since.values()), "at_most": confirm.LOOKS_BACK}
         if any(one.alone_after_intervals for _, rule in rules for one in rule.variants()):
@@ -112,10 +112,10 @@ class _Reader:
 
     def _candidates(
         self, rules: list[tuple[int, model.Rule]], limits: dict[str, object]
-    ) -> tuple[dict[str, dt.datetime], dict[str, check_vehicles.Said]]:
+    ) -> tuple[dict[str, dt.datetime], dict[str, check_charging.Said]]:
         """Who has to be read from when on, and the last word on charging before."""
         since: dict[str, dt.datetime] = {}
-        said: dict[str, check_vehicles.Said] = {}
+        said: dict[str, check_charging.Said] = {}
         open_question: dict[str, dt.datetime] = {}
         found = self._connection.execute(queries.text("history_candidates"), self._parameters(limits)).fetchall()
         for vehicle, at, word, word_at in found:
@@ -123,13 +123,13 @@ class _Reader:
                 continue
             since[vehicle] = at
             if word is not None and word_at is not None and word_at < at:
-                said[vehicle] = check_vehicles.Said(vehicle, word, word_at, at)
+                said[vehicle] = check_charging.Said(vehicle, word, word_at, at)
             elif word is not None:
                 open_question[vehicle] = at
         if open_question and any(rule.clear_when_charging for _, rule in rules):
             asked = {"ids": list(open_question), "sinces": list(open_question.values())}
             for vehicle, word, word_at in self._connection.execute(queries.text("history_charging"), asked):
-                said[vehicle] = check_vehicles.Said(vehicle, word, word_at, since[vehicle])
+                said[vehicle] = check_charging.Said(vehicle, word, word_at, since[vehicle])
         return since, said
 
     def _vehicle(
