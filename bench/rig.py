@@ -57,7 +57,7 @@ class Rig:
             connection.execute(
                 "TRUNCATE volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_current,"
                 " volt.meter_current, volt.excursion, volt.retained_reading, volt.alert, volt.alert_state,"
-                " volt.alert_delivery"
+                " volt.alert_delivery, volt.device_clock"
             )
             connection.execute("CHECKPOINT")
 

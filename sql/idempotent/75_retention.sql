@@ -73,6 +73,18 @@ COMMENT ON FUNCTION volt.drop_old_alerts(integer) IS
   'Deletes episodes of alerts that ended more than alert_days ago, with their deliveries, the oldest first, at most so '
   'many; how many.';
 
+CREATE OR REPLACE FUNCTION volt.drop_past_alerts(ids bigint[]) RETURNS integer
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH gone AS (
+    DELETE FROM volt.alert a
+    WHERE a.alert_id = ANY (ids) AND a.past AND NOT EXISTS (SELECT FROM volt.alert_delivery d WHERE d.alert_id = a.alert_id)
+    RETURNING 1
+  )
+  SELECT count(*)::int FROM gone
+$$;
+COMMENT ON FUNCTION volt.drop_past_alerts(bigint[]) IS
+  'Deletes these episodes of the past, which later arrivals have shown to be none; how many. Nobody was notified of them.';
+
 CREATE OR REPLACE FUNCTION volt.keep_raw_readings(at_least_days integer) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

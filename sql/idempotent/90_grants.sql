@@ -23,14 +23,17 @@ GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt
 GRANT UPDATE ON volt.vehicle_reading, volt.meter_reading TO volt_writer;
 GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current, volt.ingest_state, volt.ingest_commit TO volt_writer;
 GRANT INSERT, UPDATE ON volt.alert, volt.alert_delivery, volt.alert_silence TO volt_writer;
-GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon, volt.refused_device, volt.device_rhythm TO volt_writer;
+GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon, volt.refused_device, volt.device_rhythm,
+  volt.device_clock TO volt_writer;
 GRANT INSERT, DELETE ON volt.excursion, volt.retained_reading TO volt_writer;
 GRANT UPDATE ON volt.alert_progress TO volt_writer;
 GRANT INSERT, UPDATE ON volt.rule_bounds TO volt_writer;
 
 REVOKE EXECUTE ON FUNCTION volt.rollup_closing_watermark(), volt.rollup_close_hours(), volt.rollup_advance(),
   volt.rollup_recompute_vehicles(integer), volt.rollup_recompute_meters(integer), volt.drop_old_readings(),
-  volt.drop_old_dead_letters(integer), volt.drop_old_alerts(integer), volt.keep_raw_readings(integer) FROM PUBLIC;
+  volt.drop_old_dead_letters(integer), volt.drop_old_alerts(integer),
+  volt.drop_past_alerts(bigint[]), volt.keep_raw_readings(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION volt.rollup_closing_watermark(), volt.rollup_close_hours(), volt.rollup_advance(),
   volt.rollup_recompute_vehicles(integer), volt.rollup_recompute_meters(integer), volt.drop_old_readings(),
-  volt.drop_old_dead_letters(integer), volt.drop_old_alerts(integer), volt.keep_raw_readings(integer) TO volt_writer;
+  volt.drop_old_dead_letters(integer), volt.drop_old_alerts(integer),
+  volt.drop_past_alerts(bigint[]), volt.keep_raw_readings(integer) TO volt_writer;

@@ -15,97 +15,36 @@ SELECT rule, device_type, device_id, s.judged_at, s.state::text, a.alert_id, a.s
 FROM volt.alert_state s
 FULL JOIN (SELECT * FROM volt.alert WHERE resolved_at IS NULL) a USING (rule, device_type, device_id)
 
--- name: excursions
--- at_most live ones, and at_most_late late ones; the oldest first.
-(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt.excursion
- WHERE NOT late ORDER BY excursion_id LIMIT %(at_most)s)
-UNION ALL
-(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt.excursion
- WHERE late ORDER BY excursion_id LIMIT %(at_most_late)s)
-
--- name: delete_excursions
--- Once what they stand for has been judged.
-DELETE FROM volt.excursion WHERE excursion_id = ANY (%(ids)s::bigint[])
-
--- name: vehicles_with_news
--- watches text[]: of vehicles with a state of what these are, be its rule still in force or not (the writer may have left
--- the vehicle out for its sake), those that have a reading after it, and since when.
-SELECT s.device_id, min(s.judged_at)
-FROM volt.alert_state s
-JOIN volt.vehicle_current c ON c.vehicle_id = s.device_id
-WHERE s.device_type = 'vehicle' AND s.state ->> 'watches' = ANY (%(watches)s::text[]) AND c.recorded_at > s.judged_at
-GROUP BY s.device_id
-
--- name: vehicle_rows
--- ids text[], sinces and untils timestamptz[] (pieces), oldest timestamptz (the least of sinces): their readings in
--- [since, until], at most at_most of each piece, piece by piece in the order given, each in order; and whether the broker
--- had retained it. Comes as it is read: place says by itself that a piece is complete, once the next one begins.
-SELECT wanted.place, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status, EXISTS (
-  SELECT FROM volt.retained_reading k
-  WHERE k.vehicle_id = wanted.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at)
-FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
-  WITH ORDINALITY AS wanted (vehicle_id, since, until, place)
-CROSS JOIN LATERAL (
-  SELECT * FROM volt.vehicle_reading v
-  WHERE v.vehicle_id = wanted.vehicle_id AND v.recorded_at >= wanted.since AND v.recorded_at <= wanted.until
-    AND v.recorded_at >= %(oldest)s
-  ORDER BY v.recorded_at LIMIT %(at_most)s
-) AS r
-ORDER BY wanted.place, r.recorded_at
-
--- name: charging_before
--- ids text[], sinces timestamptz[] (pairs), oldest and newest timestamptz (of sinces): the last word on charging before
--- that time and when it was said, by place, of those that ever said one. The current state has it unless a newer word is
--- known; it may trail, so the last minutes are looked at too.
-SELECT wanted.place,
-  coalesce(last.charging_status, CASE WHEN c.charging_status_at < wanted.since THEN c.charging_status END),
-  coalesce(last.recorded_at, c.charging_status_at)
-FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) WITH ORDINALITY AS wanted (vehicle_id, since, place)
-JOIN volt.vehicle_current c ON c.vehicle_id = wanted.vehicle_id AND c.charging_status IS NOT NULL
-LEFT JOIN LATERAL (
-  SELECT r.charging_status, r.recorded_at
-  FROM volt.vehicle_reading r
-  WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at < wanted.since AND r.charging_status IS NOT NULL
-    AND r.recorded_at >= wanted.since - INTERVAL '1 day'
-    AND r.recorded_at >= %(oldest)s::timestamptz - INTERVAL '1 day' AND r.recorded_at < %(newest)s
-    AND (c.charging_status_at >= wanted.since OR r.recorded_at >= wanted.since - INTERVAL '5 min')
-  ORDER BY r.recorded_at DESC LIMIT 1
-) AS last ON true
-
--- name: moved_between
--- ids text[], sinces and untils timestamptz[] (triples), oldest timestamptz (the least of sinces), above: places of those
--- that were faster than this, km/h, in [since, until). What the broker had retained does not count.
-SELECT wanted.place
-FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
-  WITH ORDINALITY AS wanted (vehicle_id, since, until, place)
-WHERE EXISTS (
-  SELECT FROM volt.vehicle_reading r
-  WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at >= wanted.since AND r.recorded_at < wanted.until
-    AND r.recorded_at >= %(oldest)s AND r.speed_kmh > %(above)s::float8
-    AND NOT EXISTS (
-      SELECT FROM volt.retained_reading k
-      WHERE k.vehicle_id = r.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at))
-
--- name: past_before
--- ids text[], sinces timestamptz[] (pairs), rules text[], within interval: where the last past episode of a rule that
--- ended at most that long before begins, by place; of several rules the first. NULL: at_most readings or more ago.
-SELECT begun.place, CASE WHEN (
-  SELECT count(*) FROM (
-    SELECT FROM volt.vehicle_reading r
-    WHERE r.vehicle_id = begun.vehicle_id AND r.recorded_at >= begun.at AND r.recorded_at < begun.since
-    LIMIT %(at_most)s) AS since_then) < %(at_most)s THEN begun.at END
+-- name: past_ranges
+-- at_most int: of vehicles with past episodes, the last ones by number: from when to when they were.
+SELECT device_id, min(opened_at), max(resolved_at)
 FROM (
-  SELECT place, vehicle_id, since, min(opened_at) AS at
-  FROM (
-    SELECT wanted.place, wanted.vehicle_id, wanted.since, max(a.opened_at) AS opened_at
-    FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) WITH ORDINALITY AS wanted (vehicle_id, since, place)
-    JOIN volt.alert a
-      ON a.device_type = 'vehicle' AND a.device_id = wanted.vehicle_id AND a.rule = ANY (%(rules)s::text[])
-    WHERE a.past AND a.opened_at <= wanted.since AND a.resolved_at >= wanted.since - %(within)s::interval
-    GROUP BY wanted.place, wanted.vehicle_id, wanted.since, a.rule
-  ) AS last
-  GROUP BY place, vehicle_id, since
-) AS begun
+  SELECT device_id, opened_at, resolved_at FROM volt.alert
+  WHERE past AND device_type = 'vehicle' ORDER BY alert_id DESC LIMIT %(at_most)s
+) AS last
+GROUP BY device_id
+
+-- name: alerts_within
+-- rows jsonb (place, rule, device_type, device_id, since, until): the episodes that meet these, by place.
+SELECT r.place, a.alert_id, a.past, a.opened_at, a.resolved_at
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (place int, rule text, device_type text, device_id text,
+  since timestamptz, until timestamptz)
+JOIN volt.alert a ON a.rule = r.rule AND a.device_type = r.device_type AND a.device_id = r.device_id
+  AND a.opened_at <= r.until AND coalesce(a.resolved_at, 'infinity') >= r.since
+ORDER BY r.place, a.opened_at, a.alert_id
+
+-- name: change_past_alerts
+-- rows jsonb: past episodes as later arrivals have shown them to be.
+UPDATE volt.alert a
+SET severity = r.severity, opened_at = r.opened_at, last_seen_at = r.last_seen_at, peak_value = r.peak_value,
+  resolved_at = r.resolved_at, message = r.message
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (alert_id bigint, severity text, opened_at timestamptz,
+  last_seen_at timestamptz, peak_value double precision, resolved_at timestamptz, message text)
+WHERE a.alert_id = r.alert_id AND a.past
+
+-- name: drop_past_alerts
+-- ids bigint[]: past episodes that later arrivals have shown to be none.
+SELECT volt.drop_past_alerts(%(ids)s::bigint[])
 
 -- name: registry_of_devices
 -- vehicles, meters text[]: fleet, model and status of those that are registered; a meter has neither fleet nor model.
@@ -154,7 +93,8 @@ WHERE seen.last_seen_at IS NOT NULL
 END
 
 -- name: skewed_devices
--- Of the devices heard since that seem to be off by more than above seconds, or have a state under these rules: of what
+-- Of the devices heard since that seem to be off by more than above seconds, have a state under these rules, or have a
+-- clock that is known to be behind: of what
 -- arrived since then the newest by the device's own time: its arrival, and how far that time was behind it, s. The
 -- current state alone would not do: it keeps a time that was ahead, and the arrival of an older reading after a newer
 -- one. So it speaks only where everything that arrived is ahead, by more than the network's seconds, or where a look
@@ -176,7 +116,8 @@ CROSS JOIN LATERAL (
 WHERE c.last_seen_at > %(since)s AND (
   abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
   OR c.vehicle_id IN (
-    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle'))
+    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle'
+    UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = 'vehicle'))
 UNION ALL
 SELECT 'meter', c.meter_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
 FROM volt.meter_current c
@@ -195,7 +136,8 @@ CROSS JOIN LATERAL (
 WHERE c.last_seen_at > %(since)s AND (
   abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
   OR c.meter_id IN (
-    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'meter'))
+    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'meter'
+    UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = 'meter'))
 
 -- name: judged_hours
 -- Efficiency of the vehicle-hours in [since, until) that can be trusted, of vehicles that have one outside [below, above]
@@ -257,8 +199,11 @@ ON CONFLICT (only_row) DO UPDATE SET bounds = excluded.bounds, late_after_s = ex
   published_at = excluded.published_at
 
 -- name: published_bounds
--- bounds as text, late_after_s; no row where no daemon has checked the rules for a day: nobody would ask for excursions.
-SELECT bounds::text, late_after_s FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '1 day'
+-- bounds as text, late_after_s, how far vehicles' clocks are behind as text (s by vehicle); no row where
+-- no daemon has checked the rules for a day: nobody would ask for excursions.
+SELECT bounds::text, late_after_s,
+  (SELECT jsonb_object_agg(device_id, behind_s) FROM volt.device_clock WHERE device_type = 'vehicle')::text
+FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '1 day'
 
 -- name: next_turn
 -- turn bigint as last seen; no row: another daemon has written since. What is NULL stays as it is.

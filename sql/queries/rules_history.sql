@@ -37,12 +37,27 @@ CROSS JOIN LATERAL (
   ORDER BY r.recorded_at DESC LIMIT 1
 ) AS last
 
+-- name: history_before
+-- ids text[], sinces timestamptz[] (pairs), at_most int: when the last readings of each before that time begin, which
+-- say how often it reports.
+SELECT wanted.vehicle_id, min(last.recorded_at)
+FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) AS wanted (vehicle_id, since)
+CROSS JOIN LATERAL (
+  SELECT r.recorded_at
+  FROM volt.vehicle_reading r
+  WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at < wanted.since
+    AND r.recorded_at >= wanted.since - INTERVAL '2 days'
+  ORDER BY r.recorded_at DESC LIMIT %(at_most)s
+) AS last
+GROUP BY wanted.vehicle_id
+
 -- name: history_rows
 -- ids text[], sinces timestamptz[] (pairs): their readings from then on until ends, vehicle by vehicle, in order.
-SELECT r.vehicle_id, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status
+SELECT r.vehicle_id, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status,
+  r.filled_at
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) AS wanted (vehicle_id, since)
 JOIN volt.vehicle_reading r ON r.vehicle_id = wanted.vehicle_id AND r.recorded_at >= wanted.since
-WHERE r.recorded_at >= %(begins)s::timestamptz AND r.recorded_at < %(ends)s::timestamptz
+WHERE r.recorded_at >= %(oldest)s::timestamptz AND r.recorded_at < %(ends)s::timestamptz
 ORDER BY r.vehicle_id, r.recorded_at
 
 -- name: history_vehicle_gaps

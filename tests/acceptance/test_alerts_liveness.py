@@ -88,18 +88,45 @@ def test_clocks_that_are_off(told, publisher, webhook, database):
     looks.publish(publisher, "vehicle", "BEHIND", 40, soc=50)
     looks.publish(publisher, "meter", "AHEAD", -45, power=5)
     looks.look()
-    webhook.hears("vehicle BEHIND: clock_skew info: clock off by 4", "meter AHEAD: clock_skew info: clock off by 4")
+    webhook.hears(
+        "vehicle BEHIND: clock_skew warning: clock off by 4", "meter AHEAD: clock_skew warning: clock off by 4"
+    )
     looks.publish(publisher, "vehicle", "BEHIND", 15, soc=50)  # better, but not right
     looks.publish(publisher, "meter", "AHEAD", 0, power=5)
     looks.look()
-    webhook.hears("meter AHEAD: clock_skew info is over")
+    webhook.hears("meter AHEAD: clock_skew warning is over")
     looks.publish(publisher, "vehicle", "ODD", 0, soc=50)
     looks.publish(publisher, "vehicle", "BEHIND", 2, soc=50)
     looks.look()
-    webhook.hears("vehicle BEHIND: clock_skew info is over")
+    webhook.hears("vehicle BEHIND: clock_skew warning is over")
     assert len(webhook.lines) == 4, webhook.lines
     assert looks.counts("ODD") is None
     assert {one["device_id"] for one in alert_rig.alerts(database)} == {"BEHIND", "AHEAD"}
+
+
+def test_a_clock_that_is_an_hour_behind(told, publisher, webhook, database):
+    """Once that is certain, its readings are evaluated at the corrected time, also after kill -9."""
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "UPDATE volt.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
+            " healthy_at = now() + INTERVAL '10 s'"
+        )
+    daemon = told(current_interval_s=0.1)
+    looks = _Looks(daemon, database)
+    for number in (1, 2, 3):
+        looks.publish(publisher, "vehicle", "BEHIND", 3600, speed=50)
+        looks.look()
+        harness.wait_for(lambda n=number: n == 3 or looks.counts("BEHIND") == n, what=f"look {number}")
+    webhook.hears("vehicle BEHIND: clock_skew warning: clock off by 3600")
+    looks.publish(publisher, "vehicle", "BEHIND", 3600, speed=150)
+    webhook.hears("vehicle BEHIND: overspeed warning: speed 150 km/h")
+    daemon.kill()
+    daemon.start()
+    alert_rig.publish(publisher, daemon, "BEHIND", 3600, speed=151)
+    alert_rig.publish(publisher, daemon, "BEHIND", 3600, speed=50)
+    webhook.hears("vehicle BEHIND: overspeed warning is over")
+    assert len(alert_rig.alerts(database)) == 2
+    assert len(set(webhook.lines)) == 3, webhook.lines  # who is killed while sending may send that once more
 
 
 def test_who_is_stale_when_silent(make_daemon, publisher, webhook, database, hasty):

@@ -57,6 +57,7 @@ def test_an_excursion_is_two_e_mails(make_daemon, publisher, database, mailbox):
         connection.execute("INSERT INTO volt.fleet (fleet_id) VALUES ('north')")
         connection.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES ('EV-7', 'north')")
     daemon = make_daemon(alerts__channels__mail__url=mailbox.url, alerts__channels__mail__group_s=0.2).start()
+    alert_rig.publish(publisher, daemon, "EV-7", 2, batteryTemp=85.5)
     alert_rig.publish(publisher, daemon, "EV-7", 1, batteryTemp=85.5)
     (fired,) = harness.wait_for(lambda: mailbox.mails, what="the e-mail")
     alert_rig.publish(publisher, daemon, "EV-7", batteryTemp=70)

@@ -34,12 +34,34 @@ def test_one_reading_over_the_limit_is_an_episode(daemon, publisher, database):
     ],
 )
 def test_measured_rules_are_told_and_told_when_over(told, publisher, webhook, values, rule):
+    """The second reading in a row confirms the first."""
     fires, ends = values
     daemon = told()
+    alert_rig.publish(publisher, daemon, "V1", 1, **fires)
     alert_rig.publish(publisher, daemon, "V1", **fires)
     webhook.hears(f"{rule}: ")
     alert_rig.publish(publisher, daemon, "V1", **ends)
     webhook.hears(f"{rule}: ", f"{rule} is over")
+
+
+def test_one_bad_sample_pages_nobody(told, publisher, webhook):
+    """0 % once between 64 and 64: by the time of the next alert nothing has been said of it."""
+    daemon = told()
+    for seconds, soc in ((3, 64), (2, 0), (1, 64)):
+        alert_rig.publish(publisher, daemon, "V1", seconds, soc=soc)
+    alert_rig.publish(publisher, daemon, "V2", speed=150)
+    webhook.hears("vehicle V2: overspeed warning: ")
+    assert len(webhook.lines) == 1, webhook.lines
+
+
+def test_a_device_whose_clock_is_ahead_is_heard_at_once(told, publisher, webhook):
+    """One date of the future mutes nothing that follows."""
+    daemon = told()
+    alert_rig.publish(publisher, daemon, "AH", soc=50)
+    alert_rig.publish(publisher, daemon, "AH", -280, soc=50)
+    for _ in range(2):
+        alert_rig.publish(publisher, daemon, "AH", batteryTemp=95)
+    webhook.hears("vehicle AH: battery_overheat critical: ")
 
 
 def test_stale_clock_and_efficiency_are_told_and_told_when_over(told, publisher, webhook, database, tmp_path):
@@ -80,6 +102,7 @@ def test_late_and_retained_readings_page_nobody(make_daemon, publisher, webhook,
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V2", retained, retain=True)])
     daemon.start()  # who subscribes is given what was retained before, and marked so
     harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 1, what="the retained reading")
+    alert_rig.publish(publisher, daemon, "V2", 1, batteryTemp=90)
     alert_rig.publish(publisher, daemon, "V2", batteryTemp=90)
     webhook.hears("vehicle V2: battery_overheat critical: ")
     alert_rig.publish(publisher, daemon, "V1", 3600, speed=150)

@@ -9,6 +9,7 @@ from voltd.rules import charging as chargings
 from voltd.rules import load, state, step
 
 MINUTE, HOUR = 60, 3600
+LOW = ("V1", 3, 2, {"soc_pct": 12.0}), ("V1", 2, 1, {"soc_pct": 12.0})  # the second one confirms the first
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_live_excursion_in_one_batch_with_one_of_yesterday(rig):
 
 def test_backlog_longer_than_a_check_reads_of_a_vehicle_that_fires(rig):
     """What is live is seen at once, whatever else came of a vehicle with an open alert."""
-    rig.store(("V1", 2, 1, {"soc_pct": 12.0}))
+    rig.store(*LOW)
     rig.check()
     rig.age(20 * HOUR)
     rig.sql(
@@ -68,7 +69,7 @@ def test_backlog_longer_than_a_check_reads_of_a_vehicle_that_fires(rig):
 
 def test_backlog_of_a_vehicle_that_fires_is_read_once(rig):
     """A vehicle that sends its backlog and falls silent costs nothing afterwards, and its alert stays open."""
-    rig.store(("V1", 2, 1, {"soc_pct": 12.0}))
+    rig.store(*LOW)
     rig.check()
     rig.age(3 * HOUR)
     rig.store(*[("V1", 2 * HOUR - one * MINUTE, 0.5, {"soc_pct": 50.0}) for one in range(60)])
@@ -81,7 +82,7 @@ def test_backlog_of_a_vehicle_that_fires_is_read_once(rig):
 
 def test_spool_drained_after_an_hour_pages_nobody_with_anything_new(rig):
     """An open alert of one rule makes no news of what another rule finds in readings of 40 minutes ago."""
-    rig.store(("V1", 2, 1, {"soc_pct": 12.0}))
+    rig.store(*LOW)
     rig.check()
     rig.age(HOUR)
     held = [
@@ -122,7 +123,7 @@ def test_late_reading_of_a_vehicle_with_a_duration_running_tells_no_history(rig)
         "INSERT INTO volt.alert (rule, severity, device_type, device_id, opened_at, last_seen_at, resolved_at, message)"
         " VALUES ('fast', 'warning', 'vehicle', 'V1', %s, %s, %s, '')", then, then, over,
     )  # fmt: skip
-    rig.store(("V1", 2, 1, {"soc_pct": 12.0}))
+    rig.store(*LOW)
     rig.check()
     rig.store(("V1", 3 * HOUR, 0.1, {"speed_kmh": 130.0}))
     rig.check()
@@ -143,7 +144,7 @@ def test_out_of_order_reading_stays_history_when_a_late_one_is_read(rig):
 @pytest.mark.parametrize("before", [{"soc_pct": 12.0}, {"soc_pct": 50.0}])
 def test_retained_reading_is_no_news(rig, before):
     """Whether or not the vehicle is read for another reason: it neither fires a rule nor ends an alert."""
-    rig.store(("V1", 200, 199, before))
+    rig.store(("V1", 210, 209, before), ("V1", 200, 199, before))
     rig.check()
     known = rig.alerts()
     rig.store(("V1", 100, 1, {"soc_pct": 90.0, "speed_kmh": 200.0, "retained": True}))
@@ -151,7 +152,7 @@ def test_retained_reading_is_no_news(rig, before):
     assert rig.alerts() == known
     rig.age(HOUR)
     assert rig.alerts() == known
-    rig.store(("V1", 2, 1, {"battery_temp_c": 90.0}))
+    rig.store(("V1", 3, 2, {"battery_temp_c": 90.0}), ("V1", 2, 1, {"battery_temp_c": 90.0}))
     rig.check()
     assert rig.alerts() == [*known, ("battery_overheat", "V1", "open")]
 
@@ -169,7 +170,7 @@ def test_live_reading_that_the_broker_also_retained_is_news(rig):
 def test_vehicle_on_a_charger_that_does_not_say_so_each_time(rig):
     """Its last word before the reading counts, though a newer one is known by now."""
     rig.store(("V1", 200, 199, {"soc_pct": 17.0, "charging_status": "charging"}))
-    rig.store(("V1", 100, 2, {"soc_pct": 14.0}))
+    rig.store(("V1", 110, 3, {"soc_pct": 14.0}), ("V1", 100, 2, {"soc_pct": 14.0}))
     rig.store(("V1", 1, 0.5, {"soc_pct": 14.5, "charging_status": "charging"}))
     rig.check()
     assert rig.alerts() == []
@@ -177,7 +178,7 @@ def test_vehicle_on_a_charger_that_does_not_say_so_each_time(rig):
 
 def test_vehicle_off_the_charger_is_told_of(rig):
     rig.store(("V1", 200, 199, {"soc_pct": 17.0, "charging_status": "idle"}))
-    rig.store(("V1", 100, 2, {"soc_pct": 14.0}))
+    rig.store(("V1", 110, 3, {"soc_pct": 14.0}), ("V1", 100, 2, {"soc_pct": 14.0}))
     rig.store(("V1", 1, 0.5, {"soc_pct": 14.5, "charging_status": "charging"}))
     rig.check()
     assert rig.alerts() == [("soc_low", "V1", "over")]

@@ -58,6 +58,8 @@ def test_each_shipped_rule_raises_holds_and_resolves(rule, severity, fires, stay
     calm = dict.fromkeys(set(fires) - {"charging", "spooling"}, 50.0 if rule != "ingest_lag" else 1.0)
     calm = calm if rule != "efficiency_low" else {"efficiency_pct": 93.0}
     assert checks.check(0, _row(0, kind, **calm)) == []
+    confirmed = rule in ("soc_low", "battery_overheat")
+    assert not confirmed or checks.check(30, _row(30, kind, **fires)) == []
     assert checks.check(60, _row(60, kind, **fires)) == [(rule, "fired", severity)]
     assert checks.check(120, _row(120, kind, **stays)) == []
     assert checks.check(180, _row(180, kind, **ends)) == [(rule, "resolved", severity)]
@@ -66,7 +68,8 @@ def test_each_shipped_rule_raises_holds_and_resolves(rule, severity, fires, stay
 
 def test_nearly_empty_is_critical():
     checks = Checks()
-    assert checks.check(0, _row(0, soc_pct=10.0)) == [("soc_low", "fired", "warning")]
+    assert checks.check(10, _row(0, soc_pct=10.0), _row(10, soc_pct=10.0)) == [("soc_low", "fired", "warning")]
+    assert checks.check(50, _row(50, soc_pct=4.8)) == []
     assert checks.check(60, _row(60, soc_pct=4.9)) == [("soc_low", "escalated", "critical")]
     assert checks.check(120, _row(120, soc_pct=4.0), _row(130, soc_pct=10.0)) == []
 
@@ -75,9 +78,9 @@ def test_clock_that_is_off_is_told_after_three_arrivals():
     """Its rows are on the time of arrival, so readings by the device's own clock, hours ahead, do not disturb them."""
     checks = Checks()
     assert checks.check(100, *(_row(one, clock_skew_s=31) for one in (0, 10)), _row(7200, soc_pct=50.0)) == []
-    assert checks.check(100, _row(20, clock_skew_s=7200)) == [("clock_skew", "fired", "info")]
+    assert checks.check(100, _row(20, clock_skew_s=7200)) == [("clock_skew", "fired", "warning")]
     assert checks.check(100, _row(7260, soc_pct=50.0), _row(60, clock_skew_s=10)) == []
-    assert checks.check(100, _row(70, clock_skew_s=2)) == [("clock_skew", "resolved", "info")]
+    assert checks.check(100, _row(70, clock_skew_s=2)) == [("clock_skew", "resolved", "warning")]
 
 
 def test_an_hour_is_judged_though_newer_readings_were():
@@ -179,7 +182,7 @@ def test_out_of_order_reading_of_a_calm_device_pages_nobody():
 
 def test_rule_that_is_gone_ends_its_episodes_quietly_and_others_go_on():
     checks = Checks()
-    checks.check(0, _row(0, speed_kmh=150.0, soc_pct=10.0))
+    checks.check(0, _row(-9, soc_pct=10.0), _row(0, speed_kmh=150.0, soc_pct=10.0))
     checks.rules = tuple(one for one in checks.rules if one.name != "overspeed")
     assert checks.check(1) == [("overspeed", "resolved", "warning")]
     assert checks.check(60, _row(60, speed_kmh=150.0, soc_pct=30.0)) == [("soc_low", "resolved", "warning")]
@@ -198,7 +201,7 @@ def test_override_widens_the_quick_look():
 def test_messages_say_who_what_and_how_long():
     plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
     devices = {EV: scope.Device(*EV, fleet_id="north")}
-    rows = [_row(0, soc_pct=12.0), _row(90, soc_pct=42.0)]
+    rows = [_row(0, soc_pct=12.0), _row(45, soc_pct=12.0), _row(90, soc_pct=42.0)]
     (found,) = plan.check(rows, devices, {}, {}, now=_at(90), healthy_since=None)
     assert [message.text(one, found.device) for one in found.transitions] == [
         "vehicle v1 (fleet north): soc_low warning: state of charge 12 % (limit 15 %)",

@@ -30,7 +30,7 @@ def test_shipped_rules_are_the_documented_ones():
         "battery_overheat": ("battery_temp_c", None, None, 80, 75, "critical"),
         "stale": ("silence", None, None, 300, None, "warning"),
         "efficiency_low": ("efficiency_pct", 85, 86.99, None, None, "warning"),
-        "clock_skew": ("clock_skew_s", None, None, 30, 5, "info"),
+        "clock_skew": ("clock_skew_s", None, None, 30, 5, "warning"),
         "ingest_lag": ("ingest_lag_s", None, None, 30, 5, "critical"),
     }
     assert all(one.enabled for one in rules)

@@ -320,3 +320,49 @@ def test_history_changes_neither_state_nor_episodes(rule, stream, value):
     after, mixed_told = step.step(rule, state.State(), mixed, _at(2000))
     assert dataclasses.replace(after, judged_at=plain.judged_at) == plain
     assert [one for one in mixed_told if one.kind is not state.Kind.RECORDED] == list(told)
+
+
+def test_excursion_dated_at_the_end_of_a_hold_that_the_clock_has_ended():
+    """The clock ended it at 31 s; a reading of exactly that moment, which arrives later, begins an episode."""
+    rule = _rule(fire_above=50, clear_below=45, keep_firing_for_s=30)
+    after, told = _told(rule, _read(0, 60), _read(1, 30), now=_at(32))
+    assert told == [("fired", 0), ("resolved", 31)]
+    after, told = _told(rule, _read(31, 60, received_at=_at(34)), before=_through_json(after))
+    assert (told, after.opened_at) == ([("fired", 31)], _at(31))
+
+
+@pytest.mark.parametrize(("value", "kind"), [(90, "fired"), (20, "resolved")])
+def test_a_value_that_was_filled_in_counts_as_if_it_had_been_there(value, kind):
+    """A reading without it, of the same time or later, has been judged meanwhile."""
+    rule = _rule()
+    before, _ = _told(rule, _read(0, 20 if kind == "fired" else 90), _read(5, None), _read(7, None))
+    if kind == "fired":
+        before = dataclasses.replace(before, judged_at=_at(7), valued_at=_at(0))
+    after, told = _told(rule, _read(5, value, received_at=_at(8)), before=_through_json(before))
+    assert told == [(kind, 5)]
+    assert after.judged_at == _at(7)
+    again = _told(rule, _read(5, value, received_at=_at(8), again=True), before=_through_json(after))
+    assert again == (after, [])
+
+
+def test_a_word_on_charging_that_was_filled_in_ends_the_alert():
+    rule = _rule(fire_above=None, clear_below=None, fire_below=15, clear_above=20, clear_when_charging=True)
+    before, _ = _told(rule, _read(0, 10), _read(5, 9))
+    filled = _read(5, 9, charging=True, worded=True, received_at=_at(6))
+    assert _told(rule, filled, before=_through_json(before))[1] == [("resolved", 5)]
+    assert _told(rule, filled._replace(charging=False), before=_through_json(before))[1] == []
+
+
+def test_a_value_that_was_filled_in_two_hours_later_is_late():
+    before, _ = _told(_rule(), _read(0, 90), _read(5, None))
+    after, told = _told(_rule(), _read(5, 20, received_at=_at(7200)), before=before)
+    assert (told, after.phase) == ([], state.Phase.FIRING)
+
+
+def test_state_of_an_earlier_version_is_understood():
+    """What it says is what has been judged, of every field."""
+    text = '{"phase": "firing", "watches": "battery_temp_c >", "judged_at": "2026-03-02T12:00:05Z", "count": 0,'
+    text += '"opened_at": "2026-03-02T12:00:00Z", "last_seen_at": "2026-03-02T12:00:05Z", "peak_value": 90.0}'
+    old = state.State.from_text(text)
+    assert _told(_rule(), _read(5, 20), before=old)[1] == []
+    assert _told(_rule(), _read(6, 20), before=old)[1] == [("resolved", 6)]

@@ -81,3 +81,25 @@ def test_live_ones_of_vehicles_that_are_looked_at_anyway_are_left_out(excursions
     excursions.leave_out(frozenset(["V1"]))
     readings = [(name, ago, 1, {"soc_pct": 3.0}) for name in ("V1", "V2") for ago in (2, 7200)]
     assert [(one[0], one[4]) for one in _found(excursions, *readings)] == [("V2", False), ("V1", True), ("V2", True)]
+
+
+def test_an_open_alert_leaves_out_only_what_it_watches(excursions):
+    """Another value of the vehicle is no news to anybody until it is put down."""
+    excursions.leave_out(frozenset({"V1"}), "soc_pct")
+    assert _found(excursions, ("V1", 1, 1, {"soc_pct": 3.0})) == []
+    assert _found(excursions, ("V1", 1, 1, {"soc_pct": 3.0, "speed_kmh": 150.0})) == [("V1", 1, 1, 1, False)]
+
+
+def test_late_is_what_is_late_by_the_corrected_time(excursions):
+    """A clock that is an hour behind: its readings of now are live, those of an hour before that are late."""
+    excursions.correct({"V1": 3600.0})
+    assert _found(excursions, ("V1", 3601, 1, {"speed_kmh": 150.0})) == [("V1", 3601, 3601, 1, False)]
+    assert _found(excursions, ("V1", 7200, 1, {"speed_kmh": 150.0})) == [("V1", 7200, 7200, 1, True)]
+    assert _found(excursions, ("V2", 3601, 1, {"speed_kmh": 150.0})) == [("V2", 3601, 3601, 1, True)]
+
+
+def test_late_readings_around_a_past_episode_are_put_down_whatever_they_say(excursions):
+    excursions.look_around({"V1": (_ago(7200), _ago(3600))})
+    assert _found(excursions, ("V1", 5000, 1, {"speed_kmh": 50.0})) == [("V1", 5000, 5000, 1, True)]
+    assert _found(excursions, ("V1", 8000, 1, {"speed_kmh": 50.0}), ("V1", 60, 1, {"speed_kmh": 50.0})) == []
+    assert _found(excursions, ("V2", 5000, 1, {"speed_kmh": 50.0})) == []

@@ -51,13 +51,15 @@ class Bounds:
         if now - self._learned_at < _LEARN_EVERY_S:
             return
         row = cursor.execute(queries.text("published_bounds")).fetchone()
-        text, late_after_s = row or ("[]", 0.0)
+        text, late_after_s, behind_s = row or ("[]", 0.0, None)
         bounds = [
             write_excursions.Bound(column, -math.inf if below is None else below, math.inf if above is None else above)
             for column, below, above in json.loads(text)
             if column in models.VehicleReading._fields  # a later version may know more
         ]
         self._excursions.also_look_for(bounds, late_after_s)
+        if row is not None:
+            self._excursions.correct(json.loads(behind_s or "{}"))
         self._learned_at = now
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -20,6 +20,7 @@ from voltd import models
 from voltd.database import queries
 
 _FORGET_EVERY_S = 60.0  # a scan; a replay of dead letters is retained batch after batch
+_NO_TIME = dt.timedelta()
 _TYPES = ["text", "timestamptz", "timestamptz", "timestamptz", "bool"]
 _RETAINED_TYPES = ["text", "timestamptz", "timestamptz"]
 
@@ -58,7 +59,9 @@ class Excursions:
         self._below: list[tuple[int, float]] = []
         self._above: list[tuple[int, float]] = []
         self._late_after = dt.timedelta(minutes=15)
-        self._firing: frozenset[str] = frozenset()
+        self._firing: dict[int, frozenset[str]] = {}
+        self._behind: Mapping[str, dt.timedelta] = {}
+        self._past: Mapping[str, tuple[dt.datetime, dt.datetime]] = {}
         self._forgot_at = -math.inf
         self.own: Watched = ((), 0.0)
         self._others: Watched = ((), 0.0)
@@ -86,25 +89,46 @@ class Excursions:
         self._below = [(column, limit) for column, limit in below.items() if limit > -math.inf]
         self._above = [(column, limit) for column, limit in above.items() if limit < math.inf]
 
-    def leave_out(self, firing: frozenset[str]) -> None:
-        """Vehicles whose live readings are looked at anyway, for an alert of theirs is open."""
-        self._firing = firing
+    def leave_out(self, firing: frozenset[str], column: str | None = None) -> None:
+        """Vehicles whose live readings are looked at anyway, for an alert of theirs is open.
+
+        Args:
+            firing: these.
+            column: what the alert watches: other values of theirs still count; None: whatever they send.
+        """
+        every = range(len(models.VehicleReading._fields))
+        columns = every if column is None else (models.VehicleReading._fields.index(column),)
+        self._firing = {**self._firing, **dict.fromkeys(columns, firing)}
+
+    def correct(self, behind_s: Mapping[str, float]) -> None:
+        """Vehicles whose clocks are certainly behind, by so many seconds: corrected time says what is late."""
+        self._behind = {name: dt.timedelta(seconds=one) for name, one in behind_s.items()}
+
+    def look_around(self, past: Mapping[str, tuple[dt.datetime, dt.datetime]]) -> None:
+        """Late readings of these vehicles within these times are put down whatever they say.
+
+        They may end or deny a past episode. Times are the devices' own.
+        """
+        self._past = past
 
     def find(self, batch: models.Batch, now: dt.datetime) -> list[Excursion]:
         """The excursions in a batch that is written ``now``: of a vehicle at most a live and a late one."""
-        readings = batch.vehicles
-        beyond: list[models.VehicleReading] = []
+        readings, late_before = batch.vehicles, now - self._late_after
+        beyond: list[tuple[int, models.VehicleReading]] = []
         for column, limit in self._below:
-            beyond += [one for one in readings if (value := one[column]) is not None and value < limit]  # type: ignore[operator]
+            beyond += [(column, one) for one in readings if (value := one[column]) is not None and value < limit]  # type: ignore[operator]
         for column, limit in self._above:
-            beyond += [one for one in readings if (value := one[column]) is not None and value > limit]  # type: ignore[operator]
+            beyond += [(column, one) for one in readings if (value := one[column]) is not None and value > limit]  # type: ignore[operator]
+        if self._past:
+            beyond += [
+                (-1, one) for one in readings if one.vehicle_id in self._past and self._concerns_past(one, late_before)
+            ]
         retained = {id(one) for one in _retained(batch)} if beyond and batch.retained else frozenset()
-        late_before = now - self._late_after
         found: tuple[dict[str, list[dt.datetime]], ...] = ({}, {})  # live ones, late ones
-        for reading in beyond:
+        for column, reading in beyond:
             name, at, arrived = reading.vehicle_id, reading.recorded_at, reading.received_at
-            late = at < late_before
-            if id(reading) in retained or (name in self._firing and not late):
+            late = at < late_before and not (name in self._behind and at + self._behind[name] >= late_before)
+            if id(reading) in retained or (not late and name in self._firing.get(column, ())):
                 continue
             known = found[late].setdefault(name, [at, at, arrived])
             if at < known[0]:
@@ -116,6 +140,13 @@ class Excursions:
         return [
             Excursion(name, one[0], one[1], one[2], late) for late in (False, True) for name, one in found[late].items()
         ]
+
+    def _concerns_past(self, one: models.VehicleReading, late_before: dt.datetime) -> bool:
+        since, until = self._past[one.vehicle_id]
+        return (
+            since <= one.recorded_at <= until
+            and one.recorded_at + self._behind.get(one.vehicle_id, _NO_TIME) < late_before
+        )
 
     def insert(self, cursor: psycopg.Cursor[Any], batch: models.Batch) -> None:
         """Puts them down in the batch's transaction, and which of its readings are retained ones.

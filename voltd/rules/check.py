@@ -23,9 +23,10 @@ from voltd.rules import (
     check_alone,
     check_daemons,
     check_memory,
+    check_past,
     check_read,
-    check_vehicles,
     check_write,
+    check_writer,
     evaluate,
     model,
     state,
@@ -161,8 +162,7 @@ class Check:
         self.firing = len(memory.episodes)
         with self._shared:
             if not self._outdated:
-                read_anyway = (key[2] for key in memory.episodes if check_vehicles.of_readings(memory.states[key]))
-                self._excursions.leave_out(frozenset(read_anyway))
+                check_writer.tell(self._excursions, memory)
         for outcome in written.outcomes:
             for told in outcome.transitions:
                 _log.info(f"alert.{told.kind.value}", rule=outcome.rule, device=outcome.device.device_id)
@@ -194,6 +194,8 @@ class Check:
         if not outdated:
             return self._memory.copy()
         memory = check_memory.load(connection, self._reader.rules)
+        self._reader.clocks.behind_s = dict(memory.behind_s)
+        memory.past = self._open_past(connection, memory)
         self._steady.resume(memory.healthy_since, memory.healthy_at, dt.datetime.now(dt.UTC))
         self._all_at = float("-inf")
         return memory
@@ -229,8 +231,10 @@ class Check:
             now=now,
             healthy_since=self._steady.since,
             judged_at=news.judged_at,
+            valued_at=news.valued_at,
             heard=news.heard,
         )
+        check_writer.save_clocks(connection, self._reader.clocks.behind_s, memory)
         self._save_health(connection, clock_s)
         before = list({one.key: one for one in (*memory.mended, *alone)}.values())
         return self._write(connection, memory, news, outcomes, before=before, now=now)
@@ -252,7 +256,7 @@ class Check:
             self._all_at = clock_s
             return states
         devices = {(row.device_type, row.device_id) for row in rows} | set(news.last_seen)
-        return {key: one for key, one in states.items() if key[1:] in devices or one.clear_at is not None}
+        return {key: one for key, one in states.items() if key[1:] in devices or one.waits}
 
     def _write(
         self,
@@ -280,10 +284,17 @@ class Check:
             written = check_write.write(connection, judged, memory.episodes, self._channels, told_at=self._told_at)
             memory.take(judged, written.episodes)
             deliveries += written.deliveries
+        if any(one.past or any(told.kind is state.Kind.RECORDED for told in one.transitions) for one in outcomes):
+            memory.past = self._open_past(connection, memory)
         check_write.delete_states(connection, faded)
         memory.forget(faded)
         memory.mended = []
         return _Written((*before, *outcomes), deliveries)
+
+    def _open_past(
+        self, connection: psycopg.Connection[Any], memory: check_memory.Memory
+    ) -> dict[str, tuple[dt.datetime, dt.datetime]]:
+        return check_past.ranges(connection, self._reader.around, check_writer.vehicles(memory.behind_s))
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:

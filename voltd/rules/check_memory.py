@@ -35,6 +35,8 @@ class Memory:
         efficiency_until: hours before this have been judged; None: none has.
         healthy_since: since when all had been well, as the database had it when this was loaded.
         healthy_at: when that was saved.
+        behind_s: how far clocks of devices are certainly behind, as the database has it.
+        past: of vehicles with past episodes, between which of their own times late readings may change them.
         mended: what the database does not have like this yet, to be written by the check that loaded it.
     """
 
@@ -44,11 +46,15 @@ class Memory:
     efficiency_until: dt.datetime | None = None
     healthy_since: dt.datetime | None = None
     healthy_at: dt.datetime | None = None
+    behind_s: dict[evaluate.Key, float] = dataclasses.field(default_factory=dict)
+    past: dict[str, tuple[dt.datetime, dt.datetime]] = dataclasses.field(default_factory=dict)
     mended: list[evaluate.Outcome] = dataclasses.field(default_factory=list)
 
     def copy(self) -> Memory:
         """One to be changed without changing this."""
-        return dataclasses.replace(self, states=dict(self.states), episodes=dict(self.episodes))
+        return dataclasses.replace(
+            self, states=dict(self.states), episodes=dict(self.episodes), behind_s=dict(self.behind_s)
+        )
 
     def take(self, outcomes: Iterable[evaluate.Outcome], episodes: Mapping[evaluate.StateKey, int]) -> None:
         """What was written of one check.
@@ -110,6 +116,8 @@ def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule]) -> Me
     if row is None:
         raise errors.StoreUnavailable("volt.alert_progress is empty", hint="restore its only row")
     memory = Memory({}, {}, *row)
+    for device_type, device_id, behind_s in connection.execute(queries.text("device_clocks")):
+        memory.behind_s[device_type, device_id] = behind_s
     watches = {rule.name: rule.watches for rule in rules}
     for rule, device_type, device_id, judged_at, text, alert_id, *episode in connection.execute(
         queries.text("alert_states")

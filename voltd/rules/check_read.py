@@ -33,6 +33,7 @@ class News:
 
     rows: list[evaluate.Row] = dataclasses.field(default_factory=list)
     judged_at: dict[evaluate.Key, dt.datetime] = dataclasses.field(default_factory=dict)
+    valued_at: dict[evaluate.Key, dict[model.Metric, dt.datetime]] = dataclasses.field(default_factory=dict)
     excursions: list[int] = dataclasses.field(default_factory=list)
     last_seen: dict[evaluate.Key, dt.datetime | None] = dataclasses.field(default_factory=dict)
     heard: dict[evaluate.Key, rhythm.Heard] = dataclasses.field(default_factory=dict)
@@ -58,6 +59,11 @@ class Reader:
         self._settled: dt.datetime | None = None
         self._steady = False
         self._silence_every_s = min((_SILENCE_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
+
+    @property
+    def around(self) -> dt.timedelta:
+        """How far around late readings their past is evaluated anew."""
+        return self._telemetry.around
 
     def again(self) -> None:
         """What was read last was not written: it is looked at once more. Clocks are samples, and wait for the next."""
@@ -98,13 +104,15 @@ class Reader:
             busy: leave late excursions for later.
             clock_wrong: judge no device's clock by this host's.
         """
-        news = News(*self._telemetry.read(connection, now, busy=busy))
+        skew: list[evaluate.Row] = []
+        if clock_s - self._skew_at >= _SKEW_EVERY_S and not clock_wrong:  # first: it corrects the readings' times
+            self._skew_at = clock_s
+            skew = self._skew(connection, states, now, healthy_since)
+        news = News(*self._telemetry.read(connection, states, now, self.clocks.behind_s, busy=busy))
+        news.rows += skew
         if clock_s - self._silence_at >= self._silence_every_s:
             self._silence_at = clock_s
             self._silence(connection, news, now, healthy_since)
-        if clock_s - self._skew_at >= _SKEW_EVERY_S and not clock_wrong:
-            self._skew_at = clock_s
-            self._skew(connection, news, states, now, healthy_since)
         self._efficiency(connection, news, now, healthy_since, efficiency_until)
         return news
 
@@ -138,24 +146,26 @@ class Reader:
     def _skew(
         self,
         connection: _Connection,
-        news: News,
         states: Mapping[evaluate.StateKey, state.State],
         now: dt.datetime,
         healthy_since: dt.datetime | None,
-    ) -> None:
-        """One sample a device and minute. After an outage, when all are late, devices get two minutes."""
+    ) -> list[evaluate.Row]:
+        """One sample a device and minute, whatever the rules. After an outage, when all are late, two minutes later."""
         names, limits = self.names((model.Metric.CLOCK_SKEW_S,)), self._limits(model.Metric.CLOCK_SKEW_S)
         every = dt.timedelta(seconds=_SKEW_EVERY_S)
-        if not limits or healthy_since is None or now - healthy_since < 2 * every:
-            return
-        wanted = {"rules": names, "since": now - every, "above": min(limits)}
+        if healthy_since is None or now - healthy_since < 2 * every:
+            return []
+        found = []
+        limit_s = min(limits, default=clocks.WORTH_S)
+        wanted = {"rules": names, "since": now - every, "above": min(limit_s, clocks.WORTH_S)}
         for device_type, device_id, seen_at, behind_s in connection.execute(queries.text("skewed_devices"), wanted):
             key: evaluate.Key = (device_type, device_id)
-            off_s, certain = self.clocks.off_s(key, clocks.Sample(seen_at, behind_s), min(limits))
+            off_s, certain = self.clocks.off_s(key, clocks.Sample(seen_at, behind_s), limit_s)
             firing = (one for name in names if (one := states.get((name, *key))) is not None)
-            if certain or not any(one.phase is state.Phase.FIRING for one in firing):
-                news.rows.append(evaluate.Row(*key, seen_at, seen_at, clock_skew_s=off_s))
+            if limits and (certain or not any(one.phase is state.Phase.FIRING for one in firing)):
+                found.append(evaluate.Row(*key, seen_at, seen_at, clock_skew_s=off_s))
         self.clocks.forget(now)
+        return found
 
     def _efficiency(
         self,

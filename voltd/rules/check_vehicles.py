@@ -2,36 +2,38 @@
 
 Part of ``check_read``. Reads pieces of vehicles' histories, and each piece says what its readings are. A live piece is
 what came since the excursion or the last reading judged; a held one what is older than that but may not have been
-stored before; a late one is the past around readings that came too late, of which nobody is told whatever is in it.
-Live pieces come first and are short, so a backlog, however long, waits for them and not they for it. Judges nothing,
-writes nothing.
+stored before; a late one is the past around readings that came too late, evaluated as a whole, of which nobody is
+notified whatever is in it. Live pieces come first and are short, so a backlog, however long, waits for them and not
+they for it. Pieces are cut by the devices' own time, their rows have the corrected one (``check_vehicles_rows``).
+Judges nothing, writes nothing.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import charging as chargings
-from voltd.rules import evaluate, model, state
+from voltd.rules import check_charging, check_vehicles_rows, confirm, evaluate, model, state, step
 
-METRICS = frozenset((model.Metric.SOC_PCT, model.Metric.SPEED_KMH, model.Metric.BATTERY_TEMP_C))
+METRICS = frozenset(model.OF_READINGS)
 
 _OF_READINGS = [f"{metric} {direction}" for metric in METRICS for direction in "<>"]  # ``model.Rule.watches``
 _EXCURSIONS = 20_000
 _ROWS_A_PIECE = 50_000
 _ROWS_BEFORE = 5_000  # of a past episode that goes on; a longer one goes on as another
+_ROWS_AHEAD = 20  # one of these ends a past episode, as a rule
 _ROWS_A_CHECK = 100_000  # no further piece is begun beyond these
 _AHEAD = dt.timedelta(days=1)  # the longest that a reading may be dated ahead
 _DAY = dt.timedelta(days=1)
-_HELD = dt.timedelta(seconds=60)
+_HELD = check_vehicles_rows.HELD
 
 _Connection = psycopg.Connection[Any]
-_Row = tuple[Any, ...]  # place, recorded_at, received_at, three values, word on charging, retained
+_Row = check_vehicles_rows.Raw
+_Piece = check_vehicles_rows.Piece
 
 
 class Telemetry(NamedTuple):
@@ -40,22 +42,21 @@ class Telemetry(NamedTuple):
     Attributes:
         rows: readings, each with what is known of how it came.
         judged_at: newest reading judged before, where that is known.
+        valued_at: of vehicles with excursions, the newest that had a value, by metric.
         excursions: numbers of those that are dealt with by this.
     """
 
     rows: list[evaluate.Row]
     judged_at: dict[evaluate.Key, dt.datetime]
+    valued_at: dict[evaluate.Key, dict[model.Metric, dt.datetime]]
     excursions: list[int]
 
 
-class _Piece(NamedTuple):
-    """Part of a vehicle's history, ends included; ``excursions`` are dealt with once it has been judged."""
+class _News(NamedTuple):
+    """Of a vehicle with a state: up to when it has been judged, and since when there is something to judge."""
 
-    vehicle_id: str
+    judged_at: dt.datetime
     since: dt.datetime
-    until: dt.datetime
-    late: bool = False
-    excursions: tuple[int, ...] = ()
 
 
 class _Excursion(NamedTuple):
@@ -82,82 +83,150 @@ class Reader:
         self._late_excursions = late_excursions
         self._late_after = dt.timedelta(seconds=max((one.late_after_s for one in forms), default=900.0))
         for_s = max((one.for_s for one in forms), default=0.0)
-        self._around = min(_DAY, self._late_after + dt.timedelta(seconds=for_s))
+        self.around = min(_DAY, self._late_after + dt.timedelta(seconds=for_s))
         self._words = next((one.charging for one in forms if one.clear_when_charging), None)
+        self._confirmed = frozenset(one.metric for one in forms if one.alone_after_intervals)
 
-    def read(self, connection: _Connection, now: dt.datetime, *, busy: bool) -> Telemetry:
+    def read(
+        self,
+        connection: _Connection,
+        states: Mapping[evaluate.StateKey, state.State],
+        now: dt.datetime,
+        behind_s: Mapping[evaluate.Key, float],
+        *,
+        busy: bool,
+    ) -> Telemetry:
         """What is new, as much as one check can take; the rest is found by the next one.
 
         Args:
             connection: in the check's transaction.
+            states: all that is remembered.
             now: the time of the check.
+            behind_s: how far clocks are certainly behind.
             busy: leave late excursions for later.
         """
         limits = {"at_most": _EXCURSIONS, "at_most_late": 0 if busy else self._late_excursions}
         excursions = [_Excursion(*row) for row in connection.execute(queries.text("excursions"), limits)]
         live = [one for one in excursions if not one.late]
-        news = dict(connection.execute(queries.text("vehicles_with_news"), {"watches": _OF_READINGS}).fetchall())
-        pieces = [*self._live(live, news, now), *self._late(connection, [one for one in excursions if one.late], now)]
+        news: dict[str, _News] = {}
+        found = connection.execute(queries.text("vehicles_with_news"), {"watches": _OF_READINGS})
+        for vehicle, judged_at, since, filled_since in found:
+            news[vehicle] = _News(judged_at, min(one for one in (since, filled_since) if one is not None))
+        for vehicle in {one.vehicle_id for one in live}:
+            self._all_of(vehicle, states, news)
+        behind = _Behind(behind_s)
+        pieces = self._live(live, news, now, behind)
+        pieces += self._late(connection, [one for one in excursions if one.late], now, behind)
         if not pieces:
-            return Telemetry([], {}, [])
+            return Telemetry([], {}, {}, [])
         read = _read(connection, pieces)
-        since = self._charging_before(connection, read)
-        rows = [one for place, piece in enumerate(read) for one in self._rows(*piece, since.get(place), now)]
-        judged_at = _judged_before(live, news, read)
-        judged_at.update((("vehicle", name), at) for name, at in news.items())
-        return Telemetry(rows, judged_at, [number for piece, _ in read for number in piece.excursions])
+        charging_since = self._charging_before(connection, read)
+        before = self._rows_before(connection, [piece for piece, _ in read])
+        judged: dict[evaluate.Key, dt.datetime] = {("vehicle", name): one.judged_at for name, one in news.items()}
+        valued: dict[evaluate.Key, dict[model.Metric, dt.datetime]] = {}
+        first: dict[str, dt.datetime] = {}
+        for one in live:
+            first[one.vehicle_id] = min(one.received_at, first.get(one.vehicle_id, one.received_at))
+        rows: list[evaluate.Row] = []
+        for place, (piece, raw) in enumerate(read):
+            converted = check_vehicles_rows.rows(piece, raw, self._words, charging_since.get(place), now)
+            if piece.vehicle_id in first and not piece.late:
+                key: evaluate.Key = ("vehicle", piece.vehicle_id)
+                newest = check_vehicles_rows.judged_before(
+                    converted, first[piece.vehicle_id], valued.setdefault(key, {})
+                )
+                if newest is not None and piece.vehicle_id not in news:
+                    judged[key] = max(newest, judged.get(key, newest))
+            rows += before.get(place, ())
+            rows += converted
+        return Telemetry(rows, judged, valued, [number for piece, _ in read for number in piece.excursions])
+
+    def _all_of(self, vehicle: str, states: Mapping[evaluate.StateKey, state.State], news: dict[str, _News]) -> None:
+        """A vehicle with an excursion is read from where its states end: the current state may trail."""
+        for rule in self._rules:
+            one = states.get((rule, "vehicle", vehicle))
+            if one is not None and one.judged_at is not None:
+                since = min(one.judged_at, one.valued_at or one.judged_at)
+                known = news.get(vehicle, _News(one.judged_at, since))
+                news[vehicle] = _News(min(known.judged_at, one.judged_at), min(known.since, since))
 
     def _live(
-        self, excursions: Sequence[_Excursion], news: Mapping[str, dt.datetime], now: dt.datetime
+        self,
+        excursions: Sequence[_Excursion],
+        news: Mapping[str, _News],
+        now: dt.datetime,
+        behind: _Behind,
     ) -> list[_Piece]:
         """Live pieces, then held ones; those that have waited longest are the first."""
-        since = dict(news)
+        since = {name: one.since - behind[name] for name, one in news.items()}
         numbers: dict[str, list[int]] = {}
         for one in excursions:
             since[one.vehicle_id] = min(one.since, since.get(one.vehicle_id, one.since))
             numbers.setdefault(one.vehicle_id, []).append(one.number)
-        window = now - self._late_after - _HELD
         live, held = [], []
         for vehicle, begin in sorted(since.items(), key=lambda one: one[1]):
             done = tuple(numbers.get(vehicle, ()))
+            again_until = news[vehicle].judged_at if vehicle in news and not done else None
+            piece = _Piece(vehicle, begin, now + _AHEAD, behind_s=behind.seconds(vehicle), again_until=again_until)
+            window = now - self._late_after - _HELD - behind[vehicle]
             if begin >= window:
-                live.append(_Piece(vehicle, begin, now + _AHEAD, excursions=done))
+                live.append(piece._replace(excursions=done))
             else:
-                live.append(_Piece(vehicle, window, now + _AHEAD))
-                held.append(_Piece(vehicle, max(begin, now - _DAY), window, excursions=done))
+                live.append(piece._replace(since=window))
+                held.append(
+                    piece._replace(since=max(begin, now - behind[vehicle] - _DAY), until=window, excursions=done)
+                )
         return live + held
 
-    def _late(self, connection: _Connection, excursions: Sequence[_Excursion], now: dt.datetime) -> list[_Piece]:
+    def _late(
+        self, connection: _Connection, excursions: Sequence[_Excursion], now: dt.datetime, behind: _Behind
+    ) -> list[_Piece]:
         """Of each vehicle the first piece, with what is around it: it may be part of something longer."""
         found: dict[str, _Piece] = {}
         for one in sorted(excursions, key=lambda one: (one.vehicle_id, one.since)):
             piece = found.get(one.vehicle_id)
             if piece is None:
                 found[one.vehicle_id] = _Piece(
-                    one.vehicle_id, one.since, one.until, late=True, excursions=(one.number,)
-                )
-            elif one.since - piece.until <= self._around:
+                    one.vehicle_id, one.since, one.until, late=True, excursions=(one.number,),
+                    behind_s=behind.seconds(one.vehicle_id),
+                )  # fmt: skip
+            elif one.since - piece.until <= self.around:
                 until, numbers = max(piece.until, one.until), (*piece.excursions, one.number)
                 found[one.vehicle_id] = piece._replace(until=until, excursions=numbers)
         if not found:
             return []
         pieces = list(found.values())
         asked: dict[str, Any] = _pairs((one.vehicle_id, one.since) for one in pieces)
-        asked |= {"rules": self._rules, "within": self._around, "at_most": _ROWS_BEFORE}
-        before = dict(connection.execute(queries.text("past_before"), asked).fetchall())
+        asked |= {"untils": [one.until for one in pieces], "behind": [one.behind_s for one in pieces]}
+        asked |= {"rules": self._rules, "around": self.around, "at_most": _ROWS_BEFORE}
+        asked |= {"ahead": _ROWS_AHEAD, "gap": step.PAST_GAP}
+        around = {place: (begin, end) for place, begin, end in connection.execute(queries.text("past_around"), asked)}
         return [
-            one._replace(
-                since=self._begin(one.since, before.get(place, one.since)), until=min(now, one.until + self._around)
-            )
+            one._replace(since=around[place][0], until=min(now, around[place][1]))
             for place, one in enumerate(pieces, 1)
         ]
 
-    def _begin(self, since: dt.datetime, past_since: dt.datetime | None) -> dt.datetime:
-        """A past episode that goes on is read as a whole, so that it stays one; one too long for that is cut."""
-        return since if past_since is None else min(past_since, since - self._around)
+    def _rows_before(self, connection: _Connection, pieces: Sequence[_Piece]) -> dict[int, list[evaluate.Row]]:
+        """By place, what says how often the device reports, where a reading may wait to be confirmed."""
+        places = [place for place, piece in enumerate(pieces) if piece.excursions]
+        if not places or not self._confirmed:
+            return {}
+        asked: dict[str, Any] = _pairs((pieces[place].vehicle_id, pieces[place].since) for place in places)
+        asked |= {
+            "oldest": min(asked["sinces"]),
+            "at_most": confirm.LOOKS_BACK,
+            "soc": model.Metric.SOC_PCT in self._confirmed,
+            "speed": model.Metric.SPEED_KMH in self._confirmed,
+            "temp": model.Metric.BATTERY_TEMP_C in self._confirmed,
+        }
+        found: dict[int, list[evaluate.Row]] = {}
+        for number, *raw in connection.execute(queries.text("rows_before"), asked):
+            place = places[number - 1]
+            found.setdefault(place, []).append(check_vehicles_rows.before(pieces[place], raw))
+        return {place: rows[::-1] for place, rows in found.items()}
 
     def _charging_before(
-        self, connection: _Connection, read: Sequence[tuple[_Piece, list[_Row]]]
+        self, connection: _Connection, read: Sequence[check_vehicles_rows.Read]
     ) -> dict[int, dt.datetime]:
         """When a word that holds was said before the piece, by place; only where its first reading has none."""
         places = [place for place, (_, rows) in enumerate(read) if rows and rows[0][6] is None]
@@ -167,56 +236,11 @@ class Reader:
         asked |= {"oldest": min(asked["sinces"]), "newest": max(asked["sinces"])}
         said = connection.execute(queries.text("charging_before"), asked).fetchall()
         words = {
-            places[number - 1]: Said(asked["ids"][number - 1], word, at, asked["sinces"][number - 1])
+            places[number - 1]: check_charging.Said(asked["ids"][number - 1], word, at, asked["sinces"][number - 1])
             for number, word, at in said
             if word is not None
         }
-        return still_charging(connection, self._words, words)
-
-    def _rows(
-        self, piece: _Piece, rows: Iterable[_Row], since: dt.datetime | None, now: dt.datetime
-    ) -> Iterator[evaluate.Row]:
-        """Readings in order, each with whether the vehicle was charging as last known, and with how it came."""
-        known = chargings.Known(self._words or chargings.Charging(), since)
-        for _, recorded_at, received_at, soc, speed, temp, word, retained in rows:
-            # A retained message is history: that it tells of a drive ends nothing.
-            charging = known.read(recorded_at, word, None if retained else speed)
-            yield evaluate.Row(
-                "vehicle", piece.vehicle_id, recorded_at, received_at, soc, speed, temp,
-                charging=charging, retained=retained, held=now - received_at > _HELD, past=piece.late,
-            )  # fmt: skip
-
-
-class Said(NamedTuple):
-    """A vehicle's last word on charging before a time that matters."""
-
-    vehicle_id: str
-    word: str
-    at: dt.datetime
-    before: dt.datetime
-
-
-_KeyT = TypeVar("_KeyT")
-
-
-def still_charging(
-    connection: _Connection, words: chargings.Charging, said: Mapping[_KeyT, Said]
-) -> dict[_KeyT, dt.datetime]:
-    """When it was said, of each word that means charging and has not been belied by a drive since."""
-    stale = dt.timedelta(seconds=words.charging_stale_s)
-    holds = {key: one for key, one in said.items() if words.says(one.word) and one.before - one.at <= stale}
-    if not holds:
-        return {}
-    asked = {
-        "ids": [one.vehicle_id for one in holds.values()],
-        "sinces": [one.at for one in holds.values()],
-        "untils": [one.before for one in holds.values()],
-        "oldest": min(one.at for one in holds.values()),
-        "above": words.moving_above_kmh,
-    }
-    keys = list(holds)
-    moved = {keys[place - 1] for (place,) in connection.execute(queries.text("moved_between"), asked)}
-    return {key: one.at for key, one in holds.items() if key not in moved}
+        return check_charging.still_charging(connection, self._words, words)
 
 
 def of_readings(one: state.State) -> bool:
@@ -224,9 +248,9 @@ def of_readings(one: state.State) -> bool:
     return one.watches in _OF_READINGS
 
 
-def _read(connection: _Connection, pieces: Sequence[_Piece]) -> list[tuple[_Piece, list[_Row]]]:
+def _read(connection: _Connection, pieces: Sequence[_Piece]) -> list[check_vehicles_rows.Read]:
     """As many of the pieces, from the first on, as one check can take, with their readings."""
-    found: list[tuple[_Piece, list[_Row]]] = [(one, []) for one in pieces]
+    found = [check_vehicles_rows.Read(one, []) for one in pieces]
     asked: dict[str, Any] = _pairs((one.vehicle_id, one.since) for one in pieces)
     asked |= {"untils": [one.until for one in pieces], "oldest": min(asked["sinces"]), "at_most": _ROWS_A_PIECE}
     with connection.cursor("vehicle_rows") as cursor:
@@ -240,24 +264,17 @@ def _read(connection: _Connection, pieces: Sequence[_Piece]) -> list[tuple[_Piec
     return found
 
 
-def _judged_before(
-    excursions: Sequence[_Excursion],
-    news: Mapping[str, dt.datetime],
-    read: Sequence[tuple[_Piece, list[_Row]]],
-) -> dict[evaluate.Key, dt.datetime]:
-    """Of vehicles without a state: what came before the first excursion has been judged, by not being one."""
-    first: dict[str, dt.datetime] = {}
-    for one in excursions:
-        first[one.vehicle_id] = min(one.received_at, first.get(one.vehicle_id, one.received_at))
-    found: dict[evaluate.Key, dt.datetime] = {}
-    for piece, rows in read:
-        if piece.late or piece.vehicle_id in news or piece.vehicle_id not in first:
-            continue
-        before = [row[1] for row in rows if row[2] < first[piece.vehicle_id] and not row[7]]
-        if before:
-            key: evaluate.Key = ("vehicle", piece.vehicle_id)
-            found[key] = max(before[-1], found.get(key, before[-1]))
-    return found
+class _Behind:
+    """How far vehicles' clocks are behind."""
+
+    def __init__(self, behind_s: Mapping[evaluate.Key, float]) -> None:
+        self._behind_s = behind_s
+
+    def seconds(self, vehicle: str) -> float:
+        return self._behind_s.get(("vehicle", vehicle), 0.0)
+
+    def __getitem__(self, vehicle: str) -> dt.timedelta:
+        return dt.timedelta(seconds=self.seconds(vehicle))
 
 
 def _pairs(wanted: Iterable[tuple[str, dt.datetime]]) -> dict[str, list[Any]]:

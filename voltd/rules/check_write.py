@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import evaluate, message, scope, state
+from voltd.rules import check_past, evaluate, message, scope, state
 
 _Connection = psycopg.Connection[Any]
 
@@ -139,12 +139,12 @@ def write(
     """
     changed: list[Episode] = []
     new: list[Episode] = []
-    past: list[Episode] = []
+    past: list[list[Episode]] = []
     for outcome in outcomes:
         found, history = episodes(outcome, alert_ids.get(outcome.key))
         changed += [one for one in found if one.alert_id is not None]
         new += [one for one in found if one.alert_id is None]
-        past += history
+        past.append(history)
     if changed:  # before the new ones: at most one is open
         connection.execute(queries.text("change_alerts"), {"rows": _json(map(_change, changed))})
     if new:
@@ -152,8 +152,7 @@ def write(
         by_key = {(rule, kind, device, opened_at): number for rule, kind, device, opened_at, number in inserted}
         for one in new:
             one.alert_id = by_key[one.key]
-    if past:
-        connection.execute(queries.text("insert_past_alerts"), {"rows": _json(map(_insert, past))})
+    _write_past(connection, outcomes, past)
     deliveries = [row for one in (*changed, *new) for row in _deliveries(one, channels, told_at)]
     if deliveries:
         connection.execute(queries.text("insert_alert_deliveries"), {"rows": _json(deliveries)})
@@ -164,6 +163,32 @@ def write(
     if states:
         connection.execute(queries.text("put_alert_states"), {"rows": _json(states)})
     return Written(now_open, len(deliveries))
+
+
+def _write_past(
+    connection: _Connection, outcomes: Sequence[evaluate.Outcome], past: Sequence[Sequence[Episode]]
+) -> None:
+    """Records past episodes; where the past was evaluated as a whole they take the place of what was recorded there."""
+    windows: list[check_past.Window] = []
+    found: list[list[Episode]] = []
+    single: list[Episode] = []
+    for outcome, every in zip(outcomes, past, strict=True):
+        if outcome.past is None:
+            single += every
+            continue
+        since, until = outcome.past
+        windows.append(check_past.Window(*outcome.key, since, until))
+        found.append([one for one in every if since <= one.opened_at and (one.resolved_at or until) <= until])
+        single += [one for one in every if one not in found[-1]]
+    if windows:
+        changes = check_past.changes(connection, windows, found)
+        if changes.drop:
+            connection.execute(queries.text("drop_past_alerts"), {"ids": changes.drop})
+        if changes.change:
+            connection.execute(queries.text("change_past_alerts"), {"rows": _json(map(_insert, changes.change))})
+        single = [*changes.insert, *single]
+    if single:
+        connection.execute(queries.text("insert_past_alerts"), {"rows": _json(map(_insert, single))})
 
 
 def delete_states(connection: _Connection, keys: Sequence[evaluate.StateKey]) -> None:

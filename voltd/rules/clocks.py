@@ -1,7 +1,8 @@
 """Device clocks: how far one is off, told from readings that were only late on their way. Pure.
 
 Used by ``check_read`` (live) and ``history``, with one sample a device and look: of what arrived since the last look
-the newest by the device's own time.
+the newest by the device's own time. What is certain of clocks that are behind corrects the time of readings
+(``corrected``), so that a clock neither mutes nor makes an alert.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from typing import NamedTuple
 
 from voltd.rules import evaluate
 
+WORTH_S = 60.0  # a clock that is not further behind needs no correction
+
 _FORGOTTEN = dt.timedelta(minutes=15)
+_KEPT = dt.timedelta(days=1)
 _JITTER_S = 2.0
 _PACE = 0.25
+_SPREAD_S = 17.0  # of the samples that make it certain
+_LOOKS = 3
 
 
 class Sample(NamedTuple):
@@ -23,11 +29,27 @@ class Sample(NamedTuple):
     behind_s: float
 
 
+class _Run(NamedTuple):
+    """Samples in a row that keep pace."""
+
+    first: Sample
+    last: Sample
+    looks: int
+    least_s: float
+
+
 class Clocks:
-    """The last sample of each device that seemed to be behind."""
+    """The last samples of each device that seemed to be behind, and how far behind it is where that is certain.
+
+    Attributes:
+        behind_s: of the devices whose clocks are certainly behind: by how many seconds. Never more than what any of
+            their last readings took to arrive.
+    """
 
     def __init__(self) -> None:
         self._last: dict[evaluate.Key, Sample] = {}
+        self._runs: dict[evaluate.Key, _Run] = {}
+        self.behind_s: dict[evaluate.Key, float] = {}
 
     def off_s(self, key: evaluate.Key, sample: Sample, limit_s: float) -> tuple[float, bool]:
         """How far the clock is off, and whether that is certain.
@@ -44,6 +66,7 @@ class Clocks:
         Returns:
             seconds without sign; where it is not certain, at most ``limit_s``.
         """
+        self._learn(key, sample)
         last = self._last.pop(key, None)
         if sample.behind_s <= limit_s:
             return abs(sample.behind_s), True
@@ -52,11 +75,58 @@ class Clocks:
             return sample.behind_s, True
         return limit_s, False
 
+    def _learn(self, key: evaluate.Key, sample: Sample) -> None:
+        """Certain after three looks in a row, as the shipped rule on clocks is; unlearned from one that denies it.
+
+        A reading cannot arrive before it is measured: one that took less than the clock is behind denies it. One that
+        took longer was late on its way and says nothing.
+        """
+        known = self.behind_s.get(key)
+        if known is not None and sample.behind_s < known:
+            if known - sample.behind_s <= _SPREAD_S and sample.behind_s > WORTH_S:
+                self.behind_s[key] = sample.behind_s
+            else:
+                del self.behind_s[key]
+        if sample.behind_s <= WORTH_S:
+            self._runs.pop(key, None)
+            return
+        run = self._runs.get(key)
+        if run is None or not (
+            _keeps_pace(run.last, sample) and abs(run.first.behind_s - sample.behind_s) <= _SPREAD_S
+        ):
+            self._runs[key] = _Run(sample, sample, 1, sample.behind_s)
+            return
+        if sample.arrived_at == run.last.arrived_at:  # nothing has come since the last look
+            return
+        run = _Run(run.first, sample, run.looks + 1, min(run.least_s, sample.behind_s))
+        self._runs[key] = run
+        if run.looks >= _LOOKS:
+            known = self.behind_s.get(key)
+            if known is None or run.least_s > known + _SPREAD_S:
+                self.behind_s[key] = run.least_s
+
     def forget(self, now: dt.datetime) -> None:
         """Drops what is too old to be compared with."""
         self._last = {key: one for key, one in self._last.items() if now - one.arrived_at <= _FORGOTTEN}
+        self._runs = {key: one for key, one in self._runs.items() if now - one.last.arrived_at <= _KEPT}
 
 
 def _keeps_pace(last: Sample, sample: Sample) -> bool:
     passed_s = (sample.arrived_at - last.arrived_at).total_seconds()
     return abs(sample.behind_s - last.behind_s) <= _JITTER_S + _PACE * passed_s
+
+
+def corrected(recorded_at: dt.datetime, received_at: dt.datetime, behind_s: float) -> dt.datetime:
+    """When a reading was measured, as well as that is known.
+
+    What is dated after its own arrival was measured at the latest when it arrived. The time of a clock that is behind
+    is moved on; a reading that took less than that shows that its clock has been set.
+
+    Args:
+        recorded_at: by the device's clock.
+        received_at: first arrival.
+        behind_s: how far that clock is certainly behind; 0: it is not.
+    """
+    if behind_s and (received_at - recorded_at).total_seconds() >= behind_s - _SPREAD_S:
+        recorded_at += dt.timedelta(seconds=behind_s)
+    return min(recorded_at, received_at)

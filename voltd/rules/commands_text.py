@@ -66,6 +66,8 @@ def rule_line(rule: model.Rule) -> str:
     when += " or spool in use" if rule.fire_when_spooling else ""
     when += f" for {figure(rule.for_s)} s" if rule.for_s else ""
     when += f" {rule.min_count} times in a row" if rule.min_count > 1 else ""
+    if rule.alone_after_intervals:
+        when += f" or uncontradicted for {figure(rule.alone_after_intervals)} intervals"
     if rule.metric is model.Metric.SILENCE:
         when += f", parked > {figure(rule.fire_above_parked)}" if rule.fire_above_parked is not None else ""
         if (rule.fire_above_at_most or 0.0) > (fire or 0.0):
@@ -75,7 +77,10 @@ def rule_line(rule: model.Rule) -> str:
     when += " or charging" if rule.clear_when_charging else ""
     when += f", held {figure(rule.keep_firing_for_s)} s" if rule.keep_firing_for_s else ""
     parts = [when, rule.severity.value]
-    parts += [f"{one.severity.value} {sign} {figure(_limit(one))}" for one in rule.severity_steps]
+    parts += [
+        f"{one.severity.value} {sign} {figure(_limit(one))}" + (f" {one.min_count} times" if one.min_count > 1 else "")
+        for one in rule.severity_steps
+    ]
     parts += _whom(rule)
     if rule.statuses != ("active",):
         parts.append(f"status {'/'.join(rule.statuses)}")
@@ -133,7 +138,8 @@ def notes(rules: Sequence[model.Rule]) -> list[str]:
     ]
     found += [
         f"{rule.name}: an outage of voltd or the broker counts as silence here, and a message that the broker had"
-        " retained as a sign of life"
+        " retained as a sign of life; a duplicate, which keeps a device alive for the daemon, is not stored and no sign"
+        " of life"
         for rule in enabled
         if rule.metric is model.Metric.SILENCE
     ]

@@ -30,39 +30,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from voltd.rules import model, rhythm, scope, silence
+from voltd.rules import evaluate_rows, model, rhythm, scope, silence
 from voltd.rules import state as states
-from voltd.rules import step as steps
 
-Key = tuple[scope.DeviceType, str]  # device type and id
-StateKey = tuple[str, scope.DeviceType, str]  # rule, device type and id
-
-
-class Row(NamedTuple):
-    """One reading as the rules see it; None is missing.
-
-    Attributes:
-        charging: as last known, see ``charging``.
-        retained: the broker's retain flag.
-        held: it did not come just now, but could not be judged before (it was in the spool, say).
-        past: it was read for the sake of history; it may well have been judged and told before.
-    """
-
-    device_type: scope.DeviceType
-    device_id: str
-    recorded_at: dt.datetime
-    received_at: dt.datetime
-    soc_pct: float | None = None
-    speed_kmh: float | None = None
-    battery_temp_c: float | None = None
-    efficiency_pct: float | None = None
-    clock_skew_s: float | None = None
-    ingest_lag_s: float | None = None
-    charging: bool = False
-    spooling: bool = False
-    retained: bool = False
-    held: bool = False
-    past: bool = False
+Key = evaluate_rows.Key
+StateKey = evaluate_rows.StateKey
+Row = evaluate_rows.Row
+Outcome = evaluate_rows.Outcome
 
 
 class Bound(NamedTuple):
@@ -71,20 +45,6 @@ class Bound(NamedTuple):
     metric: model.Metric
     below: float
     above: float
-
-
-class Outcome(NamedTuple):
-    """What a check changed for one rule and one device; nothing changed: no outcome."""
-
-    rule: str
-    device: scope.Device
-    state: states.State
-    transitions: tuple[states.Transition, ...]
-
-    @property
-    def key(self) -> StateKey:
-        """Whose it is."""
-        return (self.rule, self.device.device_type, self.device.device_id)
 
 
 class Plan:
@@ -103,7 +63,7 @@ class Plan:
                 for one in rule.applies_to:
                     self._by_type[one].append(rule)
         self._columns = {
-            one: [(_COLUMN[bound.metric], bound.below, bound.above) for bound in self.bounds(one)]
+            one: [(evaluate_rows.COLUMN[bound.metric], bound.below, bound.above) for bound in self.bounds(one)]
             for one in self._by_type
         }
 
@@ -129,6 +89,7 @@ class Plan:
         now: dt.datetime,
         healthy_since: dt.datetime | None,
         judged_at: Mapping[Key, dt.datetime] | None = None,
+        valued_at: Mapping[Key, Mapping[model.Metric, dt.datetime]] | None = None,
         heard: Mapping[Key, rhythm.Heard] | None = None,
     ) -> list[Outcome]:
         """Judges what is new.
@@ -142,26 +103,29 @@ class Plan:
             healthy_since: since when broker, voltd and database have all been there; None: one of them is not.
             judged_at: newest reading judged before, of devices without a state: keeps readings that come out of order
                 from firing. Telemetry only; hourly figures have their own order.
+            valued_at: of these the newest that had a value, by metric; a metric that is missing had none.
             heard: of those of ``last_seen`` how they usually are; who is missing has the rule's own limit.
         """
-        known = _Known(devices, states_now, judged_at or {}, now, healthy_since, heard or {})
+        known = evaluate_rows.Known(
+            devices, states_now, judged_at or {}, valued_at or {}, now, healthy_since, heard or {}
+        )
         outcomes = self._closed(known)
         closed = {(one.rule, one.device.device_type, one.device.device_id) for one in outcomes}
         done = set(closed)
         for key, found in self._candidates(rows, states_now).items():
             for rule in self._by_type[key[0]]:
                 if (state_key := (rule.name, *key)) not in closed:
-                    outcomes += _measured(rule, key, found, known)
+                    outcomes += evaluate_rows.judge(rule, key, found, known)
                     done.add(state_key)
         for state_key, state in states_now.items():
-            # Nothing new, but the time for which the alert was to be held may be over.
-            if state.clear_at is not None and state_key not in done and state_key[0] in self._rules:
-                outcomes += _measured(self._rules[state_key[0]], state_key[1:], (), known)
+            # Nothing new, but the time for which something was to wait may be over.
+            if state.waits and state_key not in done and state_key[0] in self._rules:
+                outcomes += evaluate_rows.judge(self._rules[state_key[0]], state_key[1:], (), known)
         for rule in self._silence:
             outcomes += self._silent(rule, last_seen, known, closed)
         return outcomes
 
-    def _closed(self, known: _Known) -> list[Outcome]:
+    def _closed(self, known: evaluate_rows.Known) -> list[Outcome]:
         """Of rules that are off or gone, or watch something else by now, and of devices they do not judge any more."""
         found = []
         for state_key, state in known.states.items():
@@ -176,7 +140,7 @@ class Plan:
         """The rows of each device that has a state, or a row beyond a bound."""
         every = list(rows)
         wanted: set[Key] = {state_key[1:] for state_key in states_now if state_key[0] not in self._silent_rules}
-        wanted.update((row[0], row[1]) for row in every if self._may_fire(row))
+        wanted.update((row[0], row[1]) for row in every if row.past or self._may_fire(row))
         found: dict[Key, list[Row]] = {}
         for row in every if wanted else ():
             if (row[0], row[1]) in wanted:
@@ -192,7 +156,11 @@ class Plan:
         return row.spooling
 
     def _silent(
-        self, rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], known: _Known, closed: set[StateKey]
+        self,
+        rule: model.Rule,
+        last_seen: Mapping[Key, dt.datetime | None],
+        known: evaluate_rows.Known,
+        closed: set[StateKey],
     ) -> Iterator[Outcome]:
         firing = {key[1:] for key, one in known.states.items() if key[0] == rule.name and not one.idle}
         worsens = any(one.severity_steps for one in rule.variants())
@@ -215,21 +183,7 @@ class Plan:
                 yield Outcome(rule.name, device, after, told)
 
 
-class _Known(NamedTuple):
-    """What one check is told beside the rows."""
-
-    devices: Mapping[Key, scope.Device]
-    states: Mapping[StateKey, states.State]
-    judged_at: Mapping[Key, dt.datetime]
-    now: dt.datetime
-    healthy_since: dt.datetime | None
-    heard: Mapping[Key, rhythm.Heard]
-
-    def device(self, key: Key) -> scope.Device:
-        return self.devices.get(key) or scope.Device(*key)
-
-
-def _overdue(rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], known: _Known) -> list[Key]:
+def _overdue(rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], known: evaluate_rows.Known) -> list[Key]:
     """Devices that may have been silent too long; none while silence does not count yet."""
     limits = [one.fire_above for one in rule.variants() if one.fire_above is not None]
     if known.healthy_since is None or not limits:
@@ -238,40 +192,3 @@ def _overdue(rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], know
     if before <= known.healthy_since:
         return []
     return [key for key, seen_at in last_seen.items() if seen_at is not None and seen_at < before]
-
-
-def _measured(rule: model.Rule, key: Key, rows: Iterable[Row], known: _Known) -> Iterator[Outcome]:
-    """One rule on the new rows of one device."""
-    device, every = known.device(key), list(rows)
-    form = rule.for_device(device)
-    if form is None:
-        return
-    state_key = (rule.name, *key)
-    before = known.states.get(state_key, states.State())
-    column, telemetry = _COLUMN[rule.metric], rule.metric not in _ALONE
-    if state_key not in known.states and not any(row.spooling or _over(form, row, column) for row in every):
-        return
-    readings = []
-    for row in every:
-        values: tuple[Any, ...] = row
-        if (row.efficiency_pct is None and row.clock_skew_s is None) if telemetry else values[column] is not None:
-            readings.append(
-                steps.Measured(
-                    row.recorded_at, row.received_at, values[column], row.charging, row.spooling, row.retained,
-                    held=row.held and known.now - row.recorded_at > dt.timedelta(seconds=form.late_after_s),
-                    past=row.past,
-                )
-            )  # fmt: skip
-    judged_at = known.judged_at.get(key) if telemetry else None
-    after, told = steps.step(form, before, readings, known.now, judged_at)
-    if told or (after != before and not (after.phase is before.phase is states.Phase.INACTIVE)):
-        yield Outcome(rule.name, device, after, told)
-
-
-def _over(rule: model.Rule, row: tuple[Any, ...], column: int) -> bool:
-    value = row[column]
-    return value is not None and rule.over(value)
-
-
-_COLUMN = {metric: Row._fields.index(metric.value) for metric in model.Metric if metric.value in Row._fields}
-_ALONE = (model.Metric.EFFICIENCY_PCT, model.Metric.CLOCK_SKEW_S)  # in rows of their own, with an order of their own

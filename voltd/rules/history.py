@@ -18,11 +18,12 @@ import psycopg
 
 from voltd.database import queries
 from voltd.rules import charging as chargings
-from voltd.rules import check_vehicles, clocks, evaluate, history_judge, model, rhythm, scope
+from voltd.rules import check_charging, clocks, confirm, evaluate, history_judge, history_time, model, rhythm, scope
 from voltd.rules import step as steps
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 _ROWS_AT_ONCE = 10_000
+_LEARNED = dt.timedelta(minutes=10)  # before the period, a daemon had learned what clocks were behind
 _device_of = operator.itemgetter(0)
 
 
@@ -89,18 +90,32 @@ class _Reader:
         if not since:
             return
         tables = {rule.charging for _, rule in rules if rule.clear_when_charging}
-        charging = {words: check_vehicles.still_charging(self._connection, words, said) for words in tables}
-        wanted = {"ids": list(since), "sinces": list(since.values())}
+        charging = {words: check_charging.still_charging(self._connection, words, said) for words in tables}
+        known = self._clocks(list(since))
+        asked = {"ids": list(since), "sinces": list(since.values()), "at_most": confirm.LOOKS_BACK}
+        if any(one.alone_after_intervals for _, rule in rules for one in rule.variants()):
+            since |= dict(self._connection.execute(queries.text("history_before"), asked).fetchall())
+        wanted = {"ids": list(since), "sinces": list(since.values()), "oldest": min(since.values())}
         for vehicle, rows in itertools.groupby(self._stream("history_rows", wanted), _device_of):
+            corrected = history_time.ordered(rows, known.get(vehicle))
             begun = {words: found[vehicle] for words, found in charging.items() if vehicle in found}
-            yield from self._vehicle(rules, vehicle, rows, begun)
+            yield from self._vehicle(rules, vehicle, corrected, begun)
+
+    def _clocks(self, vehicles: list[str]) -> dict[str, history_time.Clock]:
+        """What a daemon knew of these vehicles' clocks: of those that seemed to be behind."""
+        wanted = {"ids": vehicles, "above_s": clocks.WORTH_S, "begins": self._period.begins - _LEARNED}
+        stream = self._stream("history_vehicle_skew", wanted)
+        return {
+            vehicle: history_time.Clock((at, behind_s) for _, at, behind_s in samples)
+            for vehicle, samples in itertools.groupby(stream, _device_of)
+        }
 
     def _candidates(
         self, rules: list[tuple[int, model.Rule]], limits: dict[str, object]
-    ) -> tuple[dict[str, dt.datetime], dict[str, check_vehicles.Said]]:
+    ) -> tuple[dict[str, dt.datetime], dict[str, check_charging.Said]]:
         """Who has to be read from when on, and the last word on charging before."""
         since: dict[str, dt.datetime] = {}
-        said: dict[str, check_vehicles.Said] = {}
+        said: dict[str, check_charging.Said] = {}
         open_question: dict[str, dt.datetime] = {}
         found = self._connection.execute(queries.text("history_candidates"), self._parameters(limits)).fetchall()
         for vehicle, at, word, word_at in found:
@@ -108,13 +123,13 @@ class _Reader:
                 continue
             since[vehicle] = at
             if word is not None and word_at is not None and word_at < at:
-                said[vehicle] = check_vehicles.Said(vehicle, word, word_at, at)
+                said[vehicle] = check_charging.Said(vehicle, word, word_at, at)
             elif word is not None:
                 open_question[vehicle] = at
         if open_question and any(rule.clear_when_charging for _, rule in rules):
             asked = {"ids": list(open_question), "sinces": list(open_question.values())}
             for vehicle, word, word_at in self._connection.execute(queries.text("history_charging"), asked):
-                said[vehicle] = check_vehicles.Said(vehicle, word, word_at, since[vehicle])
+                said[vehicle] = check_charging.Said(vehicle, word, word_at, since[vehicle])
         return since, said
 
     def _vehicle(
@@ -126,7 +141,7 @@ class _Reader:
     ) -> Iterator[Found]:
         device = self._device("vehicle", vehicle)
         trackers = [(index, history_judge.Tracker(form, device)) for index, form in self._forms(rules, device)]
-        history_judge.add_rows([one for _, one in trackers], rows, begun)
+        history_judge.add_rows([one for _, one in trackers], rows, begun, begins=self._period.begins)
         for index, tracker in trackers:
             yield from self._ended(index, tracker)
 

@@ -7,6 +7,8 @@ goes in only where it can change something, so a long calm past costs next to no
 
 from __future__ import annotations
 
+import bisect
+import collections
 import datetime as dt
 import math
 import types
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from voltd.rules import charging as chargings
-from voltd.rules import model, rhythm, scope, silence
+from voltd.rules import confirm, model, rhythm, scope, silence
 from voltd.rules import state as states
 from voltd.rules import step as steps
 
@@ -24,6 +26,7 @@ _FIRST = 3
 _SPEED = _FIRST + COLUMNS.index(model.Metric.SPEED_KMH)
 _WORD = _FIRST + len(COLUMNS)
 
+_ALWAYS = dt.datetime.min.replace(tzinfo=dt.UTC)  # an outage is not known here
 _INSTANT = dt.timedelta(microseconds=1)
 _MINUTE = dt.timedelta(minutes=1)
 
@@ -86,6 +89,7 @@ class Tracker:
         charging: the words that its file has for charging; None: it does not matter to the rule.
         below, above: while it is not ``active``, a value in between changes nothing and need not be added.
         active: an excursion is running; every reading counts.
+        confirms: a reading may wait to be confirmed; every reading says how often the device reports (``note``).
     """
 
     def __init__(self, rule: model.Rule, device: scope.Device) -> None:
@@ -95,15 +99,30 @@ class Tracker:
         self.metric = rule.metric
         self.charging = rule.charging if rule.clear_when_charging else None
         self._telling, self._late = _Telling(device), _Telling(device)
+        self._times: collections.deque[tuple[dt.datetime, dt.datetime]] = collections.deque(maxlen=confirm.LOOKS_BACK)
+        self._past_at: dt.datetime | None = None
+        self._came_late: list[dt.datetime] = []
+        self.confirms = rule.alone_after_intervals > 0
         self.below = -math.inf if rule.fire_below is None else rule.fire_below
         self.above = math.inf if rule.fire_above is None else rule.fire_above
         self.active = False
 
+    def note(self, recorded_at: dt.datetime, received_at: dt.datetime) -> None:
+        """A reading with a value, before it is added."""
+        self._times.append((recorded_at, received_at))
+
     def add(self, one: steps.Measured) -> None:
         """Judges one reading."""
+        if self.confirms and one.value is not None and self._rule.over(one.value):
+            one = one._replace(interval_s=confirm.interval_s(self._times))
+        if self._past_at is not None and one.recorded_at - self._past_at > steps.PAST_GAP:
+            self._end_past()
+        self._past_at = one.recorded_at
+        self._past, told = steps.run(self._rule, self._past, (one,))  # the past is evaluated as a whole
+        self._late.add(told)
         if one.received_at - one.recorded_at > self._late_after:
-            self._past, told = steps.run(self._rule, self._past, (one,))
-            self._late.add(told)
+            self._state = confirm.contradict(self._rule, self._state, one.recorded_at, one.value)
+            self._came_late.append(one.recorded_at)
         else:
             self._state, told = steps.run(self._rule, self._state, (one,))
             self._telling.add(told)
@@ -111,42 +130,71 @@ class Tracker:
 
     def end(self, now: dt.datetime) -> list[Episode]:
         """Its episodes, once all readings up to ``now`` have been added."""
-        self._state, told = steps.step(self._rule, self._state, (), now)
+        self._state, told = steps.step(self._rule, self._state, (), now, heard_since=_ALWAYS)
         self._telling.add(told)
         if self._state.phase is states.Phase.FIRING:
             at = self._state.last_seen_at or now
             self._telling.leave_open(states.transition(states.Kind.FIRED, self._rule, self._state, at, None))
+        self._end_past()
+        found = self._telling.episodes
+        late = [
+            one._replace(past=True, messages=0, severity=self._worst(one))
+            for one in self._late.episodes
+            if self._has_late(one)
+        ]
+        return found + [one for one in late if not any(_meet(one, other) for other in found)]
+
+    def _end_past(self) -> None:
+        """What is running in the past ends with its last reading."""
+        if self._past.unconfirmed_at is not None:
+            self._past, told = confirm.alone(self._rule, self._past)
+            self._late.add(told)
         if self._past.phase is states.Phase.FIRING and self._past.last_seen_at is not None:
             end = self._past.clear_at or self._past.last_seen_at
             self._late.add((states.resolve(self._rule, self._past, end, None, states.Cause.CLEARED)[1],))
-        found = self._telling.episodes
-        late = [one._replace(past=True, messages=0) for one in self._late.episodes]
-        return found + [one for one in late if not any(_meet(one, other) for other in found)]
+        self._past = states.State()
+
+    def _has_late(self, one: Episode) -> bool:
+        place = bisect.bisect_left(self._came_late, one.opened_at)
+        return place < len(self._came_late) and self._came_late[place] <= one.last_seen_at
+
+    def _worst(self, one: Episode) -> model.Severity:
+        """Of a past episode: as bad as its peak."""
+        return one.severity if one.peak_value is None else self._rule.severity_of(one.peak_value)
 
 
 def add_rows(
     trackers: Iterable[Tracker],
     rows: Iterable[tuple[Any, ...]],
     begun: Mapping[chargings.Charging, dt.datetime] = types.MappingProxyType({}),
+    begins: dt.datetime | None = None,
 ) -> None:
-    """Readings of one vehicle, in order.
+    """Readings of one vehicle, in order of corrected time.
 
     Args:
         trackers: of the rules, of several files maybe.
-        rows: all readings from the first that matters on.
+        rows: all readings from the first that matters on, and some before; see ``COLUMNS``.
         begun: when a word on charging that still holds was said before them, by the words of a file.
+        begins: what is before this only says how often the vehicle reports.
     """
     wanted = [(COLUMNS.index(one.metric) + _FIRST, one) for one in trackers]
     files = {one.charging for _, one in wanted if one.charging is not None}
     known = {words: chargings.Known(words, begun.get(words)) for words in files}
     charging: dict[chargings.Charging | None, bool] = {None: False}
     for row in rows:
+        for column, tracker in wanted:
+            if tracker.confirms and row[column] is not None:
+                tracker.note(row[1], row[2])
+        if begins is not None and row[1] < begins:
+            continue
         for words, one in known.items():
             charging[words] = one.read(row[1], row[_WORD], row[_SPEED])
         for column, tracker in wanted:
             value = row[column]
             if tracker.active or (value is not None and not tracker.below <= value <= tracker.above):
-                tracker.add(steps.Measured(row[1], row[2], value, charging[tracker.charging]))
+                tracker.add(
+                    steps.Measured(row[1], row[2], value, charging[tracker.charging], worded=row[_WORD] is not None)
+                )
 
 
 def _meet(one: Episode, other: Episode) -> bool:

@@ -7,6 +7,7 @@ hands that to ``step`` or ``silence``. No I/O, no clock.
 from __future__ import annotations
 
 import enum
+import functools
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -57,12 +58,16 @@ _WATCHABLE: dict[Metric, tuple[scope.DeviceType, ...]] = {
 }
 
 
+OF_READINGS = (Metric.SOC_PCT, Metric.SPEED_KMH, Metric.BATTERY_TEMP_C)  # values of single readings of vehicles
+
+
 class Step(scope.Table):
-    """From ``below`` (or ``above``) on, an episode has this severity."""
+    """From ``below`` (or ``above``) on, an episode has this severity; ``min_count`` readings in a row confirm it."""
 
     severity: Severity
     below: _Number | None = None
     above: _Number | None = None
+    min_count: Annotated[int, Field(ge=1)] = 1
 
 
 class Override(scope.Scope):
@@ -114,6 +119,7 @@ class Rule(scope.Scope):
     for_s: _Seconds = 0.0
     keep_firing_for_s: _Seconds = 0.0
     min_count: Annotated[int, Field(ge=1)] = 1
+    alone_after_intervals: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     late_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
     grace_s: _Seconds = 60.0
     severity: Severity = Severity.WARNING
@@ -156,6 +162,10 @@ class Rule(scope.Scope):
             self._silence_fits()
         elif named := {"fire_above_parked", "fire_above_at_most"} & self.model_fields_set:
             raise ValueError(f"{min(named)} = {getattr(self, min(named))} means nothing but for metric = 'silence'")
+        if self.alone_after_intervals and self.metric not in OF_READINGS:
+            raise ValueError(f"alone_after_intervals = {self.alone_after_intervals} needs a metric of readings")
+        if self.alone_after_intervals and self.for_s:
+            raise ValueError("alone_after_intervals: with for_s no single reading fires; leave one of them out")
         return self
 
     def _silence_fits(self) -> None:
@@ -245,6 +255,21 @@ class Rule(scope.Scope):
             return self.severity
         reached = [one.severity for one in self.severity_steps if self._beyond(value, one.below, one.above)]
         return max((self.severity, *reached), key=lambda one: one.rank)
+
+    @functools.cached_property
+    def confirms_steps(self) -> bool:
+        """Whether any of its steps needs more than one reading."""
+        return any(one.min_count > 1 for one in self.severity_steps)
+
+    def confirmed_severity(self, values: tuple[float | None, ...], before: Severity) -> Severity:
+        """Severity of an episode that had ``before``, after these values in a row, the newest last."""
+        found = before
+        for one in self.severity_steps:
+            last = values[-one.min_count :]
+            full = one.severity.rank > found.rank and len(last) == one.min_count
+            if full and all(value is not None and self._beyond(value, one.below, one.above) for value in last):
+                found = one.severity
+        return found
 
     def limit_of(self, severity: Severity) -> float:
         """The threshold that gives this severity: that of its step, otherwise the one that fires."""

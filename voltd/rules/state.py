@@ -27,11 +27,13 @@ class Phase(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class State:
-    """State of one rule for one device. All times but ``clear_received_at`` are device times.
+    """State of one rule for one device. Times but ``clear_received_at``, ``unconfirmed_at`` are corrected device times.
 
     Attributes:
         watches: ``Rule.watches`` of the rule that made it; of no rule while nothing has been over a limit.
         judged_at: newest reading judged; for silence the last sign of life.
+        valued_at: newest of them that had a value for the rule; None: as judged_at.
+        worded_at: newest of them that said whether the vehicle charges, where that matters; None: as judged_at.
         opened_at: when the running excursion began (pending, firing), or the last episode did (resolved).
         last_seen_at: newest reading that did not clear.
         count: readings in a row over the limit, while pending.
@@ -39,6 +41,10 @@ class State:
         severity: as told so far.
         clear_at: since when a firing alert is held by keep_firing_for_s alone; ``clear_received_at`` is its arrival.
         resolved_at: end of the last episode.
+        unconfirmed_at: arrival of the last reading where it waits to be confirmed: it fires, or is worse, by itself
+            once nothing has contradicted it for long enough. None: none waits.
+        interval_s: the device's own interval when the excursion began; None: not known.
+        recent: the last values in a row, for steps of severity that need several.
     """
 
     phase: Phase = Phase.INACTIVE
@@ -52,17 +58,33 @@ class State:
     clear_at: dt.datetime | None = None
     clear_received_at: dt.datetime | None = None
     resolved_at: dt.datetime | None = None
+    valued_at: dt.datetime | None = None
+    worded_at: dt.datetime | None = None
+    unconfirmed_at: dt.datetime | None = None
+    interval_s: float | None = None
+    recent: tuple[float | None, ...] = ()
 
     @property
     def idle(self) -> bool:
         """Neither pending nor firing."""
         return self.phase in (Phase.INACTIVE, Phase.RESOLVED)
 
-    def seen(self, at: dt.datetime, peak_value: float | None) -> State:
+    @property
+    def waits(self) -> bool:
+        """For a time that may be over without another reading."""
+        return self.clear_at is not None or self.unconfirmed_at is not None
+
+    def seen(
+        self,
+        at: dt.datetime,
+        peak_value: float | None,
+        recent: tuple[float | None, ...] = (),
+        unconfirmed_at: dt.datetime | None = None,
+    ) -> State:
         """The firing state after a reading at this time that does not clear; built by hand, as there are many."""
         return State(
             self.phase, self.watches, at, self.opened_at, at, self.count, peak_value, self.severity, None, None,
-            self.resolved_at,
+            self.resolved_at, None, self.worded_at, unconfirmed_at, self.interval_s, recent,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -146,12 +168,19 @@ def transition(kind: Kind, rule: model.Rule, state: State, at: dt.datetime, valu
 def resolve(
     rule: model.Rule, state: State, at: dt.datetime, value: float | None, cause: Cause
 ) -> tuple[State, Transition]:
-    """Ends a firing state at ``at``; what it remembers of the episode keeps late readings from opening it again."""
+    """Ends a firing state at ``at``; what it remembers of the episode keeps late readings from opening it again.
+
+    Where the clock ends it, no reading of that moment has been judged: one that comes later begins something new.
+    """
+    judged_at = at if value is not None or cause is Cause.CHARGING else at - dt.timedelta(microseconds=1)
     ended = dataclasses.replace(
         state,
         phase=Phase.RESOLVED,
         resolved_at=at,
-        judged_at=max(at, state.judged_at or at),
+        judged_at=max(judged_at, state.judged_at or judged_at),
+        unconfirmed_at=None,
+        interval_s=None,
+        recent=(),
         count=0,
         clear_at=None,
         clear_received_at=None,
@@ -189,4 +218,4 @@ def close(rule: str, state: State, now: dt.datetime) -> tuple[State, tuple[Trans
 
 def inactive(state: State) -> State:
     """No excursion is running."""
-    return State(judged_at=state.judged_at)
+    return State(judged_at=state.judged_at, valued_at=state.valued_at, worded_at=state.worded_at)

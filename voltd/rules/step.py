@@ -7,6 +7,8 @@ The contract:
 
 - Every reading counts, in the order of ``recorded_at``. One reading over the limit fires a rule with ``for_s = 0`` and
   ``min_count = 1``, whatever came after it.
+- ``min_count`` readings in a row, in device time and however far apart, confirm each other; with
+  ``alone_after_intervals`` one that nothing contradicts for so long fires by itself (``confirm``).
 - ``for_s`` ends at a reading, never at ``now``: it fires with the first reading that is over the limit and at least
   ``for_s`` younger than the first of an unbroken run. What the device does after its last reading nobody knows; to
   assume it would raise alerts that the next reading, already on its way, denies, and would make episodes depend on the
@@ -15,9 +17,12 @@ The contract:
 - An episode begins (``opened_at``) with the first reading of its run. It is resolved at the first reading that clears;
   with ``keep_firing_for_s`` that long after it, unless a reading in between does not clear. That much may be assumed
   when no more readings come: it is resolved once the clock is past it, counted from the arrival of the clearing one.
-- A reading not newer than the newest judged is a duplicate (same time) or late (older). A retained one, one received
-  more than ``late_after_s`` after it was recorded, and one read for the past's sake is history. None of these changes
-  the state, but what came late is judged with it: ``judged_at`` goes on. A late or historic excursion comes back as one
+- ``recorded_at`` is the corrected device time: the caller sees to clocks that are ahead or behind.
+- A reading not newer than the newest judged is a duplicate (same time) or late (older), unless it has a value and none
+  with a value has been judged since: a field that was filled in later counts as if it had been there. A retained one,
+  one received more than ``late_after_s`` after it was recorded, and one read for the past's sake is history. None of
+  these changes the state, but what came late is judged with it: ``judged_at`` goes on. A late or historic excursion
+  comes back as one
   RECORDED transition unless it meets the episode remembered; retained ones never.
 - A held reading came in time, but it is too late to tell of it. It goes on with what is running, so it may end an
   episode or break a run; it never fires nor escalates, and where nothing is running it is history.
@@ -28,35 +33,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from voltd.rules import model
+from voltd.rules import confirm, measured, model
 from voltd.rules import state as states
 
+Measured = measured.Measured
 
-class Measured(NamedTuple):
-    """One value of one reading, as a rule sees it.
-
-    Attributes:
-        value: in the metric's unit; None says nothing of it (but ``charging`` and ``spooling`` may).
-        charging: whether the vehicle was on a charger, as last known at that reading.
-        spooling: whether the spool was in use.
-        retained: the broker's retain flag.
-        held: in time when it was received, but by now more than ``late_after_s`` old, and not judged yet.
-        past: read for the sake of the past; whether it has been judged does not matter.
-    """
-
-    recorded_at: dt.datetime
-    received_at: dt.datetime
-    value: float | None
-    charging: bool = False
-    spooling: bool = False
-    retained: bool = False
-    held: bool = False
-    past: bool = False
-
+PAST_GAP = dt.timedelta(hours=6)  # a past episode does not go on over a longer time without a reading
 
 _Result = tuple[states.State, tuple[states.Transition, ...]]
 
@@ -67,6 +51,8 @@ def step(
     readings: Iterable[Measured],
     now: dt.datetime,
     judged_at: dt.datetime | None = None,
+    *,
+    heard_since: dt.datetime | None = None,
 ) -> _Result:
     """Judges what is new. Transitions are in the order in which they happened; past episodes come last.
 
@@ -76,70 +62,57 @@ def step(
         readings: new ones, in any order.
         now: not before any ``received_at``.
         judged_at: newest ``recorded_at`` judged for this device, where the caller knows more than ``state`` does.
+        heard_since: since when whatever the device sends has been heard at once; None: it is not, and no reading that
+            waits to be confirmed fires by itself.
     """
     if judged_at is not None and (state.judged_at is None or judged_at > state.judged_at):
-        state = dataclasses.replace(state, judged_at=judged_at)
-    live, late, past = _divided(rule, state, readings)
+        state = dataclasses.replace(state, judged_at=judged_at, valued_at=None)
+    live, late, past = measured.divided(rule, state, readings)
     told: list[states.Transition] = []
+    doubts = late[:] if rule.alone_after_intervals else []
     for one in live:
+        while doubts and doubts[0].recorded_at < one.recorded_at:
+            doubt = doubts.pop(0)
+            state = confirm.contradict(rule, state, doubt.recorded_at, doubt.value)
         if one.held and state.phase is not states.Phase.FIRING:
             late.append(one)
             if state.idle:
                 continue
         state, news = _advance(rule, state, one)
         told += news
-    if state.clear_at is not None and state.clear_received_at is not None:
-        hold = dt.timedelta(seconds=rule.keep_firing_for_s)
-        if now >= state.clear_received_at + hold:
-            state, ended = states.resolve(rule, state, state.clear_at + hold, None, states.Cause.CLEARED)
-            told.append(ended)
-    newest = max((one.recorded_at for one in (*live, *late)), default=None)
-    if newest is not None and (state.judged_at is None or newest > state.judged_at):
-        state = dataclasses.replace(state, judged_at=newest)
+    for doubt in doubts:
+        state = confirm.contradict(rule, state, doubt.recorded_at, doubt.value)
+    state, news = _by_the_clock(rule, state, now, heard_since)
+    told += news
+    state = measured.judged_late(state, live + late)
     for found in (late, past):  # apart: what lies between them is not known
         told.extend(_recorded(rule, state, found))
     return state, tuple(told)
 
 
+def _by_the_clock(
+    rule: model.Rule, state: states.State, now: dt.datetime, heard_since: dt.datetime | None
+) -> tuple[states.State, list[states.Transition]]:
+    """What ends or begins because nothing more has come."""
+    told: list[states.Transition] = []
+    if state.clear_at is not None and state.clear_received_at is not None:
+        hold = dt.timedelta(seconds=rule.keep_firing_for_s)
+        if now >= state.clear_received_at + hold:
+            state, ended = states.resolve(rule, state, state.clear_at + hold, None, states.Cause.CLEARED)
+            told.append(ended)
+    waits_since = state.unconfirmed_at if rule.alone_after_intervals else None
+    if waits_since is None or heard_since is None:
+        return state, told
+    if now >= max(waits_since, heard_since) + confirm.wait(rule, state):
+        state, news = confirm.alone(rule, state)
+        told += news
+    return state, told
+
+
 def run(rule: model.Rule, state: states.State, readings: Iterable[Measured]) -> _Result:
     """Judges readings as if each had arrived at once: what ``step`` would have said had nothing been late."""
-    state, told = _run(rule, state, _in_order(readings))
+    state, told = _run(rule, state, measured.in_order(readings))
     return state, tuple(told)
-
-
-def _in_order(readings: Iterable[Measured]) -> list[Measured]:
-    """Oldest first; of several with one time the first received, as the natural key keeps it."""
-    found: list[Measured] = []
-    for one in sorted(readings, key=_order):
-        if not found or found[-1].recorded_at != one.recorded_at:
-            found.append(one)
-    return found
-
-
-def _order(one: Measured) -> tuple[dt.datetime | bool | float, ...]:
-    """Whatever the order they come in, that of two is the same."""
-    value = -math.inf if one.value is None else one.value
-    return (one.recorded_at, one.retained, one.past, one.received_at, value, one.charging, one.spooling, one.held)
-
-
-def _divided(
-    rule: model.Rule, state: states.State, readings: Iterable[Measured]
-) -> tuple[list[Measured], list[Measured], list[Measured]]:
-    """Live ones, late ones, and those of the past; duplicates and retained ones are neither."""
-    late_after = dt.timedelta(seconds=rule.late_after_s)
-    live: list[Measured] = []
-    late: list[Measured] = []
-    past: list[Measured] = []
-    for one in _in_order(readings):
-        if one.retained:
-            continue
-        if one.past:
-            past.append(one)
-        elif state.judged_at is None or one.recorded_at > state.judged_at:
-            (late if one.received_at - one.recorded_at > late_after else live).append(one)
-        elif one.recorded_at < state.judged_at:
-            late.append(one)
-    return live, late, past
 
 
 def _run(
@@ -160,15 +133,17 @@ def _advance(rule: model.Rule, state: states.State, one: Measured) -> tuple[stat
         if one.recorded_at >= end:
             state, ended = states.resolve(rule, state, end, None, states.Cause.CLEARED)
             told.append(ended)
+    if confirm.waited(rule, state, one.recorded_at) and not one.held:
+        state, found = confirm.alone(rule, state)
+        told += found
+    before = state
     cause = _clears(rule, one)
     if state.phase is states.Phase.FIRING:
         state, news = _judge_firing(rule, state, one, cause)
     else:
         state, news = _judge_idle(rule, state, one, cause)
     told += news
-    if state.judged_at is not one.recorded_at:
-        state = dataclasses.replace(state, judged_at=one.recorded_at)
-    return state, told
+    return measured.judged(rule, state, before, one), told
 
 
 def _clears(rule: model.Rule, one: Measured) -> states.Cause | None:
@@ -185,15 +160,17 @@ def _judge_idle(rule: model.Rule, state: states.State, one: Measured, cause: sta
         return state, ()
     if cause is not None or not (forced or (one.value is not None and rule.over(one.value))):
         return (states.inactive(state) if state.phase is states.Phase.PENDING else state), ()
-    late_after = dt.timedelta(seconds=rule.late_after_s)
+    recent = (*state.recent, one.value) if state.phase is states.Phase.PENDING else (one.value,)
+    gap = dt.timedelta(seconds=rule.late_after_s)
     if (
         state.phase is states.Phase.PENDING
         and state.last_seen_at is not None
-        and one.recorded_at - state.last_seen_at <= late_after
+        and (not rule.for_s or one.recorded_at - state.last_seen_at <= gap)
     ):
         peak = _worse(rule, state.peak_value, one.value)
         state = dataclasses.replace(state, count=state.count + 1, last_seen_at=one.recorded_at, peak_value=peak)
     else:
+        recent = (one.value,)
         state = states.State(
             states.Phase.PENDING,
             rule.watches,
@@ -202,7 +179,10 @@ def _judge_idle(rule: model.Rule, state: states.State, one: Measured, cause: sta
             last_seen_at=one.recorded_at,
             count=1,
             peak_value=one.value,
+            interval_s=one.interval_s,
         )
+    if rule.confirms_steps:
+        state = dataclasses.replace(state, severity=_severity(rule, state, recent), recent=_kept(rule, recent))
     return _fire_if_due(rule, state, one)
 
 
@@ -210,8 +190,12 @@ def _fire_if_due(rule: model.Rule, state: states.State, one: Measured) -> _Resul
     opened_at = state.opened_at or one.recorded_at
     lasted = one.recorded_at - opened_at >= dt.timedelta(seconds=rule.for_s)
     if not lasted or state.count < rule.min_count or not _may_fire(rule, one):
-        return state, ()
-    state = dataclasses.replace(state, phase=states.Phase.FIRING, count=0, severity=_severity(rule, state))
+        waits = rule.alone_after_intervals and state.count < rule.min_count and not one.held
+        return dataclasses.replace(state, unconfirmed_at=one.received_at if waits else None), ()
+    severity = state.severity or _severity(rule, state, ())
+    state = dataclasses.replace(
+        state, phase=states.Phase.FIRING, count=0, severity=severity, unconfirmed_at=_doubted(rule, severity, one)
+    )
     return state, (states.transition(states.Kind.FIRED, rule, state, one.recorded_at, one.value),)
 
 
@@ -220,13 +204,22 @@ def _judge_firing(rule: model.Rule, state: states.State, one: Measured, cause: s
         if rule.keep_firing_for_s == 0:
             state, ended = states.resolve(rule, state, one.recorded_at, one.value, cause)
             return state, (ended,)
-        if state.clear_at is None:
-            state = dataclasses.replace(state, clear_at=one.recorded_at, clear_received_at=one.received_at)
+        if state.clear_at is None or state.unconfirmed_at is not None:
+            state = dataclasses.replace(
+                state, clear_at=state.clear_at or one.recorded_at, recent=(), unconfirmed_at=None,
+                clear_received_at=state.clear_received_at or one.received_at,
+            )  # fmt: skip
         return state, ()
     if one.value is None and not one.spooling:
         return state, ()
-    state = state.seen(one.recorded_at, _worse(rule, state.peak_value, one.value))
-    severity = _severity(rule, state)
+    peak = _worse(rule, state.peak_value, one.value)
+    if rule.confirms_steps:
+        recent = _kept(rule, (*state.recent, one.value))
+        severity = rule.confirmed_severity(recent, state.severity or rule.severity)
+        state = state.seen(one.recorded_at, peak, recent, _doubted(rule, severity, one))
+    else:
+        state = state.seen(one.recorded_at, peak)
+        severity = _severity(rule, state, ())
     if state.severity is not None and severity.rank <= state.severity.rank:
         return state, ()
     if not _may_fire(rule, one):
@@ -235,11 +228,25 @@ def _judge_firing(rule: model.Rule, state: states.State, one: Measured, cause: s
     return state, (states.transition(states.Kind.ESCALATED, rule, state, one.recorded_at, one.value),)
 
 
+def _doubted(rule: model.Rule, severity: model.Severity, one: Measured) -> dt.datetime | None:
+    """When the reading arrived, where it is worse than what is confirmed, and may become that by itself."""
+    if not rule.alone_after_intervals or not rule.confirms_steps or one.value is None or one.held:
+        return None
+    return one.received_at if rule.severity_of(one.value).rank > severity.rank else None
+
+
+def _kept(rule: model.Rule, recent: tuple[float | None, ...]) -> tuple[float | None, ...]:
+    return recent[-max(one.min_count for one in rule.severity_steps) :]
+
+
 def _may_fire(rule: model.Rule, one: Measured) -> bool:
     return not one.held and (rule.active_hours is None or rule.active_hours.contain(one.recorded_at))
 
 
-def _severity(rule: model.Rule, state: states.State) -> model.Severity:
+def _severity(rule: model.Rule, state: states.State, recent: tuple[float | None, ...]) -> model.Severity:
+    """As bad as the readings up to now confirm."""
+    if rule.confirms_steps:
+        return rule.confirmed_severity(recent, state.severity or rule.severity)
     return rule.severity if state.peak_value is None else rule.severity_of(state.peak_value)
 
 
@@ -263,8 +270,35 @@ def _recorded(rule: model.Rule, state: states.State, past: list[Measured]) -> It
 
 def episodes(rule: model.Rule, readings: Iterable[Measured]) -> list[states.Transition]:
     """Whole episodes in readings of the past as RECORDED; one that does not end within them ends with its last."""
+    found: list[states.Transition] = []
+    for part in _without_gaps(readings):
+        found += _episodes(rule, part)
+    return found
+
+
+def _without_gaps(readings: Iterable[Measured]) -> Iterable[list[Measured]]:
+    part: list[Measured] = []
+    for one in measured.in_order(readings):
+        if part and one.recorded_at - part[-1].recorded_at > PAST_GAP:
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part
+
+
+def _episodes(rule: model.Rule, readings: Iterable[Measured]) -> list[states.Transition]:
     last, told = run(rule, states.State(), (one._replace(held=False) for one in readings))
+    if last.unconfirmed_at is not None:  # and nothing that is known contradicts it
+        last, news = confirm.alone(rule, last)
+        told = (*told, *news)
     if last.phase is states.Phase.FIRING and last.last_seen_at is not None:
         end = last.clear_at or last.last_seen_at
         told = (*told, states.resolve(rule, last, end, None, states.Cause.CLEARED)[1])
-    return [one._replace(kind=states.Kind.RECORDED, quiet=True) for one in told if one.kind is states.Kind.RESOLVED]
+    return [recorded(rule, one) for one in told if one.kind is states.Kind.RESOLVED]
+
+
+def recorded(rule: model.Rule, one: states.Transition) -> states.Transition:
+    """An episode that is over, as one of the past: as bad as its peak, for nobody is notified of a bad sample."""
+    severity = one.severity if one.peak_value is None else rule.severity_of(one.peak_value)
+    return one._replace(kind=states.Kind.RECORDED, quiet=True, severity=confirm.severest(one.severity, severity))
