@@ -14,15 +14,15 @@ import threading
 import time
 from collections.abc import Callable
 
-import psycopg
 import structlog
 
 from voltd import (
     backoff,
     config,
     config_file,
+    database_ready,
     errors,
-    host_clock_witnesses,
+    host_clock,
     log,
     parts,
     signals,
@@ -30,7 +30,6 @@ from voltd import (
     status,
     systemd,
 )
-from voltd.database import migrate, retention, session, sqlstate
 from voltd.pipeline import consume, consume_client
 
 _log = structlog.get_logger()
@@ -41,7 +40,6 @@ _NETWORK_STALL_S = 30.0
 _REPORT_S = 2.0
 _OTHERS_GET_S = 2.0  # after that, jobs and channels
 _PRESENCE_GETS_S = 1.0
-_ANSWER_S = 10.0  # for an answer of the database that takes no work
 _SWITCH_S = 0.0002
 
 
@@ -71,15 +69,20 @@ class Daemon:
         self._stalls = stalls.Stalls()
         self._threads: dict[str, threading.Thread] = {}
 
+        self._clock = host_clock.HostClock()
+        self._database_ready = database_ready.DatabaseReady(settings, self._clock)
         made = parts.Parts(
-            settings, on_subscribed=self._report, on_claim=self._signals.wake, require_schema=self._require_schema
+            settings,
+            clock=self._clock,
+            on_subscribed=self._report,
+            on_claim=self._signals.wake,
+            require_schema=self._database_ready.require,
         )
         self.counters = made.counters
         self._window, self._consumer, self._presence = made.window, made.consumer, made.presence
         self._store, self._flusher, self._current = made.store, made.flusher, made.current
         self._spool, self._drain, self._drain_store = made.spool, made.drain, made.drain_store
         self._reporter, self._alerting, self._jobs = made.reporter, made.alerting, made.jobs
-        self._clock = made.clock
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns 0.
@@ -151,26 +154,18 @@ class Daemon:
         """Whether readings can be taken and the broker should know us; hears signals while it waits for the answers.
 
         Raises:
-            SchemaError, StoreUnavailable: see ``_require_schema``.
+            SchemaError, StoreUnavailable: see ``database_ready.DatabaseReady.require``.
         """
-        answers: list[BaseException | None] = []
 
         def ask() -> None:
-            try:
-                self._require_schema()
-                if self._current.has_run():
-                    self._consumer.expect_session(expected=True)
-            except BaseException as error:  # noqa: BLE001 raised where it was asked
-                answers.append(error)
-            else:
-                answers.append(None)
-            self._signals.wake()
+            self._database_ready.require()
+            if self._current.has_run():
+                self._consumer.expect_session(expected=True)
 
-        threading.Thread(target=ask, name="ask", daemon=True).start()
-        while not answers and not self._signals.wait(_REPORT_S):
+        asked = database_ready.Asked(ask, self._signals.wake)
+        while asked.waiting and not self._signals.wait(_REPORT_S):
             self._notifier.waiting("waiting for the database")
-        if answers and answers[0] is not None:
-            raise answers[0]
+        asked.raise_error()
 
     def _open_spool(self) -> None:
         if self._spool is None:
@@ -182,21 +177,6 @@ class Daemon:
         if self._spool.messages:
             self._consumer.expect_session(expected=True)
             _log.warning("spool.found", readings=self._spool.readings, since=str(self._spool.oldest_at))
-
-    def _require_schema(self) -> None:
-        """Raises SchemaError or StoreUnavailable where readings cannot be stored."""
-        migrate.status(session.dsn(self._settings)).require_current()
-        self._keep_what_may_be_old()
-
-    def _keep_what_may_be_old(self) -> None:
-        """Readings that are taken must outlive the database's retention; the database is asked for the time, too."""
-        try:
-            with session.connector(self._settings, patience_s=_ANSWER_S)() as connection:
-                self._clock.note_database(host_clock_witnesses.database(connection))
-                if retention.ensure(connection, self._settings.max_age_days):
-                    _log.warning("retention.raised", days=self._settings.max_age_days)
-        except psycopg.Error as error:
-            raise sqlstate.wrap(error) from error
 
     def _start(self, name: str, body: Callable[[], None]) -> None:
         def guarded() -> None:

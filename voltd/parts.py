@@ -35,6 +35,7 @@ class Parts:
 
     Args:
         settings: checked settings.
+        clock: this host's; None: one of its own.
         on_subscribed: called by the network's thread after each subscribe.
         on_claim: called when more is known of who has the client id.
         require_schema: raises where readings cannot be stored; asked before the spool is written to the database.
@@ -44,13 +45,14 @@ class Parts:
         self,
         settings: config.Settings,
         *,
+        clock: host_clock.HostClock | None = None,
         on_subscribed: Callable[[], None],
         on_claim: Callable[[], None] = lambda: None,
         require_schema: Callable[[], None],
     ) -> None:
         self._settings = settings
         self.counters = metrics.Metrics()
-        self.clock = host_clock.HostClock()
+        self.clock = clock or host_clock.HostClock()
         connect = session.connector(settings)
         self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self.presence = consume_presence.Presence(
