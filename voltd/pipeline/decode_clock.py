@@ -65,7 +65,11 @@ class Retimer:
     """
 
     def __init__(
-        self, topics: config.Topics, limits: config.Limits, max_age_days: int, timestamps: config.Timestamps
+        self,
+        topics: config.Topics,
+        limits: config.Limits,
+        max_age_days: int,
+        timestamps: config.Timestamps | None = None,
     ) -> None:
         self.decoder = decode.Decoder(topics, limits, max_age_days, timestamps)
         any_time = limits.model_copy(update={"max_future_s": _ANY_DAYS * 86400})
@@ -113,7 +117,7 @@ class ClockGuard:
         timestamps: config.Timestamps | None = None,
     ) -> None:
         self._clock = clock
-        self._retimer = Retimer(topics, limits, max_age_days, timestamps or config.Timestamps())
+        self._retimer = Retimer(topics, limits, max_age_days, timestamps)
         self._newest_s, self._oldest_s = float(limits.max_future_s), -86400.0 * max_age_days
         self._started_at = clock.now()
         self._recent: collections.deque[list[_Ahead]] = collections.deque()
