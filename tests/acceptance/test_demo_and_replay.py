@@ -69,15 +69,16 @@ def test_replay_of_a_small_recording(default_topics, database, tmp_path):
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recorded trips are not part of the project")
 def test_replay_of_recorded_trips(default_topics, database):
-    """55,475 real readings: 3 impossible longitudes are dead letters, all others stored; again changes nothing."""
+    """55,475 real readings are stored, 3 of them without an impossible longitude; again changes nothing."""
     daemon = default_topics(limits__max_age_days=3650)
     first = daemon.run("replay", str(RECORDED), "--now", "--speed", "0")
     shift = first.stderr.split("--shift ")[1].split()[0]
-    harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 55_472, 30)
-    assert harness.count(database, "dead_letter", "reason = 'out_of_range' AND detail LIKE 'longitude%'") == 3
+    harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 55_475, 30)
+    assert harness.count(database, "vehicle_reading", "longitude IS NULL AND latitude IS NOT NULL") == 3
+    assert harness.count(database, "dead_letter", "reason = 'out_of_range' AND field = 'longitude'") >= 1
     _replay(daemon, RECORDED, "--shift", shift, "--speed", "0")
-    harness.wait_for(lambda: daemon.status()["readings_duplicate_total"] == 55_472, 30)
-    assert harness.count(database, "vehicle_reading") == 55_472
+    harness.wait_for(lambda: daemon.status()["readings_duplicate_total"] == 55_475, 30)
+    assert harness.count(database, "vehicle_reading") == 55_475
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recorded trips are not part of the project")

@@ -148,7 +148,7 @@ def test_status_while_running_after_stop_and_after_a_crash(daemon):
 def test_check_says_ok_or_what_to_do(make_daemon):
     daemon = make_daemon()
     good = daemon.run("check")
-    assert (good.returncode, good.stdout.count("ok ")) == (0, 8), good.stdout
+    assert (good.returncode, good.stdout.count("ok ")) == (0, 9), good.stdout
     daemon.env["VOLTD_MQTT__PORT"] = "1"
     bad = daemon.run("check")
     assert bad.returncode == 1

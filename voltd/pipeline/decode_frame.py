@@ -27,7 +27,6 @@ _BINARY = (
     (b"\0{", "UTF-16: send UTF-8"),
     (b"\0[", "UTF-16: send UTF-8"),
 )
-_SHOWN = 40
 _FIRST_TEXT = 0x20  # lower bytes are control characters
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _python_json = json.JSONDecoder().raw_decode
@@ -110,7 +109,7 @@ def _no_json(text: str, error: ValueError) -> str:
     if rest:
         if rest[0] in "{[":
             return "more than one JSON value: send an array of objects, or one object a line"
-        return f"something follows the JSON value: {rest[:_SHOWN]!r}"
+        return f"something follows the JSON value at character {len(text) - len(rest) + 1}"
     if _SURROGATE.search(text):  # JSON to Python
         return "half of a surrogate pair in a text (like \\ud83d alone), which is no character"
     return str(error)[:200]
@@ -130,4 +129,5 @@ def _broken(text: str, error: json.JSONDecodeError) -> str:
     whole = len(text.rstrip())
     if error.pos >= whole or error.msg.startswith("Unterminated string"):
         return f"cut short: the JSON is not complete after its {len(text.encode())} bytes"
-    return f"not JSON at character {error.pos + 1}: {text[error.pos : error.pos + _SHOWN]!r}"
+    # Details are for everybody, payloads for the owner alone: no piece of one.
+    return f"not JSON at character {error.pos + 1}: {error.msg[:1].lower()}{error.msg[1:]}"
