@@ -7,22 +7,22 @@
 -- One per connection; empty outside of a transaction.
 CREATE TEMP TABLE IF NOT EXISTS vehicle_staging (LIKE volt.vehicle_reading, place integer NOT NULL) ON COMMIT DELETE ROWS;
 
--- name: create_meter_staging
--- One per connection; empty outside of a transaction.
-CREATE TEMP TABLE IF NOT EXISTS meter_staging (LIKE volt.meter_reading, place integer NOT NULL) ON COMMIT DELETE ROWS;
-
 -- name: copy_vehicle_staging
 -- Rows of which some may be there, with their places from 0.
 COPY pg_temp.vehicle_staging (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at, place) FROM STDIN (FORMAT BINARY);
 
--- name: copy_meter_staging
--- Rows of which some may be there, with their places from 0.
-COPY pg_temp.meter_staging (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at, place) FROM STDIN (FORMAT BINARY);
-
 -- name: prefer_look_ups
 -- For the rest of the transaction: one look-up a staged row by the primary key, never a chunk read as a whole. The staging
--- table has no statistics, and a chunk may have millions of rows or be compressed.
-SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+-- table has no statistics, a new chunk has none either, and others have millions of rows or are compressed.
+SELECT set_config('enable_nestloop', 'on', true), set_config('enable_hashjoin', 'off', true),
+  set_config('enable_mergejoin', 'off', true), set_config('enable_material', 'off', true),
+  set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
+
+-- name: prefer_ranges
+-- For the statements that go through stored rows device by device: these by the primary key, then one hash join.
+SELECT set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true),
+  set_config('enable_hashjoin', 'on', true), set_config('enable_seqscan', 'off', true),
+  set_config('enable_bitmapscan', 'off', true);
 
 -- name: look_at_vehicle_staging
 -- since, until timestamptz: of the staged rows of a day the places of those that are new, that fill in something, and that
@@ -58,6 +58,51 @@ SELECT
 FROM pg_temp.vehicle_staging s
 LEFT JOIN volt.vehicle_reading r
   ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+WHERE s.recorded_at >= %(since)s AND s.recorded_at < %(until)s;
+
+-- name: look_through_vehicle_staging
+-- The same, device by device: what is stored between the first and the last of its rows is read once. For rows that lie
+-- close together, or in compressed chunks, of which each look-up would unpack a part.
+SELECT
+  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NULL),
+  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
+    (r.soc_pct IS NULL AND s.soc_pct IS NOT NULL)
+    OR (r.speed_kmh IS NULL AND s.speed_kmh IS NOT NULL)
+    OR (r.battery_temp_c IS NULL AND s.battery_temp_c IS NOT NULL)
+    OR (r.kwh_delivered_dc IS NULL AND s.kwh_delivered_dc IS NOT NULL)
+    OR (r.dc_register_kwh IS NULL AND s.dc_register_kwh IS NOT NULL)
+    OR (r.latitude IS NULL AND s.latitude IS NOT NULL)
+    OR (r.longitude IS NULL AND s.longitude IS NOT NULL)
+    OR (r.charging_status IS NULL AND s.charging_status IS NOT NULL)
+    OR (r.odometer_km IS NULL AND s.odometer_km IS NOT NULL)
+    OR (r.kwh_returned_dc IS NULL AND s.kwh_returned_dc IS NOT NULL)
+    OR (r.dc_returned_register_kwh IS NULL AND s.dc_returned_register_kwh IS NOT NULL)
+    OR (r.diagnostics IS NULL AND s.diagnostics IS NOT NULL))),
+  array_agg(s.place) FILTER (WHERE
+    s.soc_pct <> r.soc_pct
+    OR s.speed_kmh <> r.speed_kmh
+    OR s.battery_temp_c <> r.battery_temp_c
+    OR s.kwh_delivered_dc <> r.kwh_delivered_dc
+    OR s.dc_register_kwh <> r.dc_register_kwh
+    OR s.latitude <> r.latitude
+    OR s.longitude <> r.longitude
+    OR s.charging_status <> r.charging_status
+    OR s.odometer_km <> r.odometer_km
+    OR s.kwh_returned_dc <> r.kwh_returned_dc
+    OR s.dc_returned_register_kwh <> r.dc_returned_register_kwh
+    OR s.diagnostics <> r.diagnostics)
+FROM pg_temp.vehicle_staging s
+LEFT JOIN (
+  SELECT v.*
+  FROM (
+    SELECT vehicle_id, min(recorded_at) AS since, max(recorded_at) AS until FROM pg_temp.vehicle_staging
+    WHERE recorded_at >= %(since)s AND recorded_at < %(until)s GROUP BY vehicle_id) AS d
+  CROSS JOIN LATERAL (
+    SELECT * FROM volt.vehicle_reading w
+    WHERE w.vehicle_id = d.vehicle_id AND w.recorded_at >= d.since AND w.recorded_at <= d.until
+      AND w.recorded_at >= %(since)s AND w.recorded_at < %(until)s
+    OFFSET 0) AS v
+) AS r ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at
 WHERE s.recorded_at >= %(since)s AND s.recorded_at < %(until)s;
 
 -- name: insert_vehicle_staging
@@ -129,8 +174,18 @@ ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
 -- since, until timestamptz: the stored rows of those at places int[], of that day.
 SELECT s.place, to_jsonb(r)
 FROM pg_temp.vehicle_staging s
-JOIN volt.vehicle_reading r
-  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+JOIN (
+  SELECT v.*
+  FROM (
+    SELECT vehicle_id, min(recorded_at) AS since, max(recorded_at) AS until FROM pg_temp.vehicle_staging
+    WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
+      AND place = ANY (%(places)s::int[]) GROUP BY vehicle_id) AS d
+  CROSS JOIN LATERAL (
+    SELECT * FROM volt.vehicle_reading w
+    WHERE w.vehicle_id = d.vehicle_id AND w.recorded_at >= d.since AND w.recorded_at <= d.until
+      AND w.recorded_at >= %(since)s AND w.recorded_at < %(until)s
+    OFFSET 0) AS v
+) AS r ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at
 WHERE s.place = ANY (%(places)s::int[]);
 
 -- name: contradicted_vehicle_staging
@@ -151,123 +206,38 @@ SELECT s.place, array_remove(ARRAY[
   CASE WHEN s.diagnostics <> r.diagnostics THEN 'diagnostics' END
 ], NULL), to_jsonb(r)
 FROM pg_temp.vehicle_staging s
-JOIN volt.vehicle_reading r
-  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+JOIN (
+  SELECT v.*
+  FROM (
+    SELECT vehicle_id, min(recorded_at) AS since, max(recorded_at) AS until FROM pg_temp.vehicle_staging
+    WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
+      AND place = ANY (%(places)s::int[]) GROUP BY vehicle_id) AS d
+  CROSS JOIN LATERAL (
+    SELECT * FROM volt.vehicle_reading w
+    WHERE w.vehicle_id = d.vehicle_id AND w.recorded_at >= d.since AND w.recorded_at <= d.until
+      AND w.recorded_at >= %(since)s AND w.recorded_at < %(until)s
+    OFFSET 0) AS v
+) AS r ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at
 WHERE s.place = ANY (%(places)s::int[]);
 
 -- name: positions_of_vehicle_staging
 -- since, until timestamptz: the stored positions of the rows at places int[], of that day.
 SELECT s.place, r.latitude, r.longitude
 FROM pg_temp.vehicle_staging s
-JOIN volt.vehicle_reading r
-  ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
-WHERE s.place = ANY (%(places)s::int[]);
-
--- name: look_at_meter_staging
--- since, until timestamptz: of the staged rows of a day the places of those that are new, that fill in something, and that
--- contradict something (NULL: none). A day is a chunk, and one look-up a row in it: see prefer_look_ups.
-SELECT
-  array_agg(s.place) FILTER (WHERE r.meter_id IS NULL),
-  array_agg(s.place) FILTER (WHERE r.meter_id IS NOT NULL AND (
-    (r.kwh_consumed_ac IS NULL AND s.kwh_consumed_ac IS NOT NULL)
-    OR (r.ac_register_kwh IS NULL AND s.ac_register_kwh IS NOT NULL)
-    OR (r.voltage_v IS NULL AND s.voltage_v IS NOT NULL)
-    OR (r.current_a IS NULL AND s.current_a IS NOT NULL)
-    OR (r.power_kw IS NULL AND s.power_kw IS NOT NULL)
-    OR (r.kwh_returned_ac IS NULL AND s.kwh_returned_ac IS NOT NULL)
-    OR (r.ac_returned_register_kwh IS NULL AND s.ac_returned_register_kwh IS NOT NULL))),
-  array_agg(s.place) FILTER (WHERE
-    s.kwh_consumed_ac <> r.kwh_consumed_ac
-    OR s.ac_register_kwh <> r.ac_register_kwh
-    OR s.voltage_v <> r.voltage_v
-    OR s.current_a <> r.current_a
-    OR s.power_kw <> r.power_kw
-    OR s.kwh_returned_ac <> r.kwh_returned_ac
-    OR s.ac_returned_register_kwh <> r.ac_returned_register_kwh)
-FROM pg_temp.meter_staging s
-LEFT JOIN volt.meter_reading r
-  ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
-WHERE s.recorded_at >= %(since)s AND s.recorded_at < %(until)s;
-
--- name: insert_meter_staging
--- Those at places int[]; the row count is what was new.
-INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
-SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
-FROM pg_temp.meter_staging
-WHERE place = ANY (%(places)s::int[])
-ON CONFLICT DO NOTHING;
-
--- name: fill_meter_staging
--- Those at places int[] fill in what the stored rows lack; where they contradict, too, only if beside boolean says so.
-INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
-SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
-FROM pg_temp.meter_staging
-WHERE place = ANY (%(places)s::int[])
-ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
-  kwh_consumed_ac = coalesce(r.kwh_consumed_ac, excluded.kwh_consumed_ac),
-  ac_register_kwh = coalesce(r.ac_register_kwh, excluded.ac_register_kwh),
-  voltage_v = coalesce(r.voltage_v, excluded.voltage_v),
-  current_a = coalesce(r.current_a, excluded.current_a),
-  power_kw = coalesce(r.power_kw, excluded.power_kw),
-  kwh_returned_ac = coalesce(r.kwh_returned_ac, excluded.kwh_returned_ac),
-  ac_returned_register_kwh = coalesce(r.ac_returned_register_kwh, excluded.ac_returned_register_kwh),
-  filled_at = greatest(r.filled_at, excluded.received_at)
-WHERE %(beside)s OR (
-    excluded.kwh_consumed_ac <> r.kwh_consumed_ac
-    OR excluded.ac_register_kwh <> r.ac_register_kwh
-    OR excluded.voltage_v <> r.voltage_v
-    OR excluded.current_a <> r.current_a
-    OR excluded.power_kw <> r.power_kw
-    OR excluded.kwh_returned_ac <> r.kwh_returned_ac
-    OR excluded.ac_returned_register_kwh <> r.ac_returned_register_kwh
-  ) IS NOT TRUE;
-
--- name: correct_meter_staging
--- Those at places int[] replace what is stored; the trigger records it. Only for the owner.
-WITH allowed AS MATERIALIZED (SELECT set_config('volt.correction', 'on', true))
-INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
-SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
-FROM pg_temp.meter_staging, allowed
-WHERE place = ANY (%(places)s::int[])
-ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
-  kwh_consumed_ac = coalesce(excluded.kwh_consumed_ac, r.kwh_consumed_ac),
-  ac_register_kwh = coalesce(excluded.ac_register_kwh, r.ac_register_kwh),
-  voltage_v = coalesce(excluded.voltage_v, r.voltage_v),
-  current_a = coalesce(excluded.current_a, r.current_a),
-  power_kw = coalesce(excluded.power_kw, r.power_kw),
-  kwh_returned_ac = coalesce(excluded.kwh_returned_ac, r.kwh_returned_ac),
-  ac_returned_register_kwh = coalesce(excluded.ac_returned_register_kwh, r.ac_returned_register_kwh),
-  filled_at = greatest(r.filled_at, excluded.received_at);
-
--- name: stored_of_meter_staging
--- since, until timestamptz: the stored rows of those at places int[], of that day.
-SELECT s.place, to_jsonb(r)
-FROM pg_temp.meter_staging s
-JOIN volt.meter_reading r
-  ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
-WHERE s.place = ANY (%(places)s::int[]);
-
--- name: contradicted_meter_staging
--- since, until timestamptz: of those at places int[], of that day, the columns in which the stored row has another value,
--- and the stored row.
-SELECT s.place, array_remove(ARRAY[
-  CASE WHEN s.kwh_consumed_ac <> r.kwh_consumed_ac THEN 'kwh_consumed_ac' END,
-  CASE WHEN s.ac_register_kwh <> r.ac_register_kwh THEN 'ac_register_kwh' END,
-  CASE WHEN s.voltage_v <> r.voltage_v THEN 'voltage_v' END,
-  CASE WHEN s.current_a <> r.current_a THEN 'current_a' END,
-  CASE WHEN s.power_kw <> r.power_kw THEN 'power_kw' END,
-  CASE WHEN s.kwh_returned_ac <> r.kwh_returned_ac THEN 'kwh_returned_ac' END,
-  CASE WHEN s.ac_returned_register_kwh <> r.ac_returned_register_kwh THEN 'ac_returned_register_kwh' END
-], NULL), to_jsonb(r)
-FROM pg_temp.meter_staging s
-JOIN volt.meter_reading r
-  ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+JOIN (
+  SELECT v.*
+  FROM (
+    SELECT vehicle_id, min(recorded_at) AS since, max(recorded_at) AS until FROM pg_temp.vehicle_staging
+    WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
+      AND place = ANY (%(places)s::int[]) GROUP BY vehicle_id) AS d
+  CROSS JOIN LATERAL (
+    SELECT * FROM volt.vehicle_reading w
+    WHERE w.vehicle_id = d.vehicle_id AND w.recorded_at >= d.since AND w.recorded_at <= d.until
+      AND w.recorded_at >= %(since)s AND w.recorded_at < %(until)s
+    OFFSET 0) AS v
+) AS r ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at
 WHERE s.place = ANY (%(places)s::int[]);
 
 -- name: clear_vehicle_staging
 -- Before rows are staged: two parts of one transaction may come after each other.
 DELETE FROM pg_temp.vehicle_staging;
-
--- name: clear_meter_staging
--- Before rows are staged: two parts of one transaction may come after each other.
-DELETE FROM pg_temp.meter_staging;

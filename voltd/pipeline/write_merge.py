@@ -21,6 +21,8 @@ from voltd.pipeline import decode, write_fold
 _DETAIL_LENGTH = 200
 _VALUE_LENGTH = 60
 _DAY = dt.timedelta(days=1)
+_RECENT = dt.timedelta(days=1)  # the shortest time after which chunks are compressed
+_SEVERAL = 4
 
 
 class Table:
@@ -53,14 +55,22 @@ class Table:
             copy.set_types([*self.types, "int4"])
             for place, row in enumerate(rows):
                 copy.write_row((*row, place))
-        cursor.execute(queries.text("prefer_look_ups"))
         return _Staged(cursor, self.noun, _days(rows))
 
 
-def _days(rows: Sequence[models.Reading]) -> list[dt.datetime]:
-    """The UTC midnights at which the days of these rows begin."""
-    dates = {row[1].astimezone(dt.UTC).date() for row in rows}
-    return [dt.datetime.combine(one, dt.time(), dt.UTC) for one in sorted(dates)]
+def _days(rows: Sequence[models.Reading]) -> dict[dt.datetime, bool]:
+    """The UTC midnights at which the days of these rows begin, and whether a look-up each is best there.
+
+    It is not where a device has several rows, nor where the chunk may be compressed.
+    """
+    found: dict[dt.date, list[str]] = {}
+    for row in rows:
+        found.setdefault(row[1].astimezone(dt.UTC).date(), []).append(row[0])
+    recent = dt.datetime.now(dt.UTC).date() - _RECENT
+    return {
+        dt.datetime.combine(day, dt.time(), dt.UTC): day >= recent and len(ids) < _SEVERAL * len(set(ids))
+        for day, ids in sorted(found.items())
+    }
 
 
 VEHICLE = Table("vehicle", ["text", "timestamptz", *["float8"] * 7, "text", *["float8"] * 3, "jsonb", "timestamptz"])
@@ -72,21 +82,24 @@ class _Staged(NamedTuple):
 
     cursor: psycopg.Cursor[Any]
     noun: str
-    days: list[dt.datetime]
+    days: dict[dt.datetime, bool]
 
     def look(self) -> tuple[list[int], list[int], list[int]]:
         """The places of rows that are new, that fill in something, and that contradict something."""
         found: tuple[list[int], list[int], list[int]] = ([], [], [])
-        for day in self.days:
-            row = self._ask(f"look_at_{self.noun}_staging", day).fetchone() or ()
+        for day, each in self.days.items():
+            self.cursor.execute(queries.text("prefer_look_ups" if each else "prefer_ranges"))
+            query = f"look_at_{self.noun}_staging" if each else f"look_through_{self.noun}_staging"
+            row = self._ask(query, day).fetchone() or ()
             for places, more in zip(found, row, strict=False):
                 places.extend(more or ())
         return found
 
     def stored(self, query: str, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         """What a query says of stored rows, for the rows at these places."""
+        self.cursor.execute(queries.text("prefer_ranges"))
         for day in self.days:
-            yield from self._ask(query, day, places=list(places))
+            yield from self._ask(query, day, places=list(places)).fetchall()
 
     def change(self, query: str, places: Sequence[int], **more: object) -> int:
         """Has a statement write the rows at these places; how many it wrote."""
