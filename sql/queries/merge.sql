@@ -11,6 +11,11 @@ CREATE TEMP TABLE IF NOT EXISTS vehicle_staging (LIKE volt.vehicle_reading, plac
 -- Rows of which some may be there, with their places from 0.
 COPY pg_temp.vehicle_staging (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at, place) FROM STDIN (FORMAT BINARY);
 
+-- name: unpack_as_needed
+-- For the rest of the transaction: a row that is filled in unpacks up to a thousand of a compressed chunk, and a batch may
+-- fill in as many rows as it has.
+SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true);
+
 -- name: prefer_look_ups
 -- For the rest of the transaction: one look-up a staged row by the primary key, never a chunk read as a whole. The staging
 -- table has no statistics, a new chunk has none either, and others have millions of rows or are compressed.
@@ -111,6 +116,7 @@ INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, b
 SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
 FROM pg_temp.vehicle_staging
 WHERE place = ANY (%(places)s::int[])
+ORDER BY vehicle_id, recorded_at
 ON CONFLICT DO NOTHING;
 
 -- name: fill_vehicle_staging
@@ -119,6 +125,7 @@ INSERT INTO volt.vehicle_reading AS r (vehicle_id, recorded_at, soc_pct, speed_k
 SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
 FROM pg_temp.vehicle_staging
 WHERE place = ANY (%(places)s::int[])
+ORDER BY vehicle_id, recorded_at
 ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
   soc_pct = coalesce(r.soc_pct, excluded.soc_pct),
   speed_kmh = coalesce(r.speed_kmh, excluded.speed_kmh),
@@ -155,6 +162,7 @@ INSERT INTO volt.vehicle_reading AS r (vehicle_id, recorded_at, soc_pct, speed_k
 SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
 FROM pg_temp.vehicle_staging, allowed
 WHERE place = ANY (%(places)s::int[])
+ORDER BY vehicle_id, recorded_at
 ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
   soc_pct = coalesce(excluded.soc_pct, r.soc_pct),
   speed_kmh = coalesce(excluded.speed_kmh, r.speed_kmh),

@@ -77,6 +77,7 @@ INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_regis
 SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
 FROM pg_temp.meter_staging
 WHERE place = ANY (%(places)s::int[])
+ORDER BY meter_id, recorded_at
 ON CONFLICT DO NOTHING;
 
 -- name: fill_meter_staging
@@ -85,6 +86,7 @@ INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_
 SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
 FROM pg_temp.meter_staging
 WHERE place = ANY (%(places)s::int[])
+ORDER BY meter_id, recorded_at
 ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
   kwh_consumed_ac = coalesce(r.kwh_consumed_ac, excluded.kwh_consumed_ac),
   ac_register_kwh = coalesce(r.ac_register_kwh, excluded.ac_register_kwh),
@@ -111,6 +113,7 @@ INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_
 SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
 FROM pg_temp.meter_staging, allowed
 WHERE place = ANY (%(places)s::int[])
+ORDER BY meter_id, recorded_at
 ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
   kwh_consumed_ac = coalesce(excluded.kwh_consumed_ac, r.kwh_consumed_ac),
   ac_register_kwh = coalesce(excluded.ac_register_kwh, r.ac_register_kwh),

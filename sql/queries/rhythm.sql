@@ -20,8 +20,8 @@ WITH heard AS (
   FROM heard h
   LEFT JOIN volt.device_rhythm r ON r.device_type = 'vehicle' AND r.device_id = h.device_id
   CROSS JOIN LATERAL (
-    SELECT power(0.5, extract(epoch FROM h.ended_at
-      - CASE WHEN h.driving THEN r.driving_noted_at ELSE r.noted_at END)::float8 / 604800) AS left_of_it) f
+    SELECT power(0.5, least(extract(epoch FROM h.ended_at
+      - CASE WHEN h.driving THEN r.driving_noted_at ELSE r.noted_at END)::float8 / 604800, 1000)) AS left_of_it) f
 ), judged AS (
   SELECT *, CASE
     WHEN interval_s >= 90 THEN usual_s IS NULL OR interval_s > 1.1 * usual_s
@@ -64,7 +64,7 @@ WITH heard AS (
   FROM heard h
   LEFT JOIN volt.device_rhythm r ON r.device_type = 'meter' AND r.device_id = h.device_id
   CROSS JOIN LATERAL (
-    SELECT power(0.5, extract(epoch FROM h.ended_at - r.noted_at)::float8 / 604800) AS left_of_it) f
+    SELECT power(0.5, least(extract(epoch FROM h.ended_at - r.noted_at)::float8 / 604800, 1000)) AS left_of_it) f
 )
 INSERT INTO volt.device_rhythm AS r (device_type, device_id, longest_s, usual_s, noted_at)
 SELECT 'meter', device_id, greatest(longest_s, interval_s),

@@ -72,8 +72,8 @@ LEFT JOIN volt.alert_state s
 LEFT JOIN volt.device_rhythm k ON k.device_type = seen.device_type AND k.device_id = seen.device_id
 CROSS JOIN LATERAL (
   SELECT CASE WHEN seen.driving THEN k.driving_usual_s ELSE k.usual_s END
-    * power(0.5, extract(epoch FROM seen.last_seen_at
-      - CASE WHEN seen.driving THEN k.driving_noted_at ELSE k.noted_at END)::float8 / 604800) AS s
+    * power(0.5, least(1000, extract(epoch FROM seen.last_seen_at
+      - CASE WHEN seen.driving THEN k.driving_noted_at ELSE k.noted_at END)::float8 / 604800)) AS s
 ) AS usual
 CROSS JOIN LATERAL (
   SELECT greatest(%(least_s)s::float8, CASE

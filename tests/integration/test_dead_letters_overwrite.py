@@ -72,3 +72,14 @@ def test_without_overwrite_a_conflict_stays(rig):
     assert "1 reading would be corrected" in rig.voltd(*REPLAY, "--dry-run")
     assert rig.rows("SELECT kwh_consumed_ac FROM volt.meter_reading") == [(1,)]
     assert harness.count(rig.dsn, "correction") == 0
+
+
+def test_a_correction_that_also_fills_in(rig):
+    """It is counted once, as a correction."""
+    rig.receive(("volt/meter/M1/telemetry", meter(0, 1)), ("volt/meter/M1/telemetry", meter(0, 2)))
+    more = "replace(convert_from(payload, 'UTF8'), '}', ', \"power\": 3}')"
+    rig.execute(f"UPDATE volt.dead_letter SET payload = convert_to({more}, 'UTF8')")
+    text = rig.voltd(*REPLAY)
+    assert "0 readings stored, 0 were there already" in text
+    assert "1 reading corrected" in text
+    assert rig.rows("SELECT kwh_consumed_ac, power_kw FROM volt.meter_reading") == [(2, 3)]

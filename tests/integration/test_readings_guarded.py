@@ -1,11 +1,14 @@
 """Stored values: the database lets one go from NULL to a value and nothing else, whoever asks and wherever it lies."""
 
 import datetime as dt
+import itertools
 import json
+import time
 
 import psycopg
 import pytest
 
+import harness
 from voltd import config, models
 from voltd.database import migrate, session
 from voltd.pipeline import decode, write, write_current
@@ -143,3 +146,45 @@ def test_a_batch_with_refused_rows_fills_in_the_others(connection, writer):
     assert (result.filled, result.conflicting, len(result.refused), result.duplicates) == (1, 1, 2, 0)
     rows = connection.execute("SELECT soc_pct, speed_kmh, odometer_km FROM volt.vehicle_reading").fetchall()
     assert rows == [(64, None, 5)]
+
+
+def test_a_compressed_day_of_a_fleet(connection, writer):
+    """Duplicates, fills and new readings of many devices take seconds, and meet no limit of unpacking."""
+    connection.execute(
+        "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, received_at)"
+        " SELECT 'V' || d, %s::timestamptz + n * INTERVAL '1 minute', 50, now()"
+        " FROM generate_series(1, 200) AS d, generate_series(0, 999) AS n",
+        (LONG_AGO.replace(hour=0, minute=0, second=0),),
+    )
+    compress(connection)
+    midnight = LONG_AGO.replace(hour=0, minute=0, second=0)
+    messages = []
+    for device, minute in itertools.product(range(1, 201), (3, 500, 998)):
+        at = (midnight + dt.timedelta(minutes=minute)).isoformat()
+        more = "" if minute == 3 else ',"speed":7'
+        text = f'{{"timestamp":"{at}","soc":50{more}}}'.encode()
+        messages.append(models.Message(f"volt/vehicle/V{device}/telemetry", text, len(messages) + 1, NOW))
+    messages.append(messages[0]._replace(topic="volt/vehicle/NEW/telemetry"))
+    began = time.monotonic()
+    result = writer.write(decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages), merge=False)
+    assert time.monotonic() - began < 10 * harness.contention()
+    assert (result.vehicles_written, result.filled, result.duplicates) == (1, 400, 200)
+
+
+def test_half_of_a_position_contradicts(connection, writer):
+    """The other half is stored, and the current state has the pair that history has."""
+    writer.write(batch({"latitude": 50}))
+    writer.write(batch({"latitude": 51, "longitude": 8}))
+    assert connection.execute("SELECT latitude, longitude FROM volt.vehicle_current").fetchall() == [(50, 8)]
+
+
+def test_a_conflict_names_device_and_field(writer):
+    """Of several fields all are named, whatever their values."""
+    long = {"diagnostics": {"text": "x" * 300}}
+    writer.write(batch({"soc": 64, "speed": 3, "odometer": 5} | long))
+    one = writer.write(batch({"soc": 65})).dead_letters[0]
+    assert (one.field, one.device_type, one.device_id) == ("soc", models.DeviceType.VEHICLE, "D1")
+    assert one.detail == "soc: 64 is stored, 65 came"
+    several = writer.write(batch({"diagnostics": {"text": "y" * 300}, "odometer": 6, "speed": 4})).dead_letters[0]
+    assert several.field is None
+    assert several.detail.startswith("speed, odometer, diagnostics: speed: 3 is stored, 4 came; ")

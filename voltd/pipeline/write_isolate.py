@@ -31,6 +31,7 @@ def isolate(cursor: psycopg.Cursor[Any], merge: write_merge.Merge) -> int:
     Raises:
         psycopg.Error: not a row's fault; the transaction is lost.
     """
+    cursor.execute(queries.text("unpack_as_needed"))
     cursor.execute(queries.text(f"create_{merge.table.noun}_isolation"))
     places = range(len(merge.readings))
     return sum(_slice(cursor, merge, places[start : start + _SLICE_ROWS]) for start in places[::_SLICE_ROWS])

@@ -18,7 +18,7 @@ from voltd import models
 from voltd.database import queries
 from voltd.pipeline import decode, write_fold
 
-_DETAIL_LENGTH = 200
+_DETAIL_LENGTH = 500
 _VALUE_LENGTH = 60
 _DAY = dt.timedelta(days=1)
 _RECENT = dt.timedelta(days=1)  # the shortest time after which chunks are compressed
@@ -50,6 +50,7 @@ class Table:
 
     def stage(self, cursor: psycopg.Cursor[Any], rows: Sequence[models.Reading]) -> _Staged:
         """COPY into the staging table, each row with its place."""
+        cursor.execute(queries.text("unpack_as_needed"))
         cursor.execute(queries.text(f"clear_{self.noun}_staging"))
         with cursor.copy(queries.text(f"copy_{self.noun}_staging")) as copy:
             copy.set_types([*self.types, "int4"])
@@ -150,7 +151,8 @@ class Merge:
         if new:
             inserted = staged.change(f"insert_{self.table.noun}_staging", new)
             if inserted < len(new):  # another daemon has stored some meanwhile
-                new, fills, differs = staged.look()
+                _, fills, differs = staged.look()
+                new = [place for place in new if place not in {*fills, *differs}]
         self.there = inserted < len(folded.rows)
         before: dict[int, dict[str, Any]] = {}
         contradicting: Sequence[int] = differs
@@ -159,6 +161,8 @@ class Merge:
             if shared:
                 before = dict(staged.stored(f"stored_of_{self.table.noun}_staging", shared))
             contradicting = self._fill(staged, fills, differs)
+        if self._overwrite:  # what is put right is counted as that
+            fills = [place for place in fills if place not in set(contradicting)]
         self._account(folded, new, fills, before, self._contradicted(staged, contradicting))
         self._whole_positions(staged, folded)
         return inserted
@@ -173,8 +177,10 @@ class Merge:
         indexes = [index for index, _ in there]
         readings = [self.readings[index] for index in indexes]
         staged = self.table.stage(cursor, readings)
-        stored = self._contradicted(staged, staged.look()[2])
-        filled = {index for index, filled in there if filled}
+        differs = staged.look()[2]
+        stored = self._contradicted(staged, differs)
+        put_right = {indexes[place] for place in differs} if self._overwrite else set()
+        filled = {index for index, filled in there if filled} - put_right
         self.result.filled += len(filled)
         self._refuse({indexes[place]: standing for place, standing in stored.items()}, counted=filled)
         self._whole_positions(staged, write_fold.Folded(readings, [[index] for index in indexes], set(), {}))
@@ -264,25 +270,34 @@ class Merge:
         message = self.batch.messages[index]
         payload = message.payload if element is None else bytes(decode.elements(message.payload)[element])
         said = "; ".join(
-            f"{models.WIRE_NAMES[name]}: {value!r:.{_VALUE_LENGTH}} is stored, "
-            f"{getattr(reading, name)!r:.{_VALUE_LENGTH}} came"
+            f"{models.WIRE_NAMES[name]}: {_shown(value)} is stored, {_shown(getattr(reading, name))} came"
             for name, value in standing.items()
         )
-        return models.DeadLetter(message, payload, models.Reason.CONFLICT, said[:_DETAIL_LENGTH], element)
+        names = [models.WIRE_NAMES[name] for name in standing]
+        detail = said if len(names) == 1 else f"{', '.join(names)}: {said}"
+        kind = models.DeviceType.VEHICLE if self.table is VEHICLE else models.DeviceType.METER
+        field = names[0] if len(names) == 1 else None
+        return models.DeadLetter(
+            message, payload, models.Reason.CONFLICT, detail[:_DETAIL_LENGTH], element, field, kind, reading[0]
+        )
 
     def _whole_positions(self, staged: _Staged, folded: write_fold.Folded) -> None:
         """Latitude and longitude in two messages: the current state takes them as a pair, as they are stored now."""
         if self.table is not VEHICLE:
             return
-        halves = [
-            place for place, row in enumerate(folded.rows) if (row[_LATITUDE] is None) != (row[_LONGITUDE] is None)
-        ]
+        firsts = [self.readings[members[0]] for members in folded.members]
+        taken = [self.result.effective.get(id(first), row) for first, row in zip(firsts, folded.rows, strict=True)]
+        halves = [place for place, row in enumerate(taken) if (row[_LATITUDE] is None) != (row[_LONGITUDE] is None)]
         for place, latitude, longitude in staged.stored("positions_of_vehicle_staging", halves) if halves else ():
-            reading = self.readings[folded.members[place][0]]
-            last = self.result.effective.get(id(reading), reading)
-            self.result.effective[id(reading)] = write_fold.changed(
-                last, {"latitude": latitude, "longitude": longitude}
-            )
+            first = firsts[place]
+            last = self.result.effective.get(id(first), first)
+            whole = write_fold.changed(last, {"latitude": latitude, "longitude": longitude})
+            self.result.effective[id(first)] = whole
+
+
+def _shown(value: Any) -> str:
+    """A value for people: a number as the device wrote it, text in quotes, no more than fits a line."""
+    return f"{value:.15g}" if isinstance(value, int | float) else f"{value!r:.{_VALUE_LENGTH}}"
 
 
 _LATITUDE = models.VehicleReading._fields.index("latitude")
