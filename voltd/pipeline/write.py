@@ -58,6 +58,7 @@ class PostgresStore:
         refused: puts down which devices send in vain; None: nobody does.
         part: which of the client's connections this is; each has one store.
         overwrite: values that contradict stored ones replace them; the connection is the schema owner's.
+        keep: whether anything is kept; False only finds out what would come of a batch, and takes it back.
     """
 
     def __init__(
@@ -73,13 +74,14 @@ class PostgresStore:
         refused: write_refused.Refused | None = None,
         part: str = "stream",
         overwrite: bool = False,
+        keep: bool = True,
     ) -> None:
         self._connect = connect
         self._excursions, self._bounds = excursions or write_excursions.Excursions(), bounds
         self._keep_dead_letters, self._refused = keep_dead_letters, refused
         self._client_id = client_id
         self._writer = f"{client_id}/{part}"
-        self._overwrite = overwrite
+        self._overwrite, self._keep = overwrite, keep
         self._usual = _Way.PLAIN  # what the last batch was like, the next one mostly is
         self._connection: session.Connection | None = None
         self._unanswered: _Commit | None = None
@@ -124,7 +126,7 @@ class PostgresStore:
         result = models.WriteResult(dead_letters=list(batch.dead_letters), staged=way is not _Way.PLAIN)
         with self._errors():
             connection = self._open()
-            with connection.transaction(), connection.cursor() as cursor:
+            with connection.transaction(force_rollback=not self._keep), connection.cursor() as cursor:
                 closing_watermark = rollup.begin_batch(connection)
                 vehicles = write_merge.Merge(write_merge.VEHICLE, batch, result, overwrite=self._overwrite)
                 meters = write_merge.Merge(write_merge.METER, batch, result, overwrite=self._overwrite)
