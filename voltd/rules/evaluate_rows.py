@@ -121,11 +121,14 @@ def _readings(
 ) -> Iterator[steps.Measured]:
     late_after = dt.timedelta(seconds=form.late_after_s)
     times: collections.deque[tuple[dt.datetime, dt.datetime]] = collections.deque(maxlen=confirm.LOOKS_BACK)
-    for row in every:
+    confirms = form.alone_after_intervals > 0
+    # Pieces of a history come one after the other, and what is known before one may be in another.
+    for row in sorted(every, key=lambda one: one.recorded_at) if confirms else every:
         values: tuple[Any, ...] = row
         value, interval_s = values[column], None
-        if form.alone_after_intervals and value is not None and not row.retained:
-            times.append((row.recorded_at, row.received_at))
+        if confirms and value is not None and not row.retained:
+            if not times or row.recorded_at > times[-1][0]:
+                times.append((row.recorded_at, row.received_at))
             interval_s = confirm.interval_s(times) if form.over(value) else None
         if row.before:
             continue
