@@ -53,13 +53,23 @@ class Row(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a check changed for one rule and one device; nothing changed: no outcome."""
+    """What a check changed for one rule and one device; nothing changed: no outcome.
+
+    Attributes:
+        rule: its name.
+        device: whom it judges.
+        state: to be remembered.
+        transitions: what happened, to be written and told.
+        past: all past episodes within this are among the transitions.
+        said: what the open episode says from now on; nobody is told.
+    """
 
     rule: str
     device: scope.Device
     state: states.State
     transitions: tuple[states.Transition, ...]
-    past: tuple[dt.datetime, dt.datetime] | None = None  # all past episodes within this are among the transitions
+    past: tuple[dt.datetime, dt.datetime] | None = None
+    said: states.Transition | None = None
 
     @property
     def key(self) -> StateKey:
