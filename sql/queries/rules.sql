@@ -57,10 +57,12 @@ SELECT 'meter', meter_id, NULL, NULL, status FROM volt.meter WHERE meter_id = AN
 -- parked_s, at_most_s and times: no rule has a lower limit than these make of a device's rhythm. Devices silent for
 -- longer that are not told yet, and those told and heard since (or all that are told), or of which something else is to be
 -- said: last sign of life, second longest interval (NULL: not known) driving or not as it was last heard, whether it says
--- that it stands; and where it sends and everything is refused since when, reason and detail. A device of which nothing
+-- that it stands, whether its rhythm otherwise than driving was not known for a day then; and where it sends and
+-- everything is refused since when, reason and detail. A device of which nothing
 -- was ever accepted was heard when it was first refused, and has parked_s between two messages, as its rhythm is not
 -- known; it is raised only while it sends. One that is told and not known at all any more: last sign of life NULL.
-SELECT DISTINCT seen.device_type, seen.device_id, seen.last_seen_at, usual.s, seen.parked, r.since, r.reason, r.detail
+SELECT DISTINCT seen.device_type, seen.device_id, seen.last_seen_at, usual.s, seen.parked, usual.lately, r.since, r.reason,
+  r.detail
 FROM (
   SELECT 'vehicle' AS device_type, vehicle_id AS device_id, last_seen_at,
     coalesce(speed_at = recorded_at AND speed_kmh > 5, false) AS driving,
@@ -90,13 +92,13 @@ LEFT JOIN volt.device_rhythm k ON k.device_type = seen.device_type AND k.device_
 CROSS JOIN LATERAL (
   SELECT CASE WHEN seen.driving THEN k.driving_usual_s ELSE k.usual_s END
     * power(0.5, extract(epoch FROM seen.last_seen_at
-      - CASE WHEN seen.driving THEN k.driving_noted_at ELSE k.noted_at END)::float8 / 604800) AS s
+      - CASE WHEN seen.driving THEN k.driving_noted_at ELSE k.noted_at END)::float8 / 604800) AS s,
+    coalesce(seen.last_seen_at < coalesce(k.known_since, k.noted_at) + INTERVAL '1 day', false) AS lately
 ) AS usual
 CROSS JOIN LATERAL (
-  SELECT greatest(%(least_s)s::float8, CASE
-    WHEN usual.s IS NOT NULL THEN least(%(at_most_s)s::float8, %(times)s::float8 * usual.s)
-    WHEN seen.parked THEN %(parked_s)s::float8
-    ELSE 0 END) AS s
+  SELECT greatest(%(least_s)s::float8,
+    CASE WHEN usual.s IS NOT NULL THEN least(%(at_most_s)s::float8, %(times)s::float8 * usual.s) END,
+    CASE WHEN seen.parked AND (usual.s IS NULL OR usual.lately) THEN %(parked_s)s::float8 END) AS s
 ) AS own_limit
 LEFT JOIN volt.refused_device r
   ON r.device_type = seen.device_type AND r.device_id = seen.device_id AND r.last_at > seen.last_seen_at
