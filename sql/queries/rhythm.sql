@@ -30,7 +30,7 @@ WITH heard AS (
   FROM known
 )
 INSERT INTO volt.device_rhythm AS r (device_type, device_id, longest_s, usual_s, noted_at, driving_longest_s,
-  driving_usual_s, driving_noted_at, moved_at)
+  driving_usual_s, driving_noted_at, moved_at, known_since)
 SELECT 'vehicle', device_id,
   CASE WHEN noted AND NOT driving THEN greatest(longest_s, interval_s) END,
   CASE WHEN noted AND NOT driving AND longest_s IS NOT NULL THEN greatest(usual_s, least(longest_s, interval_s)) END,
@@ -38,7 +38,8 @@ SELECT 'vehicle', device_id,
   CASE WHEN noted AND driving THEN greatest(longest_s, interval_s) END,
   CASE WHEN noted AND driving AND longest_s IS NOT NULL THEN greatest(usual_s, least(longest_s, interval_s)) END,
   CASE WHEN noted AND driving THEN ended_at END,
-  CASE WHEN driving THEN began_at END
+  CASE WHEN driving THEN began_at END,
+  CASE WHEN noted AND NOT driving THEN ended_at END
 FROM judged
 WHERE noted OR (driving AND (moved_at IS NULL OR moved_at < began_at - INTERVAL '10 min'))
 ORDER BY device_id
@@ -49,7 +50,8 @@ ON CONFLICT (device_type, device_id) DO UPDATE SET
   driving_longest_s = coalesce(excluded.driving_longest_s, r.driving_longest_s),
   driving_usual_s = coalesce(excluded.driving_usual_s, r.driving_usual_s),
   driving_noted_at = coalesce(excluded.driving_noted_at, r.driving_noted_at),
-  moved_at = greatest(r.moved_at, excluded.moved_at);
+  moved_at = greatest(r.moved_at, excluded.moved_at),
+  known_since = coalesce(r.known_since, r.noted_at, excluded.known_since);
 
 -- name: note_meter_rhythms
 -- The same for meters, which do not drive.

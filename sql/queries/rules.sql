@@ -55,17 +55,36 @@ SELECT 'meter', meter_id, NULL, NULL, status FROM volt.meter WHERE meter_id = AN
 -- name: silent_devices
 -- rules text[] (those that watch silence), now, counts boolean (whether silence counts now), worsens boolean, least_s,
 -- parked_s, at_most_s and times: no rule has a lower limit than these make of a device's rhythm. Devices silent for
--- longer that are not told yet, and those told and heard since (or all that are told): last sign of life, second longest
--- interval (NULL: not known) driving or not as it was last heard, whether it says that it stands; and where it sends and
--- everything is refused since when, reason and detail.
-SELECT DISTINCT seen.device_type, seen.device_id, seen.last_seen_at, usual.s, seen.parked, r.since, r.reason, r.detail
+-- longer that are not told yet, and those told and heard since (or all that are told), or of which something else is to be
+-- said: last sign of life, second longest interval (NULL: not known) driving or not as it was last heard, whether it says
+-- that it stands, whether its rhythm otherwise than driving was not known for a day then; and where it sends and
+-- everything is refused since when, reason and detail. A device of which nothing
+-- was ever accepted was heard when it was first refused, and has parked_s between two messages, as its rhythm is not
+-- known; it is raised only while it sends. One that is told and not known at all any more: last sign of life NULL.
+SELECT DISTINCT seen.device_type, seen.device_id, seen.last_seen_at, usual.s, seen.parked, usual.lately, r.since, r.reason,
+  r.detail
 FROM (
   SELECT 'vehicle' AS device_type, vehicle_id AS device_id, last_seen_at,
     coalesce(speed_at = recorded_at AND speed_kmh > 5, false) AS driving,
-    coalesce(speed_at = recorded_at AND speed_kmh <= 5, false) AS parked
-  FROM volt.vehicle_current
+    coalesce(speed_at = recorded_at AND speed_kmh <= 5, false) AS parked, true AS accepted
+  FROM volt.vehicle_current WHERE last_seen_at IS NOT NULL
   UNION ALL
-  SELECT 'meter', meter_id, last_seen_at, false, false FROM volt.meter_current
+  SELECT 'meter', meter_id, last_seen_at, false, false, true FROM volt.meter_current WHERE last_seen_at IS NOT NULL
+  UNION ALL
+  SELECT device_type, device_id, d.since, false, false, false
+  FROM (
+    SELECT device_type, device_id, since FROM volt.refused_device
+    UNION ALL
+    SELECT t.device_type, t.device_id, NULL FROM volt.alert_state t
+    WHERE t.rule = ANY (%(rules)s::text[]) AND t.phase = 'firing' AND NOT EXISTS (
+      SELECT FROM volt.refused_device o WHERE o.device_type = t.device_type AND o.device_id = t.device_id)
+  ) AS d
+  WHERE NOT EXISTS (
+      SELECT FROM volt.vehicle_current c
+      WHERE d.device_type = 'vehicle' AND c.vehicle_id = d.device_id AND c.last_seen_at IS NOT NULL)
+    AND NOT EXISTS (
+      SELECT FROM volt.meter_current c
+      WHERE d.device_type = 'meter' AND c.meter_id = d.device_id AND c.last_seen_at IS NOT NULL)
 ) AS seen
 LEFT JOIN volt.alert_state s
   ON s.rule = ANY (%(rules)s::text[]) AND s.device_type = seen.device_type AND s.device_id = seen.device_id
@@ -73,23 +92,25 @@ LEFT JOIN volt.device_rhythm k ON k.device_type = seen.device_type AND k.device_
 CROSS JOIN LATERAL (
   SELECT CASE WHEN seen.driving THEN k.driving_usual_s ELSE k.usual_s END
     * power(0.5, least(1000, extract(epoch FROM seen.last_seen_at
-      - CASE WHEN seen.driving THEN k.driving_noted_at ELSE k.noted_at END)::float8 / 604800)) AS s
+      - CASE WHEN seen.driving THEN k.driving_noted_at ELSE k.noted_at END)::float8 / 604800)) AS s,
+    coalesce(seen.last_seen_at < coalesce(k.known_since, k.noted_at) + INTERVAL '1 day', false) AS lately
 ) AS usual
 CROSS JOIN LATERAL (
-  SELECT greatest(%(least_s)s::float8, CASE
-    WHEN usual.s IS NOT NULL THEN least(%(at_most_s)s::float8, %(times)s::float8 * usual.s)
-    WHEN seen.parked THEN %(parked_s)s::float8
-    ELSE 0 END) AS s
+  SELECT greatest(%(least_s)s::float8,
+    CASE WHEN usual.s IS NOT NULL THEN least(%(at_most_s)s::float8, %(times)s::float8 * usual.s) END,
+    CASE WHEN seen.parked AND (usual.s IS NULL OR usual.lately) THEN %(parked_s)s::float8 END) AS s
 ) AS own_limit
 LEFT JOIN volt.refused_device r
   ON r.device_type = seen.device_type AND r.device_id = seen.device_id AND r.last_at > seen.last_seen_at
-    AND r.last_at > %(now)s::timestamptz - make_interval(secs => greatest(own_limit.s, 90))
-WHERE seen.last_seen_at IS NOT NULL
-  -- first, as few are: the others' rhythms need not be looked up
-  AND (s.phase = 'firing' OR seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => %(least_s)s::float8))
+    AND r.last_at > %(now)s::timestamptz
+      - make_interval(secs => greatest(own_limit.s, 90, CASE WHEN NOT seen.accepted THEN %(parked_s)s::float8 END))
+-- first, as few are: the others' rhythms need not be looked up
+WHERE (s.phase = 'firing' OR seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => %(least_s)s::float8))
   AND CASE
   WHEN s.phase = 'firing' THEN %(worsens)s OR s.judged_at IS DISTINCT FROM seen.last_seen_at
+    OR r.since IS NOT NULL OR s.state ->> 'note' IS NOT NULL
   ELSE %(counts)s AND seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => own_limit.s)
+    AND (seen.accepted OR r.since IS NOT NULL)
 END
 
 -- name: skewed_devices

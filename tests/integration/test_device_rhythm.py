@@ -142,9 +142,9 @@ def test_a_vehicle_that_parks_does_not_flap(rig):
 def test_a_parked_vehicle_that_dies_is_found_by_its_own_rhythm(rig):
     """Two and a half times half an hour after its last report; and not before."""
     rig.use(SHIPPED)
-    for number in range(6):
+    for number in range(51):
         rig.hears("V1", number * 30 * MINUTE, speed=0)
-    last = 150 * MINUTE
+    last = 1500 * MINUTE
     rig.hears("V2", last + 74 * MINUTE)
     assert rig.told() == []
     rig.hears("V2", last + 76 * MINUTE)
@@ -164,13 +164,37 @@ def test_a_meter_that_reports_every_quarter_of_an_hour(rig):
 
 
 def test_a_chatty_parked_vehicle_is_found_soon(rig):
-    """Reports every minute for an hour while it stands: five minutes are enough."""
+    """Has reported every minute for a day while it stands: five minutes are enough."""
+    rig.use(SHIPPED)
+    check, rig.check = rig.check, lambda: None
+    for number in range(1443):
+        rig.hears("V1", number * MINUTE, speed=0)
+    rig.check = check
+    rig.hears("V2", 1442 * MINUTE + 400, speed=0)
+    assert [one for one in rig.told() if one[0] == "V1"] == [("V1", 1442 * MINUTE + 300, None)]
+    assert rig.tried(SHIPPED) == rig.told()
+
+
+def test_a_vehicle_that_charges_and_then_sleeps(rig):
+    """Every minute for over an hour, then every half hour: what it did while it was awake is no limit for its sleep."""
     rig.use(SHIPPED)
     for number in range(70):
         rig.hears("V1", number * MINUTE, speed=0)
-    rig.hears("V2", 69 * MINUTE + 400, speed=0)
-    assert [one for one in rig.told() if one[0] == "V1"] == [("V1", 69 * MINUTE + 300, None)]
-    assert rig.tried(SHIPPED) == rig.told()
+    for number in range(1, 7):
+        rig.hears("V1", (69 + 30 * number) * MINUTE, speed=0)
+    assert rig.told() == [] == rig.tried(SHIPPED)
+
+
+def test_a_vehicle_that_dies_on_its_first_parked_day(rig):
+    """Is found after ``fire_above_parked``; also one whose rhythm was noted before it was known since when."""
+    rig.use(SHIPPED)
+    for number in range(70):
+        rig.hears("V1", number * MINUTE, speed=0)
+    rig.execute("UPDATE volt.device_rhythm SET known_since = NULL")
+    rig.hears("V2", 69 * MINUTE + 21500, speed=0)
+    assert rig.told() == []
+    rig.hears("V2", 69 * MINUTE + 21700, speed=0)
+    assert rig.told() == [("V1", 69 * MINUTE + 21600, None)] == rig.tried(SHIPPED)
 
 
 def test_an_outage_of_voltd_teaches_nothing(rig):

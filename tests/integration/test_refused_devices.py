@@ -5,10 +5,10 @@ import datetime as dt
 import psycopg
 import pytest
 
-from voltd import config, models
+from voltd import config, health, models, resources
 from voltd.database import migrate, queries, session
-from voltd.pipeline import decode, write, write_current, write_refused
-from voltd.rules import message
+from voltd.pipeline import decode, write, write_current, write_excursions, write_refused
+from voltd.rules import check, load, message
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 TOPIC = "volt/meter/M1/telemetry"
@@ -44,6 +44,23 @@ class Desk:
     def good(self, seconds_ago):
         at = NOW - dt.timedelta(seconds=seconds_ago)
         self.receive(seconds_ago, f'{{"timestamp": "{at.isoformat()}", "power": 1}}'.encode())
+
+    def check(self):
+        """The shipped rules, by a daemon that is well since yesterday; (device, what is said, whether it is over)."""
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(
+                "UPDATE volt.alert_progress SET healthy_since = now() - '1 day'::interval, healthy_at = now()"
+            )
+        report = health.Report(0.0, spooling=False, healthy=True)
+        one = check.Check(self._connect, "t", look=lambda: report, excursions=write_excursions.Excursions())
+        one.use(load.load(resources.share("config") / "rules.toml"), ())
+        one.run()
+        one._close()
+        return self.rows("SELECT device_id, message, resolved_at IS NOT NULL FROM volt.alert ORDER BY alert_id")
+
+    def execute(self, statement):
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(statement)
 
     def rows(self, statement="SELECT device_id, since, last_at, reason FROM volt.refused_device ORDER BY device_id"):
         with psycopg.connect(self.dsn) as connection:
@@ -92,6 +109,53 @@ def test_liveness_shows_who_sends_in_vain(desk):
         connection.execute("SET ROLE volt_writer")
         connection.execute(queries.text("forget_refused_devices"))
     assert [row[0] for row in desk.rows()] == ["NEW"]
+
+
+def test_a_device_that_was_refused_since_its_first_message(desk):
+    """It is raised while it sends, says so, and is over when a reading is accepted; one message alone is nothing."""
+    desk.receive(900, BAD)
+    desk.receive(900, b"rubbish", topic="volt/vehicle/ONCE/telemetry")
+    assert desk.check() == []
+    desk.restart()
+    desk.receive(30, BAD)
+    said = f"sends, but everything is refused: wrong_type kwhConsumedAcTotal since {_ago(900):%Y-%m-%d %H:%M} UTC"
+    assert desk.check() == [("M1", f"meter M1: stale warning: {said}", False)]
+    desk.good(1)
+    ((device, text, over),) = desk.check()
+    assert (device, over) == ("M1", True)
+    assert "heard again" in text
+
+
+def test_a_device_that_was_never_accepted_and_stops(desk):
+    """What is said changes, and with the last row of it the episode ends; one that had stopped before is not raised."""
+    desk.receive(900, BAD)
+    desk.restart()
+    desk.receive(30, BAD)
+    desk.receive(8 * 3600, b"rubbish", topic="volt/vehicle/GONE/telemetry")
+    desk.restart()
+    desk.receive(7 * 3600, b"rubbish", topic="volt/vehicle/GONE/telemetry")
+    assert [one[0] for one in desk.check()] == ["M1"]
+    desk.execute("UPDATE volt.refused_device SET last_at = last_at - '7 hours'::interval WHERE device_id = 'M1'")
+    ((_, text, over),) = desk.check()
+    assert "stale warning: silent for" in text
+    assert not over
+    desk.execute("DELETE FROM volt.refused_device")
+    assert [one[2] for one in desk.check()] == [True]
+    assert [one[2] for one in desk.check()] == [True]
+
+
+def test_an_alert_that_says_silent_says_refused_once_the_device_sends_again(desk):
+    """The row's message follows, the other way as well; it stays one episode."""
+    desk.good(3600)
+    ((_, text, over),) = desk.check()
+    assert "stale warning: silent for" in text
+    desk.receive(10, BAD)
+    ((_, text, over),) = desk.check()
+    assert "sends, but everything is refused: wrong_type kwhConsumedAcTotal since" in text
+    desk.execute("UPDATE volt.refused_device SET last_at = last_at - '30 minutes'::interval")
+    ((_, text, over),) = desk.check()
+    assert "stale warning: silent for" in text
+    assert not over
 
 
 def test_what_is_said_of_it():

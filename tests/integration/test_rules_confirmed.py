@@ -93,3 +93,24 @@ def test_critical_needs_two_as_well(rig):
     for second in (210, 230):
         _send(rig, second, soc=3)
     assert rig.alerts() == [("soc_low", "critical", "open")]
+
+
+def test_one_bad_sample_of_a_vehicle_with_another_alert(rig):
+    """Low charge is told; 85 degrees once between 21 and 21, twenty minutes apart, still page nobody."""
+    for number in range(8):
+        _send(rig, 1200 * number, soc=10, batteryTemp=85 if number == 6 else 21)
+        for second in (130, 600, 1190):
+            rig.check(1200 * number + second)
+    assert rig.alerts("soc_low") == [("soc_low", "warning", "open")]
+    assert rig.alerts("battery_overheat") == []
+
+
+def test_the_interval_is_that_of_the_field_also_beside_another_alert(rig):
+    """The temperature comes with every second message; what came with the message before it says nothing."""
+    for number in range(12):
+        values = {} if number % 2 else {"batteryTemp": 85 if number == 8 else 21}
+        _send(rig, 1200 * number, soc=10, **values)
+        for second in (130, 600, 1190):
+            rig.check(1200 * number + second)
+    assert rig.alerts("soc_low") == [("soc_low", "warning", "open")]
+    assert rig.alerts("battery_overheat") == []

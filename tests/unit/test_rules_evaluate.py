@@ -7,7 +7,7 @@ import time
 import pytest
 
 from voltd import resources
-from voltd.rules import check_daemons, evaluate, load, message, rhythm, scope, silence, state
+from voltd.rules import check_daemons, check_write, evaluate, load, message, rhythm, scope, silence, state
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
@@ -170,6 +170,57 @@ def test_a_device_of_which_everything_is_refused_is_not_called_silent():
         (), {}, {EV: T0}, {}, now=_at(301), healthy_since=LONG_AGO, heard={EV: rhythm.Heard(refused="sends in vain")}
     )
     assert message.text(found.transitions[0], found.device) == "vehicle v1: stale warning: sends in vain"
+
+
+class Silence:
+    """Checks of one device that is not heard any more; what its row says."""
+
+    def __init__(self):
+        self._rules, self._kept, self.says = Checks().rules, {}, None
+
+    def check(self, seconds, refused=None, *, seen=T0, healthy=LONG_AGO):
+        """What was told."""
+        found = evaluate.Plan(self._rules).check(
+            (), {}, {EV: seen}, self._kept, now=_at(seconds), healthy_since=healthy,
+            heard={EV: rhythm.Heard(refused=refused)},
+        )  # fmt: skip
+        for one in found:
+            self._kept = {one.key: state.State.from_text(json.dumps(one.state.to_json()))}
+            (episode,), _ = check_write.episodes(one, 1)
+            self.says = episode.message
+        return [(told.kind.value, told.quiet) for one in found for told in one.transitions]
+
+
+def test_what_is_said_follows_a_device_that_begins_and_ends_to_send_in_vain():
+    """Nobody is told again, and nothing is written while nothing changes."""
+    device = Silence()
+    assert device.check(301) == [("fired", False)]
+    for refused in ("sends in vain", "sends another thing in vain"):
+        assert device.check(400, refused) == []
+        assert device.says == f"vehicle v1: stale warning: {refused}"
+    device.says = "nothing new"
+    assert device.check(500, refused) == []
+    assert device.says == "nothing new"
+    assert device.check(5000) == []
+    assert device.says == "vehicle v1: stale warning: silent for 5000 s (limit 300 s)"
+    assert device.check(5010, seen=_at(5009)) == [("resolved", False)]
+
+
+def test_an_outage_makes_no_device_silent_that_sent_in_vain():
+    """Before it could be heard again nobody knows that it has stopped."""
+    device = Silence()
+    device.check(301, "sends in vain")
+    for healthy in (None, _at(4700)):
+        assert device.check(5000, healthy=healthy) == []
+        assert device.says.endswith("sends in vain")
+    device.check(5061, healthy=_at(4700))
+    assert "silent for" in device.says
+
+
+def test_a_silence_of_which_nothing_is_known_any_more_ends_quietly():
+    device = Silence()
+    device.check(301, "sends in vain")
+    assert device.check(400, seen=None) == [("resolved", True)]
 
 
 def test_out_of_order_reading_of_a_calm_device_pages_nobody():

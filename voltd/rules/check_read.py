@@ -136,12 +136,12 @@ class Reader:
             "at_most_s": min(one.fire_above_at_most or 0.0 for one in forms),
             "times": rhythm.TIMES,
         }
-        for *key, seen_at, usual_s, parked, since, reason, detail in connection.execute(
+        for *key, seen_at, usual_s, parked, lately, since, reason, detail in connection.execute(
             queries.text("silent_devices"), wanted
         ):
             text = None if since is None else message.refused(reason, detail, since)
             news.last_seen[key[0], key[1]] = seen_at
-            news.heard[key[0], key[1]] = rhythm.Heard(usual_s, parked, text)
+            news.heard[key[0], key[1]] = rhythm.Heard(usual_s, parked, text, lately)
 
     def _skew(
         self,

@@ -85,7 +85,8 @@ class Reader:
         for_s = max((one.for_s for one in forms), default=0.0)
         self.around = min(_DAY, self._late_after + dt.timedelta(seconds=for_s))
         self._words = next((one.charging for one in forms if one.clear_when_charging), None)
-        self._confirmed = frozenset(one.metric for one in forms if one.alone_after_intervals)
+        self._confirming = [one for one in forms if one.alone_after_intervals]
+        self._confirmed = frozenset(one.metric for one in self._confirming)
 
     def read(
         self,
@@ -121,7 +122,7 @@ class Reader:
             return Telemetry([], {}, {}, [])
         read = _read(connection, pieces)
         charging_since = self._charging_before(connection, read)
-        before = self._rows_before(connection, [piece for piece, _ in read])
+        before = self._rows_before(connection, read, states)
         judged: dict[evaluate.Key, dt.datetime] = {("vehicle", name): one.judged_at for name, one in news.items()}
         valued: dict[evaluate.Key, dict[model.Metric, dt.datetime]] = {}
         first: dict[str, dt.datetime] = {}
@@ -206,9 +207,15 @@ class Reader:
             for place, one in enumerate(pieces, 1)
         ]
 
-    def _rows_before(self, connection: _Connection, pieces: Sequence[_Piece]) -> dict[int, list[evaluate.Row]]:
+    def _rows_before(
+        self,
+        connection: _Connection,
+        read: Sequence[check_vehicles_rows.Read],
+        states: Mapping[evaluate.StateKey, state.State],
+    ) -> dict[int, list[evaluate.Row]]:
         """By place, what says how often the device reports, where a reading may wait to be confirmed."""
-        places = [place for place, piece in enumerate(pieces) if piece.excursions]
+        pieces = [piece for piece, _ in read]
+        places = [place for place, one in enumerate(read) if one.piece.excursions or self._may_wait(one, states)]
         if not places or not self._confirmed:
             return {}
         asked: dict[str, Any] = _pairs((pieces[place].vehicle_id, pieces[place].since) for place in places)
@@ -224,6 +231,15 @@ class Reader:
             place = places[number - 1]
             found.setdefault(place, []).append(check_vehicles_rows.before(pieces[place], raw))
         return {place: rows[::-1] for place, rows in found.items()}
+
+    def _may_wait(self, one: check_vehicles_rows.Read, states: Mapping[evaluate.StateKey, state.State]) -> bool:
+        """Whether something begins in it that has to be confirmed: no excursion says so of a vehicle with a state."""
+        for form in self._confirming:
+            known = states.get((form.name, "vehicle", one.piece.vehicle_id), state.State())
+            column = check_vehicles_rows.COLUMN[form.metric]
+            if known.idle and any(row[column] is not None and form.over(row[column]) for row in one.rows):
+                return True
+        return False
 
     def _charging_before(
         self, connection: _Connection, read: Sequence[check_vehicles_rows.Read]

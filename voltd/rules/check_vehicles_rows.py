@@ -15,6 +15,8 @@ HELD = dt.timedelta(seconds=60)
 
 Raw = tuple[Any, ...]  # place, recorded_at, received_at, three values, word on charging, retained, filled_at
 
+COLUMN = {metric: place for place, metric in enumerate(model.OF_READINGS, 3)}  # of their values in Raw
+
 _INSTANT = dt.timedelta(microseconds=1)
 
 

@@ -110,6 +110,8 @@ def episodes(outcome: evaluate.Outcome, alert_id: int | None) -> tuple[list[Epis
             found.append(current)
         if current is not None:
             current.last_seen_at, current.peak_value = after.last_seen_at, after.peak_value
+            if outcome.said is not None:
+                current.message = message.text(outcome.said, outcome.device)
     return found, past
 
 

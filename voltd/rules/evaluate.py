@@ -162,25 +162,26 @@ class Plan:
         known: evaluate_rows.Known,
         closed: set[StateKey],
     ) -> Iterator[Outcome]:
-        firing = {key[1:] for key, one in known.states.items() if key[0] == rule.name and not one.idle}
+        firing = {key[1:] for key, one in known.states.items() if key[0] == rule.name and not one.idle} & set(last_seen)
         worsens = any(one.severity_steps for one in rule.variants())
         unchanging = set() if worsens else firing  # told, and not heard since
         for key in {*firing, *_overdue(rule, last_seen, known)}:
             state_key = (rule.name, *key)
             before = known.states.get(state_key, states.State())
-            if state_key in closed or (key in unchanging and before.judged_at == last_seen.get(key)):
+            how = known.heard.get(key, rhythm.Heard())
+            same = before.judged_at == last_seen[key] and before.note == how.refused
+            if state_key in closed or (key in unchanging and same):
                 continue
             device = known.device(key)
             form = rule.for_device(device)
             if form is None:
                 continue
-            how = known.heard.get(key)
             form = rhythm.stretched(form, how)
-            after, told = silence.step(form, before, last_seen.get(key), known.now, known.healthy_since)
-            if how is not None and how.refused is not None:
-                told = tuple(one._replace(note=how.refused) for one in told)
+            after, told, said = silence.judge(
+                form, before, last_seen[key], known.now, known.healthy_since, note=how.refused
+            )
             if told or after != before:
-                yield Outcome(rule.name, device, after, told)
+                yield Outcome(rule.name, device, after, told, said=said)
 
 
 def _overdue(rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], known: evaluate_rows.Known) -> list[Key]:

@@ -53,13 +53,23 @@ class Row(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a check changed for one rule and one device; nothing changed: no outcome."""
+    """What a check changed for one rule and one device; nothing changed: no outcome.
+
+    Attributes:
+        rule: its name.
+        device: whom it judges.
+        state: to be remembered.
+        transitions: what happened, to be written and told.
+        past: all past episodes within this are among the transitions.
+        said: what the open episode says from now on; nobody is told.
+    """
 
     rule: str
     device: scope.Device
     state: states.State
     transitions: tuple[states.Transition, ...]
-    past: tuple[dt.datetime, dt.datetime] | None = None  # all past episodes within this are among the transitions
+    past: tuple[dt.datetime, dt.datetime] | None = None
+    said: states.Transition | None = None
 
     @property
     def key(self) -> StateKey:
@@ -121,11 +131,14 @@ def _readings(
 ) -> Iterator[steps.Measured]:
     late_after = dt.timedelta(seconds=form.late_after_s)
     times: collections.deque[tuple[dt.datetime, dt.datetime]] = collections.deque(maxlen=confirm.LOOKS_BACK)
-    for row in every:
+    confirms = form.alone_after_intervals > 0
+    # Pieces of a history come one after the other, and what is known before one may be in another.
+    for row in sorted(every, key=lambda one: one.recorded_at) if confirms else every:
         values: tuple[Any, ...] = row
         value, interval_s = values[column], None
-        if form.alone_after_intervals and value is not None and not row.retained:
-            times.append((row.recorded_at, row.received_at))
+        if confirms and value is not None and not row.retained:
+            if not times or row.recorded_at > times[-1][0]:
+                times.append((row.recorded_at, row.received_at))
             interval_s = confirm.interval_s(times) if form.over(value) else None
         if row.before:
             continue

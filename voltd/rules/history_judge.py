@@ -235,7 +235,9 @@ def silences(rule: model.Rule, device: scope.Device, gaps: Iterable[Gap], end: d
     for gap in gaps:
         seen_at, next_at = gap.seen_at, gap.next_at
         known = rhythms[gap.driving]
-        rule = rhythm.stretched(as_written, rhythm.Heard(known.usual_s(seen_at), gap.parked))
+        rule = rhythm.stretched(
+            as_written, rhythm.Heard(known.usual_s(seen_at), gap.parked, lately=rhythms[False].lately(seen_at))
+        )
         if gap.counts and next_at is not None:
             known.note(next_at, (next_at - seen_at).total_seconds())
         state, told = silence.step(rule, state, seen_at, seen_at, seen_at)  # where the last gap's sign was not enough

@@ -21,6 +21,49 @@ def counted_from(rule: model.Rule, seen_at: dt.datetime, healthy_since: dt.datet
     return max(seen_at, healthy_since + dt.timedelta(seconds=rule.grace_s))
 
 
+def judge(
+    rule: model.Rule,
+    state: states.State,
+    seen_at: dt.datetime | None,
+    now: dt.datetime,
+    healthy_since: dt.datetime | None,
+    *,
+    note: str | None,
+) -> tuple[states.State, tuple[states.Transition, ...], states.Transition | None]:
+    """As ``step``, of a device of which there may be something to say instead of how long it is silent.
+
+    Args:
+        rule: see ``step``.
+        state: see ``step``.
+        seen_at: see ``step``; but a device that fires and was never seen is one of which nothing is known any more, and
+            its episode ends without a word.
+        now: see ``step``.
+        healthy_since: see ``step``.
+        note: what to say; None: it is silent.
+
+    Returns:
+        also what the episode says from now on, where that changes and nothing else is to be told.
+    """
+    if seen_at is None:
+        return (*states.close(rule.name, state, now), None)
+    after, told = step(rule, state, seen_at, now, healthy_since)
+    if after.phase is not states.Phase.FIRING:
+        return after, tuple(one._replace(note=note) for one in told), None
+    if note is None and state.note is not None and not _counts(rule, now, healthy_since):
+        note = state.note  # it is not the device that stopped
+    after = dataclasses.replace(after, note=note)
+    if told or after.note == state.note:
+        return after, tuple(one._replace(note=note) for one in told), None
+    said = states.transition(states.Kind.FIRED, rule, after, now, (now - seen_at).total_seconds())
+    return after, (), said._replace(note=note)
+
+
+def _counts(rule: model.Rule, now: dt.datetime, healthy_since: dt.datetime | None) -> bool:
+    """Whether a device that has stopped sending would have been heard."""
+    limit = dt.timedelta(seconds=rule.grace_s + (rule.fire_above or 0.0))
+    return healthy_since is not None and now > healthy_since + limit
+
+
 def step(
     rule: model.Rule,
     state: states.State,

@@ -45,6 +45,7 @@ class State:
             once nothing has contradicted it for long enough. None: none waits.
         interval_s: the device's own interval when the excursion began; None: not known.
         recent: the last values in a row, for steps of severity that need several.
+        note: what is said of a firing silence instead of how long it is.
     """
 
     phase: Phase = Phase.INACTIVE
@@ -63,6 +64,7 @@ class State:
     unconfirmed_at: dt.datetime | None = None
     interval_s: float | None = None
     recent: tuple[float | None, ...] = ()
+    note: str | None = None
 
     @property
     def idle(self) -> bool:
@@ -181,6 +183,7 @@ def resolve(
         unconfirmed_at=None,
         interval_s=None,
         recent=(),
+        note=None,
         count=0,
         clear_at=None,
         clear_received_at=None,
