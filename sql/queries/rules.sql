@@ -139,6 +139,11 @@ WHERE c.last_seen_at > %(since)s AND (
     SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'meter'
     UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = 'meter'))
 
+-- name: devices_heard
+-- since: how many devices have been heard since then.
+SELECT (SELECT count(*) FROM volt.vehicle_current WHERE last_seen_at > %(since)s)
+  + (SELECT count(*) FROM volt.meter_current WHERE last_seen_at > %(since)s)
+
 -- name: judged_hours
 -- Efficiency of the vehicle-hours in [since, until) that can be trusted, of vehicles that have one outside [below, above]
 -- or a state under these rules.
