@@ -102,7 +102,8 @@ def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule], now: 
     """What the last check left, this daemon's or another's.
 
     A state that denies its episode (of another version, lost, changed by hand) is made again from the episode; one that
-    has lost its episode is inactive.
+    has lost its episode is inactive. States of silence stay as they are: they compare with the last sign of life, which
+    may be ahead as well.
 
     Args:
         connection: in the check's transaction.
@@ -120,7 +121,7 @@ def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule], now: 
     for device_type, device_id, behind_s in connection.execute(queries.text("device_clocks")):
         memory.behind_s[device_type, device_id] = behind_s
     watches = {rule.name: rule.watches for rule in rules}
-    silence = {rule.name for rule in rules if rule.metric is model.Metric.SILENCE}  # see ``silence``: it compares
+    silence = {rule.name for rule in rules if rule.metric is model.Metric.SILENCE}
     for rule, device_type, device_id, judged_at, text, alert_id, *episode in connection.execute(
         queries.text("alert_states")
     ):
@@ -132,7 +133,10 @@ def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule], now: 
             if alert_id is not None:
                 one = _of_episode(watches.get(rule, ""), judged_at, episode)
             memory.mended.append(evaluate.Outcome(rule, scope.Device(device_type, device_id), one, ()))
-        memory.states[key] = one if rule in silence else one.judged_by(now)
+        if rule not in silence and (capped := one.judged_by(now)) is not one:
+            one = capped
+            memory.mended.append(evaluate.Outcome(rule, scope.Device(device_type, device_id), one, ()))
+        memory.states[key] = one
         if alert_id is not None:
             memory.episodes[key] = alert_id
     return memory
