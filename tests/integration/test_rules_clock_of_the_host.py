@@ -151,6 +151,23 @@ def test_a_device_is_heard_again_after_the_host_is_set_back(rig):
     assert rig.alerts() == [("stale", "warning", "over"), ("stale", "warning", "open")]
 
 
+def test_a_device_is_not_heard_any_more_after_the_host_is_set_back(rig):
+    """Its silence is told when it has lasted for long enough, and not an hour later; one that is told stays told."""
+    rig.start(STALE)
+    base = (dt.datetime.now(dt.UTC) - rules_clock_rig.T0).total_seconds()
+    rig.now = base + 3000
+    rig.send((base, SLOW), vehicle="V1")
+    rig.check(base + 3400)
+    rig.send((base, SLOW), vehicle="V2")
+    rig.check()
+    assert rig.alerts() == [("stale", "warning", "open")]
+    rig.set_back(3400)
+    rig.check()
+    rig.check(base + 400)
+    assert rig.alerts() == [("stale", "warning", "open")] * 2
+    assert rig.sql("SELECT device_id FROM volt.alert ORDER BY 1") == [("V1",), ("V2",)]
+
+
 def test_clocks_of_devices_after_the_host_is_set_back(rig):
     """A device that was told of is over with the looks that follow, and not an hour later."""
     _on(rig, SURE)

@@ -143,9 +143,12 @@ class Check:
         started = time.monotonic()
         try:
             connection = self._open()
+            anew = self._anew()
+            if anew:  # in a transaction of its own: writers change the same rows
+                connection.execute(queries.text("bound_signs_of_life"), {"now": self._checked_at})
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                memory = self._remembered(connection)
+                memory = self._remembered(connection) if anew else self._memory.copy()
                 written = self._check(connection, memory)
         except _OvertakenError:
             self.rest()
@@ -189,14 +192,17 @@ class Check:
             self._reader = check_read.Reader(rules, _LATE_VEHICLES, self._reader.clocks)
             self._all_at = float("-inf")
 
-    def _remembered(self, connection: psycopg.Connection[Any]) -> check_memory.Memory:
-        """A copy, or what the database has: also where the clock has stepped back, and what is dated ahead changes."""
+    def _anew(self) -> bool:
+        """Whether what is remembered is old: also where the clock has stepped back, and what is dated ahead changes."""
         now, at = dt.datetime.now(dt.UTC), self._checked_at
         with self._shared:
             outdated, self._outdated = self._outdated or (at is not None and now < at - _STEP), False
         self._checked_at = now
-        if not outdated:
-            return self._memory.copy()
+        return outdated
+
+    def _remembered(self, connection: psycopg.Connection[Any]) -> check_memory.Memory:
+        """What the database has."""
+        now = dt.datetime.now(dt.UTC)
         memory = check_memory.load(connection, self._reader.rules, now)
         self._reader.clocks.behind_s = dict(memory.behind_s)
         memory.past = self._open_past(connection, memory)
