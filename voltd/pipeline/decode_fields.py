@@ -101,6 +101,15 @@ def names(device_type: models.DeviceType) -> frozenset[str]:
 ALIASES = {"temperature": "batteryTemp"}
 RETURNED = {"kwhDeliveredDc": "kwhReturnedDc", "kwhConsumedAc": "kwhReturnedAc"}
 ID_FIELDS = {models.DeviceType.VEHICLE: "vehicleId", models.DeviceType.METER: "meterId"}
+
+
+def columns(name: str | None) -> frozenset[str]:
+    """The columns that a field may fill, by its name on the wire; none where nobody knows it."""
+    fields = {**VEHICLE, **METER}  # no name is in both
+    wanted = (name, RETURNED.get(name or ""))
+    return frozenset(fields[one].column for one in wanted if one in fields)
+
+
 _FAMILIES: dict[models.DeviceType, tuple[Mapping[str, Field], tuple[str, ...]]] = {
     models.DeviceType.VEHICLE: (VEHICLE, models.VehicleReading._fields),
     models.DeviceType.METER: (METER, models.MeterReading._fields),
