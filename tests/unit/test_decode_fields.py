@@ -130,6 +130,8 @@ def test_a_negative_interval_is_returned_energy_where_the_setting_says_so(topic,
     assert "limits.negative_is_returned" in decoded(body, topic).dead_letters[0].detail
     own = {VEHICLE: "kwhReturnedDc", METER: "kwhReturnedAc"}[topic]
     assert stored(decoded({**body, own: 0.21}, topic, negative_is_returned=True)) == {returned: 0.21}
+    zero = decoded({**body, own: 0}, topic, negative_is_returned=True)
+    assert (stored(zero), refused(zero)) == ({returned: 0.21}, []), "a device that always sends both"
     both = decoded({**body, own: 0.3}, topic, negative_is_returned=True)
     assert (stored(both), refused(both)) == ({returned: 0.3}, [(interval, Reason.CONFLICT, True)])
 

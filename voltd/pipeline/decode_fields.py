@@ -204,7 +204,7 @@ class Family:
     def _fill(self, found: Fields, name: str, other: str, taken: float) -> None:
         place = self._places[other]
         there = found.columns[place]
-        if there is None:
+        if there is None or (there == 0 and name in self._returned):  # a device that always sends both, one of them 0
             found.columns[place] = taken
         elif there != taken:
             detail = f"{name}: {taken:g} for {other}, which the same message says is {there:g}; that one stands"
