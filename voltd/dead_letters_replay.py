@@ -9,7 +9,6 @@ ones, one dead letter at a time in the order of their numbers, so that of severa
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import datetime as dt
 import sys
@@ -18,15 +17,16 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, models
+from voltd import config, dead_letters_tally, models
 from voltd.database import migrate, queries, retention, rollup, session
-from voltd.pipeline import decode, decode_clock, write, write_current
+from voltd.pipeline import decode, decode_clock, decode_fields, write, write_current
 
 _AT_ONCE = 1000  # dead letters in one transaction
 # Of payloads in one transaction; the smallest readings there are then stay below what CurrentState holds.
 _MOST_BYTES = 8 << 20
 _INSTANCE = "dead-letters"
 _PROGRESS_S = 10.0
+_FOUND_BY_THE_DATABASE = frozenset({models.Reason.CONFLICT, models.Reason.REJECTED})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,46 +51,8 @@ class _Letter:
     detail: str
     element: int | None
     field: str | None
-    partial: bool  # the rest of its reading was taken
-
-
-@dataclasses.dataclass(slots=True)
-class _Tally:
-    """What came of it so far: readings, and dead letters by fate."""
-
-    readings: int = 0
-    filled: int = 0
-    corrected: int = 0
-    duplicates: int = 0
-    replayed: int = 0
-    refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    partly: int = 0
-    cut: int = 0
-
-    @property
-    def letters(self) -> int:
-        return self.replayed + self.refused.total()
-
-    def show(self, options: Options) -> None:
-        would = "would be " if options.dry_run else ""
-        if not self.letters:
-            print("nothing to replay" + ("" if options.again else " (what was replayed before: --again)"))
-            return
-        filled = f", {self.filled} filled in" if self.filled else ""
-        print(f"{_many(self.readings, 'reading')} {would}stored{filled}, {self.duplicates} were there already")
-        if self.corrected:
-            print(f"{_many(self.corrected, 'reading')} {would}corrected: volt.correction has the old values")
-        print(f"{_many(self.replayed, 'dead letter')} {would}done")
-        if not self.refused:
-            return
-        reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.most_common())
-        print(f"{_many(self.refused.total(), 'dead letter')} {would}refused again, kept as before: {reasons}")
-        if self.refused[models.Reason.IN_FUTURE] and options.filters["reason"] != models.Reason.IN_FUTURE:
-            print("  in_future: if this host's clock was wrong then: voltd dead-letters replay --reason in_future")
-        if self.partly:
-            print(f"  {self.partly} of them in part: what is good in them counts as stored above")
-        if self.cut:
-            print(f"  {self.cut} of them too_large of which only the beginning was kept: the device has to send again")
+    partial: bool  # the rest of its reading was taken, or has dead letters of its own
+    repeats: int  # further messages that are counted in it
 
 
 def is_cut(payload: bytes, detail: str) -> bool:
@@ -116,11 +78,11 @@ def run(settings: config.Settings, options: Options) -> int:
             replay.run()
         except BaseException:
             if replay.tally.letters:
-                replay.tally.show(options)
+                replay.show()
             raise
         finally:
             replay.close()
-    replay.tally.show(options)
+    replay.show()
     return 1 if replay.tally.refused else 0
 
 
@@ -132,7 +94,7 @@ class _Replay:
         settings: config.Settings,
         options: Options,
     ) -> None:
-        self.tally = _Tally()
+        self.tally = dead_letters_tally.Tally()
         self._connection = connection
         self._options = options
         self._keep_days = settings.raw_retention_days
@@ -158,9 +120,13 @@ class _Replay:
             self._replay(letters, oldest)
             if time.monotonic() - said_at > _PROGRESS_S:
                 said_at = time.monotonic()
-                print(f"{_many(self.tally.letters, 'dead letter')} so far", file=sys.stderr)
+                print(f"{dead_letters_tally.many(self.tally.letters, 'dead letter')} so far", file=sys.stderr)
             letters = self._next(letters[-1].id)
         rollup.follow_corrections(self._connection, self._corrected_days)
+
+    def show(self) -> None:
+        options = self._options
+        self.tally.show(dry_run=options.dry_run, again=options.again, reason=options.filters["reason"])
 
     def close(self) -> None:
         self._store.close()
@@ -170,6 +136,7 @@ class _Replay:
         parameters = {
             **self._options.filters,
             "again": self._options.again,
+            "overwrite": self._options.overwrite,
             "after": after,
             "limit": 1 if self._options.overwrite else _AT_ONCE,
             "most_bytes": _MOST_BYTES,
@@ -204,25 +171,26 @@ class _Replay:
         _drop_older(batch, oldest, refused)
         _refuse(_its_own(batch.dead_letters, letters), refused)
         batch.dead_letters = []
-        counts = self._foresee(batch) if self._options.dry_run else self._write(batch, refused)
-        done = [letter.id for index, letter in enumerate(letters) if index not in refused]
+        counts = self._foresee(batch) if self._options.dry_run else self._write(batch, letters, refused)
+        done = [letter for index, letter in enumerate(letters) if index not in refused]
         if not self._options.dry_run:
-            self._connection.execute(queries.text("mark_replayed"), {"ids": done})
+            self._connection.execute(queries.text("mark_replayed"), {"ids": [letter.id for letter in done]})
         for name, count in counts.items():  # not before they are marked: what is not comes once more
             setattr(self.tally, name, getattr(self.tally, name) + count)
         self.tally.replayed += len(done)
+        self.tally.repeats_lost += sum(letter.repeats for letter in done)
         self.tally.refused.update(refused.values())
         sources = (*batch.vehicle_sources, *batch.meter_sources)
         self.tally.partly += len({batch.messages[at].packet_id for at, _ in sources} & refused.keys())
 
-    def _write(self, batch: models.Batch, refused: dict[int, str]) -> dict[str, int]:
+    def _write(self, batch: models.Batch, letters: list[_Letter], refused: dict[int, str]) -> dict[str, int]:
         """Stores, and says what it came to by name of the tally; adds what the database refuses."""
         if not batch.readings:
             return {}
         result = self._store.write(batch)
         self._current.note(batch, result)
         self._current.merge()
-        _refuse(result.dead_letters, refused)
+        _refuse(_against(batch, result, letters), refused)
         if result.corrected:
             times = [one.recorded_at for one in batch.vehicles] + [one.recorded_at for one in batch.meters]
             self._corrected_days.update(
@@ -256,12 +224,43 @@ def _message(index: int, letter: _Letter) -> models.Message:
 
 
 def _its_own(found: list[models.DeadLetter], letters: list[_Letter]) -> list[models.DeadLetter]:
-    """Without the other fields of a reading of which one field is replayed: they have dead letters of their own."""
+    """Without the fields that have dead letters of their own, left when the replayed one was."""
     return [
         one
         for one in found
-        if not (one.partial and letters[one.message.packet_id].partial)
+        if not (one.partial and _others_have_letters(letters[one.message.packet_id]))
         or one.field == letters[one.message.packet_id].field
+    ]
+
+
+def _others_have_letters(letter: _Letter) -> bool:
+    """Whether its reading's fields were looked at one by one when it was left: not where id or time was refused."""
+    return letter.partial or (letter.field is None and letter.reason in _FOUND_BY_THE_DATABASE)
+
+
+def _against(batch: models.Batch, result: models.WriteResult, letters: list[_Letter]) -> list[models.DeadLetter]:
+    """What the database refused, without the conflicts of other fields than the one that is replayed."""
+    if not any(one.reason is models.Reason.CONFLICT for one in result.dead_letters):
+        return result.dead_letters
+    contradicting: dict[int, set[str]] = {}  # columns, by packet id
+    rows: list[tuple[models.Reading, models.Source]] = [
+        *zip(batch.vehicles, batch.vehicle_sources, strict=True),
+        *zip(batch.meters, batch.meter_sources, strict=True),
+    ]
+    for reading, (index, _element) in rows:
+        stored = result.effective.get(id(reading), reading)
+        columns = {
+            name
+            for name, mine, there in zip(reading._fields, reading, stored, strict=True)
+            if mine is not None and mine != there
+        }
+        contradicting.setdefault(batch.messages[index].packet_id, set()).update(columns)
+    return [
+        one
+        for one in result.dead_letters
+        if one.reason is not models.Reason.CONFLICT
+        or not letters[one.message.packet_id].partial
+        or contradicting.get(one.message.packet_id, set()) & decode_fields.columns(letters[one.message.packet_id].field)
     ]
 
 
@@ -277,7 +276,3 @@ def _drop_older(batch: models.Batch, oldest: dt.datetime, refused: dict[int, str
             if readings[at].recorded_at < oldest:
                 refused.setdefault(batch.messages[sources[at][0]].packet_id, str(models.Reason.TOO_OLD))
                 del readings[at], sources[at]
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -83,7 +83,7 @@ class Metrics:
     messages_spooled_total: int = 0  # messages acked because the spool has them
     dropped_total: int = 0  # messages acked and then lost: what a damaged spool held
     messages_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    # By "reason field": fields that were left out of readings, which were stored without them.
+    # By "reason field": fields that were left out of readings, which were stored without them if anything was left.
     fields_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     # By name, with the field that was probably meant or "": fields that no reading has. A bounded number of names.
     unknown_names: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -142,7 +142,8 @@ class DeadLetter(NamedTuple):
         element: index in the array, None where the whole message is meant.
         field: the field to blame, by its name on the wire; None: not one field's fault.
         device_type, device_id: whose it is; None: not known.
-        partial: only ``field`` is refused, and the rest of the message (or element) was taken.
+        partial: only ``field`` is refused; the rest of the message (or element) was taken, or has letters like it.
+        nothing_left: it is partial, and nothing of the message (or element) was taken.
     """
 
     message: Message
@@ -154,6 +155,7 @@ class DeadLetter(NamedTuple):
     device_type: DeviceType | None = None
     device_id: str | None = None
     partial: bool = False
+    nothing_left: bool = False
 
 
 class SignOfLife(NamedTuple):
@@ -170,7 +172,8 @@ class Batch:
 
     ``vehicles[i]`` came from ``vehicle_sources[i]``: index in ``messages`` and index in that message's array, or None
     where the message is the reading; likewise meters. Every message has at least one reading, dead letter or sign of
-    life; a reading may have partial dead letters beside it, one for each field that was left out.
+    life; a reading may have partial dead letters beside it, one for each field that was left out, or them
+    alone where all were.
     """
 
     messages: list[Message]

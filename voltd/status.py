@@ -171,7 +171,7 @@ def _clock(status: dict[str, Any]) -> str:
 
 
 def _bad_fields(status: dict[str, Any]) -> str:
-    """Fields that were left out; their readings are stored."""
+    """Fields that were left out; what is left of their readings is stored."""
     counted = status.get("fields_dead_lettered_total") or {}
     return ", ".join(f"{count} {name}" for name, count in counted.items()) or "none"
 

@@ -23,13 +23,16 @@ WHERE id = %(id)s;
 
 -- name: next_dead_letters
 -- Oldest first, those after one, with their payloads, as many as have so many bytes; replayed ones where they are wanted.
-SELECT id, received_at, topic, payload, reason, detail, element, field, partial
+-- To overwrite, only those whose reading contradicts a stored one: of those with a field, the message is at odds with itself.
+SELECT id, received_at, topic, payload, reason, detail, element, field, partial, repeats
 FROM (
   SELECT id, received_at, topic, payload, reason, detail, element, field, repeat_key IS NOT NULL AS partial,
+    greatest(repeats - 1, 0) AS repeats,
     sum(octet_length(payload)) OVER (ORDER BY id) - octet_length(payload) AS bytes_before
   FROM volt.dead_letter
   WHERE id > %(after)s
     AND (%(again)s OR replayed_at IS NULL)
+    AND (NOT %(overwrite)s OR (field IS NULL AND repeat_key IS NULL))
     AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
     AND (%(reason)s::text IS NULL OR reason = %(reason)s)
     AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)

@@ -34,11 +34,11 @@ SELECT volt.keep_dead_letters(%(client)s, %(run)s, %(writers)s::text[], %(receiv
 
 -- name: count_bad_fields
 -- Fields that were refused before in the same hour, by repeat_key: counts them once more (count 0: only looks) and
--- returns the keys that are there. With since, only where that is later than the last one counted. Rows are locked in
--- the order of their keys, so that two daemons cannot deadlock.
+-- returns the keys that are there. What arrived at drained_until counts unless the last one counted did, too: then it
+-- is that one. Rows are locked in the order of their keys, so that two daemons cannot deadlock.
 WITH letter AS (
-  SELECT * FROM unnest(%(keys)s::bigint[], %(counts)s::int[], %(since)s::timestamptz[], %(lasts)s::timestamptz[])
-    AS l (key, count, since, last)
+  SELECT * FROM unnest(%(keys)s::bigint[], %(counts)s::int[], %(at_ends)s::int[], %(lasts)s::timestamptz[])
+    AS l (key, count, at_end, last)
 ),
 there AS MATERIALIZED (
   SELECT d.id, d.repeat_key AS key FROM volt.dead_letter AS d JOIN letter ON d.repeat_key = letter.key
@@ -46,12 +46,18 @@ there AS MATERIALIZED (
 ),
 counted AS (
   UPDATE volt.dead_letter AS d
-  SET repeats = d.repeats + letter.count, last_received_at = greatest(d.last_received_at, letter.last)
+  SET repeats = d.repeats + letter.count - CASE
+      WHEN coalesce(d.last_received_at, d.received_at) = %(drained_until)s::timestamptz THEN letter.at_end ELSE 0
+    END,
+    last_received_at = greatest(d.received_at, d.last_received_at, letter.last)
   FROM there JOIN letter USING (key)
   WHERE d.id = there.id AND letter.count > 0
-    AND (letter.since IS NULL OR letter.since > coalesce(d.last_received_at, d.received_at))
 )
 SELECT key FROM there;
+
+-- name: drained_until
+-- When the last message arrived of what the spool has given and is committed; NULL where that cannot be.
+SELECT received_until FROM volt.ingest_commit WHERE writer = %(writer)s AND received_until <= now();
 
 -- name: insert_bad_fields
 -- Those that count_bad_fields did not find; another daemon may have been quicker.
@@ -65,7 +71,7 @@ SELECT * FROM unnest(%(received_ats)s::timestamptz[], %(topics)s::text[], %(payl
 ORDER BY l.repeat_key
 ON CONFLICT (repeat_key) WHERE repeat_key IS NOT NULL DO UPDATE
 SET repeats = d.repeats + excluded.repeats,
-  last_received_at = greatest(d.last_received_at, excluded.last_received_at, excluded.received_at);
+  last_received_at = greatest(d.received_at, d.last_received_at, excluded.last_received_at, excluded.received_at);
 
 -- name: current_until
 -- Up to which received_at this instance's readings are in the current state; no row: never merged.

@@ -90,8 +90,8 @@ def test_bad_input_lands_in_dead_letters_while_good_readings_flow_on(daemon, pub
         )
     harness.wait_for(lambda: harness.count(database, "vehicle_reading") == len(BAD))
     with psycopg.connect(database) as connection:
-        reasons = [row[0] for row in connection.execute("SELECT reason FROM volt.dead_letter ORDER BY id")]
-    assert reasons == list(BAD)
+        reasons = [row[0] for row in connection.execute("SELECT reason FROM volt.dead_letter")]
+    assert sorted(reasons) == sorted(BAD)
     listed = daemon.run("dead-letters", "list", "--reason", "out_of_range", "--topic", f"{daemon.name}/+/V1")
     assert "soc: Input should be less than or equal to 100, not 101" in listed.stdout
     identity = listed.stdout.split()[0]

@@ -13,6 +13,8 @@ from voltd.pipeline import decode, write, write_dead_letters
 
 NOW = dt.datetime.now(dt.UTC).replace(minute=30, second=0, microsecond=0) - dt.timedelta(hours=2)
 
+_SPOOL = 2  # of the stores, the drain's
+
 
 def message(device="V1", seconds=0, packet_id=1, *, soc=64, temp=-127, **changes):
     """A reading with a bad temperature, received so long after NOW."""
@@ -40,7 +42,8 @@ class Rig:
             return connection
 
         self._dsn = dsn
-        self.stores = [write.PostgresStore(as_writer, name) for name in ("one", "other")]
+        parts = (("one", "stream"), ("other", "stream"), ("one", "spool"))
+        self.stores = [write.PostgresStore(as_writer, name, part=part) for name, part in parts]
 
     def write(self, *messages, store=0):
         batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode(list(messages))
@@ -111,9 +114,39 @@ def test_a_redelivered_message_of_which_nothing_is_known_is_counted_once(rig):
 def test_what_the_spool_gives_again_is_not_counted_again(rig):
     """Killed between COMMIT and removal: the same messages come once more."""
     spooled = [message("V1", seconds, connection=0) for seconds in (1, 2, 3)]
-    rig.write(*spooled)
-    rig.write(*spooled)
-    assert rig.left == [("V1", 3, 1, 3)]
+    rig.write(*spooled, store=_SPOOL)
+    rig.write(*spooled, message("V1", 4, connection=0), store=_SPOOL)
+    assert rig.left == [("V1", 4, 1, 4)]
+
+
+def test_what_comes_through_the_spool_counts_beside_the_news(rig):
+    """The database is back: a live message is first, and the drain brings what came before it, in pieces."""
+    rig.write(message("V1", 600))
+    for piece in (range(5), range(5, 10)):
+        rig.write(*(message("V1", second, connection=0) for second in piece), store=_SPOOL)
+    assert rig.left == [("V1", 11, 600, 600)]
+
+
+def test_what_was_read_together_and_drained_apart(rig):
+    """The end of a piece falls between messages of one moment: those of the next piece count, too."""
+    rig.write(message("V1", 0, connection=0), message("V2", 0, connection=0), store=_SPOOL)
+    rig.write(message("V2", 5, connection=0), store=_SPOOL)
+    rig.write(message("V1", 5, connection=0), message("V1", 6, connection=0), store=_SPOOL)
+    assert sorted(rig.left) == [("V1", 3, 0, 6), ("V2", 2, 0, 5)]
+
+
+def test_a_field_that_is_alone_in_its_message_is_counted(rig, dsn):
+    """Split readings: one row an hour for a device and each of its fields, and no row of a reading."""
+    for second in range(3):
+        at = NOW + dt.timedelta(seconds=second)
+        for body in ({"batteryTemp": -127}, {"batteryTemp": -127, "soc": 101}):
+            text = json.dumps({"timestamp": at.isoformat(), **body}).encode()
+            rig.write(models.Message("volt/vehicle/V1/telemetry", text, 1, at, connection=1))
+    assert rig.left == [("V1", 6, 0, 2)]
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute("SELECT field, repeats FROM volt.dead_letter ORDER BY field").fetchall()
+        assert connection.execute("SELECT count(*) FROM volt.vehicle_reading").fetchone() == (0,)
+    assert found == [("batteryTemp", 6), ("soc", 3)]
 
 
 def test_two_daemons_count_the_same_field(rig):

@@ -102,10 +102,15 @@ def fates_of(sources, batch):
     for index, element in batch.alive_sources:
         fates[index].append((element, None))
     index_of = {id(message): index for index, message in enumerate(batch.messages)}
+    empty = set()
     for letter in batch.dead_letters:
         index = index_of[id(letter.message)]
         check_letter(letter, sources[index])
-        if not letter.partial:
+        if letter.nothing_left and (index, letter.element) in empty:
+            continue
+        if letter.nothing_left:
+            empty.add((index, letter.element))
+        if letter.nothing_left or not letter.partial:
             fates[index].append((letter.element, False))
         elif (index, letter.element) not in readings:
             raise Defect("a field refused of a reading that is not stored", sources[index])

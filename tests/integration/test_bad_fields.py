@@ -47,6 +47,36 @@ def test_a_reading_refused_whole_stays_until_all_of_it_is_fine(rig):
     assert "1 of them in part" in text
 
 
+def test_a_field_of_a_reading_that_contradicts(rig):
+    """Another field's conflict has a dead letter of its own, and does not keep this one back."""
+    rig.receive((TOPIC, reading(1, soc=60)), numbers_as_text=False)
+    rig.receive((TOPIC, reading(1, soc=61, batteryTemp="21")), numbers_as_text=False)
+    text = rig.voltd("replay", code=1)
+    assert "1 dead letter done" in text
+    assert "1 conflict" in text
+    assert rig.rows("SELECT soc_pct, battery_temp_c FROM volt.vehicle_reading") == [(60, 21)]
+    assert rig.rows("SELECT reason FROM volt.dead_letter WHERE replayed_at IS NULL") == [("conflict",)]
+
+
+def test_a_field_that_contradicts_itself(rig):
+    """What came for it since is stored: its dead letter stays."""
+    rig.receive((TOPIC, reading(1, batteryTemp="21")), numbers_as_text=False)
+    rig.receive((TOPIC, reading(1, batteryTemp=25)))
+    assert "1 conflict" in rig.voltd("replay", code=1)
+    assert rig.rows("SELECT battery_temp_c FROM volt.vehicle_reading") == [(25,)]
+
+
+def test_a_field_alone_in_its_message_is_stored_once_it_is_acceptable(rig):
+    """The first of those counted in one row; of the others the values are gone, and it says so."""
+    alone = [{name: value for name, value in reading(n, batteryTemp="21").items() if name != "soc"} for n in range(3)]
+    rig.receive(*((TOPIC, body) for body in alone), numbers_as_text=False)
+    assert rig.rows("SELECT field, repeats FROM volt.dead_letter") == [("batteryTemp", 3)]
+    text = rig.voltd("replay")
+    assert "1 reading stored" in text
+    assert "1 dead letter done\n  2 repeats counted with them had values of their own, which were not kept" in text
+    assert rig.rows("SELECT battery_temp_c FROM volt.vehicle_reading") == [(21,)]
+
+
 def test_list_and_show_name_field_and_repeats(rig):
     rig.receive(*[(TOPIC, reading(number, batteryTemp=-127)) for number in range(3)])
     text = rig.voltd("list")

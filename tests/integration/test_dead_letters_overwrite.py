@@ -64,6 +64,32 @@ def test_of_several_the_last_one_counts(rig):
     assert rig.rows("SELECT kwh_consumed_ac FROM volt.meter_reading") == [(3,)]
 
 
+def vehicle(**values):
+    """A vehicle's reading in the hour."""
+    return ("volt/vehicle/V1/telemetry", {"timestamp": HOUR.isoformat(), **values})
+
+
+def test_a_correction_beside_a_bad_field_is_done(rig):
+    """The bad field has a dead letter of its own: run again, nothing puts the older correction back."""
+    rig.receive(vehicle(soc=60))
+    rig.receive(vehicle(soc=61, batteryTemp=-127))
+    rig.receive(vehicle(soc=62))
+    assert "2 dead letters done" in rig.voltd(*REPLAY)
+    assert rig.rows("SELECT soc_pct FROM volt.vehicle_reading") == [(62,)]
+    assert "nothing to replay" in rig.voltd(*REPLAY)
+    assert rig.rows("SELECT soc_pct FROM volt.vehicle_reading") == [(62,)]
+    assert rig.rows("SELECT field FROM volt.dead_letter WHERE replayed_at IS NULL") == [("batteryTemp",)]
+
+
+def test_a_message_at_odds_with_itself_overwrites_nothing(rig):
+    """Its conflict is between two of its own fields, and the rest of it was taken when it came."""
+    rig.receive(vehicle(soc=60, batteryTemp=20, temperature=21))
+    rig.receive(vehicle(soc=62))
+    assert "1 dead letter done" in rig.voltd(*REPLAY)
+    assert "nothing to replay" in rig.voltd(*REPLAY)
+    assert rig.rows("SELECT soc_pct, battery_temp_c FROM volt.vehicle_reading") == [(62, 20)]
+
+
 def test_without_overwrite_a_conflict_stays(rig):
     """Replayed it is refused again; --overwrite needs the reason beside it; --dry-run writes nothing."""
     rig.receive(("volt/meter/M1/telemetry", meter(0, 1)), ("volt/meter/M1/telemetry", meter(0, 2)))

@@ -210,16 +210,31 @@ def test_a_spool_of_an_earlier_run():
     rig = Rig(SURE)
     old = [one._replace(received_at=at(-HOUR)) for one in rig.batch(fleet(5, -10)).messages]
     rig.world.passes(60)
-    fresh = rig.guard.spooled(rig.decoder.decode(old))
+    fresh = rig.guard.spooled(rig.decoder.decode(old), earlier=True)
     assert not fresh.dead_letters
     assert {one.received_at for one in fresh.vehicles} == {one.recorded_at for one in fresh.vehicles}
+
+
+def test_a_spool_of_an_earlier_run_after_a_step_of_this_one():
+    """The step says nothing about times that an earlier run gave; of this run's messages it does."""
+    rig = Rig(SURE)
+    messages = rig.batch({"V1": 0.0, "V2": -100 * DAY}).messages
+    rig.world.passes(0.1)
+    rig.world.step(HOUR)
+    for earlier, by_s in ((True, 0.0), (False, HOUR)):
+        batch = rig.guard.spooled(rig.decoder.decode(messages), earlier=earlier)
+        assert [one.reason for one in batch.dead_letters] == [Reason.TOO_OLD]
+        moved = batch.messages[0].received_at - messages[0].received_at
+        assert abs(moved.total_seconds() - by_s) < 1
 
 
 def test_a_spool_with_one_wrong_device():
     """What was in the future then, and others were not, stays a dead letter."""
     rig = Rig(SURE)
     messages = rig.batch(fleet(5, -HOUR) | {"W": -10}).messages
-    fresh = rig.guard.spooled(rig.decoder.decode([one._replace(received_at=at(-HOUR)) for one in messages]))
+    fresh = rig.guard.spooled(
+        rig.decoder.decode([one._replace(received_at=at(-HOUR)) for one in messages]), earlier=True
+    )
     assert [one.reason for one in fresh.dead_letters] == [Reason.IN_FUTURE]
 
 

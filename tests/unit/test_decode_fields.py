@@ -77,10 +77,16 @@ def test_the_old_way_is_a_setting():
     assert (batch.readings, refused(batch)) == (0, [("batteryTemp", Reason.OUT_OF_RANGE, False)])
 
 
-def test_a_reading_whose_fields_are_all_bad_is_refused_whole():
-    """No empty row; the first one's reason."""
-    batch = decoded({"timestamp": AT, "soc": 101, "speed": "fast", "odometer": None})
-    assert (batch.readings, refused(batch)) == (0, [("soc", Reason.OUT_OF_RANGE, False)])
+def test_a_reading_whose_fields_are_all_bad():
+    """No empty row and no sign of life: each field is named, and marked as of a message that left nothing."""
+    body = {"timestamp": AT, "soc": 101, "speed": "fast", "odometer": None}
+    batch = decoded(body)
+    assert (batch.readings, batch.signs_of_life) == (0, 0)
+    assert refused(batch) == [("soc", Reason.OUT_OF_RANGE, True), ("speed", Reason.WRONG_TYPE, True)]
+    assert [letter.nothing_left for letter in batch.dead_letters] == [True, True]
+    assert {letter.device_id for letter in batch.dead_letters} == {"V1"}
+    assert not decoded({**body, "odometer": 1}).dead_letters[0].nothing_left
+    assert refused(decoded(body, bad_field="reject")) == [("soc", Reason.OUT_OF_RANGE, False)]
 
 
 @pytest.mark.parametrize("text", ["64", "64.0", "+64", "6.4e1", "640e-1", "064", "64."])
@@ -120,10 +126,12 @@ def test_a_negative_interval_is_returned_energy_where_the_setting_says_so(topic,
     """Its amount goes into the field of its own; the interval's own field stays empty."""
     body = {"timestamp": AT, interval: -0.21}
     assert stored(decoded(body, topic, negative_is_returned=True)) == {returned: 0.21}
-    assert refused(decoded(body, topic)) == [(interval, Reason.OUT_OF_RANGE, False)]
+    assert refused(decoded(body, topic)) == [(interval, Reason.OUT_OF_RANGE, True)]
     assert "limits.negative_is_returned" in decoded(body, topic).dead_letters[0].detail
     own = {VEHICLE: "kwhReturnedDc", METER: "kwhReturnedAc"}[topic]
     assert stored(decoded({**body, own: 0.21}, topic, negative_is_returned=True)) == {returned: 0.21}
+    zero = decoded({**body, own: 0}, topic, negative_is_returned=True)
+    assert (stored(zero), refused(zero)) == ({returned: 0.21}, []), "a device that always sends both"
     both = decoded({**body, own: 0.3}, topic, negative_is_returned=True)
     assert (stored(both), refused(both)) == ({returned: 0.3}, [(interval, Reason.CONFLICT, True)])
 
@@ -239,4 +247,5 @@ def test_every_field_has_exactly_one_fate(fields, topic, returned):
     # Two names may fill one column with the same value.
     assert 0 <= twice <= 2
     assert twice == 0 or "temperature" in fields or returned
-    assert batch.signs_of_life == (not values)
+    assert batch.signs_of_life == (not values and not bad)
+    assert all(letter.nothing_left == (not batch.readings) for letter in batch.dead_letters)

@@ -14,8 +14,9 @@ DECODER = decode.Decoder(config.Topics(), config.Limits(), 90)
 
 
 def batch(text, devices=50):
-    """A batch from a picture: g a good message, b a bad one, each from the next device."""
-    bodies = {"g": b'{"timestamp":"2026-05-01T00:00:00Z","soc":5}', "b": b"rubbish"}
+    """A batch from a picture: g a good message, b a bad one, f of bad fields alone, each from the next device."""
+    head = b'{"timestamp":"2026-05-01T00:00:00Z",'
+    bodies = {"g": head + b'"soc":5}', "b": b"rubbish", "f": head + b'"soc":101,"speed":"fast"}'}
     return DECODER.decode(
         [
             models.Message(f"volt/vehicle/V{number % devices}/telemetry", bodies[kind], number, NOW)
@@ -170,3 +171,9 @@ def test_topics_are_forgotten_with_their_messages():
     made = guard(max_ratio=0.5)
     assert made.judge(batch("b" * 20 + "g" * 80)) is None
     assert [made.judge(batch("b" * 100, devices=1)) for _ in range(2)] == [None, None]
+
+
+def test_messages_of_bad_fields_alone():
+    """Their dead letters are by field; each message counts once."""
+    assert "50%" in guard(max_ratio=0.4).judge(batch("gf" * 50))
+    assert guard(max_ratio=0.5).judge(batch("gf" * 50)) is None

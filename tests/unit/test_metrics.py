@@ -46,18 +46,19 @@ def test_unknown_and_bad_fields_are_named_where_people_look():
         models.Message("volt/vehicle/V1/telemetry", json.dumps(body).encode(), number, now)
         for number, body in enumerate(bodies, 1)
     ]
+    messages.append(models.Message("volt/vehicle/V1/telemetry", b"{", 5, now))
     batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
     counters = metrics.Metrics()
     new = counters.note_decoded(batch)
     assert sorted(new) == [("firmware", ""), ("kwhDeliveredDCTotal", "kwhDeliveredDcTotal")]
     assert counters.note_decoded(batch) == [], "one line a name"
     counters.count(models.WriteResult(vehicles_written=2, dead_letters=batch.dead_letters))
-    assert counters.messages_dead_lettered_total == {"out_of_range": 1}
-    assert counters.fields_dead_lettered_total == {"out_of_range batteryTemp": 1}
+    assert counters.messages_dead_lettered_total == {"not_json": 1}
+    assert counters.fields_dead_lettered_total == {"out_of_range batteryTemp": 2}
     assert (counters.unknown_fields_total, counters.signs_of_life_total) == (6, 2)
     shown = status.show(status.Reporter(config.Settings(), counters).build())
     assert "kwhDeliveredDCTotal: did you mean kwhDeliveredDcTotal?, firmware" in shown
-    assert "1 out_of_range batteryTemp" in shown
+    assert "2 out_of_range batteryTemp" in shown
 
 
 def test_the_number_of_names_is_bounded():

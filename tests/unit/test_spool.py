@@ -216,3 +216,22 @@ def test_a_second_process_is_told(make, file):
     other = spool.Spool(file, 1 << 20, 0)
     with pytest.raises(errors.SpoolUnavailable, match="another process"):
         other.open()
+
+
+def test_messages_of_two_runs_do_not_come_in_one_piece(make):
+    """What an earlier run received comes by itself and is named; so it is after the file was opened anew."""
+    made = make()
+    made.put(messages(1), 1)
+    made.put(messages(2), 1)
+    assert not made.oldest(100, 1 << 20).earlier, "of this run"
+    again = make()
+    again.put(messages(3), 1)
+    again._close()
+    again.put(messages(4), 1)
+    first = again.oldest(100, 1 << 20)
+    assert ([one.packet_id for one in first.messages], first.earlier) == ([1, 2], True)
+    second = again.oldest(100, 1 << 20, after=first.through)
+    assert ([one.packet_id for one in second.messages], second.earlier) == ([3, 4], False)
+    again.remove(second.through)
+    again.put(messages(5), 1)
+    assert not again.oldest(100, 1 << 20).earlier

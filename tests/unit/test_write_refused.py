@@ -83,3 +83,10 @@ def test_a_device_is_written_once_in_half_a_minute(monkeypatch):
     refused.written([("meter", "M1")])
     assert _found((topic, BROKEN), refused=refused, clock_s=129.0) == {}
     assert len(_found((topic, BROKEN), ("volt/meter/M2/telemetry", b"x"), refused=refused, clock_s=131.0)) == 2
+
+
+def test_of_bad_fields_alone_nothing_is_stored():
+    """A device with one bad field in each of its messages sends in vain; one with a good field beside it does not."""
+    bad = {"timestamp": T0.isoformat(), "voltage": -1, "power": "much"}
+    assert set(_found(("volt/meter/M1/telemetry", bad))) == {("meter", "M1")}
+    assert not _found(("volt/meter/M1/telemetry", {**bad, "current": 1}))

@@ -197,7 +197,13 @@ class Decoder:
             invalid.device = (device_type, named)
             raise
         batch.ignored_fields += found.ignored
-        if found.columns.count(None) == len(found.columns):
+        nothing = found.columns.count(None) == len(found.columns)
+        for reason, detail, field in found.bad:
+            letter = (message, payload, reason, detail, source[1], field, device_type, device_id, True, nothing)
+            batch.dead_letters.append(models.DeadLetter._make(letter))
+        if nothing and found.bad:
+            return
+        if nothing:
             batch.alive_sources.append(source)
             if not message.retained:
                 batch.alive.append(models.SignOfLife(device_type, device_id, message.received_at))
@@ -209,10 +215,6 @@ class Decoder:
         else:
             batch.meters.append(models.MeterReading._make(row))
             batch.meter_sources.append(source)
-        for refusal in found.bad:
-            reason, detail, field = refusal
-            letter = (message, payload, reason, detail, source[1], field, device_type, device_id, True)
-            batch.dead_letters.append(models.DeadLetter._make(letter))
 
     def _read(
         self,
@@ -234,7 +236,7 @@ class Decoder:
         found = family.read(value, time_name)
         if found.unknown:
             batch.note_unknown(device_type, found.unknown)
-        if found.bad and (self._limits.bad_field == "reject" or found.columns.count(None) == len(found.columns)):
+        if found.bad and self._limits.bad_field == "reject":
             raise _Invalid(*found.bad[0])
         if not found.known:
             others = self._families[_OTHER[device_type]].fields

@@ -96,11 +96,10 @@ class ClockGuard:
         self._clock = clock
         self._retimer = Retimer(topics, limits, max_age_days, timestamps)
         self._newest_s, self._oldest_s = float(limits.max_future_s), -86400.0 * max_age_days
-        self._started_at = clock.now()
         self._recent: collections.deque[list[_Ahead]] = collections.deque()
         self._readings = self._steps = 0
         self._live_since: dt.datetime | None = None
-        self._look_at = self._started_at
+        self._look_at = clock.now()
 
     def judge(self, batch: models.Batch) -> host_clock.Suspicion | None:
         """Takes the batch into account: why it has to wait until this host's clock is right; None: it has not."""
@@ -150,14 +149,19 @@ class ClockGuard:
             [one._replace(received_at=moved[one.received_at]) for one in batch.messages]
         )
 
-    def spooled(self, batch: models.Batch) -> models.Batch:
+    def spooled(self, batch: models.Batch, *, earlier: bool) -> models.Batch:
         """What the spool held, with times of receipt that can be true.
 
-        How the clock stood in an earlier run nobody knows any more: where most devices then were ahead by the same
-        amount, the clock was behind.
+        How the clock stood in an earlier run nobody knows any more, and the steps of this one say nothing about it:
+        where most devices then were ahead by the same amount, the clock was behind.
+
+        Args:
+            batch: messages that were all received by one run.
+            earlier: whether by an earlier one than this.
         """
-        batch = self.corrected(batch)
-        if not _refused(batch) or batch.messages[0].received_at >= self._started_at:
+        if not earlier:
+            return self.corrected(batch)
+        if not _refused(batch):
             return batch
         shown = self._agreed(_offsets(self._in(batch)))
         return (

@@ -101,6 +101,15 @@ def names(device_type: models.DeviceType) -> frozenset[str]:
 ALIASES = {"temperature": "batteryTemp"}
 RETURNED = {"kwhDeliveredDc": "kwhReturnedDc", "kwhConsumedAc": "kwhReturnedAc"}
 ID_FIELDS = {models.DeviceType.VEHICLE: "vehicleId", models.DeviceType.METER: "meterId"}
+
+
+def columns(name: str | None) -> frozenset[str]:
+    """The columns that a field may fill, by its name on the wire; none where nobody knows it."""
+    fields = {**VEHICLE, **METER}  # no name is in both
+    wanted = (name, RETURNED.get(name or ""))
+    return frozenset(fields[one].column for one in wanted if one in fields)
+
+
 _FAMILIES: dict[models.DeviceType, tuple[Mapping[str, Field], tuple[str, ...]]] = {
     models.DeviceType.VEHICLE: (VEHICLE, models.VehicleReading._fields),
     models.DeviceType.METER: (METER, models.MeterReading._fields),
@@ -195,7 +204,7 @@ class Family:
     def _fill(self, found: Fields, name: str, other: str, taken: float) -> None:
         place = self._places[other]
         there = found.columns[place]
-        if there is None:
+        if there is None or (there == 0 and name in self._returned):  # a device that always sends both, one of them 0
             found.columns[place] = taken
         elif there != taken:
             detail = f"{name}: {taken:g} for {other}, which the same message says is {there:g}; that one stands"

@@ -83,7 +83,9 @@ class DeadLetterGuard:
 def _bad(batch: models.Batch) -> dict[int, models.Message]:
     """The messages without any reading, by identity; what is only too old is somebody's history, not rubbish."""
     rubbish = [
-        letter for letter in batch.dead_letters if not letter.partial and letter.reason is not models.Reason.TOO_OLD
+        letter
+        for letter in batch.dead_letters
+        if (letter.nothing_left or not letter.partial) and letter.reason is not models.Reason.TOO_OLD
     ]
     bad = {id(letter.message): letter.message for letter in rubbish}
     if any(letter.element is not None for letter in rubbish):  # of an array, which may have good ones too

@@ -47,6 +47,7 @@ class Spooled(NamedTuple):
 
     through: int
     messages: list[models.Message]
+    earlier: bool  # all of them were received by an earlier run; else all by this one
 
 
 class Spool:
@@ -65,6 +66,7 @@ class Spool:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._number = 0  # the last one given; never given again, not even after the file was replaced by another
+        self._earlier = -1  # the last number that an earlier run gave; negative: not known yet
         self.messages = self.readings = self.bytes = 0
         self.oldest_at: dt.datetime | None = None
         self.dropped = 0  # messages of damaged files or batches
@@ -135,7 +137,8 @@ class Spool:
             with contextlib.closing(rows):
                 for number, count, more, packing, body in rows:
                     readings += more
-                    if found and (len(found) + count > max_messages or readings > _MOST_READINGS):
+                    other_run = through <= self._earlier < number
+                    if found and (other_run or len(found) + count > max_messages or readings > _MOST_READINGS):
                         break
                     messages = self._unpacked(number, count, packing, body)
                     size += sum(len(message.payload) for message in messages)
@@ -144,7 +147,7 @@ class Spool:
                         break
                     found += [message._replace(connection=0) for message in messages]
                     through = number
-        return Spooled(through, found) if found else None
+        return Spooled(through, found, through <= self._earlier) if found else None
 
     def remove(self, through: int) -> None:
         """Forgets the messages up to a number, which the store has now.
@@ -204,6 +207,7 @@ class Spool:
             connection.execute(f"PRAGMA user_version = {_FORMAT}")
             (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM batch").fetchone()
             self._number = max(self._number, last)
+            self._earlier = last if self._earlier < 0 else self._earlier
             sums = connection.execute(_SUMS + " WHERE packing <> ?", (_DAMAGED,)).fetchone()
             self.messages, self.readings, self.bytes = sums
             self._look_at_oldest(connection)

@@ -100,7 +100,7 @@ class Drain:
             if self._spool.messages and self._done:  # the store has them, forgetting them failed
                 self._forget()
             return False
-        batch = self._timed(self._decoder.decode(spooled.messages))
+        batch = self._timed(self._decoder.decode(spooled.messages), earlier=spooled.earlier)
         result = self._store.write(batch)
         self._done = spooled.through
         self._back()
@@ -110,7 +110,7 @@ class Drain:
         self._forget()
         return True
 
-    def _timed(self, batch: models.Batch) -> models.Batch:
+    def _timed(self, batch: models.Batch, *, earlier: bool) -> models.Batch:
         """With times of receipt that can be true.
 
         Raises:
@@ -118,7 +118,7 @@ class Drain:
         """
         if self._clock_guard is None:
             return batch
-        batch = self._clock_guard.spooled(batch)
+        batch = self._clock_guard.spooled(batch, earlier=earlier)
         suspicion = self._clock_guard.judge(batch)
         if suspicion is not None:
             raise errors.StoreUnavailable(str(suspicion), hint=host_clock.ADVICE)

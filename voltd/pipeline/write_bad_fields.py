@@ -1,7 +1,9 @@
 """Dead letters of single fields: repeats of one device, field and reason are counted in one row an hour.
 
 Called by ``write_dead_letters`` inside the batch's transaction. A device that sends the same bad value every minute
-leaves 24 rows a day. What was sent again (DUP) does not count again, and neither does what the spool gives again.
+leaves 24 rows a day. What was sent again (DUP) does not count again, and neither does what the spool gives again: it is
+drained in the order of arrival, so what arrived before the end of its last committed batch was counted with that.
+(Where this host's clock went back in between, too few are counted.)
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class _Repeats:
     first: models.DeadLetter
     earlier_key: int  # of the hour before: a redelivery may have been counted there
     counted: int = 0  # delivered for the first time
-    since: dt.datetime | None = None  # the first one's arrival where it came from the spool
+    at_end: int = 0  # of these what arrived at the very end of the last batch from the spool: of it or after it
     last: dt.datetime | None = None
     redelivered: list[models.DeadLetter] = dataclasses.field(default_factory=list)
 
@@ -50,13 +52,15 @@ def count(
     Raises:
         psycopg.Error: as it comes; the transaction is lost.
     """
-    groups = _grouped(letters)
+    drained_until = _drained_until(cursor, letters, client_id)
+    groups = _grouped(letters, drained_until)
     keys = sorted({*groups, *(one.earlier_key for one in groups.values() if not one.counted)})
     found = [groups.get(key) for key in keys]
     arguments: dict[str, Any] = {
         "keys": keys,
         "counts": [one.counted if one else 0 for one in found],
-        "since": [one.since if one else None for one in found],
+        "at_ends": [one.at_end if one else 0 for one in found],
+        "drained_until": drained_until,
         "lasts": [one.last if one else None for one in found],
     }
     with write_letter_rows.cursor_for_arrays(cursor) as arrays:
@@ -76,7 +80,17 @@ def count(
     return known
 
 
-def _grouped(letters: Sequence[models.DeadLetter]) -> dict[int, _Repeats]:
+def _drained_until(
+    cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], client_id: str
+) -> dt.datetime | None:
+    """Where these come from the spool, until when what it holds was committed by an earlier batch."""
+    if all(letter.message.connection for letter in letters):
+        return None
+    row = cursor.execute(queries.text("drained_until"), {"writer": f"{client_id}/spool"}).fetchone()
+    return row[0] if row else None
+
+
+def _grouped(letters: Sequence[models.DeadLetter], drained_until: dt.datetime | None) -> dict[int, _Repeats]:
     groups: dict[int, _Repeats] = {}
     keys: dict[tuple[Any, ...], int] = {}
     for letter in letters:
@@ -88,13 +102,14 @@ def _grouped(letters: Sequence[models.DeadLetter]) -> dict[int, _Repeats]:
             key = keys[of] = repeat_key(letter, hour)
             groups[key] = _Repeats(letter, repeat_key(letter, hour - _HOUR))
         one = groups[key]
-        if message.redelivered:
+        until = None if message.connection else drained_until
+        if message.redelivered or (until and message.received_at < until):
             one.redelivered.append(letter)
             continue
         if not one.counted:
             one.first = letter
-            one.since = None if message.connection else message.received_at
         one.counted += 1
+        one.at_end += message.received_at == until
         one.last = max(one.last or message.received_at, message.received_at)
     return groups
 

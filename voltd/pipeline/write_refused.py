@@ -97,7 +97,8 @@ class Refused:
         """Who is to be put down: refused in this batch, nothing of it stored by this batch, not written just now."""
         found: dict[Key, Found] = {}
         for letter in result.dead_letters:
-            passed = letter.partial or letter.message.retained  # stored but for a field; history, no sign of life
+            stored = letter.partial and not letter.nothing_left  # but for a field
+            passed = stored or letter.message.retained  # history, no sign of life
             key = None if passed else self._device(letter)
             if key is None or clock_s - self._written.get(key, -_EVERY_S) < _EVERY_S:
                 continue
