@@ -106,6 +106,7 @@ class _Replay:
             _INSTANCE,
             keep_dead_letters=lambda _cursor, _found, _client: (),
             overwrite=options.overwrite,
+            keep=not options.dry_run,
         )
         self._corrected_days: set[dt.datetime] = set()
         self._current = write_current.CurrentState(connect, _INSTANCE, 1.0, heal=False)
@@ -171,7 +172,7 @@ class _Replay:
         _drop_older(batch, oldest, refused)
         _refuse(_its_own(batch.dead_letters, letters), refused)
         batch.dead_letters = []
-        counts = self._foresee(batch) if self._options.dry_run else self._write(batch, letters, refused)
+        counts = self._write(batch, letters, refused)
         done = [letter for index, letter in enumerate(letters) if index not in refused]
         if not self._options.dry_run:
             self._connection.execute(queries.text("mark_replayed"), {"ids": [letter.id for letter in done]})
@@ -181,17 +182,19 @@ class _Replay:
         self.tally.repeats_lost += sum(letter.repeats for letter in done)
         self.tally.refused.update(refused.values())
         sources = (*batch.vehicle_sources, *batch.meter_sources)
-        self.tally.partly += len({batch.messages[at].packet_id for at, _ in sources} & refused.keys())
+        kept = {number for number, reason in refused.items() if reason != models.Reason.CONFLICT}
+        self.tally.partly += len({batch.messages[at].packet_id for at, _ in sources} & kept)
 
     def _write(self, batch: models.Batch, letters: list[_Letter], refused: dict[int, str]) -> dict[str, int]:
         """Stores, and says what it came to by name of the tally; adds what the database refuses."""
         if not batch.readings:
             return {}
         result = self._store.write(batch)
-        self._current.note(batch, result)
-        self._current.merge()
+        if not self._options.dry_run:
+            self._current.note(batch, result)
+            self._current.merge()
         _refuse(_against(batch, result, letters), refused)
-        if result.corrected:
+        if result.corrected and not self._options.dry_run:
             times = [one.recorded_at for one in batch.vehicles] + [one.recorded_at for one in batch.meters]
             self._corrected_days.update(
                 at.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0) for at in times
@@ -202,18 +205,6 @@ class _Replay:
             "corrected": result.corrected,
             "duplicates": result.duplicates,
         }
-
-    def _foresee(self, batch: models.Batch) -> dict[str, int]:
-        """What a write would come to, if the database takes all readings."""
-        new = 0
-        for name, readings in (("known_vehicle_readings", batch.vehicles), ("known_meter_readings", batch.meters)):
-            keys = list({reading[:2] for reading in readings})
-            if keys:
-                ids, times = zip(*keys, strict=True)
-                parameters = {"ids": list(ids), "recorded_ats": list(times)}
-                row = self._connection.execute(queries.text(name), parameters).fetchone()
-                new += len(keys) - (row[0] if row else 0)
-        return {"readings": new, "corrected" if self._options.overwrite else "duplicates": batch.readings - new}
 
 
 def _message(index: int, letter: _Letter) -> models.Message:

@@ -44,18 +44,6 @@ FROM (
 WHERE bytes_before < %(most_bytes)s
 ORDER BY id;
 
--- name: known_vehicle_readings
--- ids text[], recorded_ats timestamptz[], each pair once: how many are stored already.
-SELECT count(*)
-FROM unnest(%(ids)s::text[], %(recorded_ats)s::timestamptz[]) AS wanted (vehicle_id, recorded_at)
-JOIN volt.vehicle_reading USING (vehicle_id, recorded_at);
-
--- name: known_meter_readings
--- ids text[], recorded_ats timestamptz[], each pair once: how many are stored already.
-SELECT count(*)
-FROM unnest(%(ids)s::text[], %(recorded_ats)s::timestamptz[]) AS wanted (meter_id, recorded_at)
-JOIN volt.meter_reading USING (meter_id, recorded_at);
-
 -- name: raw_retention_days
 -- How long raw readings are kept.
 SELECT volt.setting_number('raw_retention_days');

@@ -93,7 +93,10 @@ def test_a_message_at_odds_with_itself_overwrites_nothing(rig):
 def test_without_overwrite_a_conflict_stays(rig):
     """Replayed it is refused again; --overwrite needs the reason beside it; --dry-run writes nothing."""
     rig.receive(("volt/meter/M1/telemetry", meter(0, 1)), ("volt/meter/M1/telemetry", meter(0, 2)))
-    assert "1 conflict" in rig.voltd("replay", code=1)
+    for words in ((), ("--dry-run",)):
+        text = rig.voltd("replay", *words, code=1)
+        assert "1 conflict" in text
+        assert "in part" not in text
     assert "--reason conflict" in rig.voltd("replay", "--overwrite", code=2)
     assert "1 reading would be corrected" in rig.voltd(*REPLAY, "--dry-run")
     assert rig.rows("SELECT kwh_consumed_ac FROM volt.meter_reading") == [(1,)]
