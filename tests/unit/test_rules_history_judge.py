@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from voltd.rules import charging as chargings
@@ -95,6 +95,7 @@ def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
 )
 def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_below, active_hours, at_most):
     """The gaps that are too long, and nothing else, become episodes; peaks are to the second of the check."""
+    assume(at_most is None or active_hours is None)  # a learnt limit ends at no half second, the hours do
     rule = _rule(
         metric="silence", fire_above=10.0, clear_below=clear_below, active_hours=active_hours,
         severity_steps=({"severity": "critical", "above": 20.0},), fire_above_at_most=at_most,

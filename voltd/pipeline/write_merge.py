@@ -276,9 +276,8 @@ class Merge:
         names = [models.WIRE_NAMES[name] for name in standing]
         detail = said if len(names) == 1 else f"{', '.join(names)}: {said}"
         kind = models.DeviceType.VEHICLE if self.table is VEHICLE else models.DeviceType.METER
-        field = names[0] if len(names) == 1 else None
         return models.DeadLetter(
-            message, payload, models.Reason.CONFLICT, detail[:_DETAIL_LENGTH], element, field, kind, reading[0]
+            message, payload, models.Reason.CONFLICT, detail[:_DETAIL_LENGTH], element, None, kind, reading[0]
         )
 
     def _whole_positions(self, staged: _Staged, folded: write_fold.Folded) -> None:
