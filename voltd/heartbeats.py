@@ -1,7 +1,8 @@
 """Another daemon with our client id, as the database knows it: for a broker that lets daemons ask nothing.
 
 ``pipeline.consume_presence`` asks it, in its own thread. Every running daemon reports to ``volt.daemon`` each two
-seconds (``jobs``): one whose report gets newer while we look is alive, whatever the clocks say.
+seconds (``jobs``): one whose report gets newer while we look is alive, whatever the clocks say. Nothing else tells:
+a pid is of one machine, and two machines may have one host name.
 """
 
 from __future__ import annotations
@@ -75,5 +76,5 @@ class Heartbeats:
         return [
             ((host, pid, started_at), reported_at)
             for host, pid, started_at, reported_at, age_s in rows
-            if age_s < _FRESH_S and not (host == me.host and identity.pid_is_gone(pid))
+            if age_s < _FRESH_S
         ]

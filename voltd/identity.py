@@ -110,7 +110,7 @@ def fate(other: Identity, me: Identity) -> Fate:
     return Fate.HERE
 
 
-def pid_is_gone(pid: int) -> bool:
+def _pid_is_gone(pid: int) -> bool:
     """Whether no process of this machine has that number, in this process's view."""
     try:
         os.kill(pid, 0)
@@ -124,7 +124,7 @@ def pid_is_gone(pid: int) -> bool:
 
 
 def _is_gone(other: Identity) -> bool:
-    if other.pid <= 0 or pid_is_gone(other.pid):
+    if other.pid <= 0 or _pid_is_gone(other.pid):
         return True
     ticks = _ticks(other.pid)
     return bool(ticks and other.ticks) and ticks != other.ticks  # another process has its number now
