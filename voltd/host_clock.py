@@ -23,11 +23,15 @@ _log = structlog.get_logger()
 STEP_S = 1.0  # a smaller one is none
 DIFFERS_S = 5.0  # from the database's clock
 OFF_S = 30.0  # from which on people should know
+CASE_S = 60.0  # a case for the rule of the daemons
 TOLERANCE_S = 120.0  # devices' clocks are off by some seconds, too
 _TOLERANCE = 0.02  # of the amount: a device that was off counts as well
 _MOST_FRAMES = 100
+_MOMENT_S, _TRIES = 0.1, 100
 _SLACK = dt.timedelta(seconds=STEP_S)
 _FEW = 3
+_DRIFT_S = 300.0  # no step: who agreed with the clock before may not any more
+_SUSPECTED_S = 180.0  # the rules look each minute
 _QUARTER_S, _LARGEST_ZONE_S = 900.0, 14 * 3600.0 + 60
 ADVICE = "set the clock: timedatectl set-ntp true, or chronyc makestep; timedatectl shows how it stands"
 
@@ -51,6 +55,28 @@ class _Frame(NamedTuple):
     by: dt.timedelta = dt.timedelta(0)
 
 
+class Suspicion(NamedTuple):
+    """This host's clock is wrong.
+
+    Attributes:
+        ahead_s: how far the devices are ahead of it; negative: behind.
+        devices: how many agree on that.
+        of: of how many.
+        witness: who else says so.
+    """
+
+    ahead_s: float
+    devices: int
+    of: int
+    witness: str
+
+    def __str__(self) -> str:
+        """For people."""
+        side = "behind" if self.ahead_s > 0 else "ahead"
+        who = f"{self.devices} of {self.of} devices" if self.of > 1 else "the device that was heard"
+        return f"this host's clock is {spell(abs(self.ahead_s))} {side}, as {who} show; {self.witness}"
+
+
 class HostClock:
     """May be asked by any thread.
 
@@ -69,9 +95,10 @@ class HostClock:
         self._wall, self._monotonic, self._kernel = wall, monotonic, kernel
         self._lock = threading.Lock()
         self._frames = collections.deque([_Frame()], maxlen=_MOST_FRAMES)
-        self._seen = (wall(), monotonic())
+        self._seen = self._both()
         self._database: witnesses.Database | None = None
         self._agreed = False
+        self._suspected: tuple[Suspicion, float] | None = None
         self.steps = 0  # so far
         self.accepted = False  # an admin takes it for right, until it steps
         self.confirmed = False  # devices have agreed with it, since it last stepped
@@ -80,10 +107,18 @@ class HostClock:
         """The time by this clock."""
         return self._wall()
 
+    def _both(self) -> tuple[dt.datetime, float]:
+        """Wall and monotonic time of one moment: a process that is stopped between the two readings sees no step."""
+        for _ in range(_TRIES):
+            before_s, now, after_s = self._monotonic(), self._wall(), self._monotonic()
+            if after_s - before_s <= _MOMENT_S:
+                break
+        return now, after_s
+
     def look(self) -> int:
         """How often the clock has stepped so far. To be called twice a second: a step is dated by the last look."""
         with self._lock:
-            (last, last_s), (now, now_s) = self._seen, (self._wall(), self._monotonic())
+            (last, last_s), (now, now_s) = self._seen, self._both()
             self._seen = (now, now_s)
             passed = dt.timedelta(seconds=now_s - last_s)
             by = now - (last + passed)
@@ -91,6 +126,7 @@ class HostClock:
                 self._frames.append(_Frame(last + by, last + passed, by))
                 self.steps += 1
                 self.accepted = self.confirmed = self._agreed = False
+                self._suspected = None
                 if self._database is not None:
                     ahead_s = self._database.ahead_s - by.total_seconds()
                     self._database = self._database._replace(ahead_s=ahead_s)
@@ -119,12 +155,13 @@ class HostClock:
                 self._agreed = True  # another clock, as it was off, and now it is not
             self._database = found
 
-    def wrong(self, ahead_s: float, devices: int) -> str:
+    def wrong(self, ahead_s: float, devices: int, *, by_database: bool = False) -> str:
         """Who agrees with most devices that this clock, not theirs, is wrong; empty: nobody.
 
         Args:
             ahead_s: how far the devices are ahead; negative: behind.
             devices: how many of them say so.
+            by_database: no other witness will do.
         """
         if self.accepted:
             return ""
@@ -134,11 +171,39 @@ class HostClock:
             agrees = 0 < ahead_s <= most_s or database.agrees(ahead_s, tolerance_s)  # readings may be late, not early
             return "the database's clock agrees with them" if agrees else ""
         kernel = self._kernel()
-        if self.confirmed or (kernel.impossible and ahead_s < 0):
+        believed = self.confirmed and abs(ahead_s) > _DRIFT_S
+        if by_database or believed or (kernel.impossible and ahead_s < 0):
             return ""
         if devices < _FEW and not kernel.impossible and _is_zone(ahead_s):  # as likely the mistake of one firmware
             return ""
         return kernel.doubts
+
+    def suspect(self, suspicion: Suspicion | None) -> None:
+        """What the rules found at their last look at the devices' clocks; None: nothing against this one."""
+        with self._lock:
+            self._suspected = None if suspicion is None else (suspicion, self._monotonic())
+
+    def trouble(self) -> tuple[float, str]:
+        """How far off this clock is, s, where people have to set it, and what to tell them; 0 and empty: it is not.
+
+        As devices show it, or the database's clock: where that is off by far and devices agree with this one, it is
+        the database's that is wrong.
+        """
+        with self._lock:
+            suspected, database, now_s = self._suspected, self._database, self._monotonic()
+        if self.accepted:
+            return 0.0, ""
+        if suspected is not None and now_s - suspected[1] <= _SUSPECTED_S:
+            return abs(suspected[0].ahead_s), f"{suspected[0]}; {ADVICE}"
+        if database is None or not database.differs(CASE_S) or self.mistrusts_database():
+            return 0.0, ""
+        off_s = abs(database.ahead_s)
+        return off_s, f"this host's clock is {self.describe()}; {ADVICE}; where it is right, set the database host's"
+
+    def mistrusts_database(self) -> bool:
+        """Whether the database's clock is far off, and devices agree with this one."""
+        database = self._database
+        return self.confirmed and database is not None and database.differs(_DRIFT_S)
 
     def vouched(self) -> bool:
         """Whether somebody says that this clock is right: an admin, another clock, or the kernel."""

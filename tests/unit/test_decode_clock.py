@@ -241,3 +241,21 @@ def test_what_is_remembered_is_bounded():
     for _ in range(50):
         rig.judge(fleet(400))
     assert sum(map(len, rig.guard._recent)) < 1000
+
+
+def test_a_recording_on_a_host_that_is_not_synchronised():
+    """Older than anything that is stored: the kernel's doubts hold no stream for it, the database's clock does."""
+    batch = Rig(LOST).batch(fleet(10, -100 * DAY))
+    assert {one.reason for one in batch.dead_letters} == {Reason.TOO_OLD}
+    assert Rig(LOST).guard.judge(batch) is None
+    assert Rig(LOST, 100 * DAY, database=True).judge(fleet(10)) is not None
+
+
+@pytest.mark.parametrize(("off_s", "confirmed"), [(-40, False), (-20, True)])
+def test_who_vouches_for_a_host_that_is_a_little_off(off_s, confirmed):
+    """Devices that are half a minute ahead of it do not agree with it."""
+    rig = Rig(LOST, off_s)
+    for _ in range(8):
+        rig.judge(fleet(10))
+        rig.world.passes(10)
+    assert rig.world.clock.confirmed is confirmed

@@ -180,3 +180,71 @@ def test_periodic_jobs_after_a_step(years):
     assert time.monotonic() - started < 0.1
     assert every.get_next_fire_time(None, now) == now
     assert every.get_next_fire_time(T0, T0) == at(1)
+
+
+def test_the_process_is_stopped_between_two_clocks():
+    """A pause between reading the one and the other is no step: an admin's word stays."""
+    world = World()
+    pauses = []
+
+    def wall():
+        now = at(world.passed_s)
+        world.passed_s += pauses.pop() if pauses else 0.0
+        return now
+
+    clock = host_clock.HostClock(wall, lambda: world.passed_s, lambda: SURE)
+    clock.accepted = True
+    pauses.append(5.0)
+    assert clock.look() == 0
+    world.passed_s += 1
+    assert clock.look() == 0
+    assert clock.accepted
+
+
+@pytest.mark.parametrize("by_s", [1200.0, -90.0])
+def test_a_clock_that_the_database_says_is_off(by_s):
+    """People are told how far, and what to do; no more once it is set, an admin goes on, or devices deny it."""
+    world = World()
+    world.clock.note_database(witnesses.Database(by_s, 0.1))
+    off_s, text = world.clock.trouble()
+    assert off_s == abs(by_s)
+    assert "this host's clock is" in text
+    assert host_clock.ADVICE in text
+    world.clock.accepted = True
+    assert world.clock.trouble() == (0.0, "")
+    world.step(by_s)
+    assert world.clock.trouble() == (0.0, "")
+    world.clock.note_database(witnesses.Database(50.0, 0.1))
+    assert world.clock.trouble() == (0.0, "")
+
+
+def test_a_database_whose_clock_is_wrong():
+    """Devices agree with this host: nobody is sent to set the clock that is right."""
+    world = World()
+    world.clock.confirmed = True
+    world.clock.note_database(witnesses.Database(-1200, 0.1))
+    assert world.clock.trouble() == (0.0, "")
+    assert world.clock.mistrusts_database()
+
+
+def test_a_clock_that_the_rules_suspect():
+    """It is said for as long as they go on finding it, and until it steps."""
+    world = World(LOST)
+    suspicion = host_clock.Suspicion(40.0, 9, 10, "the kernel says that it is not synchronised")
+    world.clock.suspect(suspicion)
+    off_s, text = world.clock.trouble()
+    assert off_s == 40.0
+    assert text.startswith("this host's clock is 40 s behind, as 9 of 10 devices show; the kernel")
+    world.passes(200)
+    assert world.clock.trouble() == (0.0, "")
+    world.clock.suspect(suspicion)
+    world.step(40)
+    assert world.clock.trouble() == (0.0, "")
+
+
+@pytest.mark.parametrize(("ahead_s", "wrong"), [(200, True), (400, False)])
+def test_a_clock_that_drifts(ahead_s, wrong):
+    """Devices that agreed with it once say nothing of a small difference now: it came little by little."""
+    world = World(LOST)
+    world.clock.confirmed = True
+    assert bool(world.clock.wrong(ahead_s, 20)) is wrong

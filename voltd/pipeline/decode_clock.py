@@ -14,7 +14,6 @@ import datetime as dt
 import itertools
 import statistics
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from voltd import config, host_clock, models
 from voltd.pipeline import decode
@@ -30,28 +29,6 @@ _LOOK_EVERY_S = 10.0
 
 _Device = tuple[bool, str]  # whether a vehicle, id
 _Ahead = tuple[_Device, dt.timedelta]
-
-
-class Suspicion(NamedTuple):
-    """This host's clock is wrong.
-
-    Attributes:
-        ahead_s: how far the devices are ahead of it; negative: behind.
-        devices: how many agree on that.
-        of: of how many.
-        witness: who else says so.
-    """
-
-    ahead_s: float
-    devices: int
-    of: int
-    witness: str
-
-    def __str__(self) -> str:
-        """For people."""
-        side = "behind" if self.ahead_s > 0 else "ahead"
-        who = f"{self.devices} of {self.of} devices" if self.of > 1 else "the device that was heard"
-        return f"this host's clock is {host_clock.spell(abs(self.ahead_s))} {side}, as {who} show; {self.witness}"
 
 
 class Retimer:
@@ -125,7 +102,7 @@ class ClockGuard:
         self._live_since: dt.datetime | None = None
         self._look_at = self._started_at
 
-    def judge(self, batch: models.Batch) -> Suspicion | None:
+    def judge(self, batch: models.Batch) -> host_clock.Suspicion | None:
         """Takes the batch into account: why it has to wait until this host's clock is right; None: it has not."""
         if (steps := self._clock.look()) != self._steps:  # what was seen before is in another frame
             self._steps = steps
@@ -136,14 +113,17 @@ class ClockGuard:
             return None
         seen = self._in(batch)
         shown = self._agreed(_offsets([*self._recent, *seen]))
-        witness = self._clock.wrong(shown[0], shown[2]) if shown is not None else ""
+        # Too old is a recording, too: the kernel's doubts do not tell it from a host that is ahead.
+        witness = self._clock.wrong(shown[0], shown[2], by_database=shown[0] < 0) if shown is not None else ""
         if shown is not None and witness:
-            return Suspicion(*shown, witness)
+            return host_clock.Suspicion(*shown, witness)
         for one in seen:
             self._remember(one[-_OF_A_BATCH:], batch.messages[-1].received_at)
         return None
 
-    def again(self, batch: models.Batch, suspicion: Suspicion) -> tuple[models.Batch, Suspicion | None]:
+    def again(
+        self, batch: models.Batch, suspicion: host_clock.Suspicion
+    ) -> tuple[models.Batch, host_clock.Suspicion | None]:
         """A batch that waits, looked at once more: decoded anew, with None, once this host's clock is right."""
         stepped = self._clock.look() != self._steps
         if not stepped and not self._clock.vouched():  # a witness that is away has not changed its mind
@@ -206,7 +186,7 @@ class ClockGuard:
         """Most devices agree with this host's clock, and did a minute ago: they vouch for it, until it steps."""
         self._look_at = now + dt.timedelta(seconds=_LOOK_EVERY_S)
         offsets = _offsets(self._recent)
-        if 2 * sum(abs(one) <= _LIVE_S for one in offsets) > len(offsets):
+        if 2 * sum(abs(one) <= host_clock.OFF_S for one in offsets) > len(offsets):
             self._live_since = self._live_since or now
             self._clock.confirmed = (now - self._live_since).total_seconds() >= _BELIEVED_AFTER_S
 
