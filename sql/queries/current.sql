@@ -1,6 +1,7 @@
 -- What: the newest known state of every device, written at most about once a second and healed at start.
 -- Why:  a value gives way only to one measured later (at equal times the stored one stays), so batches may come in any
---       order and more than once. Staged with COPY: a few times faster than arrays for thousands of devices.
+--       order and more than once. A sign of life that is more than a minute ahead of now is of a host's clock that was
+--       ahead: the next one takes its place. Staged with COPY: a few times faster than arrays for thousands of devices.
 -- Lock: ROW EXCLUSIVE; rows are taken in the order of their ids, so two daemons cannot deadlock.
 
 -- name: create_staged_vehicle_current
@@ -103,7 +104,7 @@ ON CONFLICT (vehicle_id) DO UPDATE SET
   dc_returned_register_at = greatest(c.dc_returned_register_at, excluded.dc_returned_register_at),
   diagnostics = CASE WHEN excluded.diagnostics_at > coalesce(c.diagnostics_at, '-infinity') THEN excluded.diagnostics ELSE c.diagnostics END,
   diagnostics_at = greatest(c.diagnostics_at, excluded.diagnostics_at),
-  last_seen_at = greatest(c.last_seen_at, excluded.last_seen_at),
+  last_seen_at = CASE WHEN c.last_seen_at > now() + INTERVAL '1 min' THEN coalesce(excluded.last_seen_at, c.last_seen_at) ELSE greatest(c.last_seen_at, excluded.last_seen_at) END,
   updated_at = now()
 RETURNING c.*
 
@@ -185,7 +186,7 @@ ON CONFLICT (meter_id) DO UPDATE SET
   kwh_returned_ac_at = greatest(c.kwh_returned_ac_at, excluded.kwh_returned_ac_at),
   ac_returned_register_kwh = CASE WHEN excluded.ac_returned_register_at > coalesce(c.ac_returned_register_at, '-infinity') THEN excluded.ac_returned_register_kwh ELSE c.ac_returned_register_kwh END,
   ac_returned_register_at = greatest(c.ac_returned_register_at, excluded.ac_returned_register_at),
-  last_seen_at = greatest(c.last_seen_at, excluded.last_seen_at),
+  last_seen_at = CASE WHEN c.last_seen_at > now() + INTERVAL '1 min' THEN coalesce(excluded.last_seen_at, c.last_seen_at) ELSE greatest(c.last_seen_at, excluded.last_seen_at) END,
   updated_at = now()
 
 -- name: touch_vehicle_current
@@ -195,10 +196,11 @@ WITH heard AS MATERIALIZED (
   FROM unnest(%(ids)s::text[], %(seen_ats)s::timestamptz[]) AS seen (id, at)
     JOIN volt.vehicle_current AS c ON c.vehicle_id = seen.id
   WHERE c.last_seen_at IS NULL OR c.last_seen_at < seen.at
+    OR (c.last_seen_at > now() + INTERVAL '1 min' AND c.last_seen_at <> seen.at)
   ORDER BY c.vehicle_id
   FOR UPDATE OF c
 )
-UPDATE volt.vehicle_current AS c SET last_seen_at = greatest(c.last_seen_at, heard.at), updated_at = now()
+UPDATE volt.vehicle_current AS c SET last_seen_at = heard.at, updated_at = now()
 FROM heard WHERE c.vehicle_id = heard.vehicle_id
 
 -- name: touch_meter_current
@@ -208,8 +210,9 @@ WITH heard AS MATERIALIZED (
   FROM unnest(%(ids)s::text[], %(seen_ats)s::timestamptz[]) AS seen (id, at)
     JOIN volt.meter_current AS c ON c.meter_id = seen.id
   WHERE c.last_seen_at IS NULL OR c.last_seen_at < seen.at
+    OR (c.last_seen_at > now() + INTERVAL '1 min' AND c.last_seen_at <> seen.at)
   ORDER BY c.meter_id
   FOR UPDATE OF c
 )
-UPDATE volt.meter_current AS c SET last_seen_at = greatest(c.last_seen_at, heard.at), updated_at = now()
+UPDATE volt.meter_current AS c SET last_seen_at = heard.at, updated_at = now()
 FROM heard WHERE c.meter_id = heard.meter_id
