@@ -24,7 +24,8 @@ class Report(NamedTuple):
     """How one daemon is.
 
     Attributes:
-        lag_s: seconds that the oldest held message has waited for its COMMIT, or that the broker has been away.
+        lag_s: seconds that the oldest held message has waited for its COMMIT, that the broker has been away, or that
+            this host's clock is off, where that is certain: the most of these.
         spooling: readings go to the spool, or wait in it.
         healthy: broker and database are there and nothing holds messages back, hiccups of a few seconds aside, so
             silence is the devices' own.
@@ -46,6 +47,7 @@ class Health:
         spool_in_use: whether new messages go to the spool.
         receive_maximum: the window; a full one holds messages back at the broker.
         clock: the time.
+        clock_off_s: how far this host's clock is off; 0: not so far as is known.
     """
 
     def __init__(
@@ -54,13 +56,15 @@ class Health:
         subscribed: threading.Event,
         spool_in_use: Callable[[], bool],
         receive_maximum: int,
+        *,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        clock_off_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._counters = counters
         self._subscribed = subscribed
         self._spool_in_use = spool_in_use
         self._receive_maximum = receive_maximum
-        self._clock = clock
+        self._clock, self._clock_off_s = clock, clock_off_s
         self._away_since: float | None = time.monotonic()
         self._looked_at: dt.datetime | None = None
         self._well_at: dt.datetime | None = None
@@ -84,7 +88,7 @@ class Health:
         stopped = bool(counters.halted or counters.clock_hold)
         held_back = counters.in_flight >= self._receive_maximum or lag_s > _DEAF_LAG_S or stopped
         well = counters.store_available and not (away_s or spooling or held_back)
-        return Report(lag_s, spooling, *self._over_time(well=well, now=self._clock()))
+        return Report(max(lag_s, self._clock_off_s()), spooling, *self._over_time(well=well, now=self._clock()))
 
     def well_since(self) -> dt.datetime | None:
         """Since when it has been healthy without a break; None: it is not, or nobody has looked for a while."""

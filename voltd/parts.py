@@ -85,6 +85,7 @@ class Parts:
             self.consumer.subscribed,
             lambda: self.spool is not None and self.spool.in_use,
             settings.mqtt.receive_maximum,
+            clock_off_s=lambda: self.clock.trouble()[0],
         )
         self.current = write_current.CurrentState(
             connect,
@@ -131,7 +132,7 @@ class Parts:
                 excursions=excursions,
                 busy=self._busy,
                 trouble=self._trouble,
-                clock_wrong=lambda: bool(self.clock.describe()),
+                clock=self.clock,
             )
             if settings.alerts.enabled
             else None
@@ -162,9 +163,9 @@ class Parts:
         )
 
     def _trouble(self) -> str:
-        """What keeps messages from being taken, and what to do, for the alert of an outage."""
+        """What keeps messages from being taken or dated, and what to do, for the alert of an outage."""
         held = self.counters.clock_hold
-        return f"{held}; messages are held until it is right: {host_clock.ADVICE}" if held else ""
+        return f"{held}; messages are held until it is right: {host_clock.ADVICE}" if held else self.clock.trouble()[1]
 
     def _busy(self) -> bool:
         """Whether messages wait for the machine."""

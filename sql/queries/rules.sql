@@ -2,7 +2,8 @@
 --       check_write.py, in one transaction (REPEATABLE READ) a check.
 -- Why:  sets, not devices: a check is a handful of statements however many devices have news. Rows go in as one JSON
 --       array a statement.
--- Lock: ROW EXCLUSIVE on the tables of alerts, which nobody else writes but people who acknowledge.
+-- Lock: ROW EXCLUSIVE on the tables of alerts, which nobody else writes but people who acknowledge; and, after the
+--       clock was ahead, on a few rows of the current state, in the order of their ids.
 
 -- name: alert_progress
 -- turn, efficiency_until, healthy_since, healthy_at.
@@ -92,6 +93,31 @@ WHERE seen.last_seen_at IS NOT NULL
   ELSE %(counts)s AND seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => own_limit.s)
 END
 
+-- name: bound_signs_of_life
+-- now, by the clock of the check: signs of life that are more than a minute ahead of it and of the database's are of a host
+-- whose clock was ahead. They count as of now, so that a device that is not heard after that is silent in time; but those
+-- of which silence is told already.
+WITH ahead AS MATERIALIZED (
+  SELECT c.vehicle_id, greatest(now(), %(now)s::timestamptz) AS at
+  FROM volt.vehicle_current c
+  WHERE c.last_seen_at > greatest(now(), %(now)s::timestamptz) + INTERVAL '1 min' AND NOT EXISTS (
+    SELECT FROM volt.alert_state s
+    WHERE s.device_type = 'vehicle' AND s.device_id = c.vehicle_id AND s.judged_at = c.last_seen_at
+      AND split_part(s.state ->> 'watches', ' ', 1) = 'silence')
+  ORDER BY c.vehicle_id FOR UPDATE OF c
+), vehicles AS (
+  UPDATE volt.vehicle_current c SET last_seen_at = ahead.at FROM ahead WHERE c.vehicle_id = ahead.vehicle_id
+), ahead_meters AS MATERIALIZED (
+  SELECT c.meter_id, greatest(now(), %(now)s::timestamptz) AS at
+  FROM volt.meter_current c
+  WHERE c.last_seen_at > greatest(now(), %(now)s::timestamptz) + INTERVAL '1 min' AND NOT EXISTS (
+    SELECT FROM volt.alert_state s
+    WHERE s.device_type = 'meter' AND s.device_id = c.meter_id AND s.judged_at = c.last_seen_at
+      AND split_part(s.state ->> 'watches', ' ', 1) = 'silence')
+  ORDER BY c.meter_id FOR UPDATE OF c
+)
+UPDATE volt.meter_current c SET last_seen_at = ahead_meters.at FROM ahead_meters WHERE c.meter_id = ahead_meters.meter_id
+
 -- name: skewed_devices
 -- Of the devices heard since that seem to be off by more than above seconds, have a state under these rules, or have a
 -- clock that is known to be behind: of what
@@ -138,6 +164,11 @@ WHERE c.last_seen_at > %(since)s AND (
   OR c.meter_id IN (
     SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'meter'
     UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = 'meter'))
+
+-- name: devices_heard
+-- since: how many devices have been heard since then.
+SELECT (SELECT count(*) FROM volt.vehicle_current WHERE last_seen_at > %(since)s)
+  + (SELECT count(*) FROM volt.meter_current WHERE last_seen_at > %(since)s)
 
 -- name: judged_hours
 -- Efficiency of the vehicle-hours in [since, until) that can be trusted, of vehicles that have one outside [below, above]

@@ -170,3 +170,12 @@ def test_messages_held_for_the_clock():
     daemon.counters.clock_hold = "this host's clock is 60 min behind"
     assert daemon.look(2) == (True, None)
     assert daemon.look(20)[0] is False
+
+
+def test_the_clock_of_the_host_is_off():
+    """A case like messages that wait; devices are heard all the same."""
+    daemon = _Daemon()
+    off = health.Health(
+        daemon.counters, daemon.subscribed, lambda: False, 100, clock=lambda: T0, clock_off_s=lambda: 1200.0
+    )
+    assert off.look() == health.Report(1200.0, spooling=False, healthy=True)

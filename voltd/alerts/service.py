@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from voltd import config, health
+from voltd import config, health, host_clock
 from voltd.alerts import channels, deliver
 from voltd.database import session
 from voltd.pipeline import write_excursions
@@ -21,7 +21,7 @@ class Alerting:
         excursions: what the writer looks for.
         busy: whether the ingest needs the machine.
         trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
-        clock_wrong: whether this host's clock may be.
+        clock: this host's; None: it is never in doubt.
 
     Raises:
         ConfigurationError: rules or channels make no sense.
@@ -36,7 +36,7 @@ class Alerting:
         excursions: write_excursions.Excursions,
         busy: Callable[[], bool],
         trouble: Callable[[], str] = lambda: "",
-        clock_wrong: Callable[[], bool] = lambda: False,
+        clock: host_clock.HostClock | None = None,
     ) -> None:
         rules = _rules(settings)
         self._deliverer = deliver.Deliverer(settings, connect)
@@ -52,7 +52,7 @@ class Alerting:
             withdraw=self._deliverer.withdraw,
             busy=busy,
             trouble=trouble,
-            clock_wrong=clock_wrong,
+            clock=clock,
         )
         self.check.use(rules, self._deliverer.every_channel)
 

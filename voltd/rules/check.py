@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import psycopg
 import structlog
 
-from voltd import health
+from voltd import health, host_clock
 from voltd.database import queries, session, sqlstate
 from voltd.pipeline import write_excursions
 from voltd.rules import (
@@ -37,6 +37,7 @@ _log = structlog.get_logger()
 _LATE_VEHICLES = 200
 _LOOK_AT_ALL_EVERY_S = 30.0
 _SAVE_HEALTH_EVERY_S = 5.0
+_STEP = dt.timedelta(seconds=1)
 
 
 class _OvertakenError(Exception):
@@ -64,7 +65,7 @@ class Check:
         withdraw: called once all of it is in the database: the rest is the outbox's.
         busy: whether the daemon has better things to do than to look at history.
         trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
-        clock_wrong: whether this host's clock may be: then devices' clocks are not judged by it.
+        clock: this host's: where it may be wrong, devices' clocks are not judged by it; None: it is never in doubt.
     """
 
     def __init__(
@@ -80,14 +81,14 @@ class Check:
         withdraw: Callable[[], None] = lambda: None,
         busy: Callable[[], bool] = lambda: False,
         trouble: Callable[[], str] = lambda: "",
-        clock_wrong: Callable[[], bool] = lambda: False,
+        clock: host_clock.HostClock | None = None,
     ) -> None:
         self._connect = connect
         self._instance = instance
         self._look = look
         self._excursions = excursions
         self._wake, self._busy, self._trouble = wake, busy, trouble
-        self._clock_wrong = clock_wrong
+        self._clock = clock
         self._told_at, self._withdraw = told_at, withdraw
         self._alone = check_alone.Alone(instance, tell)
         self._steady = health.Steady()
@@ -99,6 +100,7 @@ class Check:
         self._memory = check_memory.Memory()
         self._outdated = True  # what is remembered has to be read again
         self._shared = threading.Lock()  # for what other threads change too: _next, _outdated and what is left out
+        self._checked_at: dt.datetime | None = None
         self._all_at = self._saved_at = float("-inf")
         self.firing = 0  # episodes that are open, as of the last check
 
@@ -141,9 +143,12 @@ class Check:
         started = time.monotonic()
         try:
             connection = self._open()
+            anew = self._anew()
+            if anew:  # in a transaction of its own: writers change the same rows
+                connection.execute(queries.text("bound_signs_of_life"), {"now": self._checked_at})
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                memory = self._remembered(connection)
+                memory = self._remembered(connection) if anew else self._memory.copy()
                 written = self._check(connection, memory)
         except _OvertakenError:
             self.rest()
@@ -187,16 +192,21 @@ class Check:
             self._reader = check_read.Reader(rules, _LATE_VEHICLES, self._reader.clocks)
             self._all_at = float("-inf")
 
-    def _remembered(self, connection: psycopg.Connection[Any]) -> check_memory.Memory:
-        """A copy, or what the database has."""
+    def _anew(self) -> bool:
+        """Whether what is remembered is old: also where the clock has stepped back, and what is dated ahead changes."""
+        now, at = dt.datetime.now(dt.UTC), self._checked_at
         with self._shared:
-            outdated, self._outdated = self._outdated, False
-        if not outdated:
-            return self._memory.copy()
-        memory = check_memory.load(connection, self._reader.rules)
+            outdated, self._outdated = self._outdated or (at is not None and now < at - _STEP), False
+        self._checked_at = now
+        return outdated
+
+    def _remembered(self, connection: psycopg.Connection[Any]) -> check_memory.Memory:
+        """What the database has."""
+        now = dt.datetime.now(dt.UTC)
+        memory = check_memory.load(connection, self._reader.rules, now)
         self._reader.clocks.behind_s = dict(memory.behind_s)
         memory.past = self._open_past(connection, memory)
-        self._steady.resume(memory.healthy_since, memory.healthy_at, dt.datetime.now(dt.UTC))
+        self._steady.resume(memory.healthy_since, memory.healthy_at, now)
         self._all_at = float("-inf")
         return memory
 
@@ -218,7 +228,7 @@ class Check:
             healthy_since=self._steady.since,
             efficiency_until=memory.efficiency_until,
             busy=self._busy(),
-            clock_wrong=self._clock_wrong(),
+            host=self._clock,
         )
         rows += news.rows
         states = self._concerned(memory.states, rows, news, clock_s)

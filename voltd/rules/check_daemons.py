@@ -61,7 +61,7 @@ def judge(daemons: Iterable[Daemon], states: Iterable[evaluate.StateKey], now: d
 
 
 def in_order(row: evaluate.Row, known: Mapping[evaluate.StateKey, state.State]) -> evaluate.Row:
-    """A daemon's row, dated after what was judged of it before, though the clock may have stepped back since."""
+    """A row dated by this host's clock: after what was judged before, though the clock may have stepped back since."""
     judged = [one.judged_at for key, one in known.items() if key[1:] == row[:2] and one.judged_at is not None]
     newest = max(judged, default=row.recorded_at)
     return row if newest - row.recorded_at < _STEP else row._replace(recorded_at=newest + _LATER)

@@ -98,15 +98,17 @@ class Memory:
         return found
 
 
-def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule]) -> Memory:
+def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule], now: dt.datetime) -> Memory:
     """What the last check left, this daemon's or another's.
 
     A state that denies its episode (of another version, lost, changed by hand) is made again from the episode; one that
-    has lost its episode is inactive.
+    has lost its episode is inactive. States of silence stay as they are: they compare with the last sign of life, which
+    may be ahead as well.
 
     Args:
         connection: in the check's transaction.
         rules: those in force.
+        now: the time of the check. Nothing has been judged later: where a state says so, the clock was ahead.
 
     Raises:
         StoreUnavailable: the database lacks its row of progress.
@@ -119,6 +121,7 @@ def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule]) -> Me
     for device_type, device_id, behind_s in connection.execute(queries.text("device_clocks")):
         memory.behind_s[device_type, device_id] = behind_s
     watches = {rule.name: rule.watches for rule in rules}
+    silence = {rule.name for rule in rules if rule.metric is model.Metric.SILENCE}
     for rule, device_type, device_id, judged_at, text, alert_id, *episode in connection.execute(
         queries.text("alert_states")
     ):
@@ -129,6 +132,9 @@ def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule]) -> Me
             one = state.State(judged_at=judged_at)
             if alert_id is not None:
                 one = _of_episode(watches.get(rule, ""), judged_at, episode)
+            memory.mended.append(evaluate.Outcome(rule, scope.Device(device_type, device_id), one, ()))
+        if rule not in silence and (capped := one.judged_by(now)) is not one:
+            one = capped
             memory.mended.append(evaluate.Outcome(rule, scope.Device(device_type, device_id), one, ()))
         memory.states[key] = one
         if alert_id is not None:

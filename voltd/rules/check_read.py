@@ -14,13 +14,15 @@ from typing import Any
 
 import psycopg
 
+from voltd import host_clock
 from voltd.database import queries
-from voltd.rules import check_vehicles, clocks, evaluate, message, model, rhythm, scope, state
+from voltd.rules import check_daemons, check_vehicles, clocks, evaluate, message, model, rhythm, scope, state
 
 TELEMETRY = check_vehicles.METRICS
 
 _SILENCE_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
+_HOST_LOOKS = 3
 _SETTLE = dt.timedelta(minutes=10)
 _LONGEST_CATCH_UP = dt.timedelta(hours=24)
 
@@ -56,6 +58,7 @@ class Reader:
         self.rules = tuple(rule for rule in rules if rule.variants())
         self._telemetry = check_vehicles.Reader(self.rules, late_excursions)
         self._silence_at = self._skew_at = float("-inf")
+        self._host_looks = 0
         self._settled: dt.datetime | None = None
         self._steady = False
         self._silence_every_s = min((_SILENCE_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
@@ -90,7 +93,7 @@ class Reader:
         healthy_since: dt.datetime | None,
         efficiency_until: dt.datetime | None,
         busy: bool,
-        clock_wrong: bool = False,
+        host: host_clock.HostClock | None = None,
     ) -> News:
         """Everything a check needs to know beside the states.
 
@@ -102,12 +105,12 @@ class Reader:
             healthy_since: see ``evaluate.Plan.check``.
             efficiency_until: hours before this have been judged for good; None: begin now.
             busy: leave late excursions for later.
-            clock_wrong: judge no device's clock by this host's.
+            host: this host's clock; where it may be wrong, no device's is judged by it. None: it is not in doubt.
         """
         skew: list[evaluate.Row] = []
-        if clock_s - self._skew_at >= _SKEW_EVERY_S and not clock_wrong:  # first: it corrects the readings' times
+        if clock_s - self._skew_at >= _SKEW_EVERY_S:  # first: it corrects the readings' times
             self._skew_at = clock_s
-            skew = self._skew(connection, states, now, healthy_since)
+            skew = self._skew(connection, states, now, healthy_since, host)
         news = News(*self._telemetry.read(connection, states, now, self.clocks.behind_s, busy=busy))
         news.rows += skew
         if clock_s - self._silence_at >= self._silence_every_s:
@@ -149,23 +152,49 @@ class Reader:
         states: Mapping[evaluate.StateKey, state.State],
         now: dt.datetime,
         healthy_since: dt.datetime | None,
+        host: host_clock.HostClock | None,
     ) -> list[evaluate.Row]:
-        """One sample a device and minute, whatever the rules. After an outage, when all are late, two minutes later."""
+        """One sample a device and minute, whatever the rules. After an outage, when all are late, two minutes later.
+
+        Where it is this host's clock that is wrong, corrections are learnt all the same: readings are dated by devices,
+        and late by its word. But no device is told of.
+        """
         names, limits = self.names((model.Metric.CLOCK_SKEW_S,)), self._limits(model.Metric.CLOCK_SKEW_S)
         every = dt.timedelta(seconds=_SKEW_EVERY_S)
         if healthy_since is None or now - healthy_since < 2 * every:
             return []
-        found = []
+        found, offs = [], []
         limit_s = min(limits, default=clocks.WORTH_S)
         wanted = {"rules": names, "since": now - every, "above": min(limit_s, clocks.WORTH_S)}
         for device_type, device_id, seen_at, behind_s in connection.execute(queries.text("skewed_devices"), wanted):
             key: evaluate.Key = (device_type, device_id)
+            offs.append(behind_s)
             off_s, certain = self.clocks.off_s(key, clocks.Sample(seen_at, behind_s), limit_s)
-            firing = (one for name in names if (one := states.get((name, *key))) is not None)
-            if limits and (certain or not any(one.phase is state.Phase.FIRING for one in firing)):
-                found.append(evaluate.Row(*key, seen_at, seen_at, clock_skew_s=off_s))
+            known = {one: states[one] for name in names if (one := (name, *key)) in states}
+            if limits and (certain or not any(one.phase is state.Phase.FIRING for one in known.values())):
+                row = evaluate.Row(*key, seen_at, seen_at, clock_skew_s=off_s)
+                found.append(check_daemons.in_order(row, known))
         self.clocks.forget(now)
+        if host is not None and self._of_host(
+            connection, [one for one in offs if abs(one) > limit_s], now - every, host
+        ):
+            return []
         return found
+
+    def _of_host(
+        self, connection: _Connection, offs: list[float], since: dt.datetime, host: host_clock.HostClock
+    ) -> bool:
+        """Whether it is this host's clock that is off. Told from the third look on: until then all may be late."""
+        shown = clocks.shared(offs)
+        witness = host.wrong(-shown[0], shown[1]) if shown is not None else ""
+        suspicion = None
+        if shown is not None and witness:
+            (heard,) = connection.execute(queries.text("devices_heard"), {"since": since}).fetchone() or (0,)
+            if 2 * shown[1] > heard:
+                suspicion = host_clock.Suspicion(-shown[0], shown[1], heard, witness)
+        self._host_looks = self._host_looks + 1 if suspicion else 0
+        host.suspect(suspicion if self._host_looks >= _HOST_LOOKS else None)
+        return suspicion is not None or (bool(host.describe()) and not host.mistrusts_database())
 
     def _efficiency(
         self,

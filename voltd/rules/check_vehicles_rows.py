@@ -49,6 +49,8 @@ def rows(
 ) -> list[evaluate.Row]:
     """Readings in corrected order, each with whether the vehicle was charging as last known, and with how it came.
 
+    What has arrived in the future was received by a host whose clock was ahead: its arrival says nothing.
+
     Args:
         piece: whose they are.
         raw: the rows.
@@ -59,11 +61,13 @@ def rows(
     behind = dt.timedelta(seconds=piece.behind_s)
     known = charging.Known(words or charging.Charging(), None if since is None else since + behind)
     found = []
-    for one in _ordered(piece, raw):
+    for one in _ordered(piece, raw, now):
         at, (_, _, received_at, soc, speed, temp, word, retained, filled_at) = one
         # A retained message is history: that it tells of a drive ends nothing.
         charges = known.read(at, word, None if retained else speed)
         arrived_at = filled_at or received_at
+        if arrived_at > now + HELD:
+            arrived_at = at
         found.append(
             evaluate.Row(
                 "vehicle", piece.vehicle_id, at, arrived_at, soc, speed, temp,
@@ -74,9 +78,12 @@ def rows(
     return found
 
 
-def _ordered(piece: Piece, raw: Iterable[Raw]) -> list[tuple[dt.datetime, Raw]]:
+def _ordered(piece: Piece, raw: Iterable[Raw], now: dt.datetime) -> list[tuple[dt.datetime, Raw]]:
     """Each with its corrected time; readings of one message that are dated ahead keep their order."""
-    timed = [(clocks.corrected(one[1], one[2], piece.behind_s), one) for one in raw]
+    known = now + HELD
+    timed = [
+        (clocks.corrected(one[1], one[2], piece.behind_s) if one[2] <= known else min(one[1], now), one) for one in raw
+    ]
     timed.sort(key=lambda one: (one[0], one[1][1]))
     for place in range(1, len(timed)):
         if timed[place][0] <= timed[place - 1][0]:

@@ -8,6 +8,8 @@ the newest by the device's own time. What is certain of clocks that are behind c
 from __future__ import annotations
 
 import datetime as dt
+import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from voltd.rules import evaluate
@@ -20,6 +22,7 @@ _JITTER_S = 2.0
 _PACE = 0.25
 _SPREAD_S = 17.0  # of the samples that make it certain
 _LOOKS = 3
+_NEAR_S = 60.0
 
 
 class Sample(NamedTuple):
@@ -114,6 +117,20 @@ class Clocks:
 def _keeps_pace(last: Sample, sample: Sample) -> bool:
     passed_s = (sample.arrived_at - last.arrived_at).total_seconds()
     return abs(sample.behind_s - last.behind_s) <= _JITTER_S + _PACE * passed_s
+
+
+def shared(behind_s: Sequence[float]) -> tuple[float, int] | None:
+    """By how much most of these clocks are behind, and how many agree to within a minute and half of it; None: no such.
+
+    Args:
+        behind_s: of those that are off: by how much; negative: ahead.
+    """
+    if not behind_s:
+        return None
+    middle = statistics.median_low(behind_s)
+    near_s = min(_NEAR_S, abs(middle) / 2)
+    agree = sum(abs(one - middle) <= near_s for one in behind_s)
+    return (middle, agree) if 2 * agree > len(behind_s) else None
 
 
 def corrected(recorded_at: dt.datetime, received_at: dt.datetime, behind_s: float) -> dt.datetime:

@@ -64,8 +64,9 @@ def _firing(
 ) -> tuple[states.State, tuple[states.Transition, ...]]:
     before = state.judged_at or seen_at
     since = now if healthy_since is None else counted_from(rule, seen_at, healthy_since)
-    if seen_at > before and rule.clear((now - since).total_seconds()):
-        silent_s = (seen_at - before).total_seconds()
+    heard = seen_at > before or (seen_at != before and before > now)  # voltd's clock was ahead, and has been set
+    if heard and rule.clear((now - since).total_seconds()):
+        silent_s = max(0.0, (seen_at - before).total_seconds())
         state = dataclasses.replace(state, peak_value=max(silent_s, state.peak_value or 0.0), last_seen_at=seen_at)
         state, ended = states.resolve(
             rule, state, max(seen_at, state.opened_at or seen_at), silent_s, states.Cause.SEEN

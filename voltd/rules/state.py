@@ -87,6 +87,15 @@ class State:
             self.resolved_at, None, self.worded_at, unconfirmed_at, self.interval_s, recent,
         )  # fmt: skip
 
+    def judged_by(self, now: dt.datetime) -> State:
+        """The state, of which nothing has been judged later than this; itself where that is so."""
+        judged_at, valued_at, worded_at = (
+            now if at is not None and at > now else at for at in (self.judged_at, self.valued_at, self.worded_at)
+        )
+        if (judged_at, valued_at, worded_at) == (self.judged_at, self.valued_at, self.worded_at):
+            return self
+        return dataclasses.replace(self, judged_at=judged_at, valued_at=valued_at, worded_at=worded_at)
+
     def to_json(self) -> dict[str, Any]:
         """Values that JSON can hold; what is None is left out."""
         values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json", exclude_none=True)
@@ -171,8 +180,10 @@ def resolve(
     """Ends a firing state at ``at``; what it remembers of the episode keeps late readings from opening it again.
 
     Where the clock ends it, no reading of that moment has been judged: one that comes later begins something new.
+    Nothing ends before it began: what began by a clock that was ahead ends then.
     """
     judged_at = at if value is not None or cause is Cause.CHARGING else at - dt.timedelta(microseconds=1)
+    at = max(at, state.opened_at or at)
     ended = dataclasses.replace(
         state,
         phase=Phase.RESOLVED,
