@@ -88,6 +88,25 @@ def test_a_host_without_a_clock_battery(shifted, clock, publisher, database):
     harness.wait_for(lambda: not shifted.status().get("clock_hold"), what="the status without a hold")
 
 
+def test_a_host_that_is_ahead(shifted, clock, publisher, database):
+    """By less than makes a reading too old: all is stored, and one alert names the clock until it is set."""
+    clock.set(1200.0)
+    shifted.start()
+    _publish(publisher, shifted, range(5))
+    harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 5, what="the readings")
+    ((rule, text, _),) = harness.wait_for(lambda: _alerts(database), what="the alert")
+    assert f"{rule} critical: this host's clock is 20 min ahead of the database's" in text
+    assert "timedatectl" in text
+    clock.set(0.0)
+    harness.wait_for(lambda: [one[2] for one in _alerts(database)] == [False], what="the end of the alert")
+    _publish(publisher, shifted, range(5))
+    harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 10, what="the readings after that")
+    harness.wait_for(
+        lambda: harness.count(database, "vehicle_current", "last_seen_at < now() + INTERVAL '1 min'") == 5,
+        what="signs of life by the right clock",
+    )
+
+
 def test_stopped_while_it_holds(shifted, clock, publisher, database):
     """Leaves at once with 0 and acks nothing: started again by a right clock it stores all."""
     clock.set(-HOUR)
