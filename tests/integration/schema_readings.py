@@ -81,3 +81,16 @@ def link(connection, vehicle_id, meter_id, since=None, until=None):
         "INSERT INTO volt.vehicle_meter (vehicle_id, meter_id, valid) VALUES (%s, %s, tstzrange(%s, %s))",
         (vehicle_id, meter_id, since, until),
     )
+
+
+def compress(connection, table, older_than="0 days"):
+    """What a week of age does on Community; TimescaleDB's own job may be at it, too. Apache-2 has no columnstore."""
+    (edition,) = connection.execute("SHOW timescaledb.license").fetchone()
+    if edition != "timescale":
+        return
+    chunks = connection.execute(
+        "SELECT show_chunks(%s::regclass, older_than => now() - %s::interval)", (f"volt.{table}", older_than)
+    ).fetchall()
+    for (chunk,) in chunks:
+        with contextlib.suppress(psycopg.errors.DuplicateObject):
+            connection.execute("SELECT compress_chunk(%s, if_not_compressed => true)", (chunk,))

@@ -7,6 +7,7 @@ import time
 
 import psycopg
 import pytest
+import schema_readings
 
 import harness
 from voltd import config, models
@@ -91,12 +92,8 @@ def test_a_stored_value_never_changes(connection, writer, role, change):
 
 
 def compress(connection):
-    """What a week of age does on Community; Apache-2 has no columnstore."""
-    (edition,) = connection.execute("SHOW timescaledb.license").fetchone()
-    if edition == "timescale":
-        connection.execute(
-            "SELECT compress_chunk(c) FROM show_chunks('volt.vehicle_reading', older_than => INTERVAL '7 days') AS c"
-        )
+    """Readings of more than a week ago."""
+    schema_readings.compress(connection, "vehicle_reading", "7 days")
 
 
 def test_compressed_readings_are_filled_in(connection, writer):

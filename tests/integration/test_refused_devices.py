@@ -15,6 +15,13 @@ TOPIC = "volt/meter/M1/telemetry"
 BAD = f'{{"timestamp": "{(NOW - dt.timedelta(hours=1)).isoformat()}", "kwhConsumedAcTotal": "x"}}'.encode()
 
 
+@pytest.fixture(autouse=True)
+def _today():
+    """The test's NOW: other tests may have run for minutes since this file was read."""
+    global NOW  # noqa: PLW0603 what the helpers below go by
+    NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+
+
 class Desk:
     """The writer of a daemon, with its own role, and what it left in the table."""
 

@@ -7,7 +7,7 @@ import pytest
 from psycopg import conninfo
 
 import harness
-from voltd import app, config
+from voltd import app, config, database_ready
 from voltd.database import migrate
 
 
@@ -60,7 +60,7 @@ def test_the_spool_takes_what_comes(make, monkeypatch):
 
 def test_the_second_question_is_not_answered(migrated_database, make, monkeypatch):
     """The same, where the database falls silent a moment later."""
-    monkeypatch.setattr(app, "_ANSWER_S", 0.5)
+    monkeypatch.setattr(database_ready, "_ANSWER_S", 0.5)
     asked = migrate.status(migrated_database)
     monkeypatch.setattr(migrate, "status", lambda _dsn: asked)
     daemon = make(spool=True)

@@ -73,8 +73,11 @@ class Pipeline(stateful.RuleBasedStateMachine):
         self.broker.ack(messages)
 
     def in_spool(self):
-        found = self.spool.oldest(10_000, 1 << 30)
-        return [] if found is None else [message.payload for message in found.messages]
+        payloads, through = [], 0
+        while (found := self.spool.oldest(10_000, 1 << 30, through)) is not None:  # an earlier run's come apart
+            payloads += [message.payload for message in found.messages]
+            through = found.through
+        return payloads
 
     @stateful.rule(kind=st.sampled_from(["good", "rubbish", "again"]))
     def publish(self, kind):

@@ -122,7 +122,7 @@ def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_bel
         if (other if other is not None else end) - one > 10 / rhythm.TIMES or number < 2
     ]
     found = history_judge.silences(rule, EV, gaps, _at(end))
-    found = [one for one in found if one.resolved_at is None or one.resolved_at - one.opened_at >= HALF_A_SECOND]
+    found = [one for one in found if one.resolved_at is None or one.resolved_at - one.opened_at > HALF_A_SECOND]
     assert [(one.opened_at, one.resolved_at, one.severity) for one in found] == expected
     assert all(one.peak_value > 10 for one in found)
 
