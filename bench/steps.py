@@ -22,7 +22,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
     app.tune_interpreter()
     settings = config.Settings(database={"dsn": rig.dsn})  # type: ignore[arg-type] # pydantic makes the section
     stream = b"".join(load.packets(count, scenes.start(), scenes.STEP))
-    reader, window = consume_stream.PublishStream(1, 262_145), consume_window.Window(1 << 30)
+    reader, window = consume_stream.PublishStream(1), consume_window.Window(1 << 30)
     decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
     store = write.PostgresStore(session.connector(settings), "bench")
     spent = dict.fromkeys(("read", "take", "decode", "write", "fold", "ack"), 0.0)
