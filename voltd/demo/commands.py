@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime as dt
 import json
 import pathlib
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 from voltd import errors
 from voltd.demo import facts, stage, view
-from voltd.simulate import connection
+from voltd.simulate import connection, console
 from voltd.simulate import run as fleet_run
 from voltd.simulate.fleet import Fleet
 from voltd.simulate.publish import Tally
@@ -46,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.summary is not None and not args.summary.resolve().parent.is_dir():
         raise errors.UsageError(f"--summary {args.summary}: no such folder", hint="create it first")
-    with _signals() as stop, stage.Stage(_say) as on:
+    with console.signals() as stop, stage.Stage(_say) as on:
         summary = _play(args, on, stop)
     _say("")
     for line in _story(summary):
@@ -145,24 +142,6 @@ def _story(summary: dict[str, Any]) -> list[str]:
         f"efficiency  {summary['efficiency_rows']:>9,} vehicle-hours in volt.efficiency_hourly",
         f"p99 from arrival to COMMIT: {summary['p99_ms']} ms",
     ]
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second one is a KeyboardInterrupt."""
-    stop = threading.Event()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(line: str) -> None:

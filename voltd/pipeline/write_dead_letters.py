@@ -84,11 +84,15 @@ def _again_within(letters: Sequence[models.DeadLetter], keys: list[int]) -> set[
     return places
 
 
+def payload_of(message: models.Message, element: int | None) -> bytes:
+    """What a dead letter keeps: the message's payload, or the JSON of one element of its array."""
+    return message.payload if element is None else bytes(decode.elements(message.payload)[element])
+
+
 def refused(
     row: tuple[models.Reading, models.Source], messages: list[models.Message], error: errors.VoltdError
 ) -> models.DeadLetter:
     """The dead letter of a reading that passed our checks but not the database's."""
     _reading, (index, element) = row
     message = messages[index]
-    payload = message.payload if element is None else bytes(decode.elements(message.payload)[element])
-    return models.DeadLetter(message, payload, models.Reason.REJECTED, str(error)[:200], element)
+    return models.DeadLetter(message, payload_of(message, element), models.Reason.REJECTED, str(error)[:200], element)

@@ -16,7 +16,7 @@ import psycopg
 
 from voltd import models
 from voltd.database import queries
-from voltd.pipeline import decode, write_fold
+from voltd.pipeline import write_dead_letters, write_fold
 
 _DETAIL_LENGTH = 500
 _VALUE_LENGTH = 60
@@ -268,7 +268,7 @@ class Merge:
     def _letter(self, reading: models.Reading, source: models.Source, standing: dict[str, Any]) -> models.DeadLetter:
         index, element = source
         message = self.batch.messages[index]
-        payload = message.payload if element is None else bytes(decode.elements(message.payload)[element])
+        payload = write_dead_letters.payload_of(message, element)
         said = "; ".join(
             f"{models.WIRE_NAMES[name]}: {_shown(value)} is stored, {_shown(getattr(reading, name))} came"
             for name, value in standing.items()
@@ -290,8 +290,7 @@ class Merge:
         for place, latitude, longitude in staged.stored("positions_of_vehicle_staging", halves) if halves else ():
             first = firsts[place]
             last = self.result.effective.get(id(first), first)
-            whole = write_fold.changed(last, {"latitude": latitude, "longitude": longitude})
-            self.result.effective[id(first)] = whole
+            self.result.effective[id(first)] = write_fold.changed(last, {"latitude": latitude, "longitude": longitude})
 
 
 def _shown(value: Any) -> str:
