@@ -4,12 +4,14 @@
 -- Lock: ROW EXCLUSIVE on the readings; the rows that are filled in until the transaction ends.
 
 -- name: create_vehicle_staging
--- One per connection; empty outside of a transaction.
-CREATE TEMP TABLE IF NOT EXISTS vehicle_staging (LIKE volt.vehicle_reading, place integer NOT NULL) ON COMMIT DELETE ROWS;
+-- One per connection; empty outside of a transaction. Rows get their places, from 0, as they come.
+CREATE TEMP SEQUENCE IF NOT EXISTS vehicle_place AS integer MINVALUE 0 CACHE 1000;
+CREATE TEMP TABLE IF NOT EXISTS vehicle_staging (
+  LIKE volt.vehicle_reading, place integer NOT NULL DEFAULT nextval('pg_temp.vehicle_place')) ON COMMIT DELETE ROWS;
 
 -- name: copy_vehicle_staging
--- Rows of which some may be there, with their places from 0.
-COPY pg_temp.vehicle_staging (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at, place) FROM STDIN (FORMAT BINARY);
+-- Rows of which some may be there.
+COPY pg_temp.vehicle_staging (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at) FROM STDIN (FORMAT BINARY);
 
 -- name: unpack_as_needed
 -- For the rest of the transaction: a row that is filled in unpacks up to a thousand of a compressed chunk, and a batch may
@@ -31,7 +33,8 @@ SELECT set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin'
 
 -- name: look_at_vehicle_staging
 -- since, until timestamptz: of the staged rows of a day the places of those that are new, that fill in something, and that
--- contradict something (NULL: none). A day is a chunk, and one look-up a row in it: see prefer_look_ups.
+-- contradict something (NULL: none); and of those with half a position, or another, the places and what is stored of it. A
+-- day is a chunk, and one look-up a row in it: see prefer_look_ups.
 SELECT
   array_agg(s.place) FILTER (WHERE r.vehicle_id IS NULL),
   array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
@@ -59,7 +62,13 @@ SELECT
     OR s.odometer_km <> r.odometer_km
     OR s.kwh_returned_dc <> r.kwh_returned_dc
     OR s.dc_returned_register_kwh <> r.dc_returned_register_kwh
-    OR s.diagnostics <> r.diagnostics)
+    OR s.diagnostics <> r.diagnostics),
+  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
+    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude)),
+  array_agg(r.latitude) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
+    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude)),
+  array_agg(r.longitude) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
+    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude))
 FROM pg_temp.vehicle_staging s
 LEFT JOIN volt.vehicle_reading r
   ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
@@ -95,7 +104,13 @@ SELECT
     OR s.odometer_km <> r.odometer_km
     OR s.kwh_returned_dc <> r.kwh_returned_dc
     OR s.dc_returned_register_kwh <> r.dc_returned_register_kwh
-    OR s.diagnostics <> r.diagnostics)
+    OR s.diagnostics <> r.diagnostics),
+  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
+    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude)),
+  array_agg(r.latitude) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
+    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude)),
+  array_agg(r.longitude) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
+    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude))
 FROM pg_temp.vehicle_staging s
 LEFT JOIN (
   SELECT v.*
@@ -116,7 +131,7 @@ INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, b
 SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
 FROM pg_temp.vehicle_staging
 WHERE place = ANY (%(places)s::int[])
-ORDER BY vehicle_id, recorded_at
+ORDER BY vehicle_id COLLATE "C", recorded_at
 ON CONFLICT DO NOTHING;
 
 -- name: fill_vehicle_staging
@@ -125,7 +140,7 @@ INSERT INTO volt.vehicle_reading AS r (vehicle_id, recorded_at, soc_pct, speed_k
 SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
 FROM pg_temp.vehicle_staging
 WHERE place = ANY (%(places)s::int[])
-ORDER BY vehicle_id, recorded_at
+ORDER BY vehicle_id COLLATE "C", recorded_at
 ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
   soc_pct = coalesce(r.soc_pct, excluded.soc_pct),
   speed_kmh = coalesce(r.speed_kmh, excluded.speed_kmh),
@@ -155,6 +170,43 @@ WHERE %(beside)s OR (
     OR excluded.diagnostics <> r.diagnostics
   ) IS NOT TRUE;
 
+-- name: fill_there_vehicle_staging
+-- since, until timestamptz: the same for rows of a day of which each is there, where none is compressed; the quick way. A
+-- row that contradicts is left as it is, and not counted.
+UPDATE volt.vehicle_reading r SET
+  soc_pct = coalesce(r.soc_pct, s.soc_pct),
+  speed_kmh = coalesce(r.speed_kmh, s.speed_kmh),
+  battery_temp_c = coalesce(r.battery_temp_c, s.battery_temp_c),
+  kwh_delivered_dc = coalesce(r.kwh_delivered_dc, s.kwh_delivered_dc),
+  dc_register_kwh = coalesce(r.dc_register_kwh, s.dc_register_kwh),
+  latitude = coalesce(r.latitude, s.latitude),
+  longitude = coalesce(r.longitude, s.longitude),
+  charging_status = coalesce(r.charging_status, s.charging_status),
+  odometer_km = coalesce(r.odometer_km, s.odometer_km),
+  kwh_returned_dc = coalesce(r.kwh_returned_dc, s.kwh_returned_dc),
+  dc_returned_register_kwh = coalesce(r.dc_returned_register_kwh, s.dc_returned_register_kwh),
+  diagnostics = coalesce(r.diagnostics, s.diagnostics),
+  filled_at = greatest(r.filled_at, s.received_at)
+FROM (
+  SELECT * FROM pg_temp.vehicle_staging
+  WHERE place = ANY (%(places)s::int[]) AND recorded_at >= %(since)s AND recorded_at < %(until)s
+  ORDER BY vehicle_id COLLATE "C", recorded_at) AS s
+WHERE r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+  AND (
+    s.soc_pct <> r.soc_pct
+    OR s.speed_kmh <> r.speed_kmh
+    OR s.battery_temp_c <> r.battery_temp_c
+    OR s.kwh_delivered_dc <> r.kwh_delivered_dc
+    OR s.dc_register_kwh <> r.dc_register_kwh
+    OR s.latitude <> r.latitude
+    OR s.longitude <> r.longitude
+    OR s.charging_status <> r.charging_status
+    OR s.odometer_km <> r.odometer_km
+    OR s.kwh_returned_dc <> r.kwh_returned_dc
+    OR s.dc_returned_register_kwh <> r.dc_returned_register_kwh
+    OR s.diagnostics <> r.diagnostics
+  ) IS NOT TRUE;
+
 -- name: correct_vehicle_staging
 -- Those at places int[] replace what is stored; the trigger records it. Only for the owner.
 WITH allowed AS MATERIALIZED (SELECT set_config('volt.correction', 'on', true))
@@ -162,7 +214,7 @@ INSERT INTO volt.vehicle_reading AS r (vehicle_id, recorded_at, soc_pct, speed_k
 SELECT vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at
 FROM pg_temp.vehicle_staging, allowed
 WHERE place = ANY (%(places)s::int[])
-ORDER BY vehicle_id, recorded_at
+ORDER BY vehicle_id COLLATE "C", recorded_at
 ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
   soc_pct = coalesce(excluded.soc_pct, r.soc_pct),
   speed_kmh = coalesce(excluded.speed_kmh, r.speed_kmh),
@@ -228,24 +280,6 @@ JOIN (
 ) AS r ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at
 WHERE s.place = ANY (%(places)s::int[]);
 
--- name: positions_of_vehicle_staging
--- since, until timestamptz: the stored positions of the rows at places int[], of that day.
-SELECT s.place, r.latitude, r.longitude
-FROM pg_temp.vehicle_staging s
-JOIN (
-  SELECT v.*
-  FROM (
-    SELECT vehicle_id, min(recorded_at) AS since, max(recorded_at) AS until FROM pg_temp.vehicle_staging
-    WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
-      AND place = ANY (%(places)s::int[]) GROUP BY vehicle_id) AS d
-  CROSS JOIN LATERAL (
-    SELECT * FROM volt.vehicle_reading w
-    WHERE w.vehicle_id = d.vehicle_id AND w.recorded_at >= d.since AND w.recorded_at <= d.until
-      AND w.recorded_at >= %(since)s AND w.recorded_at < %(until)s
-    OFFSET 0) AS v
-) AS r ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at
-WHERE s.place = ANY (%(places)s::int[]);
-
 -- name: clear_vehicle_staging
 -- Before rows are staged: two parts of one transaction may come after each other.
-DELETE FROM pg_temp.vehicle_staging;
+WITH cleared AS (DELETE FROM pg_temp.vehicle_staging) SELECT setval('pg_temp.vehicle_place', 0, false);

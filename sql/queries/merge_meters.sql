@@ -3,12 +3,14 @@
 -- Lock: as there.
 
 -- name: create_meter_staging
--- One per connection; empty outside of a transaction.
-CREATE TEMP TABLE IF NOT EXISTS meter_staging (LIKE volt.meter_reading, place integer NOT NULL) ON COMMIT DELETE ROWS;
+-- One per connection; empty outside of a transaction. Rows get their places, from 0, as they come.
+CREATE TEMP SEQUENCE IF NOT EXISTS meter_place AS integer MINVALUE 0 CACHE 1000;
+CREATE TEMP TABLE IF NOT EXISTS meter_staging (
+  LIKE volt.meter_reading, place integer NOT NULL DEFAULT nextval('pg_temp.meter_place')) ON COMMIT DELETE ROWS;
 
 -- name: copy_meter_staging
--- Rows of which some may be there, with their places from 0.
-COPY pg_temp.meter_staging (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at, place) FROM STDIN (FORMAT BINARY);
+-- Rows of which some may be there.
+COPY pg_temp.meter_staging (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at) FROM STDIN (FORMAT BINARY);
 
 -- name: look_at_meter_staging
 -- since, until timestamptz: of the staged rows of a day the places of those that are new, that fill in something, and that
@@ -77,7 +79,7 @@ INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_regis
 SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
 FROM pg_temp.meter_staging
 WHERE place = ANY (%(places)s::int[])
-ORDER BY meter_id, recorded_at
+ORDER BY meter_id COLLATE "C", recorded_at
 ON CONFLICT DO NOTHING;
 
 -- name: fill_meter_staging
@@ -86,7 +88,7 @@ INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_
 SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
 FROM pg_temp.meter_staging
 WHERE place = ANY (%(places)s::int[])
-ORDER BY meter_id, recorded_at
+ORDER BY meter_id COLLATE "C", recorded_at
 ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
   kwh_consumed_ac = coalesce(r.kwh_consumed_ac, excluded.kwh_consumed_ac),
   ac_register_kwh = coalesce(r.ac_register_kwh, excluded.ac_register_kwh),
@@ -106,6 +108,33 @@ WHERE %(beside)s OR (
     OR excluded.ac_returned_register_kwh <> r.ac_returned_register_kwh
   ) IS NOT TRUE;
 
+-- name: fill_there_meter_staging
+-- since, until timestamptz: the same for rows of a day of which each is there, where none is compressed; the quick way. A
+-- row that contradicts is left as it is, and not counted.
+UPDATE volt.meter_reading r SET
+  kwh_consumed_ac = coalesce(r.kwh_consumed_ac, s.kwh_consumed_ac),
+  ac_register_kwh = coalesce(r.ac_register_kwh, s.ac_register_kwh),
+  voltage_v = coalesce(r.voltage_v, s.voltage_v),
+  current_a = coalesce(r.current_a, s.current_a),
+  power_kw = coalesce(r.power_kw, s.power_kw),
+  kwh_returned_ac = coalesce(r.kwh_returned_ac, s.kwh_returned_ac),
+  ac_returned_register_kwh = coalesce(r.ac_returned_register_kwh, s.ac_returned_register_kwh),
+  filled_at = greatest(r.filled_at, s.received_at)
+FROM (
+  SELECT * FROM pg_temp.meter_staging
+  WHERE place = ANY (%(places)s::int[]) AND recorded_at >= %(since)s AND recorded_at < %(until)s
+  ORDER BY meter_id COLLATE "C", recorded_at) AS s
+WHERE r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
+  AND (
+    s.kwh_consumed_ac <> r.kwh_consumed_ac
+    OR s.ac_register_kwh <> r.ac_register_kwh
+    OR s.voltage_v <> r.voltage_v
+    OR s.current_a <> r.current_a
+    OR s.power_kw <> r.power_kw
+    OR s.kwh_returned_ac <> r.kwh_returned_ac
+    OR s.ac_returned_register_kwh <> r.ac_returned_register_kwh
+  ) IS NOT TRUE;
+
 -- name: correct_meter_staging
 -- Those at places int[] replace what is stored; the trigger records it. Only for the owner.
 WITH allowed AS MATERIALIZED (SELECT set_config('volt.correction', 'on', true))
@@ -113,7 +142,7 @@ INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_
 SELECT meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at
 FROM pg_temp.meter_staging, allowed
 WHERE place = ANY (%(places)s::int[])
-ORDER BY meter_id, recorded_at
+ORDER BY meter_id COLLATE "C", recorded_at
 ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
   kwh_consumed_ac = coalesce(excluded.kwh_consumed_ac, r.kwh_consumed_ac),
   ac_register_kwh = coalesce(excluded.ac_register_kwh, r.ac_register_kwh),
@@ -171,4 +200,4 @@ WHERE s.place = ANY (%(places)s::int[]);
 
 -- name: clear_meter_staging
 -- Before rows are staged: two parts of one transaction may come after each other.
-DELETE FROM pg_temp.meter_staging;
+WITH cleared AS (DELETE FROM pg_temp.meter_staging) SELECT setval('pg_temp.meter_place', 0, false);

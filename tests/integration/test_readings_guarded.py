@@ -110,6 +110,23 @@ def test_compressed_readings_are_filled_in(connection, writer):
     assert rows == [(64, 1.5, 7, NOW, 1), (64, None, None, None, 99)]
 
 
+def test_a_batch_of_several_days_fills_in_each(connection, writer):
+    """Yesterday's and today's rows the quick way, old ones too; today's chunk may have been compressed by hand."""
+    days = [NOW, NOW - dt.timedelta(days=1), LONG_AGO]
+    for at in days:
+        for minute in range(3):
+            writer.write(batch({"soc": 64}, at=at - dt.timedelta(minutes=minute)), merge=False)
+    schema_readings.compress(connection, "vehicle_reading", "-2 days")
+    messages = [
+        models.Message("volt/vehicle/D1/telemetry", json.dumps({"timestamp": at.isoformat()} | fields).encode(), n, NOW)
+        for n, (at, fields) in enumerate(itertools.product(days, ({"speed": 3}, {"soc": 65})), 1)
+    ]
+    result = writer.write(decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages), merge=False)
+    assert (result.filled, result.conflicting, result.vehicles_written, result.duplicates) == (3, 3, 0, 0)
+    rows = connection.execute("SELECT soc_pct, speed_kmh, count(*) FROM volt.vehicle_reading GROUP BY 1, 2 ORDER BY 3")
+    assert rows.fetchall() == [(64, 3, 3), (64, None, 6)]
+
+
 def test_the_current_state_is_made_of_what_is_stored(connection, writer):
     """Fields that came apart, a position that came in halves, and no value that history does not have."""
     for part in ({"soc": 64}, {"latitude": 48.5}, {"longitude": 11.5}, {"soc": 3, "odometer": 7}):

@@ -99,6 +99,8 @@ def explain(payload: bytes, error: ValueError) -> str:
 
 
 def _no_json(text: str, error: ValueError) -> str:
+    if str(error).startswith("EOF while parsing"):
+        return _cut_short(text)
     try:
         _value, end = _python_json(text, len(text) - len(text.lstrip(" \t\r\n")))
     except json.JSONDecodeError as broken:
@@ -110,9 +112,8 @@ def _no_json(text: str, error: ValueError) -> str:
         if rest[0] in "{[":
             return "more than one JSON value: send an array of objects, or one object a line"
         return f"something follows the JSON value at character {len(text) - len(rest) + 1}"
-    if _SURROGATE.search(text):  # JSON to Python
-        return "half of a surrogate pair in a text (like \\ud83d alone), which is no character"
-    return str(error)[:200]
+    surrogate = "half of a surrogate pair in a text (like \\ud83d alone), which is no character"
+    return surrogate if _SURROGATE.search(text) else str(error)[:200]  # it is JSON to Python
 
 
 def _not_text(payload: bytes, error: UnicodeDecodeError) -> str:
@@ -128,6 +129,10 @@ def _binary(payload: bytes) -> str:
 def _broken(text: str, error: json.JSONDecodeError) -> str:
     whole = len(text.rstrip())
     if error.pos >= whole or error.msg.startswith("Unterminated string"):
-        return f"cut short: the JSON is not complete after its {len(text.encode())} bytes"
+        return _cut_short(text)
     # Details are for everybody, payloads for the owner alone: no piece of one.
     return f"not JSON at character {error.pos + 1}: {error.msg[:1].lower()}{error.msg[1:]}"
+
+
+def _cut_short(text: str) -> str:
+    return f"cut short: the JSON is not complete after its {len(text.encode())} bytes"

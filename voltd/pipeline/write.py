@@ -27,6 +27,7 @@ from voltd.pipeline import (
     write_isolate,
     write_merge,
     write_refused,
+    write_stage,
 )
 
 _log = structlog.get_logger()
@@ -128,8 +129,8 @@ class PostgresStore:
             connection = self._open()
             with connection.transaction(force_rollback=not self._keep), connection.cursor() as cursor:
                 closing_watermark = rollup.begin_batch(connection)
-                vehicles = write_merge.Merge(write_merge.VEHICLE, batch, result, overwrite=self._overwrite)
-                meters = write_merge.Merge(write_merge.METER, batch, result, overwrite=self._overwrite)
+                vehicles = write_merge.Merge(write_stage.VEHICLE, batch, result, overwrite=self._overwrite)
+                meters = write_merge.Merge(write_stage.METER, batch, result, overwrite=self._overwrite)
                 result.vehicles_written = _readings(cursor, vehicles, way)
                 result.meters_written = _readings(cursor, meters, way)
                 known = result.filled + result.conflicting + result.corrected + len(result.refused)

@@ -7,10 +7,14 @@ again is a duplicate; another value for a field that is there is a conflict, and
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from voltd import models
+
+_KEY = operator.itemgetter(0, 1)  # device and time
+_ALWAYS = 3  # device, time and time of receipt are in every reading
 
 
 class Folded(NamedTuple):
@@ -31,7 +35,8 @@ class Folded(NamedTuple):
 
 def needed(readings: Sequence[models.Reading]) -> bool:
     """Whether any device and time comes more than once."""
-    return len({one[:2] for one in readings}) < len(readings)
+    devices = {one[0] for one in readings}  # hashing a time takes as long as all the rest
+    return len(devices) < len(readings) and len(set(map(_KEY, readings))) < len(readings)
 
 
 def fold(readings: Sequence[models.Reading]) -> Folded:
@@ -48,8 +53,8 @@ def fold(readings: Sequence[models.Reading]) -> Folded:
     folded = Folded([], [], set(), {})
     rows, members = folded.rows, folded.members
     places: dict[tuple[Any, ...], int] = {}
-    for index, reading in enumerate(readings):
-        place = places.setdefault(reading[:2], len(rows))
+    for index, (key, reading) in enumerate(zip(map(_KEY, readings), readings, strict=True)):
+        place = places.setdefault(key, len(rows))
         if place == len(rows):
             rows.append(reading)
             members.append([index])
@@ -66,12 +71,12 @@ def changed(reading: models.Reading, values: Mapping[str, Any]) -> models.Readin
 
 def _add(folded: Folded, place: int, index: int, reading: models.Reading) -> None:
     row = folded.rows[place]
-    both = [there if value is None else value for there, value in zip(row, reading, strict=True)]
-    if [value if there is None else there for there, value in zip(row, reading, strict=True)][:-1] != both[:-1]:
+    both = [value if there is None else there for there, value in zip(row, reading)]  # noqa: B905 of one type
+    lacking = row.count(None)
+    in_both = len(row) - lacking - reading.count(None) + both.count(None)
+    if in_both > _ALWAYS:
         both = _resolve(folded, index, row, reading)
-    else:
-        both[-1] = row[-1]
-    if both.count(None) < row.count(None):
+    if both.count(None) < lacking:
         folded.rows[place] = type(row)._make(both)
         folded.added.add(index)
 

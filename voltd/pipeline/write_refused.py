@@ -108,9 +108,10 @@ class Refused:
         if found:
             refused = {id(one) for one in result.refused}
             for device_type, readings in (("vehicle", batch.vehicles), ("meter", batch.meters)):
+                ids = {device_id for kind, device_id in found if kind == device_type}
                 for reading in readings:
-                    if (device_type, reading[0]) in found and id(reading) not in refused:
-                        del found[device_type, reading[0]]
+                    if reading[0] in ids and id(reading) not in refused:
+                        found.pop((device_type, reading[0]), None)
         return found
 
     def _device(self, letter: models.DeadLetter) -> Key | None:
