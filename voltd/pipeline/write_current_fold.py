@@ -23,15 +23,16 @@ class Segment(NamedTuple):
     live: bool
 
 
-# Positions in the reading of each value that has a time of its own; latitude and longitude share one.
-VEHICLE_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,), (7, 8), (9,), (10,), (11,), (12,), (13,))
-METER_FIELDS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (5,), (6,), (7,), (8,))
+# First and last position in the reading of each value that has a time of its own; latitude and longitude share one.
+VEHICLE_FIELDS = (*((one, one) for one in range(2, 7)), (7, 8), *((one, one) for one in range(9, 14)))
+METER_FIELDS = tuple((one, one) for one in range(2, 9))
 
 
 _recorded_at = operator.itemgetter(1)
+_NOTHING = (None, None, None)
 
 
-def fold(segments: Iterable[Segment], fields: Sequence[tuple[int, ...]]) -> list[tuple[Any, ...]]:
+def fold(segments: Iterable[Segment], fields: Sequence[tuple[int, int]]) -> list[tuple[Any, ...]]:
     """One state per device.
 
     Args:
@@ -56,20 +57,29 @@ def fold(segments: Iterable[Segment], fields: Sequence[tuple[int, ...]]) -> list
     return [(*_newest(readings, fields), seen.get(device_id)) for device_id, readings in devices.items()]
 
 
-def _newest(readings: list[models.Reading], fields: Sequence[tuple[int, ...]]) -> list[Any]:
+def _newest(readings: list[models.Reading], fields: Sequence[tuple[int, int]]) -> list[Any]:
     if len(readings) > 1:
         readings.sort(key=_recorded_at, reverse=True)  # stable, so the first received stays first among equals
-        if any(one[1] == other[1] for one, other in itertools.pairwise(readings)):
+        times = list(map(_recorded_at, readings))
+        if any(map(operator.eq, times, itertools.islice(times, 1, None))):
             readings = write_fold.fold(readings).rows
     newest = readings[0]
     state: list[Any] = [newest[0], newest[1]]
-    for positions in fields:
+    add = state.append
+    for first, last in fields:
         for reading in readings:
-            values = [reading[position] for position in positions]
-            if None not in values:
-                state += values
-                state.append(reading[1])
-                break
+            value = reading[first]
+            if value is None:
+                continue
+            if first != last:
+                second = reading[last]
+                if second is None:
+                    continue
+                add(value)
+                value = second
+            add(value)
+            add(reading[1])
+            break
         else:
-            state += [None] * (len(positions) + 1)
+            state += _NOTHING[: last - first + 2]
     return state
