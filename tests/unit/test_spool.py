@@ -97,6 +97,15 @@ def test_full_by_its_own_bound_and_by_the_disk(make):
     assert len(make().oldest(100, 1 << 20).messages) == 5
 
 
+def test_opening_again_writes_nothing(make, file):
+    """On a disk that is full by now the drain must still get at what is in it."""
+    make().put(messages(1), 1)
+    opened = make()
+    assert opened.messages == 1
+    log = file.with_name(file.name + "-wal")
+    assert not log.exists() or log.stat().st_size == 0
+
+
 def test_room_is_given_back_when_it_is_empty(make, file):
     """The file is gone once everything is stored, and made anew when it is needed."""
     made = make(max_bytes=64 << 20)

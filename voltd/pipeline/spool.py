@@ -204,7 +204,8 @@ class Spool:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
             connection.execute(_SCHEMA)
-            connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            if connection.execute("PRAGMA user_version").fetchone() != (_FORMAT,):  # no write on a full disk
+                connection.execute(f"PRAGMA user_version = {_FORMAT}")
             (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM batch").fetchone()
             self._number = max(self._number, last)
             self._earlier = last if self._earlier < 0 else self._earlier
