@@ -122,14 +122,16 @@ WITH arrived AS NOT MATERIALIZED (
     AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
     AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
     AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
+),
+off AS MATERIALIZED (  -- once, not for each row: a cursor's plan hopes for an early end
+  SELECT DISTINCT vehicle_id FROM arrived
+  WHERE received_at > recorded_at + make_interval(secs => %(above_s)s::float8)
+    OR received_at < recorded_at - make_interval(secs => %(above_s)s::float8)
 )
 SELECT DISTINCT ON (vehicle_id, date_trunc('minute', received_at))
   vehicle_id, received_at, extract(epoch FROM received_at - recorded_at)::float8
 FROM arrived
-WHERE vehicle_id IN (
-  SELECT vehicle_id FROM arrived
-  WHERE received_at > recorded_at + make_interval(secs => %(above_s)s::float8)
-    OR received_at < recorded_at - make_interval(secs => %(above_s)s::float8))
+WHERE vehicle_id IN (SELECT vehicle_id FROM off)
 ORDER BY vehicle_id, date_trunc('minute', received_at), recorded_at DESC
 
 -- name: history_meter_skew
@@ -141,14 +143,16 @@ WITH arrived AS NOT MATERIALIZED (
     AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
     AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
     AND (%(ids)s::text[] IS NULL OR meter_id = ANY (%(ids)s))
+),
+off AS MATERIALIZED (  -- once, not for each row: a cursor's plan hopes for an early end
+  SELECT DISTINCT meter_id FROM arrived
+  WHERE received_at > recorded_at + make_interval(secs => %(above_s)s::float8)
+    OR received_at < recorded_at - make_interval(secs => %(above_s)s::float8)
 )
 SELECT DISTINCT ON (meter_id, date_trunc('minute', received_at))
   meter_id, received_at, extract(epoch FROM received_at - recorded_at)::float8
 FROM arrived
-WHERE meter_id IN (
-  SELECT meter_id FROM arrived
-  WHERE received_at > recorded_at + make_interval(secs => %(above_s)s::float8)
-    OR received_at < recorded_at - make_interval(secs => %(above_s)s::float8))
+WHERE meter_id IN (SELECT meter_id FROM off)
 ORDER BY meter_id, date_trunc('minute', received_at), recorded_at DESC
 
 -- name: history_hours
