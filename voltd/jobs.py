@@ -167,7 +167,7 @@ class Jobs:
                     _log.warning("job.failed", job=name, error=str(error))
 
         first = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=first_s)
-        self._scheduler.add_job(guarded, jobs_trigger.Every(every_s), next_run_time=first, id=name)
+        self._scheduler.add_job(guarded, jobs_trigger.Every(every_s), next_run_time=first, id=name, name=name)
 
     def _fleets(self) -> None:
         with self._connection() as connection:

@@ -30,3 +30,6 @@ class Every(base.BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
             return now
         missed = max(0, (now - previous) // self._every)
         return previous + (missed + 1) * self._every
+
+    def __str__(self) -> str:
+        return f"every {self._every.total_seconds():g} s"
