@@ -119,6 +119,18 @@ class Daemon:
             self.kill()
 
 
+def end_session(host, port, client_id):
+    """Ends a session at the broker, with its subscriptions: a daemon's outlives it."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
+    connected = threading.Event()
+    client.on_connect = lambda *_: connected.set()
+    client.connect(host, port, clean_start=True)
+    client.loop_start()
+    wait_for(connected.is_set, what="the CONNACK")
+    client.disconnect()
+    client.loop_stop()
+
+
 class Publisher:
     """Publishes at QoS 1 and knows what the broker has acked."""
 

@@ -38,11 +38,21 @@ def _replay(daemon, path, *words):
 
 
 @pytest.fixture
-def default_topics(make_daemon):
+def sessions(broker):
+    """Client ids whose sessions end after the daemons: other tests want the default topics for themselves."""
+    ids = []
+    yield ids
+    for client_id in ids:
+        harness.end_session(broker.host, broker.port, client_id)
+
+
+@pytest.fixture
+def default_topics(sessions, make_daemon):
     """A function that makes a daemon on the default topics, as ``voltd replay`` uses them."""
 
     def make(**settings):
         daemon = make_daemon(**settings)
+        sessions.append(f"voltd-{daemon.env['VOLTD_INSTANCE']}")
         for kind in ("VEHICLE", "METER", "INGEST"):
             del daemon.env[f"VOLTD_MQTT__TOPICS__{kind}"]
         return daemon.start()

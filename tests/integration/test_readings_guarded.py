@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 import json
 import time
+from concurrent import futures
 
 import psycopg
 import pytest
@@ -190,6 +191,23 @@ def test_half_of_a_position_contradicts(connection, writer):
     writer.write(batch({"latitude": 50}))
     writer.write(batch({"latitude": 51, "longitude": 8}))
     assert connection.execute("SELECT latitude, longitude FROM volt.vehicle_current").fetchall() == [(50, 8)]
+
+
+def test_two_daemons_fill_in_a_half_each(connection, writer):
+    """The one that comes second sees the other's half, and the current state has the pair."""
+    writer.write(batch({"soc": 64}))
+    with psycopg.connect(connection.info.dsn) as other, futures.ThreadPoolExecutor() as pool:
+        other.execute("UPDATE volt.vehicle_reading SET latitude = 48.5, filled_at = now()")
+        second = pool.submit(writer.write, batch({"longitude": 11.5}))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        harness.wait_for(lambda: connection.execute(waiting).fetchone() == (1,), what="a fill that waits")
+        other.commit()
+        second.result(60)
+    stored = connection.execute("SELECT latitude, longitude FROM volt.vehicle_reading").fetchall()
+    current = connection.execute("SELECT latitude, longitude FROM volt.vehicle_current").fetchall()
+    assert stored == current == [(48.5, 11.5)]
 
 
 def test_a_conflict_names_device_and_fields(writer):

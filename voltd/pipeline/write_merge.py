@@ -76,7 +76,7 @@ class Merge:
         if self._overwrite:  # what is put right is counted as that
             fills = [place for place in fills if place not in set(looked.differs)]
         self._account(folded, looked.new, fills, before, self._contradicted(staged, looked.differs))
-        self._whole_positions(looked, folded)
+        self._whole_positions(staged, looked, folded)
         return inserted
 
     def compare(self, cursor: psycopg.Cursor[Any], there: Sequence[tuple[int, bool]]) -> None:
@@ -95,7 +95,7 @@ class Merge:
         filled = {index for index, filled in there if filled} - put_right
         self.result.filled += len(filled)
         self._refuse({indexes[place]: standing for place, standing in stored.items()}, counted=filled)
-        self._whole_positions(looked, write_fold.Folded(readings, [[index] for index in indexes], set(), {}))
+        self._whole_positions(staged, looked, write_fold.Folded(readings, [[index] for index in indexes], set(), {}))
 
     def _fill(self, staged: write_stage.Staged, looked: write_stage.Looked) -> write_stage.Looked:
         """Fills in; returned with all rows that contradict what is stored by now."""
@@ -193,20 +193,35 @@ class Merge:
             message, payload, models.Reason.CONFLICT, detail[:_DETAIL_LENGTH], element, None, kind, reading[0]
         )
 
-    def _whole_positions(self, looked: write_stage.Looked, folded: write_fold.Folded) -> None:
+    def _whole_positions(
+        self, staged: write_stage.Staged, looked: write_stage.Looked, folded: write_fold.Folded
+    ) -> None:
         """Latitude and longitude in two messages: the current state takes them as a pair, as they are stored now."""
+        filled = set(looked.fills)
+        alone = [
+            place
+            for place, stored in looked.positions.items()
+            if not self._paired(folded, place, stored) and place in filled
+        ]
+        if alone:  # another daemon may have filled in the other half since the look
+            for place, row in staged.stored("stored_of_vehicle_staging", alone):
+                self._paired(folded, place, (row["latitude"], row["longitude"]))
+
+    def _paired(self, folded: write_fold.Folded, place: int, stored: tuple[float | None, float | None]) -> bool:
+        """Notes the position of a row of which one half came and the other is stored; False: it is not."""
         effective = self.result.effective
-        for place, stored in looked.positions.items():
-            first = self.readings[folded.members[place][0]]
-            came = effective.get(id(first), folded.rows[place])
-            both = (came[_LATITUDE], came[_LONGITUDE])
-            if both.count(None) != 1:  # what came was refused
-                continue
-            one, other = (both, stored) if self._overwrite else (stored, both)
-            pair = [second if value is None else value for value, second in zip(one, other, strict=True)]
-            if None not in pair:
-                last = effective.get(id(first), first)
-                effective[id(first)] = type(last)._make((*last[:_LATITUDE], *pair, *last[_LONGITUDE + 1 :]))
+        first = self.readings[folded.members[place][0]]
+        came = effective.get(id(first), folded.rows[place])
+        both = (came[_LATITUDE], came[_LONGITUDE])
+        if both.count(None) != 1:  # what came was refused
+            return True
+        one, other = (both, stored) if self._overwrite else (stored, both)
+        pair = [second if value is None else value for value, second in zip(one, other, strict=True)]
+        if None in pair:
+            return False
+        last = effective.get(id(first), first)
+        effective[id(first)] = type(last)._make((*last[:_LATITUDE], *pair, *last[_LONGITUDE + 1 :]))
+        return True
 
 
 def _shown(value: Any) -> str:
