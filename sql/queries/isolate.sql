@@ -31,19 +31,7 @@ BEGIN
       INSERT INTO volt.vehicle_reading AS r (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at)
       VALUES (one.vehicle_id, one.recorded_at, one.soc_pct, one.speed_kmh, one.battery_temp_c, one.kwh_delivered_dc, one.dc_register_kwh, one.latitude, one.longitude, one.charging_status, one.odometer_km, one.kwh_returned_dc, one.dc_returned_register_kwh, one.diagnostics, one.received_at)
       ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
-        soc_pct = coalesce(r.soc_pct, excluded.soc_pct),
-        speed_kmh = coalesce(r.speed_kmh, excluded.speed_kmh),
-        battery_temp_c = coalesce(r.battery_temp_c, excluded.battery_temp_c),
-        kwh_delivered_dc = coalesce(r.kwh_delivered_dc, excluded.kwh_delivered_dc),
-        dc_register_kwh = coalesce(r.dc_register_kwh, excluded.dc_register_kwh),
-        latitude = coalesce(r.latitude, excluded.latitude),
-        longitude = coalesce(r.longitude, excluded.longitude),
-        charging_status = coalesce(r.charging_status, excluded.charging_status),
-        odometer_km = coalesce(r.odometer_km, excluded.odometer_km),
-        kwh_returned_dc = coalesce(r.kwh_returned_dc, excluded.kwh_returned_dc),
-        dc_returned_register_kwh = coalesce(r.dc_returned_register_kwh, excluded.dc_returned_register_kwh),
-        diagnostics = coalesce(r.diagnostics, excluded.diagnostics),
-        filled_at = greatest(r.filled_at, excluded.received_at)
+        -- include: vehicle_filled.sql
       WHERE (r.soc_pct IS NULL AND excluded.soc_pct IS NOT NULL)
         OR (r.speed_kmh IS NULL AND excluded.speed_kmh IS NOT NULL)
         OR (r.battery_temp_c IS NULL AND excluded.battery_temp_c IS NOT NULL)
@@ -105,14 +93,7 @@ BEGIN
       INSERT INTO volt.meter_reading AS r (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at)
       VALUES (one.meter_id, one.recorded_at, one.kwh_consumed_ac, one.ac_register_kwh, one.voltage_v, one.current_a, one.power_kw, one.kwh_returned_ac, one.ac_returned_register_kwh, one.received_at)
       ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
-        kwh_consumed_ac = coalesce(r.kwh_consumed_ac, excluded.kwh_consumed_ac),
-        ac_register_kwh = coalesce(r.ac_register_kwh, excluded.ac_register_kwh),
-        voltage_v = coalesce(r.voltage_v, excluded.voltage_v),
-        current_a = coalesce(r.current_a, excluded.current_a),
-        power_kw = coalesce(r.power_kw, excluded.power_kw),
-        kwh_returned_ac = coalesce(r.kwh_returned_ac, excluded.kwh_returned_ac),
-        ac_returned_register_kwh = coalesce(r.ac_returned_register_kwh, excluded.ac_returned_register_kwh),
-        filled_at = greatest(r.filled_at, excluded.received_at)
+        -- include: meter_filled.sql
       WHERE (r.kwh_consumed_ac IS NULL AND excluded.kwh_consumed_ac IS NOT NULL)
         OR (r.ac_register_kwh IS NULL AND excluded.ac_register_kwh IS NOT NULL)
         OR (r.voltage_v IS NULL AND excluded.voltage_v IS NOT NULL)

@@ -36,39 +36,7 @@ SELECT set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin'
 -- contradict something (NULL: none); and of those with half a position, or another, the places and what is stored of it. A
 -- day is a chunk, and one look-up a row in it: see prefer_look_ups.
 SELECT
-  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NULL),
-  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
-    (r.soc_pct IS NULL AND s.soc_pct IS NOT NULL)
-    OR (r.speed_kmh IS NULL AND s.speed_kmh IS NOT NULL)
-    OR (r.battery_temp_c IS NULL AND s.battery_temp_c IS NOT NULL)
-    OR (r.kwh_delivered_dc IS NULL AND s.kwh_delivered_dc IS NOT NULL)
-    OR (r.dc_register_kwh IS NULL AND s.dc_register_kwh IS NOT NULL)
-    OR (r.latitude IS NULL AND s.latitude IS NOT NULL)
-    OR (r.longitude IS NULL AND s.longitude IS NOT NULL)
-    OR (r.charging_status IS NULL AND s.charging_status IS NOT NULL)
-    OR (r.odometer_km IS NULL AND s.odometer_km IS NOT NULL)
-    OR (r.kwh_returned_dc IS NULL AND s.kwh_returned_dc IS NOT NULL)
-    OR (r.dc_returned_register_kwh IS NULL AND s.dc_returned_register_kwh IS NOT NULL)
-    OR (r.diagnostics IS NULL AND s.diagnostics IS NOT NULL))),
-  array_agg(s.place) FILTER (WHERE
-    s.soc_pct <> r.soc_pct
-    OR s.speed_kmh <> r.speed_kmh
-    OR s.battery_temp_c <> r.battery_temp_c
-    OR s.kwh_delivered_dc <> r.kwh_delivered_dc
-    OR s.dc_register_kwh <> r.dc_register_kwh
-    OR s.latitude <> r.latitude
-    OR s.longitude <> r.longitude
-    OR s.charging_status <> r.charging_status
-    OR s.odometer_km <> r.odometer_km
-    OR s.kwh_returned_dc <> r.kwh_returned_dc
-    OR s.dc_returned_register_kwh <> r.dc_returned_register_kwh
-    OR s.diagnostics <> r.diagnostics),
-  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
-    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude)),
-  array_agg(r.latitude) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
-    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude)),
-  array_agg(r.longitude) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
-    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude))
+  -- include: vehicle_looked.sql
 FROM pg_temp.vehicle_staging s
 LEFT JOIN volt.vehicle_reading r
   ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
@@ -78,39 +46,7 @@ WHERE s.recorded_at >= %(since)s AND s.recorded_at < %(until)s;
 -- The same, device by device: what is stored between the first and the last of its rows is read once. For rows that lie
 -- close together, or in compressed chunks, of which each look-up would unpack a part.
 SELECT
-  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NULL),
-  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
-    (r.soc_pct IS NULL AND s.soc_pct IS NOT NULL)
-    OR (r.speed_kmh IS NULL AND s.speed_kmh IS NOT NULL)
-    OR (r.battery_temp_c IS NULL AND s.battery_temp_c IS NOT NULL)
-    OR (r.kwh_delivered_dc IS NULL AND s.kwh_delivered_dc IS NOT NULL)
-    OR (r.dc_register_kwh IS NULL AND s.dc_register_kwh IS NOT NULL)
-    OR (r.latitude IS NULL AND s.latitude IS NOT NULL)
-    OR (r.longitude IS NULL AND s.longitude IS NOT NULL)
-    OR (r.charging_status IS NULL AND s.charging_status IS NOT NULL)
-    OR (r.odometer_km IS NULL AND s.odometer_km IS NOT NULL)
-    OR (r.kwh_returned_dc IS NULL AND s.kwh_returned_dc IS NOT NULL)
-    OR (r.dc_returned_register_kwh IS NULL AND s.dc_returned_register_kwh IS NOT NULL)
-    OR (r.diagnostics IS NULL AND s.diagnostics IS NOT NULL))),
-  array_agg(s.place) FILTER (WHERE
-    s.soc_pct <> r.soc_pct
-    OR s.speed_kmh <> r.speed_kmh
-    OR s.battery_temp_c <> r.battery_temp_c
-    OR s.kwh_delivered_dc <> r.kwh_delivered_dc
-    OR s.dc_register_kwh <> r.dc_register_kwh
-    OR s.latitude <> r.latitude
-    OR s.longitude <> r.longitude
-    OR s.charging_status <> r.charging_status
-    OR s.odometer_km <> r.odometer_km
-    OR s.kwh_returned_dc <> r.kwh_returned_dc
-    OR s.dc_returned_register_kwh <> r.dc_returned_register_kwh
-    OR s.diagnostics <> r.diagnostics),
-  array_agg(s.place) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
-    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude)),
-  array_agg(r.latitude) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
-    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude)),
-  array_agg(r.longitude) FILTER (WHERE r.vehicle_id IS NOT NULL AND (
-    (s.latitude IS NULL) <> (s.longitude IS NULL) OR s.latitude <> r.latitude OR s.longitude <> r.longitude))
+  -- include: vehicle_looked.sql
 FROM pg_temp.vehicle_staging s
 LEFT JOIN (
   SELECT v.*
@@ -142,19 +78,7 @@ FROM pg_temp.vehicle_staging
 WHERE place = ANY (%(places)s::int[])
 ORDER BY vehicle_id COLLATE "C", recorded_at
 ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
-  soc_pct = coalesce(r.soc_pct, excluded.soc_pct),
-  speed_kmh = coalesce(r.speed_kmh, excluded.speed_kmh),
-  battery_temp_c = coalesce(r.battery_temp_c, excluded.battery_temp_c),
-  kwh_delivered_dc = coalesce(r.kwh_delivered_dc, excluded.kwh_delivered_dc),
-  dc_register_kwh = coalesce(r.dc_register_kwh, excluded.dc_register_kwh),
-  latitude = coalesce(r.latitude, excluded.latitude),
-  longitude = coalesce(r.longitude, excluded.longitude),
-  charging_status = coalesce(r.charging_status, excluded.charging_status),
-  odometer_km = coalesce(r.odometer_km, excluded.odometer_km),
-  kwh_returned_dc = coalesce(r.kwh_returned_dc, excluded.kwh_returned_dc),
-  dc_returned_register_kwh = coalesce(r.dc_returned_register_kwh, excluded.dc_returned_register_kwh),
-  diagnostics = coalesce(r.diagnostics, excluded.diagnostics),
-  filled_at = greatest(r.filled_at, excluded.received_at)
+  -- include: vehicle_filled.sql
 WHERE %(beside)s OR (
     excluded.soc_pct <> r.soc_pct
     OR excluded.speed_kmh <> r.speed_kmh
@@ -233,20 +157,7 @@ ON CONFLICT (vehicle_id, recorded_at) DO UPDATE SET
 -- name: stored_of_vehicle_staging
 -- since, until timestamptz: the stored rows of those at places int[], of that day.
 SELECT s.place, to_jsonb(r)
-FROM pg_temp.vehicle_staging s
-JOIN (
-  SELECT v.*
-  FROM (
-    SELECT vehicle_id, min(recorded_at) AS since, max(recorded_at) AS until FROM pg_temp.vehicle_staging
-    WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
-      AND place = ANY (%(places)s::int[]) GROUP BY vehicle_id) AS d
-  CROSS JOIN LATERAL (
-    SELECT * FROM volt.vehicle_reading w
-    WHERE w.vehicle_id = d.vehicle_id AND w.recorded_at >= d.since AND w.recorded_at <= d.until
-      AND w.recorded_at >= %(since)s AND w.recorded_at < %(until)s
-    OFFSET 0) AS v
-) AS r ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at
-WHERE s.place = ANY (%(places)s::int[]);
+-- include: vehicle_stored.sql
 
 -- name: contradicted_vehicle_staging
 -- since, until timestamptz: of those at places int[], of that day, the columns in which the stored row has another value,
@@ -265,20 +176,7 @@ SELECT s.place, array_remove(ARRAY[
   CASE WHEN s.dc_returned_register_kwh <> r.dc_returned_register_kwh THEN 'dc_returned_register_kwh' END,
   CASE WHEN s.diagnostics <> r.diagnostics THEN 'diagnostics' END
 ], NULL), to_jsonb(r)
-FROM pg_temp.vehicle_staging s
-JOIN (
-  SELECT v.*
-  FROM (
-    SELECT vehicle_id, min(recorded_at) AS since, max(recorded_at) AS until FROM pg_temp.vehicle_staging
-    WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
-      AND place = ANY (%(places)s::int[]) GROUP BY vehicle_id) AS d
-  CROSS JOIN LATERAL (
-    SELECT * FROM volt.vehicle_reading w
-    WHERE w.vehicle_id = d.vehicle_id AND w.recorded_at >= d.since AND w.recorded_at <= d.until
-      AND w.recorded_at >= %(since)s AND w.recorded_at < %(until)s
-    OFFSET 0) AS v
-) AS r ON r.vehicle_id = s.vehicle_id AND r.recorded_at = s.recorded_at
-WHERE s.place = ANY (%(places)s::int[]);
+-- include: vehicle_stored.sql
 
 -- name: clear_vehicle_staging
 -- Before rows are staged: two parts of one transaction may come after each other.

@@ -16,23 +16,7 @@ COPY pg_temp.meter_staging (meter_id, recorded_at, kwh_consumed_ac, ac_register_
 -- since, until timestamptz: of the staged rows of a day the places of those that are new, that fill in something, and that
 -- contradict something (NULL: none). A day is a chunk, and one look-up a row in it: see prefer_look_ups.
 SELECT
-  array_agg(s.place) FILTER (WHERE r.meter_id IS NULL),
-  array_agg(s.place) FILTER (WHERE r.meter_id IS NOT NULL AND (
-    (r.kwh_consumed_ac IS NULL AND s.kwh_consumed_ac IS NOT NULL)
-    OR (r.ac_register_kwh IS NULL AND s.ac_register_kwh IS NOT NULL)
-    OR (r.voltage_v IS NULL AND s.voltage_v IS NOT NULL)
-    OR (r.current_a IS NULL AND s.current_a IS NOT NULL)
-    OR (r.power_kw IS NULL AND s.power_kw IS NOT NULL)
-    OR (r.kwh_returned_ac IS NULL AND s.kwh_returned_ac IS NOT NULL)
-    OR (r.ac_returned_register_kwh IS NULL AND s.ac_returned_register_kwh IS NOT NULL))),
-  array_agg(s.place) FILTER (WHERE
-    s.kwh_consumed_ac <> r.kwh_consumed_ac
-    OR s.ac_register_kwh <> r.ac_register_kwh
-    OR s.voltage_v <> r.voltage_v
-    OR s.current_a <> r.current_a
-    OR s.power_kw <> r.power_kw
-    OR s.kwh_returned_ac <> r.kwh_returned_ac
-    OR s.ac_returned_register_kwh <> r.ac_returned_register_kwh)
+  -- include: meter_looked.sql
 FROM pg_temp.meter_staging s
 LEFT JOIN volt.meter_reading r
   ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at AND r.recorded_at >= %(since)s AND r.recorded_at < %(until)s
@@ -42,23 +26,7 @@ WHERE s.recorded_at >= %(since)s AND s.recorded_at < %(until)s;
 -- The same, device by device: what is stored between the first and the last of its rows is read once. For rows that lie
 -- close together, or in compressed chunks, of which each look-up would unpack a part.
 SELECT
-  array_agg(s.place) FILTER (WHERE r.meter_id IS NULL),
-  array_agg(s.place) FILTER (WHERE r.meter_id IS NOT NULL AND (
-    (r.kwh_consumed_ac IS NULL AND s.kwh_consumed_ac IS NOT NULL)
-    OR (r.ac_register_kwh IS NULL AND s.ac_register_kwh IS NOT NULL)
-    OR (r.voltage_v IS NULL AND s.voltage_v IS NOT NULL)
-    OR (r.current_a IS NULL AND s.current_a IS NOT NULL)
-    OR (r.power_kw IS NULL AND s.power_kw IS NOT NULL)
-    OR (r.kwh_returned_ac IS NULL AND s.kwh_returned_ac IS NOT NULL)
-    OR (r.ac_returned_register_kwh IS NULL AND s.ac_returned_register_kwh IS NOT NULL))),
-  array_agg(s.place) FILTER (WHERE
-    s.kwh_consumed_ac <> r.kwh_consumed_ac
-    OR s.ac_register_kwh <> r.ac_register_kwh
-    OR s.voltage_v <> r.voltage_v
-    OR s.current_a <> r.current_a
-    OR s.power_kw <> r.power_kw
-    OR s.kwh_returned_ac <> r.kwh_returned_ac
-    OR s.ac_returned_register_kwh <> r.ac_returned_register_kwh)
+  -- include: meter_looked.sql
 FROM pg_temp.meter_staging s
 LEFT JOIN (
   SELECT v.*
@@ -90,14 +58,7 @@ FROM pg_temp.meter_staging
 WHERE place = ANY (%(places)s::int[])
 ORDER BY meter_id COLLATE "C", recorded_at
 ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
-  kwh_consumed_ac = coalesce(r.kwh_consumed_ac, excluded.kwh_consumed_ac),
-  ac_register_kwh = coalesce(r.ac_register_kwh, excluded.ac_register_kwh),
-  voltage_v = coalesce(r.voltage_v, excluded.voltage_v),
-  current_a = coalesce(r.current_a, excluded.current_a),
-  power_kw = coalesce(r.power_kw, excluded.power_kw),
-  kwh_returned_ac = coalesce(r.kwh_returned_ac, excluded.kwh_returned_ac),
-  ac_returned_register_kwh = coalesce(r.ac_returned_register_kwh, excluded.ac_returned_register_kwh),
-  filled_at = greatest(r.filled_at, excluded.received_at)
+  -- include: meter_filled.sql
 WHERE %(beside)s OR (
     excluded.kwh_consumed_ac <> r.kwh_consumed_ac
     OR excluded.ac_register_kwh <> r.ac_register_kwh
@@ -156,20 +117,7 @@ ON CONFLICT (meter_id, recorded_at) DO UPDATE SET
 -- name: stored_of_meter_staging
 -- since, until timestamptz: the stored rows of those at places int[], of that day.
 SELECT s.place, to_jsonb(r)
-FROM pg_temp.meter_staging s
-JOIN (
-  SELECT v.*
-  FROM (
-    SELECT meter_id, min(recorded_at) AS since, max(recorded_at) AS until FROM pg_temp.meter_staging
-    WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
-      AND place = ANY (%(places)s::int[]) GROUP BY meter_id) AS d
-  CROSS JOIN LATERAL (
-    SELECT * FROM volt.meter_reading w
-    WHERE w.meter_id = d.meter_id AND w.recorded_at >= d.since AND w.recorded_at <= d.until
-      AND w.recorded_at >= %(since)s AND w.recorded_at < %(until)s
-    OFFSET 0) AS v
-) AS r ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at
-WHERE s.place = ANY (%(places)s::int[]);
+-- include: meter_stored.sql
 
 -- name: contradicted_meter_staging
 -- since, until timestamptz: of those at places int[], of that day, the columns in which the stored row has another value,
@@ -183,20 +131,7 @@ SELECT s.place, array_remove(ARRAY[
   CASE WHEN s.kwh_returned_ac <> r.kwh_returned_ac THEN 'kwh_returned_ac' END,
   CASE WHEN s.ac_returned_register_kwh <> r.ac_returned_register_kwh THEN 'ac_returned_register_kwh' END
 ], NULL), to_jsonb(r)
-FROM pg_temp.meter_staging s
-JOIN (
-  SELECT v.*
-  FROM (
-    SELECT meter_id, min(recorded_at) AS since, max(recorded_at) AS until FROM pg_temp.meter_staging
-    WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
-      AND place = ANY (%(places)s::int[]) GROUP BY meter_id) AS d
-  CROSS JOIN LATERAL (
-    SELECT * FROM volt.meter_reading w
-    WHERE w.meter_id = d.meter_id AND w.recorded_at >= d.since AND w.recorded_at <= d.until
-      AND w.recorded_at >= %(since)s AND w.recorded_at < %(until)s
-    OFFSET 0) AS v
-) AS r ON r.meter_id = s.meter_id AND r.recorded_at = s.recorded_at
-WHERE s.place = ANY (%(places)s::int[]);
+-- include: meter_stored.sql
 
 -- name: clear_meter_staging
 -- Before rows are staged: two parts of one transaction may come after each other.

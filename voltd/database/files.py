@@ -1,7 +1,8 @@
 """The SQL files that ship with voltd: released migrations, idempotent files, their hashes and includes.
 
-Read by the migrations runner only; touches no database. A line ``-- include: NAME`` stands for the file
-``include/NAME`` beside it: so both editions of TimescaleDB share the text of one aggregate, and their numbers agree.
+Read by the migrations runner; touches no database. A line ``-- include: NAME`` stands for the file ``include/NAME``
+beside it: so both editions of TimescaleDB share the text of one aggregate, and their numbers agree. ``queries`` has its
+files read in the same way.
 """
 
 import dataclasses
@@ -68,10 +69,16 @@ def fingerprint(files: list[SqlFile]) -> str:
     return hashlib.sha256("".join(f"{one.name} {one.sha256}\n" for one in files).encode()).hexdigest()
 
 
-def _read(path: pathlib.Path) -> SqlFile:
+def text(path: pathlib.Path) -> str:
+    """A file's text with its includes in place, indented as their lines are."""
+
     def included(match: re.Match[str]) -> str:
         lines = (path.parent / "include" / match["name"]).read_text().splitlines()
         return "\n".join(match["indent"] + line for line in lines if not line.startswith("--"))
 
-    text = _INCLUDE.sub(included, path.read_text())
-    return SqlFile(path.name, text, hashlib.sha256(text.encode()).hexdigest())
+    return _INCLUDE.sub(included, path.read_text())
+
+
+def _read(path: pathlib.Path) -> SqlFile:
+    found = text(path)
+    return SqlFile(path.name, found, hashlib.sha256(found.encode()).hexdigest())

@@ -1,7 +1,8 @@
 """Loads the named queries of ``sql/queries/*.sql``; whoever talks to the database takes its SQL from here.
 
 A query starts at a line ``-- name: NAME`` and ends before the next one; comment lines below the name describe it and
-its parameters, which are psycopg's named ones, ``%(name)s``.
+its parameters, which are psycopg's named ones, ``%(name)s``. A line ``-- include: NAME`` stands for the file
+``include/NAME``, as in the migrations.
 """
 
 import functools
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import LiteralString
 
 from voltd import resources
+from voltd.database import files
 
 _MARK = "-- name: "
 
@@ -22,7 +24,7 @@ def load() -> Mapping[str, LiteralString]:
     """
     found: dict[str, LiteralString] = {}
     for path in sorted((resources.share("sql") / "queries").glob("*.sql")):
-        for part in ("\n" + path.read_text()).split("\n" + _MARK)[1:]:
+        for part in ("\n" + files.text(path)).split("\n" + _MARK)[1:]:
             name, _, body = part.partition("\n")
             if name in found:
                 raise ValueError(f"query {name!r} is defined twice, the second time in {path.name}")

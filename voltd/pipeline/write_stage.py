@@ -39,21 +39,21 @@ class Table:
         Raises:
             psycopg.errors.UniqueViolation: one of them is there already; the transaction is lost.
         """
-        with cursor.copy(queries.text(f"copy_{self.noun}_readings")) as copy:
-            copy.set_types(self.types)
-            for row in rows:
-                copy.write_row(row)
+        self._copy(cursor, f"copy_{self.noun}_readings", rows)
         return len(rows)
 
     def stage(self, cursor: psycopg.Cursor[Any], rows: Sequence[models.Reading]) -> Staged:
         """COPY into the staging table, where each gets its place."""
         cursor.execute(queries.text("unpack_as_needed"))
         cursor.execute(queries.text(f"clear_{self.noun}_staging"))
-        with cursor.copy(queries.text(f"copy_{self.noun}_staging")) as copy:
+        self._copy(cursor, f"copy_{self.noun}_staging", rows)
+        return Staged(cursor, self.noun, rows)
+
+    def _copy(self, cursor: psycopg.Cursor[Any], query: str, rows: Sequence[models.Reading]) -> None:
+        with cursor.copy(queries.text(query)) as copy:
             copy.set_types(self.types)
             for row in rows:
                 copy.write_row(row)
-        return Staged(cursor, self.noun, rows)
 
 
 VEHICLE = Table("vehicle", ["text", "timestamptz", *["float8"] * 7, "text", *["float8"] * 3, "jsonb", "timestamptz"])
