@@ -47,7 +47,7 @@ class Rig:
     def write_as_other(self, *messages):
         """As another daemon with the same client id writes."""
         with self._patch.context() as patch:
-            patch.setattr(write_dead_letters, "_RUN", OTHER_DAEMON)
+            patch.setattr(write_dead_letters, "_run", lambda: OTHER_DAEMON)
             return self.write(*messages)
 
     @property

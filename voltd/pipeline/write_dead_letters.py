@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
-from voltd import errors, models
+from voltd import errors, identity, models
 from voltd.database import queries
 from voltd.pipeline import decode, write_bad_fields, write_letter_rows
 
-_RUN = secrets.randbits(63)  # this run of the daemon, in what was redelivered to it
 _ACK_UNDER_WAY = dt.timedelta(minutes=2)  # as in the function keep_dead_letters
 
 
@@ -38,8 +36,13 @@ def insert(
     whole = letters if not partial else [letter for letter in letters if not letter.partial]
     there = _insert_whole(cursor, whole, client_id) if whole else []
     if partial:
-        there += write_bad_fields.count(cursor, partial, client_id, _RUN)
+        there += write_bad_fields.count(cursor, partial, client_id, _run())
     return there
+
+
+def _run() -> int:
+    """This run of the daemon, in what was redelivered to it: 63 bits."""
+    return int(identity.own().run, 16) >> 65
 
 
 def _insert_whole(
@@ -52,7 +55,7 @@ def _insert_whole(
     client = hashlib.blake2b(client_id.encode(), digest_size=8).digest()
     arguments = {
         "client": int.from_bytes(client, "big", signed=True),
-        "run": _RUN,
+        "run": _run(),
         "writers": [f"{client_id}/stream", f"{client_id}/spool"],
         "keys": [keys[place] for place in asked],
         "redelivered": [letter.message.redelivered for letter in chosen],
