@@ -7,24 +7,18 @@ VOLTD_TEST_DATABASE_DSN, VOLTD_TEST_MQTT_HOST, VOLTD_TEST_MQTT_PORT point at ser
 import contextlib
 import os
 import pathlib
-import secrets
-import tempfile
 
 import hypothesis
 import psycopg
 import pytest
 
 import databases
+import homes
 from voltd import errors, local
 
 # How long an example takes says nothing where two cores are shared with servers and other tests.
 hypothesis.settings.register_profile("voltd", deadline=None)
 hypothesis.settings.load_profile("voltd")
-
-
-def _home(purpose):
-    """A home that the servers' own user can reach; pytest's temporary folders are closed to others."""
-    return pathlib.Path(tempfile.gettempdir(), f"voltd-test-{purpose}-{secrets.token_hex(6)}")
 
 
 def _progress_of(config):
@@ -58,7 +52,7 @@ def pytest_collection_finish(session):
 @pytest.fixture(scope="session")
 def servers(pytestconfig):
     """A broker and a database, real and private to this run."""
-    started = local.start(_home("servers"), progress=_progress_of(pytestconfig), ephemeral=True)
+    started = local.start(homes.new("servers"), progress=_progress_of(pytestconfig), ephemeral=True)
     yield started
     started.stop()
 
@@ -125,7 +119,7 @@ def _edition_clusters(editions, _cluster):
             environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_TEST_")}
             try:
                 extra = local.start(
-                    _home(edition),
+                    homes.new(edition),
                     progress=lambda _line: None,
                     environ=environ,
                     postgres_conf=[f"timescaledb.license = '{edition}'"],

@@ -19,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from psycopg import conninfo
 
 import harness
+import homes
 from voltd import errors, local
 from voltd.database import migrate
 
@@ -79,7 +80,7 @@ class Stage:
 
     def __init__(self, *, progress=lambda _line: None, **settings):
         name = f"f{secrets.token_hex(4)}"
-        self._home = pathlib.Path(tempfile.gettempdir(), f"voltd-test-faults-{secrets.token_hex(6)}")
+        self._home = homes.new("faults")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="voltd-test-faults-daemon-"))
         self._undo = contextlib.ExitStack()
         self._undo.callback(shutil.rmtree, self.folder, ignore_errors=True)

@@ -6,16 +6,15 @@ what was counted, and names the seed and batch that repeat it.
 
 import argparse
 import datetime as dt
-import pathlib
 import random
 import secrets
 import sys
-import tempfile
 import time
 
 import fuzz_fates
 import fuzz_inputs
 
+import homes
 from voltd import local
 from voltd.database import migrate
 
@@ -24,7 +23,7 @@ _CHECK_EVERY = 50  # batches
 
 def main():
     asked = _arguments()
-    home = pathlib.Path(tempfile.gettempdir(), f"voltd-fuzz-{secrets.token_hex(6)}")
+    home = homes.new("fuzz")
     servers = local.start(home, progress=_say)
     try:
         migrate.migrate(servers.database.dsn, migrate.MigrateOptions(), report=lambda _line: None)
