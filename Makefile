@@ -24,7 +24,7 @@ demo: setup      ## fleet -> broker -> daemon -> database, live; DEMO_ARGS="--fo
 	@$(BIN)/voltd demo $(DEMO_ARGS)
 
 test: setup      ## every test, with real servers; TEST_ARGS="-k replay"
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 torture: setup   ## random faults while publishing; MINUTES=60 SEED=7 (and STEP=12 for one step of it)
 	@$(BIN)/python tests/faults/torture.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(STEP),--step $(STEP))

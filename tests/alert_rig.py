@@ -13,6 +13,7 @@ import psycopg
 from aiosmtpd import controller
 from psycopg import rows
 
+import databases
 import harness
 from voltd import config
 from voltd.alerts import deliver
@@ -118,8 +119,7 @@ def text_of(mail):
 
 def alerts(dsn, where="true"):
     """Episodes, the oldest first."""
-    with psycopg.connect(dsn, row_factory=rows.dict_row) as connection:
-        return connection.execute(f"SELECT * FROM volt.alert WHERE {where} ORDER BY alert_id").fetchall()
+    return databases.ask(dsn, f"SELECT * FROM volt.alert WHERE {where} ORDER BY alert_id", None, rows.dict_row)
 
 
 def publish(publisher, daemon, device, seconds_ago=0.0, *, kind="vehicle", retain=False, **values):
@@ -208,9 +208,8 @@ class Rig:
             one.wake()
 
     def rows(self, columns="transition, status", channel="hook"):
-        return self.execute(
-            f"SELECT {columns} FROM volt.alert_delivery WHERE channel = %s ORDER BY delivery_id", channel
-        )
+        query = f"SELECT {columns} FROM volt.alert_delivery WHERE channel = %s ORDER BY delivery_id"
+        return databases.ask(self.dsn, query, [channel])
 
     def settled(self, within_s=45.0):
         """Returns once nothing waits any more."""

@@ -1,12 +1,13 @@
 """``voltd``'s commands as processes of their own, forked from one that has imported voltd already.
 
-A start from nothing is half a second of computing, and the tests run hundreds of commands. A daemon (``voltd run``) is
-started as users start it, by ``harness.Daemon``; so are the demo and what the README tells to type.
+A start from nothing is half a second of computing, a daemon's nearly a whole one, and the tests start hundreds. The
+demo, what the README tells to type, and the daemon of ``acceptance/test_main_job.py`` start as users start them.
 """
 
 import multiprocessing
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,55 @@ from multiprocessing import connection
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(
-    ["voltd.cli", "voltd.check", "voltd.status", "voltd.dead_letters", "voltd.alerts.commands", "voltd.rules.commands"]
+    [
+        "voltd.cli",
+        "voltd.app",
+        "voltd.check",
+        "voltd.status",
+        "voltd.dead_letters",
+        "voltd.alerts.commands",
+        "voltd.rules.commands",
+    ]
 )
 
 _lock = threading.Lock()  # a start looks at how earlier ones have ended; only one thread may
+
+
+class Running:
+    """A command that has been started, with the methods of ``subprocess.Popen`` that tests use."""
+
+    def __init__(self, process, words):
+        self.pid = process.pid
+        self._process, self._words = process, words
+
+    @property
+    def returncode(self):
+        return self.poll()
+
+    def poll(self):
+        """Its exit code, the negative signal where one ended it; None while it runs."""
+        with _lock:
+            return self._process.exitcode
+
+    def wait(self, timeout=None):
+        if not connection.wait([self._process.sentinel], timeout):
+            raise subprocess.TimeoutExpired(self._words, timeout)
+        return self.poll()
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+def start(words, env, log):
+    """Starts ``voltd WORDS`` with this environment; what it says is appended to the file ``log``."""
+    with _lock:
+        process = _forks.Process(target=_command, args=(words, dict(env), [log, log]), daemon=True)
+        process.start()
+    return Running(process, ["voltd", *words])
 
 
 def run(words, env, timeout_s=60.0):

@@ -8,7 +8,7 @@ import contextlib
 import secrets
 
 import psycopg
-from psycopg import conninfo, sql
+from psycopg import conninfo, rows, sql
 
 from voltd.database import migrate
 
@@ -17,6 +17,36 @@ def migrated(dsn):
     """Brings a database to voltd's schema with default settings; returns at once where it has it (a copy has)."""
     if not migrate.status(dsn).current:
         migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
+
+
+_kept = {}  # dsn -> a session
+
+
+def ask(dsn, query, values=None, row_factory=rows.tuple_row):
+    """The rows of a query, over a session that is kept: a new one computes for longer than most queries.
+
+    A kept session that has ended is replaced; the query is asked again.
+    """
+    while True:
+        session = _kept.pop(dsn, None)
+        is_new = session is None
+        if is_new:
+            session = psycopg.connect(dsn, autocommit=True)
+        try:
+            found = session.cursor(row_factory=row_factory).execute(query, values).fetchall()
+        except psycopg.OperationalError:
+            session.close()
+            if is_new:
+                raise
+        else:
+            _kept[dsn] = session
+            return found
+
+
+def _end_sessions(dsn):
+    session = _kept.pop(dsn, None)
+    if session:
+        session.close()
 
 
 class Cluster:
@@ -39,7 +69,9 @@ class Cluster:
         self._execute("CREATE DATABASE {} TEMPLATE {}", name, self._templates[schema])
         try:
             yield self._dsn(name)
-        finally:  # over a new connection: a test may have restarted the server
+        finally:
+            _end_sessions(self._dsn(name))
+            # over a new connection: a test may have restarted the server
             self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
     def close(self):

@@ -8,6 +8,7 @@ import pytest
 from psycopg import conninfo
 
 import alert_rig
+import databases
 import harness
 from voltd import resources
 
@@ -27,8 +28,7 @@ def hasty(tmp_path):
 
 
 def _one(database, statement, *values):
-    with psycopg.connect(database) as connection:
-        return connection.execute(statement, values).fetchone()
+    return next(iter(databases.ask(database, statement, values)), None)
 
 
 def _healthy(database):
@@ -76,6 +76,7 @@ def test_clocks_that_are_off(told, publisher, webhook, database):
         )
     daemon = told(current_interval_s=0.1)
     looks = _Looks(daemon, database)
+    harness.wait_for(lambda: daemon.events("rules.checked"), what="the look at the start")
     looks.publish(publisher, "vehicle", "ODD", -250, soc=50)
     for number in (1, 2):
         for seconds in (41, 40):  # however many readings between two looks

@@ -123,11 +123,7 @@ def test_a_running_duration_survives_a_kill(told, publisher, webhook, database, 
     daemon = told(alerts__rules_file=tmp_path / "rules.toml")
     alert_rig.publish(publisher, daemon, "V1", 100, speed=120)
 
-    def pending():
-        with psycopg.connect(database) as connection:
-            return connection.execute("SELECT FROM volt.alert_state WHERE phase = 'pending'").fetchone()
-
-    harness.wait_for(lambda: pending() is not None, what="the pending state")
+    harness.wait_for(lambda: harness.count(database, "alert_state", "phase = 'pending'"), what="the pending state")
     daemon.kill()
     daemon.start()
     alert_rig.publish(publisher, daemon, "V1", 70, speed=121)

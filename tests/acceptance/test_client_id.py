@@ -8,6 +8,7 @@ import time
 import psycopg
 import pytest
 
+import databases
 import harness
 
 FORGED = {
@@ -87,7 +88,7 @@ def test_second_daemon_of_the_same_instance(daemon, make_daemon, publisher, data
     assert f"is in use by host {daemon.status()['host']}, pid {daemon.process.pid}" in other.run("check").stdout
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V1", _reading())])
     harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 1)
-    (row,) = _rows(database)
+    (row,) = harness.wait_for(lambda: _rows(database), what="its row")
     assert row == (daemon.name, f"voltd-{daemon.name}", daemon.status()["host"], daemon.process.pid)
 
 
@@ -96,8 +97,7 @@ def _reading():
 
 
 def _rows(database):
-    with psycopg.connect(database) as connection:
-        return connection.execute("SELECT instance, client_id, host, pid FROM volt.daemon").fetchall()
+    return databases.ask(database, "SELECT instance, client_id, host, pid FROM volt.daemon")
 
 
 def test_while_the_database_is_away(make_daemon, newcomer, servers):

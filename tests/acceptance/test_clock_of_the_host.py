@@ -8,6 +8,7 @@ import time
 import psycopg
 import pytest
 
+import databases
 import harness
 import shifted_clock
 
@@ -50,8 +51,7 @@ def _publish(publisher, daemon, numbers):
 
 
 def _alerts(database):
-    with psycopg.connect(database) as connection:
-        return connection.execute("SELECT rule, message, resolved_at IS NULL FROM volt.alert ORDER BY 1, 2").fetchall()
+    return databases.ask(database, "SELECT rule, message, resolved_at IS NULL FROM volt.alert ORDER BY 1, 2")
 
 
 def test_a_host_without_a_clock_battery(shifted, clock, publisher, database):

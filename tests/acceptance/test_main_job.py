@@ -10,6 +10,14 @@ import pytest
 import harness
 
 
+@pytest.fixture
+def daemon(make_daemon):
+    """A running daemon, started as users start it."""
+    made = make_daemon()
+    made.program = [harness.VOLTD]
+    return made.start()
+
+
 def _hour():
     """The last full hour."""
     return dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=1)

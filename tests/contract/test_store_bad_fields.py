@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from voltd import config, models
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import decode, write, write_dead_letters
 
 NOW = dt.datetime.now(dt.UTC).replace(minute=30, second=0, microsecond=0) - dt.timedelta(hours=2)
@@ -25,9 +25,8 @@ def message(device="V1", seconds=0, packet_id=1, *, soc=64, temp=-127, **changes
 
 
 @pytest.fixture
-def dsn(fresh_database):
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    return fresh_database
+def dsn(migrated_database):
+    return migrated_database
 
 
 class Rig:

@@ -12,11 +12,10 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import conninfo, sql
 
 import harness
 from voltd import config, models
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.models import Reason
 from voltd.pipeline import decode, write
 
@@ -86,26 +85,11 @@ BESIDE = {kind for kind in POISON if kind.endswith("in_jsonb") and POISON[kind][
 
 
 @pytest.fixture(scope="module")
-def database(database_dsn):
-    """DSN of a migrated database for this module."""
-    name = f"poison_{secrets.token_hex(4)}"
-    with psycopg.connect(database_dsn, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    dsn = conninfo.make_conninfo(database_dsn, dbname=name)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-    migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
-    yield dsn
-    with psycopg.connect(database_dsn, autocommit=True) as admin:
-        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-@pytest.fixture(scope="module")
-def fates(database, broker, tmp_path_factory):
+def fates(module_database, broker, tmp_path_factory):
     """Each poison published to a running daemon, a good reading after each: device -> (rows, reasons)."""
     name = f"t{secrets.token_hex(4)}"
     log = tmp_path_factory.mktemp("poison") / "daemon.log"
-    daemon = harness.Daemon(dsn=database, mqtt=(broker.host, broker.port), name=name, log=log)
+    daemon = harness.Daemon(dsn=module_database, mqtt=(broker.host, broker.port), name=name, log=log)
     publisher = harness.Publisher(broker.host, broker.port)
     started = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(minutes=5)
     sent = []
@@ -118,7 +102,7 @@ def fates(database, broker, tmp_path_factory):
             sent.append(publisher.publish(f"{topic}/good", {"timestamp": at, "soc": 1}))
         publisher.flush(sent)
         harness.wait_for(
-            lambda: harness.count(database, "vehicle_reading", "vehicle_id = 'good'") == len(POISON),
+            lambda: harness.count(module_database, "vehicle_reading", "vehicle_id = 'good'") == len(POISON),
             what="that every good reading between the poison is stored",
         )
         assert daemon.process.poll() is None
@@ -127,7 +111,7 @@ def fates(database, broker, tmp_path_factory):
     finally:
         publisher.close()
         daemon.close()
-    with psycopg.connect(database) as connection:
+    with psycopg.connect(module_database) as connection:
         rows = dict(connection.execute("SELECT vehicle_id, count(*) FROM volt.vehicle_reading GROUP BY 1").fetchall())
         letters = connection.execute("SELECT topic, reason FROM volt.dead_letter").fetchall()
     return {
@@ -146,10 +130,9 @@ def test_poison_has_one_fate_in_a_running_daemon(fates, kind):
     assert set(reasons) <= fitting
 
 
-def test_20000_generated_inputs_each_have_one_fate(fresh_database):
+def test_20000_generated_inputs_each_have_one_fate(migrated_database):
     """From bytes to rows: what goes in is written, a duplicate or a dead letter, and the tables say the same."""
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    rig = fuzz_fates.Rig(fresh_database, fuzz_fates.now(), bound_s=15.0)
+    rig = fuzz_fates.Rig(migrated_database, fuzz_fates.now(), bound_s=15.0)
     try:
         for number in range(20):
             sources = fuzz_inputs.Generator(f"test:{number}", rig.received_at).messages(1000)
@@ -188,10 +171,9 @@ def test_any_json_has_one_fate(topic, value, escaped, envelope):
 
 
 @pytest.mark.parametrize("refused_every", [100, 2, 1])
-def test_rows_that_only_the_database_refuses_do_not_slow_the_stream(fresh_database, refused_every):
+def test_rows_that_only_the_database_refuses_do_not_slow_the_stream(migrated_database, refused_every):
     """A constraint of the house refuses 1 %, half or all of 10,000 rows: a bounded number of statements finds them."""
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    with psycopg.connect(fresh_database, autocommit=True) as admin:
+    with psycopg.connect(migrated_database, autocommit=True) as admin:
         admin.execute("ALTER TABLE volt.vehicle_reading ADD CONSTRAINT house_rule CHECK (soc_pct <> 66)")
     statements = []
 
@@ -204,7 +186,7 @@ def test_rows_that_only_the_database_refuses_do_not_slow_the_stream(fresh_databa
             statements.append(statement)
             return super().copy(statement, *args, **options)
 
-    connect = session.connector(config.Settings(database={"dsn": fresh_database}))
+    connect = session.connector(config.Settings(database={"dsn": migrated_database}))
 
     def as_writer():
         connection = connect()
@@ -232,22 +214,21 @@ def test_rows_that_only_the_database_refuses_do_not_slow_the_stream(fresh_databa
     assert {letter.reason for letter in result.dead_letters} == {Reason.REJECTED}
     assert all("house_rule" in letter.detail for letter in result.dead_letters)
     assert [reading.soc_pct for reading in result.refused] == [66.0] * refused
-    assert harness.count(fresh_database, "vehicle_reading") == count - refused
-    assert harness.count(fresh_database, "dead_letter") == refused
+    assert harness.count(migrated_database, "vehicle_reading") == count - refused
+    assert harness.count(migrated_database, "dead_letter") == refused
     assert len(statements) < 40
     assert took_s < 15, f"{took_s:.1f} s"
 
 
-def test_the_same_key_in_refused_and_good_rows(fresh_database):
+def test_the_same_key_in_refused_and_good_rows(migrated_database):
     """Of a key four times, two are refused, one is stored, and one contradicts it: each is known by its place."""
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    with psycopg.connect(fresh_database, autocommit=True) as admin:
+    with psycopg.connect(migrated_database, autocommit=True) as admin:
         admin.execute("ALTER TABLE volt.meter_reading ADD CONSTRAINT house_rule CHECK (power_kw <> 66)")
     now = dt.datetime.now(dt.UTC)
     payload = json.dumps([{"timestamp": now.isoformat(), "power": power} for power in (66, 1, 2, 66)]).encode()
     message = models.Message("volt/meter/M1/telemetry", payload, 1, now)
     batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode([message])
-    store = write.PostgresStore(session.connector(config.Settings(database={"dsn": fresh_database})), "poison")
+    store = write.PostgresStore(session.connector(config.Settings(database={"dsn": migrated_database})), "poison")
     try:
         result = store.write(batch)
     finally:
@@ -255,4 +236,4 @@ def test_the_same_key_in_refused_and_good_rows(fresh_database):
     assert (result.meters_written, result.duplicates, result.conflicting) == (1, 0, 1)
     fates = {letter.element: letter.reason for letter in result.dead_letters}
     assert fates == {0: Reason.REJECTED, 2: Reason.CONFLICT, 3: Reason.REJECTED}
-    assert harness.count(fresh_database, "meter_reading", "power_kw = 1") == 1
+    assert harness.count(migrated_database, "meter_reading", "power_kw = 1") == 1

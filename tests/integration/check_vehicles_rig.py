@@ -4,7 +4,6 @@ import datetime as dt
 
 import psycopg
 
-import databases
 from voltd import config, health, models
 from voltd.database import session
 from voltd.pipeline import write, write_excursions
@@ -13,11 +12,6 @@ from voltd.rules import check, load
 
 def ago(seconds):
     return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
-
-
-def prepare(dsn):
-    """Migrates a database for any number of rigs, one after the other."""
-    databases.migrated(dsn)
 
 
 class Rig:

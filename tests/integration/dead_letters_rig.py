@@ -28,7 +28,6 @@ class Rig:
     """Dead letters in a database, and ``voltd dead-letters`` on them."""
 
     def __init__(self, dsn, folder):
-        databases.migrated(dsn)
         self.dsn = dsn
         self._folder = folder
 
@@ -67,8 +66,7 @@ class Rig:
 
     def rows(self, statement):
         """The rows of a query."""
-        with psycopg.connect(self.dsn) as connection:
-            return connection.execute(statement).fetchall()
+        return databases.ask(self.dsn, statement)
 
     def execute(self, statement):
         """Executes and commits."""

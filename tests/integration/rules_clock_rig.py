@@ -7,16 +7,11 @@ import types
 import psycopg
 
 from voltd import config, health, models
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import decode, write, write_current, write_excursions
 from voltd.rules import check, history, load
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
-
-
-def prepare(dsn):
-    """Migrates a database for any number of rigs, one after the other."""
-    migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
 
 
 def at(seconds):

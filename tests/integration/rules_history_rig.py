@@ -7,7 +7,6 @@ import os
 import psycopg
 
 import commands
-import databases
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 RULES = """
@@ -55,7 +54,6 @@ class History:
     """A migrated database, readings in it, and ``voltd rules`` on it as an analyst's role."""
 
     def __init__(self, dsn, folder):
-        databases.migrated(dsn)
         self.dsn, self._folder = dsn, folder
         self.file = self.write("tried.toml", RULES)
 

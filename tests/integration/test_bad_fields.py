@@ -16,8 +16,8 @@ TOPIC = "volt/vehicle/V1/telemetry"
 
 
 @pytest.fixture
-def rig(fresh_database, tmp_path):
-    return dead_letters_rig.Rig(fresh_database, tmp_path)
+def rig(migrated_database, tmp_path):
+    return dead_letters_rig.Rig(migrated_database, tmp_path)
 
 
 def test_a_field_is_filled_in_once_it_is_acceptable(rig):

@@ -12,15 +12,9 @@ MINUTE, HOUR = 60, 3600
 LOW = ("V1", 3, 2, {"soc_pct": 12.0}), ("V1", 2, 1, {"soc_pct": 12.0})  # the second one confirms the first
 
 
-@pytest.fixture(scope="module")
-def database(module_database):
-    check_vehicles_rig.prepare(module_database)
-    return module_database
-
-
 @pytest.fixture
-def rig(database):
-    made = check_vehicles_rig.Rig(database)
+def rig(module_database):
+    made = check_vehicles_rig.Rig(module_database)
     yield made
     made.close()
 

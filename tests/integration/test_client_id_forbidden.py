@@ -8,7 +8,6 @@ import pytest
 
 import harness
 from voltd import local
-from voltd.database import migrate
 
 # What every daemon needed before there were questions: its topics, its status, its live topic, alerts.
 ACCESS = """\
@@ -37,14 +36,13 @@ def strict(servers):
 
 
 @pytest.fixture
-def make(strict, fresh_database, tmp_path):
+def make(strict, migrated_database, tmp_path):
     """A function that makes daemons of one client id; they are gone after the test."""
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
     made = []
 
     def make(name):
         daemon = harness.Daemon(
-            dsn=fresh_database,
+            dsn=migrated_database,
             mqtt=(strict.host, strict.port),
             name=name,
             log=tmp_path / name / "log",

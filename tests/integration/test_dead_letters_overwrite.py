@@ -20,7 +20,7 @@ def meter(minute, kwh):
 
 @pytest.fixture(params=["timescale", "apache"])
 def rig(database_of, request, tmp_path):
-    made = dead_letters_rig.Rig(database_of(request.param), tmp_path)
+    made = dead_letters_rig.Rig(database_of(request.param, schema=True), tmp_path)
     made.edition = request.param
     return made
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from voltd import config, health, models
-from voltd.database import migrate, queries, session
+from voltd.database import queries, session
 from voltd.pipeline import write, write_current, write_excursions
 from voltd.rules import check, history, load, rhythm
 
@@ -31,7 +31,6 @@ class Rig:
     """The writer, the current state and the check of one daemon under a clock that the test moves."""
 
     def __init__(self, dsn, monkeypatch):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
         self.dsn, self.now, self.well_since = dsn, T0, T0 - dt.timedelta(days=1)
         clock = types.SimpleNamespace(now=lambda _zone: self.now)
         monkeypatch.setattr(check, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
@@ -109,8 +108,8 @@ def _seconds(moment):
 
 
 @pytest.fixture
-def rig(fresh_database, monkeypatch):
-    made = Rig(fresh_database, monkeypatch)
+def rig(migrated_database, monkeypatch):
+    made = Rig(migrated_database, monkeypatch)
     yield made
     made.close()
 

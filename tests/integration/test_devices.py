@@ -2,29 +2,24 @@
 
 import json
 import os
-import subprocess
 
 import psycopg
 import pytest
 
-import harness
-from voltd.database import migrate
+import commands
 
 
 class Desk:
     """A migrated database, and the command of somebody who sits before it."""
 
     def __init__(self, dsn):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
         self.dsn = dsn
 
     def voltd(self, *words, code=0, owner=True):
         environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
         environ |= {"VOLTD_DATABASE__DSN": f"{self.dsn} options='-c role=volt_writer'", "TZ": "UTC"}
         environ |= {"VOLTD_DATABASE__MIGRATE_DSN": self.dsn} if owner else {}
-        done = subprocess.run(
-            [harness.VOLTD, "devices", *words], env=environ, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = commands.run(["devices", *words], environ)
         assert done.returncode == code, (done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
@@ -40,8 +35,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(fresh_database):
-    made = Desk(fresh_database)
+def desk(migrated_database):
+    made = Desk(migrated_database)
     made.execute("INSERT INTO volt.fleet (fleet_id) VALUES ('north')")
     made.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES ('V1', 'north')")
     made.execute("INSERT INTO volt.vehicle_current (vehicle_id, recorded_at, last_seen_at) VALUES ('V1', now(), now())")

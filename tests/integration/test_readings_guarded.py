@@ -12,7 +12,7 @@ import schema_readings
 
 import harness
 from voltd import config, models
-from voltd.database import migrate, session
+from voltd.database import session
 from voltd.pipeline import decode, write, write_current
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -22,9 +22,7 @@ LONG_AGO = NOW - dt.timedelta(days=20)
 @pytest.fixture(params=["timescale", "apache"])
 def dsn(database_of, request):
     """A migrated database of each edition in turn."""
-    made = database_of(request.param)
-    migrate.migrate(made, migrate.MigrateOptions(), report=lambda _line: None)
-    return made
+    return database_of(request.param, schema=True)
 
 
 @pytest.fixture

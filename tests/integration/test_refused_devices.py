@@ -5,8 +5,9 @@ import datetime as dt
 import psycopg
 import pytest
 
+import databases
 from voltd import config, health, models, resources
-from voltd.database import migrate, queries, session
+from voltd.database import queries, session
 from voltd.pipeline import decode, write, write_current, write_excursions, write_refused
 from voltd.rules import check, load, message
 
@@ -26,7 +27,6 @@ class Desk:
     """The writer of a daemon, with its own role, and what it left in the table."""
 
     def __init__(self, dsn):
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
         self.dsn, self._settings = dsn, config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
         connect = session.connector(self._settings)
         self._current = write_current.CurrentState(connect, "t", 1.0, heal=False)
@@ -70,8 +70,7 @@ class Desk:
             connection.execute(statement)
 
     def rows(self, statement="SELECT device_id, since, last_at, reason FROM volt.refused_device ORDER BY device_id"):
-        with psycopg.connect(self.dsn) as connection:
-            return connection.execute(statement).fetchall()
+        return databases.ask(self.dsn, statement)
 
     def close(self):
         for one in (*self._stores, self._current):
@@ -79,8 +78,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(fresh_database):
-    made = Desk(fresh_database)
+def desk(migrated_database):
+    made = Desk(migrated_database)
     yield made
     made.close()
 

@@ -14,15 +14,9 @@ SURE = witnesses.Kernel(synchronised=True, kept=True)
 LOST = witnesses.Kernel(synchronised=False, kept=True)
 
 
-@pytest.fixture(scope="module")
-def database(module_database):
-    rules_clock_rig.prepare(module_database)
-    return module_database
-
-
 @pytest.fixture
-def rig(database, monkeypatch):
-    made = rules_clock_rig.Rig(database, monkeypatch)
+def rig(module_database, monkeypatch):
+    made = rules_clock_rig.Rig(module_database, monkeypatch)
     yield made
     made.close()
 

@@ -6,15 +6,9 @@ import rules_clock_rig
 from voltd import health
 
 
-@pytest.fixture(scope="module")
-def database(module_database):
-    rules_clock_rig.prepare(module_database)
-    return module_database
-
-
 @pytest.fixture
-def rig(database, monkeypatch):
-    made = rules_clock_rig.Rig(database, monkeypatch)
+def rig(module_database, monkeypatch):
+    made = rules_clock_rig.Rig(module_database, monkeypatch)
     yield made
     made.close()
 

@@ -9,7 +9,6 @@ import pytest
 from psycopg import conninfo
 
 import alert_rig
-import databases
 import harness
 from voltd import check, config, jobs, models, parts
 from voltd.database import locks, session
@@ -20,7 +19,6 @@ class Rig:
     """A migrated database, and daemons on it that hear no broker; a test hands them their batches."""
 
     def __init__(self, dsn, stack):
-        databases.migrated(dsn)
         self.dsn, self._stack = dsn, stack
 
     def settings(self, name, **alerts):

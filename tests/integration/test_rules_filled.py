@@ -10,15 +10,9 @@ RULES = (
 PLACE = {"latitude": 1.0, "longitude": 1.0}
 
 
-@pytest.fixture(scope="module")
-def database(module_database):
-    rules_clock_rig.prepare(module_database)
-    return module_database
-
-
 @pytest.fixture
-def rig(database, monkeypatch):
-    made = rules_clock_rig.Rig(database, monkeypatch)
+def rig(module_database, monkeypatch):
+    made = rules_clock_rig.Rig(module_database, monkeypatch)
     made.start(RULES)
     yield made
     made.close()

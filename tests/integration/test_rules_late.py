@@ -9,15 +9,9 @@ LATE = 7200.0
 OVERSPEED = '[rules.overspeed]\nmetric="speed_kmh"\napplies_to=["vehicle"]\nfire_above=120.0\nclear_below=115.0\n'
 
 
-@pytest.fixture(scope="module")
-def database(module_database):
-    rules_clock_rig.prepare(module_database)
-    return module_database
-
-
 @pytest.fixture
-def rig(database, monkeypatch):
-    made = rules_clock_rig.Rig(database, monkeypatch)
+def rig(module_database, monkeypatch):
+    made = rules_clock_rig.Rig(module_database, monkeypatch)
     made.now = LATE
     yield made
     made.close()

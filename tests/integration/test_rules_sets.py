@@ -7,7 +7,6 @@ import psycopg
 import pytest
 
 import alert_rig
-import databases
 from voltd import config, health
 from voltd.database import session
 from voltd.pipeline import write_excursions
@@ -22,7 +21,6 @@ class Rig:
     """A migrated database, and checks of the rules at times that the test gives; all is well unless it says so."""
 
     def __init__(self, dsn, monkeypatch):
-        databases.migrated(dsn)
         self.dsn, self.now, self.report = dsn, T0, health.Report(0.0, spooling=False, healthy=True)
         self._connection = psycopg.connect(dsn, autocommit=True)
         clock = types.SimpleNamespace(now=lambda _zone: self.now)

@@ -50,11 +50,9 @@ def test_holds_no_leftovers(needle):
     assert needle not in README
 
 
-def test_names_every_view_and_table_for_analysts(fresh_database):
-    from voltd.database import migrate  # noqa: PLC0415 used here only
+def test_names_every_view_and_table_for_analysts(migrated_database):
 
-    migrate.migrate(fresh_database, migrate.MigrateOptions(), report=lambda _line: None)
-    with psycopg.connect(fresh_database) as connection:
+    with psycopg.connect(migrated_database) as connection:
         names = connection.execute(
             "SELECT c.relname FROM pg_class c WHERE relnamespace = 'volt'::regnamespace AND relkind IN ('r', 'v')"
             " AND has_table_privilege('volt_reader', c.oid, 'SELECT')"
