@@ -19,7 +19,7 @@ from voltd.database import queries
 _DAY = dt.timedelta(days=1)
 _RECENT = dt.timedelta(days=1)  # the shortest time after which chunks are compressed
 _SEVERAL = 4
-_TIME = operator.itemgetter(1)
+_DEVICE, _TIME = operator.itemgetter(0), operator.itemgetter(1)
 
 
 class Table:
@@ -153,7 +153,7 @@ class _Day(NamedTuple):
     @classmethod
     def of(cls, day: dt.datetime, rows: Sequence[models.Reading]) -> _Day:
         loose = day >= _midnight(dt.datetime.now(dt.UTC)) - _RECENT
-        return cls(loose, loose and len(rows) < _SEVERAL * len({row[0] for row in rows}))
+        return cls(loose, loose and len(rows) < _SEVERAL * len(set(map(_DEVICE, rows))))
 
 
 def _by_day(rows: Sequence[models.Reading]) -> dict[dt.datetime, Sequence[models.Reading]]:
