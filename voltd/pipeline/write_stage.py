@@ -44,10 +44,10 @@ class Table:
 
     def stage(self, cursor: psycopg.Cursor[Any], rows: Sequence[models.Reading]) -> Staged:
         """COPY into the staging table, where each gets its place."""
-        cursor.execute(queries.text("unpack_as_needed"))
-        cursor.execute(queries.text(f"clear_{self.noun}_staging"))
+        staged = Staged(cursor, self.noun, rows)
+        staged.prepare()
         self._copy(cursor, f"copy_{self.noun}_staging", rows)
-        return Staged(cursor, self.noun, rows)
+        return staged
 
     def _copy(self, cursor: psycopg.Cursor[Any], query: str, rows: Sequence[models.Reading]) -> None:
         with cursor.copy(queries.text(query)) as copy:
@@ -88,12 +88,22 @@ class Staged:
     def __init__(self, cursor: psycopg.Cursor[Any], noun: str, rows: Sequence[models.Reading]) -> None:
         self._cursor, self._noun, self._rows = cursor, noun, rows
         self._days = {day: _Day.of(day, mine) for day, mine in sorted(_by_day(rows).items())}
+        self._prefers = ""
+
+    def prepare(self) -> None:
+        """Empties the staging table, and sets what the first look needs, all in one request.
+
+        Each answer that the writer waits for may cost it the interpreter for a while.
+        """
+        self._prefers = self._preferred(next(iter(self._days.values())))
+        names = ("unpack_as_needed", self._prefers, f"clear_{self._noun}_staging")
+        self._cursor.execute("".join(queries.text(name) for name in names), prepare=False)
 
     def look(self) -> Looked:
         """Compares all of them with what is stored now."""
         looked = Looked([], [], [], {})
         for day, how in self._days.items():
-            self._cursor.execute(queries.text("prefer_look_ups" if how.each else "prefer_ranges"))
+            self._prefer(self._preferred(how))
             query = f"look_at_{self._noun}_staging" if how.each else f"look_through_{self._noun}_staging"
             new, fills, differs, *positions = self._ask(query, day).fetchone() or (None, None, None)
             for places, more in ((looked.new, new), (looked.fills, fills), (looked.differs, differs)):
@@ -105,7 +115,7 @@ class Staged:
     def fill(self, places: Sequence[int]) -> int:
         """Fills in what the stored rows lack, where nothing contradicts; the number of rows."""
         if any(how.loose for how in self._days.values()):
-            self._cursor.execute(queries.text("prefer_look_ups"))
+            self._prefer("prefer_look_ups")
         filled = 0
         for day, mine in self._on_days(places):
             if self._days[day].loose:
@@ -116,13 +126,22 @@ class Staged:
 
     def stored(self, query: str, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         """What a query says of stored rows, for the rows at these places."""
-        self._cursor.execute(queries.text("prefer_ranges"))
+        self._prefer("prefer_ranges")
         for day in self._days:
             yield from self._ask(query, day, places=_array(places)).fetchall()
 
     def change(self, query: str, places: Sequence[int], **more: object) -> int:
         """Has a statement write the rows at these places; how many it wrote."""
         return self._cursor.execute(queries.text(query), {"places": _array(places), **more}, prepare=False).rowcount
+
+    @staticmethod
+    def _preferred(how: _Day) -> str:
+        return "prefer_look_ups" if how.each else "prefer_ranges"
+
+    def _prefer(self, name: str) -> None:
+        if name != self._prefers:
+            self._cursor.execute(queries.text(name))
+            self._prefers = name
 
     def _ask(self, query: str, day: dt.datetime, **more: object) -> psycopg.Cursor[Any]:
         asked = {"since": day, "until": day + _DAY, **more}
