@@ -1,0 +1,92 @@
+"""README.md and docs/ stay true: each command, setting, reason, table and make target is named; links lead on."""
+
+import pathlib
+import re
+
+import psycopg
+import pytest
+
+from voltd import cli, config, models
+
+ROOT = pathlib.Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+
+
+def test_names_every_command():
+    assert [name for name in cli._COMMANDS if f"voltd {name}" not in DOCS["reference.md"]] == []
+
+
+def _settings(model, prefix=""):
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, config._Section):
+            yield from _settings(field.annotation, f"{prefix}{name}.")
+        elif name != "password":  # environment only
+            yield prefix + name
+
+
+def test_names_every_setting():
+    assert [name for name in _settings(config.Settings) if f"`{name}`" not in DOCS["reference.md"]] == []
+
+
+def test_names_no_setting_that_is_not_there():
+    known = set(_settings(config.Settings))
+    table = DOCS["reference.md"].split("| setting |")[1]
+    named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)+|instance|current_interval_s)`", table)
+    assert [name for name in named if name not in known] == []
+
+
+def test_names_every_reason():
+    assert [reason for reason in models.Reason if f"`{reason}`" not in DOCS["devices.md"]] == []
+
+
+def test_names_every_make_target():
+    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"setup", "demo", "test", "lint", "help"} <= set(targets)
+    every = README + "".join(DOCS.values())
+    assert [target for target in ("demo", "test", "setup", "lint", "help") if f"make {target}" not in every] == []
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+def _anchor(heading):
+    """As GitHub and GitLab make it of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_links_lead_somewhere(path):
+    """Within the project: the file is there, and so is the heading."""
+    links = re.findall(r"\]\(([^)\s]+)\)", path.read_text())
+    for link in [one for one in links if "://" not in one]:
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), link
+        if anchor:
+            assert anchor in map(_anchor, re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)), link
+
+
+def test_every_document_is_named():
+    """In the README's table of what to read."""
+    assert [name for name in DOCS if f"docs/{name}" not in README] == []
+
+
+@pytest.mark.parametrize("needle", ["@@", "TODO"])
+def test_holds_no_leftovers(needle):
+    assert [name for name, text in {"README.md": README, **DOCS}.items() if needle in text] == []
+
+
+def test_names_every_view_and_table_for_analysts(migrated_database):
+    with psycopg.connect(migrated_database) as connection:
+        names = connection.execute(
+            "SELECT c.relname FROM pg_class c WHERE relnamespace = 'volt'::regnamespace AND relkind IN ('r', 'v')"
+            " AND has_table_privilege('volt_reader', c.oid, 'SELECT')"
+        ).fetchall()
+    ours = ("setting", "migration", "rollup_state", "ingest_state", "ingest_commit")  # not for analysts
+    ours_endings = ("_rollup", "_rollup_dirty", "_stored", "_live")
+    missing = [name for (name,) in names if name not in ours and f"`{name}`" not in DOCS["analysts.md"]]
+    assert [name for name in missing if not name.endswith(ours_endings)] == []
