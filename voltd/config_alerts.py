@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from voltd import config_section
 
 
-class Channel(config_section.Section):
+class ChannelSettings(config_section.Section):
     """Where alerts are told. An empty list means every one."""
 
     kind: Literal["apprise", "alertmanager", "mqtt"] = "apprise"
@@ -42,7 +42,7 @@ class Alerts(config_section.Section):
     rules_file: pathlib.Path | None = None
     check_interval_s: Annotated[float, Field(ge=0.1, le=60)] = 1.0
     mqtt: bool = True
-    channels: dict[config_section.Name, Channel] = Field(default_factory=dict)
+    channels: dict[config_section.Name, ChannelSettings] = Field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
     def _topics_stay(self) -> Self:
@@ -54,7 +54,7 @@ class Alerts(config_section.Section):
         return self
 
     @property
-    def every_channel(self) -> dict[str, Channel]:
+    def every_channel(self) -> dict[str, ChannelSettings]:
         """The configured channels, and the broker's topics under the name ``mqtt``."""
-        own = {"mqtt": Channel(kind="mqtt", min_severity="info")} if self.mqtt else {}
+        own = {"mqtt": ChannelSettings(kind="mqtt", min_severity="info")} if self.mqtt else {}
         return {**own, **self.channels}

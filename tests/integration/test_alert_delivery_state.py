@@ -176,10 +176,12 @@ def test_what_was_told_without_a_database(delivery, fleet):
     """The database does not know of it yet when it is back: that is no reason to clear its topic."""
     fleet_id, seen = fleet
     sender = delivery.deliverer(leads=False, mqtt=True)._lines["mqtt"].channel.sender
-    row = send_mqtt.message.Row("fired", "critical", "m", "ingest_lag", "system", "t", fleet_id, alert_rig.NOW)
-    sender.send(send_mqtt.message.Message("id", [row]))
+    row = send_mqtt.message.AlertTransition(
+        "fired", "critical", "m", "ingest_lag", "system", "t", fleet_id, alert_rig.NOW
+    )
+    sender.send(send_mqtt.message.Notification("id", [row]))
     assert sender.show([]) == 0
-    sender.send(send_mqtt.message.Message("id", [row._replace(device_id="u")]))
+    sender.send(send_mqtt.message.Notification("id", [row._replace(device_id="u")]))
     harness.wait_for(lambda: len(seen) == 2, 45, "the second")
     assert all(seen.values())
     sender.close()
@@ -198,7 +200,7 @@ def test_what_is_shown_follows_the_episode(delivery, fleet, monkeypatch):
 
 
 def test_topic_levels_of_a_vehicle_in_no_fleet():
-    row = send_mqtt.message.Row("fired", "info", "m", "stale", "vehicle", "+", None, alert_rig.NOW)
+    row = send_mqtt.message.AlertTransition("fired", "info", "m", "stale", "vehicle", "+", None, alert_rig.NOW)
     assert send_mqtt.topic(row) == "voltd/alerts/unassigned/_/stale"
 
 

@@ -74,7 +74,7 @@ def _seen_one_by_one(plan, device, readings):
         word = measured.pop("charging_status")
         now = at(minute)
         charging = known.read(now, word, measured.get("speed_kmh"))
-        check(now, evaluate.Row("vehicle", device.device_id, now, now, **measured, charging=charging))
+        check(now, evaluate.Observation("vehicle", device.device_id, now, now, **measured, charging=charging))
     check(END)
     still = [(key[0], one) for key, one in remembered.items() if one.phase is state.Phase.FIRING]
     return found + [episode(rule, one, None) for rule, one in still]

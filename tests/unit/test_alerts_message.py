@@ -17,7 +17,7 @@ SMS = f"twilio://AC{'1' * 32}:{'2' * 32}@15551230000/15551230001"
 
 
 def _row(transition="fired", severity="warning", text="line", *, device="V1", at=AT):
-    return message.Row(transition, severity, text, "soc_low", "vehicle", device, None, at)
+    return message.AlertTransition(transition, severity, text, "soc_low", "vehicle", device, None, at)
 
 
 def _long(count):
@@ -35,7 +35,7 @@ def _sent(url, rows):
     answer = mock.Mock(status_code=200, content=b"{}", text="{}", headers={})
     answer.json.return_value = {}
     with mock.patch("requests.post", return_value=answer) as post:
-        made.send(message.Message(ID, rows))
+        made.send(message.Notification(ID, rows))
     datas = [call.kwargs["data"] for call in post.call_args_list]
     payloads = [json.loads(data) if isinstance(data, str) else data for data in datas]
     return [one.get("content") or one.get("Body") for one in payloads]
@@ -43,7 +43,9 @@ def _sent(url, rows):
 
 def test_how_a_message_reads():
     """One line an alert, whatever is in it; repeated ones say since when; the id comes last."""
-    what = message.Message("the-id", [_row(text="a\nb"), _row("repeated", "critical"), _row("resolved", text="over")])
+    what = message.Notification(
+        "the-id", [_row(text="a\nb"), _row("repeated", "critical"), _row("resolved", text="over")]
+    )
     assert message.body(what) == "line (still, since 2026-01-02 03:04 UTC)\na b\nover\nmessage the-id"
     assert message.title(what) == "voltd: 3 alerts (1 critical, 1 warning, 1 resolved)"
     assert message.worst(what.rows) == "critical"
@@ -99,7 +101,7 @@ def test_a_url_that_says_what_is_to_become_of_long_messages():
 )
 def test_any_room(texts, room):
     """A body is never longer, and says of every alert at least that there is one."""
-    what = message.Message(ID, [_row(text=text, device=str(n)) for n, text in enumerate(texts)])
+    what = message.Notification(ID, [_row(text=text, device=str(n)) for n, text in enumerate(texts)])
     body = message.body(what, room)
     assert len(body) <= room
     if len(texts) > 1 and not body.endswith(ID):

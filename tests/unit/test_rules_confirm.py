@@ -28,7 +28,7 @@ class Checks:
         """Rows are (second, values); the first ones may be before the news: (second, values, True)."""
         kept = {key: state.State.from_text(one) for key, one in self.states.items()}
         given = [
-            evaluate.Row(*KEY, _at(second), _at(second), **values, before=bool(before))
+            evaluate.Observation(*KEY, _at(second), _at(second), **values, before=bool(before))
             for second, values, *before in rows
         ]
         outcomes = self.plan.check(given, {}, {}, kept, now=_at(now), healthy_since=healthy)
@@ -100,7 +100,7 @@ def test_a_contradiction_that_arrives_too_late_is_one():
     """After an outage the next reading is late: it clears nothing, but a single bad sample stays a single one."""
     checks = Checks()
     checks.check(0, *_every(60, 0, {"soc_pct": 64.0}), (0, {"soc_pct": 0.0}))
-    late = evaluate.Row(*KEY, _at(60), _at(3600), soc_pct=64.0)
+    late = evaluate.Observation(*KEY, _at(60), _at(3600), soc_pct=64.0)
     kept = {key: state.State.from_text(one) for key, one in checks.states.items()}
     (outcome,) = checks.plan.check([late], {}, {}, kept, now=_at(3600), healthy_since=_at(3590))
     assert (outcome.transitions, outcome.state.phase) == ((), state.Phase.INACTIVE)

@@ -38,7 +38,7 @@ class Checks:
 
 
 def _row(seconds, kind="vehicle", *, received=None, **values):
-    return evaluate.Row(kind, "v1", _at(seconds), _at(seconds if received is None else received), **values)
+    return evaluate.Observation(kind, "v1", _at(seconds), _at(seconds if received is None else received), **values)
 
 
 @pytest.mark.parametrize(
@@ -279,8 +279,8 @@ def test_message_of_a_daemon_that_knows_why():
 def test_twenty_thousand_calm_devices_are_judged_at_once():
     """Well under 100 ms where nothing happens; a generous multiple here, the machine may be busy."""
     plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
-    rows = [evaluate.Row("vehicle", f"v{one}", T0, T0, 50.0, 60.0, 30.0) for one in range(10_000)]
-    rows += [evaluate.Row("meter", f"m{one}", T0, T0) for one in range(10_000)]
+    rows = [evaluate.Observation("vehicle", f"v{one}", T0, T0, 50.0, 60.0, 30.0) for one in range(10_000)]
+    rows += [evaluate.Observation("meter", f"m{one}", T0, T0) for one in range(10_000)]
     seen = {(one.device_type, one.device_id): T0 for one in rows}
     took = []
     for _ in range(3):

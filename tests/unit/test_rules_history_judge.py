@@ -76,7 +76,7 @@ def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
         at = _at(seconds)
         charging = known.read(at, word, speed)
         rows.append(("v1", at, at, None, speed, None, word))
-        live.check(at, [evaluate.Row("vehicle", "v1", at, at, speed_kmh=speed, charging=charging)])
+        live.check(at, [evaluate.Observation("vehicle", "v1", at, at, speed_kmh=speed, charging=charging)])
     tracker = history_judge.Tracker(rule.for_device(EV), EV)
     history_judge.add_rows([tracker], rows)
     end = _at(seconds + quiet_s)

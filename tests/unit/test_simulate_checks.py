@@ -29,7 +29,7 @@ def look(tmp_path):
         made = ReplayOptions(MqttTarget(), path, **{"speed": 0.0, **options})
         found = checks.Checks(config.Settings(limits=limits or {}), made, prepare(made, NOW), NOW)
         for row in recording.read(path, made.reading):
-            found.row(row) if isinstance(row, recording.Row) else found.fault(row)
+            found.row(row) if isinstance(row, recording.RecordedRow) else found.fault(row)
         found.finish()
         return [str(finding) for finding in found.findings.values()], found
 

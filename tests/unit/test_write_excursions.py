@@ -33,8 +33,8 @@ def _batch(*readings):
 def excursions():
     found = write_excursions.Excursions()
     bounds = [
-        write_excursions.Bound("soc_pct", 15.0, float("inf")),
-        write_excursions.Bound("speed_kmh", float("-inf"), 120.0),
+        write_excursions.ColumnRange("soc_pct", 15.0, float("inf")),
+        write_excursions.ColumnRange("speed_kmh", float("-inf"), 120.0),
     ]
     found.look_for(bounds, 900.0)
     return found

@@ -33,7 +33,7 @@ class Channel:
     """
 
     name: str
-    settings: config_alerts.Channel
+    settings: config_alerts.ChannelSettings
     sender: send.Sender
     group_s: float
     shows_state: bool
@@ -79,7 +79,7 @@ def require_rules(settings: config.Settings, rules: Collection[str]) -> None:
                 )
 
 
-def _channel(name: str, kept: config_alerts.Channel, settings: config.Settings) -> Channel:
+def _channel(name: str, kept: config_alerts.ChannelSettings, settings: config.Settings) -> Channel:
     if kept.kind == "mqtt":
         return Channel(name, kept, send_mqtt.MqttSender(settings), 0.0, shows_state=True)
     if kept.url is None:

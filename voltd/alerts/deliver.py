@@ -142,7 +142,7 @@ class Deliverer:
     def send_now(self, rows: Sequence[Told]) -> None:
         """Tells these without an outbox, because there is no database: from memory, best effort."""
         what = [
-            message.Row(
+            message.AlertTransition(
                 one.transition, one.severity, one.message, one.rule, one.device_type, one.device_id, None,
                 one.opened_at, resolved_at=one.resolved_at,
             )
@@ -163,7 +163,7 @@ class Deliverer:
     def _line(self, channel: channels.Channel) -> _Line:
         using = threading.Lock()
 
-        def told(row: message.Row) -> bool:
+        def told(row: message.AlertTransition) -> bool:
             return self._ledger.told_at(channel.name, urgent.key(row)) is not None
 
         return _Line(
@@ -189,13 +189,13 @@ class Deliverer:
             _log.warning("channel.unknown", channel=name, hint="what waited for it has been dropped")
 
 
-def _take_over(rows: Sequence[message.Row], line: _Line | None) -> None:
+def _take_over(rows: Sequence[message.AlertTransition], line: _Line | None) -> None:
     """What a channel that has changed was about to tell from memory."""
     if line is not None:
         line.urgent.tell([row for row in rows if _wants(line.channel, row)])
 
 
-def _wants(channel: channels.Channel, row: message.Row) -> bool:
+def _wants(channel: channels.Channel, row: message.AlertTransition) -> bool:
     return channel.wants(
         severity=row.severity, rule=row.rule, fleet_id=row.fleet_id, transition=row.transition, quiet=False
     )

@@ -16,7 +16,7 @@ SEVERITIES = ("info", "warning", "critical")  # from the mildest to the worst
 _MOST_LINES = 20
 
 
-class Row(NamedTuple):
+class AlertTransition(NamedTuple):
     """One transition of an episode, with the episode as it is now. Nothing has a number that is not in the tables."""
 
     transition: str
@@ -39,25 +39,25 @@ class Row(NamedTuple):
         return self.transition == "resolved"
 
 
-class Message(NamedTuple):
+class Notification(NamedTuple):
     """Rows in the order in which they happened; every attempt to send them carries the same id."""
 
     message_id: str
-    rows: Sequence[Row]
+    rows: Sequence[AlertTransition]
 
 
-def worst(rows: Sequence[Row]) -> str | None:
+def worst(rows: Sequence[AlertTransition]) -> str | None:
     """The worst severity of what is not over; None: all is."""
     return max((row.severity for row in rows if not row.over), key=SEVERITIES.index, default=None)
 
 
-def newest(rows: Sequence[Row]) -> list[Row]:
+def newest(rows: Sequence[AlertTransition]) -> list[AlertTransition]:
     """Of each rule and device the last episode alone: nobody needs the end of what has begun again since."""
     last = {(row.rule, row.device_type, row.device_id): row.opened_at for row in rows}
     return [row for row in rows if row.opened_at == last[row.rule, row.device_type, row.device_id]]
 
 
-def title(message: Message) -> str:
+def title(message: Notification) -> str:
     """For a subject line: what and where for one alert, how many of what for several."""
     if len(message.rows) == 1:
         row = message.rows[0]
@@ -67,7 +67,7 @@ def title(message: Message) -> str:
     return f"voltd: {len(message.rows)} alerts ({counts})"
 
 
-def body(message: Message, room: float = math.inf) -> str:
+def body(message: Notification, room: float = math.inf) -> str:
     """One line an alert, worst first and what is over last, at most 20; the last line is the message's id.
 
     Args:
@@ -87,10 +87,10 @@ def body(message: Message, room: float = math.inf) -> str:
     return (lines[0] if len(lines[0]) <= left else f"{lines[0][: max(0, left - 1)]}…") + rest
 
 
-def _kind(row: Row) -> str:
+def _kind(row: AlertTransition) -> str:
     return "resolved" if row.over else row.severity
 
 
-def _line(row: Row) -> str:
+def _line(row: AlertTransition) -> str:
     text = " ".join(row.message.split())
     return f"{text} (still, since {row.opened_at:%Y-%m-%d %H:%M} UTC)" if row.transition == "repeated" else text

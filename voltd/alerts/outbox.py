@@ -37,7 +37,7 @@ class Box(NamedTuple):
 class Claim(NamedTuple):
     """A message that is to be sent now, and the number of this attempt."""
 
-    message: message.Message
+    message: message.Notification
     attempt: int
 
 
@@ -83,7 +83,10 @@ def _claim(connection: _Connection, which: dict[str, Any], again: str | None) ->
     rows = connection.execute(queries.text("claimed_deliveries"), values).fetchall()
     if not rows:
         return None
-    return Claim(message.Message(message_id, [message.Row(*row[:-1]) for row in rows]), max(row[-1] for row in rows))
+    return Claim(
+        message.Notification(message_id, [message.AlertTransition(*row[:-1]) for row in rows]),
+        max(row[-1] for row in rows),
+    )
 
 
 def put_down(connection: _Connection, channel: str, claim: Claim, problem: str | None, *, for_good: bool) -> None:
@@ -104,7 +107,7 @@ def put_down(connection: _Connection, channel: str, claim: Claim, problem: str |
     connection.execute(queries.text("failed_deliveries"), {**which, **how})
 
 
-def repeat(connection: _Connection, channel: str, kept: config_alerts.Channel) -> int:
+def repeat(connection: _Connection, channel: str, kept: config_alerts.ChannelSettings) -> int:
     """Adds a row for each episode that is to be told once more, as the channel's settings are now; returns how many."""
     with connection.transaction():
         if connection.execute(queries.text("lock_repeats"), {"channel": channel}).fetchone() != (True,):
@@ -115,9 +118,9 @@ def repeat(connection: _Connection, channel: str, kept: config_alerts.Channel) -
         return connection.execute(queries.text("repeat_deliveries"), how).rowcount
 
 
-def open_rows(connection: _Connection) -> list[message.Row]:
+def open_rows(connection: _Connection) -> list[message.AlertTransition]:
     """Every open episode."""
-    return [message.Row(*row) for row in connection.execute(queries.text("open_alerts"))]
+    return [message.AlertTransition(*row) for row in connection.execute(queries.text("open_alerts"))]
 
 
 def drop_unknown(connection: _Connection, channels: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ class ChannelError(errors.VoltdError):
 class Sender(Protocol):
     """One way out; one thread at a time calls it."""
 
-    def send(self, what: message.Message) -> None:
+    def send(self, what: message.Notification) -> None:
         """Hands a message over; blocks until the service has taken it.
 
         Raises:
@@ -32,7 +32,7 @@ class Sender(Protocol):
         """
         ...
 
-    def show(self, rows: Sequence[message.Row]) -> int:
+    def show(self, rows: Sequence[message.AlertTransition]) -> int:
         """Says again what is open now, where the channel shows a state; how much was said: 0: nobody was asked.
 
         Raises:

@@ -51,11 +51,11 @@ class AlertmanagerSender:
         self._url = url.rstrip("/") + "/api/v2/alerts"
         self._session: requests.Session | None = None
 
-    def send(self, what: message.Message) -> None:
+    def send(self, what: message.Notification) -> None:
         """See ``send.Sender``."""
         self._post(self._alerts(what.rows))
 
-    def show(self, rows: Sequence[message.Row]) -> int:
+    def show(self, rows: Sequence[message.AlertTransition]) -> int:
         """All that is open, with another end some minutes ahead."""
         alerts = self._alerts(rows)
         self._post(alerts)
@@ -67,7 +67,7 @@ class AlertmanagerSender:
             self._session.close()
             self._session = None
 
-    def _alerts(self, rows: Sequence[message.Row]) -> list[dict[str, Any]]:
+    def _alerts(self, rows: Sequence[message.AlertTransition]) -> list[dict[str, Any]]:
         """One entry a set of labels, the last word on it."""
         now = dt.datetime.now(dt.UTC)
         found: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
@@ -78,7 +78,7 @@ class AlertmanagerSender:
             found.update(_keyed([self._alert(row, row.severity, now, over=row.over)]))
         return list(found.values())
 
-    def _alert(self, row: message.Row, severity: str, now: dt.datetime, *, over: bool) -> dict[str, Any]:
+    def _alert(self, row: message.AlertTransition, severity: str, now: dt.datetime, *, over: bool) -> dict[str, Any]:
         starts = min(row.opened_at, now)  # a device's clock may be ahead
         ends = max(starts, min(row.resolved_at or now, now)) if over else now + _LASTS
         labels = {

@@ -94,7 +94,7 @@ class AppriseSender:
         self._plugin = plugin
         self._secrets = _parts(url)
 
-    def send(self, what: message.Message) -> None:
+    def send(self, what: message.Notification) -> None:
         """See ``send.Sender``."""
         _heard.take()
         what = what._replace(rows=message.newest(what.rows))
@@ -115,14 +115,14 @@ class AppriseSender:
                 permanent=_REFUSED.search(reason) is not None,
             )
 
-    def show(self, rows: Sequence[message.Row]) -> int:  # noqa: ARG002 as in send.Sender
+    def show(self, rows: Sequence[message.AlertTransition]) -> int:  # noqa: ARG002 as in send.Sender
         """People are told changes."""
         return 0
 
     def close(self) -> None:
         """Apprise keeps no connection."""
 
-    def _text(self, what: message.Message) -> tuple[str, str]:
+    def _text(self, what: message.Notification) -> tuple[str, str]:
         """Title and body, no longer than the service takes; Apprise would send more, and it would be refused."""
         plugin, title = self._plugin, message.title(what)
         if "overflow_mode" in vars(plugin):  # overflow= in the URL: Apprise divides or cuts it

@@ -32,13 +32,13 @@ _EXPIRES_S = 3600
 _NEVER = (b"", 0.0)
 
 
-def topic(row: message.Row) -> str:
+def topic(row: message.AlertTransition) -> str:
     """Where the state of this alert is."""
     levels = (row.fleet_id or live.UNASSIGNED, row.device_id, row.rule)
     return "/".join(("voltd/alerts", *map(live.level, levels)))
 
 
-def payload(row: message.Row) -> bytes:
+def payload(row: message.AlertTransition) -> bytes:
     """The episode as JSON; empty, which clears the topic, once it is over."""
     if row.over:
         return b""
@@ -74,14 +74,14 @@ class MqttSender:
         self._used_at = 0.0
         self._shown: dict[str, tuple[bytes, float]] = {}  # what was published, and when
 
-    def send(self, what: message.Message) -> None:
+    def send(self, what: message.Notification) -> None:
         """See ``send.Sender``."""
         self._publish((topic(row), payload(row)) for row in what.rows)
         for row in what.rows:
             if row.alert_id is None:  # told without a database, which may not know of it yet: not for show to clear
                 self._shown.pop(topic(row), None)
 
-    def show(self, rows: Sequence[message.Row]) -> int:
+    def show(self, rows: Sequence[message.AlertTransition]) -> int:
         """What has changed since it was last published, what was said long ago, and what is over without a word.
 
         Over a new connection all of it: the broker may have lost what it retained.

@@ -58,7 +58,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._told: collections.OrderedDict[tuple[str, Key], dt.datetime] = collections.OrderedDict()
 
-    def put(self, channel: str, rows: Sequence[message.Row]) -> None:
+    def put(self, channel: str, rows: Sequence[message.AlertTransition]) -> None:
         """The channel has taken these, just now."""
         now = dt.datetime.now(dt.UTC)
         with self._lock:
@@ -86,12 +86,12 @@ class Urgent:
     ) -> None:
         self._channel, self._counted, self._using, self._ledger = channel, counted, using, ledger
         self._lock = threading.Lock()
-        self._waiting: collections.deque[message.Row] = collections.deque(maxlen=_MOST_WAITING)
-        self._current: message.Message | None = None
+        self._waiting: collections.deque[message.AlertTransition] = collections.deque(maxlen=_MOST_WAITING)
+        self._current: message.Notification | None = None
         self._runs = False
         self._withdrawn = threading.Event()
 
-    def tell(self, rows: Sequence[message.Row]) -> None:
+    def tell(self, rows: Sequence[message.AlertTransition]) -> None:
         """Sends these as soon as the channel takes them; of too many the oldest are forgotten."""
         with self._lock:
             self._waiting.extend(rows)
@@ -100,7 +100,7 @@ class Urgent:
             self._runs = True
         threading.Thread(target=self._run, name=f"alerts-{self._channel.name}-now", daemon=True).start()
 
-    def withdraw(self) -> list[message.Row]:
+    def withdraw(self) -> list[message.AlertTransition]:
         """Begins to send nothing of what it was given so far; returns that.
 
         An attempt that has begun goes on: whoever has ``using`` knows from the ledger what came of it.
@@ -116,19 +116,19 @@ class Urgent:
         while (what := self._next()) is not None:
             self._send(what)
 
-    def _next(self) -> message.Message | None:
+    def _next(self) -> message.Notification | None:
         with self._lock:
             self._withdrawn.clear()
             self._runs = bool(self._waiting)
-            self._current = message.Message(str(uuid.uuid4()), list(self._waiting)) if self._waiting else None
+            self._current = message.Notification(str(uuid.uuid4()), list(self._waiting)) if self._waiting else None
             self._waiting.clear()
             return self._current
 
-    def _holds(self, what: message.Message) -> bool:
+    def _holds(self, what: message.Notification) -> bool:
         with self._lock:
             return self._current is what
 
-    def _send(self, what: message.Message) -> None:
+    def _send(self, what: message.Notification) -> None:
         name, attempts, ends = self._channel.name, 0, time.monotonic() + _GIVE_UP_S
         while time.monotonic() < ends:
             try:

@@ -51,7 +51,7 @@ class Worker:
         using: threading.Lock,
         *,
         lease_s: float,
-        told: Callable[[message.Row], bool],
+        told: Callable[[message.AlertTransition], bool],
     ) -> None:
         self.channel = channel
         self._connect, self._counted, self._using, self._told = connect, counted, using, told

@@ -59,7 +59,7 @@ class Decoder:
         self._limits = limits
         self._max_age = dt.timedelta(days=max_age_days)
         self._max_future = dt.timedelta(seconds=limits.max_future_s)
-        self._clock = decode_time.Reader(epoch=self._timestamps.epoch, as_text=limits.numbers_as_text)
+        self._clock = decode_time.TimestampReader(epoch=self._timestamps.epoch, as_text=limits.numbers_as_text)
         self._families = {one: decode_fields.Family(one, limits) for one in models.DeviceType}
         self._sentinels = {one: family.sentinels for one, family in self._families.items() if family.sentinels}
 

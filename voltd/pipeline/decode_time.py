@@ -18,7 +18,7 @@ _WithOffset = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 _Local = Annotated[dt.datetime, msgspec.Meta(tz=False)]
 
 
-class Reader:
+class TimestampReader:
     """Reads times as the settings allow them.
 
     Args:

@@ -53,7 +53,9 @@ class Bounds:
         row = cursor.execute(queries.text("published_bounds")).fetchone()
         text, late_after_s, behind_s = row or ("[]", 0.0, None)
         bounds = [
-            write_excursions.Bound(column, -math.inf if below is None else below, math.inf if above is None else above)
+            write_excursions.ColumnRange(
+                column, -math.inf if below is None else below, math.inf if above is None else above
+            )
             for column, below, above in json.loads(text)
             if column in models.VehicleReading._fields  # a later version may know more
         ]

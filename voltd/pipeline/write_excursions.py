@@ -25,7 +25,7 @@ _TYPES = ["text", "timestamptz", "timestamptz", "timestamptz", "bool"]
 _RETAINED_TYPES = ["text", "timestamptz", "timestamptz"]
 
 
-class Bound(NamedTuple):
+class ColumnRange(NamedTuple):
     """A value of this column within [below, above] cannot fire any rule."""
 
     column: str
@@ -49,7 +49,7 @@ class Excursion(NamedTuple):
     late: bool
 
 
-Watched = tuple[tuple[Bound, ...], float]  # and late_after_s
+Watched = tuple[tuple[ColumnRange, ...], float]  # and late_after_s
 
 
 class Excursions:
@@ -66,12 +66,12 @@ class Excursions:
         self.own: Watched = ((), 0.0)
         self._others: Watched = ((), 0.0)
 
-    def look_for(self, bounds: Sequence[Bound], late_after_s: float) -> None:
+    def look_for(self, bounds: Sequence[ColumnRange], late_after_s: float) -> None:
         """From the next batch on. A reading older than ``late_after_s`` when it is written is late."""
         self.own = (tuple(bounds), late_after_s)
         self._look_for_both()
 
-    def also_look_for(self, bounds: Sequence[Bound], late_after_s: float) -> None:
+    def also_look_for(self, bounds: Sequence[ColumnRange], late_after_s: float) -> None:
         """What the daemon that checks the rules has to see, beside what this one's rules concern."""
         if self._others != (others := (tuple(bounds), late_after_s)):
             self._others = others

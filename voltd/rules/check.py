@@ -93,10 +93,10 @@ class Check:
         self._alone = check_alone.Alone(instance, tell)
         self._steady = health.Steady()
         self._connection: psycopg.Connection[Any] | None = None
-        self._next: tuple[tuple[model.Rule, ...], tuple[check_write.Channel, ...]] | None = None
+        self._next: tuple[tuple[model.Rule, ...], tuple[check_write.NotificationTarget, ...]] | None = None
         self._plan = evaluate.Plan(())
-        self._reader = check_read.Reader((), _LATE_VEHICLES)
-        self._channels: tuple[check_write.Channel, ...] = ()
+        self._reader = check_read.CycleReader((), _LATE_VEHICLES)
+        self._channels: tuple[check_write.NotificationTarget, ...] = ()
         self._memory = check_memory.Memory()
         self._outdated = True  # what is remembered has to be read again
         self._shared = threading.Lock()  # for what other threads change too: _next, _outdated and what is left out
@@ -104,11 +104,11 @@ class Check:
         self._all_at = self._saved_at = float("-inf")
         self.firing = 0  # episodes that are open, as of the last check
 
-    def use(self, rules: Iterable[model.Rule], channels: Iterable[check_write.Channel]) -> None:
+    def use(self, rules: Iterable[model.Rule], channels: Iterable[check_write.NotificationTarget]) -> None:
         """From the next check on; what is remembered goes on, and the writer looks for what these rules need."""
         kept = tuple(rules)
         bounds = [
-            write_excursions.Bound(one.metric.value, one.below, one.above)
+            write_excursions.ColumnRange(one.metric.value, one.below, one.above)
             for one in evaluate.Plan(kept).bounds("vehicle")
             if one.metric in check_read.TELEMETRY
         ]
@@ -189,7 +189,7 @@ class Check:
         if changes is not None:
             rules, self._channels = changes
             self._plan = evaluate.Plan(rules)
-            self._reader = check_read.Reader(rules, _LATE_VEHICLES, self._reader.clocks)
+            self._reader = check_read.CycleReader(rules, _LATE_VEHICLES, self._reader.clocks)
             self._all_at = float("-inf")
 
     def _anew(self) -> bool:
@@ -257,7 +257,7 @@ class Check:
     def _concerned(
         self,
         states: dict[evaluate.StateKey, state.State],
-        rows: Sequence[evaluate.Row],
+        rows: Sequence[evaluate.Observation],
         news: check_read.News,
         clock_s: float,
     ) -> dict[evaluate.StateKey, state.State]:

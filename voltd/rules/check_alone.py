@@ -69,7 +69,7 @@ class Alone:
         note: str = "",
     ) -> None:
         """Judges this daemon as it is now; ``note`` is what it has to say of it."""
-        row = evaluate.Row(*self._device, now, now, ingest_lag_s=report.lag_s, spooling=report.spooling)
+        row = evaluate.Observation(*self._device, now, now, ingest_lag_s=report.lag_s, spooling=report.spooling)
         states = {key: one for key, one in remembered.items() if key[1:] == self._device}
         states |= {key: one.state for key, one in self._outcomes.items()}
         row = check_daemons.in_order(row, states)

@@ -29,7 +29,7 @@ class Daemons(NamedTuple):
         unwell_s: how many seconds ago one of them last did not; None: never as far as they know.
     """
 
-    rows: list[evaluate.Row]
+    rows: list[evaluate.Observation]
     healthy: bool
     unwell_s: float | None
 
@@ -43,12 +43,12 @@ def judge(daemons: Iterable[Daemon], states: Iterable[evaluate.StateKey], now: d
         states: a daemon with a state that is not among them was taken out of service: it lags no more.
         now: the time of the check.
     """
-    rows: list[evaluate.Row] = []
+    rows: list[evaluate.Observation] = []
     healthy, ago = True, []
     for instance, reported_s, lag_s, spooling, well, unwell_s in daemons:
         dead = reported_s > _DEAD_S
         lag = max(lag_s, reported_s) if dead else lag_s
-        rows.append(evaluate.Row("system", instance, now, now, ingest_lag_s=lag, spooling=spooling))
+        rows.append(evaluate.Observation("system", instance, now, now, ingest_lag_s=lag, spooling=spooling))
         if dead:
             healthy = healthy and reported_s > _GIVEN_UP_S
         else:
@@ -56,11 +56,11 @@ def judge(daemons: Iterable[Daemon], states: Iterable[evaluate.StateKey], now: d
             ago += [] if unwell_s is None else [unwell_s]
     there = {row.device_id for row in rows}
     gone = {key[2] for key in states if key[1] == "system"} - there
-    rows += [evaluate.Row("system", one, now, now, ingest_lag_s=0.0) for one in gone]
+    rows += [evaluate.Observation("system", one, now, now, ingest_lag_s=0.0) for one in gone]
     return Daemons(rows, healthy, min(ago, default=None))
 
 
-def in_order(row: evaluate.Row, known: Mapping[evaluate.StateKey, state.State]) -> evaluate.Row:
+def in_order(row: evaluate.Observation, known: Mapping[evaluate.StateKey, state.State]) -> evaluate.Observation:
     """A row dated by this host's clock: after what was judged before, though the clock may have stepped back since."""
     judged = [one.judged_at for key, one in known.items() if key[1:] == row[:2] and one.judged_at is not None]
     newest = max(judged, default=row.recorded_at)

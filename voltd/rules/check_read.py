@@ -33,7 +33,7 @@ _Connection = psycopg.Connection[Any]
 class News:
     """What one check has to judge, and what it has taken from the queues."""
 
-    rows: list[evaluate.Row] = dataclasses.field(default_factory=list)
+    rows: list[evaluate.Observation] = dataclasses.field(default_factory=list)
     judged_at: dict[evaluate.Key, dt.datetime] = dataclasses.field(default_factory=dict)
     valued_at: dict[evaluate.Key, dict[model.Metric, dt.datetime]] = dataclasses.field(default_factory=dict)
     excursions: list[int] = dataclasses.field(default_factory=list)
@@ -42,7 +42,7 @@ class News:
     efficiency_until: dt.datetime | None = None
 
 
-class Reader:
+class CycleReader:
     """Reads what is new.
 
     Args:
@@ -56,7 +56,7 @@ class Reader:
     ) -> None:
         self.clocks = known_clocks or clocks.Clocks()
         self.rules = tuple(rule for rule in rules if rule.variants())
-        self._telemetry = check_vehicles.Reader(self.rules, late_excursions)
+        self._telemetry = check_vehicles.TelemetryReader(self.rules, late_excursions)
         self._silence_at = self._skew_at = float("-inf")
         self._host_looks = 0
         self._settled: dt.datetime | None = None
@@ -107,7 +107,7 @@ class Reader:
             busy: leave late excursions for later.
             host: this host's clock; where it may be wrong, no device's is judged by it. None: it is not in doubt.
         """
-        skew: list[evaluate.Row] = []
+        skew: list[evaluate.Observation] = []
         if clock_s - self._skew_at >= _SKEW_EVERY_S:  # first: it corrects the readings' times
             self._skew_at = clock_s
             skew = self._skew(connection, states, now, healthy_since, host)
@@ -153,7 +153,7 @@ class Reader:
         now: dt.datetime,
         healthy_since: dt.datetime | None,
         host: host_clock.HostClock | None,
-    ) -> list[evaluate.Row]:
+    ) -> list[evaluate.Observation]:
         """One sample a device and minute, whatever the rules. After an outage, when all are late, two minutes later.
 
         Where it is this host's clock that is wrong, corrections are learnt all the same: readings are dated by devices,
@@ -172,7 +172,7 @@ class Reader:
             off_s, certain = self.clocks.off_s(key, clocks.Sample(seen_at, behind_s), limit_s)
             known = {one: states[one] for name in names if (one := (name, *key)) in states}
             if limits and (certain or not any(one.phase is state.Phase.FIRING for one in known.values())):
-                row = evaluate.Row(*key, seen_at, seen_at, clock_skew_s=off_s)
+                row = evaluate.Observation(*key, seen_at, seen_at, clock_skew_s=off_s)
                 found.append(check_daemons.in_order(row, known))
         self.clocks.forget(now)
         if host is not None and self._of_host(
@@ -231,7 +231,7 @@ class Reader:
             "rules": [rule.name for rule in rules],
         }
         for vehicle, ended_at, value in connection.execute(queries.text("judged_hours"), wanted):
-            news.rows.append(evaluate.Row("vehicle", vehicle, ended_at, now, efficiency_pct=value))
+            news.rows.append(evaluate.Observation("vehicle", vehicle, ended_at, now, efficiency_pct=value))
 
 
 def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[evaluate.Key, scope.Device]:

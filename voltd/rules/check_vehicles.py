@@ -46,7 +46,7 @@ class Telemetry(NamedTuple):
         excursions: numbers of those that are dealt with by this.
     """
 
-    rows: list[evaluate.Row]
+    rows: list[evaluate.Observation]
     judged_at: dict[evaluate.Key, dt.datetime]
     valued_at: dict[evaluate.Key, dict[model.Metric, dt.datetime]]
     excursions: list[int]
@@ -68,7 +68,7 @@ class _Excursion(NamedTuple):
     late: bool
 
 
-class Reader:
+class TelemetryReader:
     """Reads telemetry.
 
     Args:
@@ -128,7 +128,7 @@ class Reader:
         first: dict[str, dt.datetime] = {}
         for one in live:
             first[one.vehicle_id] = min(one.received_at, first.get(one.vehicle_id, one.received_at))
-        rows: list[evaluate.Row] = []
+        rows: list[evaluate.Observation] = []
         for place, (piece, raw) in enumerate(read):
             converted = check_vehicles_rows.rows(piece, raw, self._words, charging_since.get(place), now)
             if piece.vehicle_id in first and not piece.late:
@@ -212,7 +212,7 @@ class Reader:
         connection: _Connection,
         read: Sequence[check_vehicles_rows.Read],
         states: Mapping[evaluate.StateKey, state.State],
-    ) -> dict[int, list[evaluate.Row]]:
+    ) -> dict[int, list[evaluate.Observation]]:
         """By place, what says how often the device reports, where a reading may wait to be confirmed."""
         pieces = [piece for piece, _ in read]
         places = [place for place, one in enumerate(read) if one.piece.excursions or self._may_wait(one, states)]
@@ -226,7 +226,7 @@ class Reader:
             "speed": model.Metric.SPEED_KMH in self._confirmed,
             "temp": model.Metric.BATTERY_TEMP_C in self._confirmed,
         }
-        found: dict[int, list[evaluate.Row]] = {}
+        found: dict[int, list[evaluate.Observation]] = {}
         for number, *raw in connection.execute(queries.text("rows_before"), asked):
             place = places[number - 1]
             found.setdefault(place, []).append(check_vehicles_rows.before(pieces[place], raw))

@@ -48,7 +48,7 @@ class Read(NamedTuple):
 
 def rows(
     piece: Piece, raw: Iterable[Raw], words: charging.Charging | None, since: dt.datetime | None, now: dt.datetime
-) -> list[evaluate.Row]:
+) -> list[evaluate.Observation]:
     """Readings in corrected order, each with whether the vehicle was charging as last known, and with how it came.
 
     What has arrived in the future was received by a host whose clock was ahead: its arrival says nothing.
@@ -71,7 +71,7 @@ def rows(
         if arrived_at > now + HELD:
             arrived_at = at
         found.append(
-            evaluate.Row(
+            evaluate.Observation(
                 "vehicle", piece.vehicle_id, at, arrived_at, soc, speed, temp,
                 charging=charges, retained=retained, held=now - arrived_at > HELD, past=piece.late,
                 again=piece.again_until is not None and at <= piece.again_until, worded=word is not None,
@@ -93,15 +93,15 @@ def _ordered(piece: Piece, raw: Iterable[Raw], now: dt.datetime) -> list[tuple[d
     return timed
 
 
-def before(piece: Piece, raw: Sequence[Any]) -> evaluate.Row:
+def before(piece: Piece, raw: Sequence[Any]) -> evaluate.Observation:
     """A reading before the piece, which only says how often the device reports."""
     recorded_at, received_at, soc, speed, temp = raw
     at = clocks.corrected(recorded_at, received_at, piece.behind_s)
-    return evaluate.Row("vehicle", piece.vehicle_id, at, received_at, soc, speed, temp, before=True)
+    return evaluate.Observation("vehicle", piece.vehicle_id, at, received_at, soc, speed, temp, before=True)
 
 
 def judged_before(
-    rows: Iterable[evaluate.Row], first: dt.datetime, valued: dict[model.Metric, dt.datetime]
+    rows: Iterable[evaluate.Observation], first: dt.datetime, valued: dict[model.Metric, dt.datetime]
 ) -> dt.datetime | None:
     """What of a vehicle with excursions has been judged: what came before the first of them, by not being one.
 

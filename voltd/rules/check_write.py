@@ -27,7 +27,7 @@ _FROM_MEMORY = "told while the database was away"
 _TRANSITION = {state.Kind.FIRED: "fired", state.Kind.ESCALATED: "escalated", state.Kind.RESOLVED: "resolved"}
 
 
-class Channel(Protocol):
+class NotificationTarget(Protocol):
     """Where something may be told."""
 
     @property
@@ -123,7 +123,7 @@ def write(
     connection: _Connection,
     outcomes: Sequence[evaluate.Outcome],
     alert_ids: Mapping[evaluate.StateKey, int],
-    channels: Sequence[Channel],
+    channels: Sequence[NotificationTarget],
     *,
     told_at: ToldAt,
 ) -> Written:
@@ -202,7 +202,7 @@ def delete_states(connection: _Connection, keys: Sequence[evaluate.StateKey]) ->
         )
 
 
-def _deliveries(episode: Episode, channels: Sequence[Channel], told_at: ToldAt) -> Iterable[dict[str, Any]]:
+def _deliveries(episode: Episode, channels: Sequence[NotificationTarget], told_at: ToldAt) -> Iterable[dict[str, Any]]:
     for told in episode.told:
         transition = _TRANSITION[told.kind]
         for channel in channels:

@@ -35,11 +35,11 @@ from voltd.rules import state as states
 
 Key = evaluate_rows.Key
 StateKey = evaluate_rows.StateKey
-Row = evaluate_rows.Row
+Observation = evaluate_rows.Observation
 Outcome = evaluate_rows.Outcome
 
 
-class Bound(NamedTuple):
+class MetricRange(NamedTuple):
     """A value in between cannot fire any rule for any device of the type."""
 
     metric: model.Metric
@@ -67,12 +67,12 @@ class Plan:
             for one in self._by_type
         }
 
-    def bounds(self, device_type: scope.DeviceType) -> tuple[Bound, ...]:
+    def bounds(self, device_type: scope.DeviceType) -> tuple[MetricRange, ...]:
         """For each metric that is watched on this type, what is beyond any rule's or override's limit."""
-        found: dict[model.Metric, Bound] = {}
+        found: dict[model.Metric, MetricRange] = {}
         for variant in (one for rule in self._by_type[device_type] for one in rule.variants()):
-            _, below, above = found.get(variant.metric, Bound(variant.metric, -math.inf, math.inf))
-            found[variant.metric] = Bound(
+            _, below, above = found.get(variant.metric, MetricRange(variant.metric, -math.inf, math.inf))
+            found[variant.metric] = MetricRange(
                 variant.metric,
                 below if variant.fire_below is None else max(below, variant.fire_below),
                 above if variant.fire_above is None else min(above, variant.fire_above),
@@ -81,7 +81,7 @@ class Plan:
 
     def check(
         self,
-        rows: Iterable[Row],
+        rows: Iterable[Observation],
         devices: Mapping[Key, scope.Device],
         last_seen: Mapping[Key, dt.datetime | None],
         states_now: Mapping[StateKey, states.State],
@@ -136,18 +136,20 @@ class Plan:
                 found.append(Outcome(state_key[0], device, *states.close(state_key[0], state, known.now)))
         return found
 
-    def _candidates(self, rows: Iterable[Row], states_now: Mapping[StateKey, states.State]) -> dict[Key, list[Row]]:
+    def _candidates(
+        self, rows: Iterable[Observation], states_now: Mapping[StateKey, states.State]
+    ) -> dict[Key, list[Observation]]:
         """The rows of each device that has a state, or a row beyond a bound."""
         every = list(rows)
         wanted: set[Key] = {state_key[1:] for state_key in states_now if state_key[0] not in self._silent_rules}
         wanted.update((row[0], row[1]) for row in every if row.past or self._may_fire(row))
-        found: dict[Key, list[Row]] = {}
+        found: dict[Key, list[Observation]] = {}
         for row in every if wanted else ():
             if (row[0], row[1]) in wanted:
                 found.setdefault((row[0], row[1]), []).append(row)
         return found
 
-    def _may_fire(self, row: Row) -> bool:
+    def _may_fire(self, row: Observation) -> bool:
         values: tuple[Any, ...] = row
         for column, below, above in self._columns[row.device_type]:
             value = values[column]

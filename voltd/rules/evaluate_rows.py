@@ -19,7 +19,7 @@ Key = tuple[scope.DeviceType, str]  # device type and id
 StateKey = tuple[str, scope.DeviceType, str]  # rule, device type and id
 
 
-class Row(NamedTuple):
+class Observation(NamedTuple):
     """One reading as the rules see it, its ``recorded_at`` corrected (``offsets``); None is missing.
 
     Attributes:
@@ -93,7 +93,7 @@ class Known(NamedTuple):
         return self.devices.get(key) or scope.Device(*key)
 
 
-def judge(rule: model.Rule, key: Key, rows: Iterable[Row], known: Known) -> Iterator[Outcome]:
+def judge(rule: model.Rule, key: Key, rows: Iterable[Observation], known: Known) -> Iterator[Outcome]:
     """One rule on the new rows of one device; none is fine: the time that something waits for may be over."""
     device, every = known.device(key), list(rows)
     form = rule.for_device(device)
@@ -127,7 +127,7 @@ def _unknown(metric: model.Metric, key: Key, known: Known) -> states.State:
 
 
 def _readings(
-    form: model.Rule, every: Iterable[Row], column: int, now: dt.datetime, *, telemetry: bool
+    form: model.Rule, every: Iterable[Observation], column: int, now: dt.datetime, *, telemetry: bool
 ) -> Iterator[steps.Measured]:
     late_after = dt.timedelta(seconds=form.late_after_s)
     times: collections.deque[tuple[dt.datetime, dt.datetime]] = collections.deque(maxlen=confirm.LOOKS_BACK)
@@ -155,5 +155,7 @@ def _over(rule: model.Rule, row: tuple[Any, ...], column: int) -> bool:
     return value is not None and rule.over(value)
 
 
-COLUMN = {metric: Row._fields.index(metric.value) for metric in model.Metric if metric.value in Row._fields}
+COLUMN = {
+    metric: Observation._fields.index(metric.value) for metric in model.Metric if metric.value in Observation._fields
+}
 _ALONE = (model.Metric.EFFICIENCY_PCT, model.Metric.CLOCK_SKEW_S)  # in rows of their own, with an order of their own

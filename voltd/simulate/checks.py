@@ -65,7 +65,7 @@ class Checks:
         self._plan = plan
         self._now = now
         self._shift = dt.timedelta(seconds=plan.shift_s)
-        self._held: list[tuple[recording.Row, dt.datetime, str]] = []
+        self._held: list[tuple[recording.RecordedRow, dt.datetime, str]] = []
         self._names_found = 0
         self._latest_s: float | None = None
         self.findings: dict[tuple[str, ...], Finding] = {}
@@ -79,7 +79,7 @@ class Checks:
         """A line that is no reading."""
         self._find(("fault", fault.kind), fault.line, f"not published: {fault.why}")
 
-    def row(self, row: recording.Row, *, published_at: dt.datetime | None = None) -> None:
+    def row(self, row: recording.RecordedRow, *, published_at: dt.datetime | None = None) -> None:
         """A reading that will be published; with ``published_at`` it is now, and nothing is left for ``finish``."""
         self.readings += 1
         self._names(row)
@@ -116,7 +116,7 @@ class Checks:
         else:
             self.more = True
 
-    def _names(self, row: recording.Row) -> None:
+    def _names(self, row: recording.RecordedRow) -> None:
         known = fields.of(is_vehicle=row.is_vehicle)
         own = "vehicleId" if row.is_vehicle else "meterId"
         further = False
@@ -133,7 +133,7 @@ class Checks:
         if further:
             self._find(("further",), row.line, "further names are no fields of a reading, and are ignored")
 
-    def _cells(self, row: recording.Row) -> None:
+    def _cells(self, row: recording.RecordedRow) -> None:
         for name, text in row.values.items():
             if text[:1] != '"' and text != "NaN":
                 continue
@@ -150,7 +150,7 @@ class Checks:
             elif name in _WORDS and cells.says_na(cell, is_text=True):
                 self._na(row, name, cell)
 
-    def _na(self, row: recording.Row, name: str, cell: str) -> None:
+    def _na(self, row: recording.RecordedRow, name: str, cell: str) -> None:
         what = "is no value"
         if name in fields.IDS:
             what = "would be taken for a device's id"
@@ -158,7 +158,7 @@ class Checks:
             what = "would be taken for a word"
         self._find(("na", name), row.line, f"{name}: {cell} {what}: --skip-na leaves such cells out")
 
-    def _order(self, row: recording.Row) -> None:
+    def _order(self, row: recording.RecordedRow) -> None:
         at_s = row.at_s
         if not self._options.speed or at_s is None or self._plan.odd(at_s):
             return
@@ -188,7 +188,7 @@ class Checks:
             outlier.rows,
         )  # fmt: skip
 
-    def _time(self, row: recording.Row, reasons: set[models.Reason]) -> None:
+    def _time(self, row: recording.RecordedRow, reasons: set[models.Reason]) -> None:
         """What is odd about the time as it is written; the limits are the decoder's."""
         time = row.time
         written = _shown(row.values.get(time.key, ""))
@@ -212,7 +212,7 @@ class Checks:
                 ("twice",), row.line, f"{time.key}: {written} came twice, as the clock was set back: the first is taken"
             )
 
-    def _letter(self, row: recording.Row, letter: models.DeadLetter) -> None:
+    def _letter(self, row: recording.RecordedRow, letter: models.DeadLetter) -> None:
         """A refusal that nothing else has explained yet."""
         reason = letter.reason
         at_s = row.at_s

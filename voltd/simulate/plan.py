@@ -134,7 +134,7 @@ def prepare(options: ReplayOptions, now: dt.datetime, source: Source | None = No
     times = span.Times()
     readings = 0
     for row in recording.read(source, options.reading):
-        if isinstance(row, recording.Row):
+        if isinstance(row, recording.RecordedRow):
             readings += 1
             if (at_s := row.at_s) is not None:
                 times.add(row.line, at_s)

@@ -1,8 +1,8 @@
 """Reads recorded readings: CSV or NDJSON, plain or gzip, told apart by content; one line at a time.
 
 Called by ``plan``, ``checks`` and ``replay``, once for each time the rows are needed; ``source`` opens the file or
-pipe, ``cells`` reads values. Says for each line what it is worth: a ``Row`` to publish (two where it names a vehicle
-and a meter) or a ``Fault`` to report. Never evaluates values: that is the daemon's business.
+pipe, ``cells`` reads values. Says for each line what it is worth: a ``RecordedRow`` to publish (two where it names a
+vehicle and a meter) or a ``Fault`` to report. Never evaluates values: that is the daemon's business.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AS_WRITTEN = cells.Reading()
 _NO_TIME = cells.Time("", None)
 
 
-class Row(NamedTuple):
+class RecordedRow(NamedTuple):
     """One recorded reading.
 
     Attributes:
@@ -74,7 +74,7 @@ class Fault(NamedTuple):
     kind: str
 
 
-def read(recording: Source | pathlib.Path, reading: cells.Reading = _AS_WRITTEN) -> Iterator[Row | Fault]:
+def read(recording: Source | pathlib.Path, reading: cells.Reading = _AS_WRITTEN) -> Iterator[RecordedRow | Fault]:
     """Rows and faults in the order of the lines; blank lines are skipped. A CSV cell ends with its line.
 
     Raises:
@@ -97,7 +97,7 @@ def read(recording: Source | pathlib.Path, reading: cells.Reading = _AS_WRITTEN)
         ) from error
 
 
-def _rows(source: str, lines: Iterator[tuple[int, bytes]], reading: cells.Reading) -> Iterator[Row | Fault]:
+def _rows(source: str, lines: Iterator[tuple[int, bytes]], reading: cells.Reading) -> Iterator[RecordedRow | Fault]:
     header: list[str] | None = None
     delimiter = ""
     ndjson = False
@@ -152,7 +152,7 @@ def _header(source: str, line: str, delimiter: str) -> list[str]:
 
 def _from_csv(
     number: int, line: str, header: list[str], delimiter: str, reading: cells.Reading
-) -> Iterator[Row | Fault]:
+) -> Iterator[RecordedRow | Fault]:
     try:
         row = next(csv.reader([line], delimiter=delimiter, strict=True))
     except csv.Error as error:
@@ -171,7 +171,7 @@ def _from_csv(
     yield from _readings(number, values, texts, reading)
 
 
-def _from_json(number: int, line: str, reading: cells.Reading) -> Iterator[Row | Fault]:
+def _from_json(number: int, line: str, reading: cells.Reading) -> Iterator[RecordedRow | Fault]:
     try:
         values = json.loads(line)
         if not isinstance(values, dict):
@@ -200,7 +200,7 @@ def _json_value(name: str, value: Any, reading: cells.Reading) -> str:
 
 def _readings(
     number: int, values: dict[str, Any], texts: dict[str, str], reading: cells.Reading
-) -> Iterator[Row | Fault]:
+) -> Iterator[RecordedRow | Fault]:
     """The reading of a line, or both where it names a vehicle and a meter: each with what belongs to it."""
     named = [key for key in fields.IDS if values.get(key)]
     if not named:
@@ -234,8 +234,8 @@ def _time(values: dict[str, Any], reading: cells.Reading) -> cells.Time:
     return _NO_TIME
 
 
-def _row(number: int, key: str, values: dict[str, Any], texts: dict[str, str], time: cells.Time) -> Row | Fault:
+def _row(number: int, key: str, values: dict[str, Any], texts: dict[str, str], time: cells.Time) -> RecordedRow | Fault:
     device_id = values[key]
     if not isinstance(device_id, str) or len(device_id) > MOST_ID_LENGTH or _NO_TOPIC_LEVEL.search(device_id):
         return Fault(number, f"the id {device_id!r:.80} cannot be part of a topic", "topic")
-    return Row(number, key == "vehicleId", device_id, time, texts)
+    return RecordedRow(number, key == "vehicleId", device_id, time, texts)

@@ -51,7 +51,7 @@ def replay(
     stop: threading.Event,
     on_progress: Callable[[ReplayTally], None] | None = None,
     on_fault: Callable[[recording.Fault], None] | None = None,
-    on_row: Callable[[recording.Row], None] | None = None,
+    on_row: Callable[[recording.RecordedRow], None] | None = None,
     plan: Plan | None = None,
     source: Source | None = None,
 ) -> ReplayTally:
@@ -85,7 +85,7 @@ class Replay:
         stop: threading.Event,
         on_progress: Callable[[ReplayTally], None] | None = None,
         on_fault: Callable[[recording.Fault], None] | None = None,
-        on_row: Callable[[recording.Row], None] | None = None,
+        on_row: Callable[[recording.RecordedRow], None] | None = None,
         source: Source | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -128,7 +128,7 @@ class Replay:
     def _publications(self) -> Iterator[tuple[Publication, float | None]]:
         """Messages in the order of the file with the recorded time of the last reading in each."""
         shift = dt.timedelta(seconds=self._plan.shift_s)
-        group: list[recording.Row] = []
+        group: list[recording.RecordedRow] = []
         texts: list[str] = []
         chars = 0
         for row in recording.read(self._source, self._options.reading):
@@ -162,12 +162,12 @@ class Replay:
             self._on_progress(self._tally())
 
 
-def topic_of(row: recording.Row) -> str:
+def topic_of(row: recording.RecordedRow) -> str:
     """Where a reading is published."""
     return f"volt/{'vehicle' if row.is_vehicle else 'meter'}/{row.device_id}/telemetry"
 
 
-def _message(row: recording.Row, texts: list[str]) -> Publication:
+def _message(row: recording.RecordedRow, texts: list[str]) -> Publication:
     payload = (texts[0] if len(texts) == 1 else f"[{','.join(texts)}]").encode()
     if row.is_vehicle:
         return Publication(topic_of(row), payload, vehicle=len(texts))

@@ -102,7 +102,7 @@ class _Command:
     def _look(self, found: checks.Checks, plan: Plan) -> Plan:
         """The whole recording before any of it is published."""
         for row in recording.read(self._source, self._options.reading):
-            if isinstance(row, recording.Row):
+            if isinstance(row, recording.RecordedRow):
                 found.row(row)
                 if not found.readings % _SHOW_READINGS:
                     self._progress.show(f"{found.readings} readings checked", found.readings, "readings")
@@ -156,7 +156,7 @@ class _Command:
                     "its queue goes, and nothing is stored before it is back"
                 )
 
-    def _pass_row(self, row: recording.Row) -> None:
+    def _pass_row(self, row: recording.RecordedRow) -> None:
         if self._checks is not None:
             self._checks.row(row, published_at=_now())
             self._report(self._checks)
