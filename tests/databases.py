@@ -38,9 +38,10 @@ def ask(dsn, query, values=None, row_factory=rows.tuple_row):
             session.close()
             if is_new:
                 raise
-        else:
-            _kept[dsn] = session
-            return found
+            continue
+        if _kept.setdefault(dsn, session) is not session:  # another thread has kept one meanwhile
+            session.close()
+        return found
 
 
 def _end_sessions(dsn):

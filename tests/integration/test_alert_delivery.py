@@ -51,8 +51,13 @@ def test_a_webhook_that_is_down_for_a_while(delivery, hook):
     delivery.fire("V2")
     delivery.resolve(first)
     delivery.fire("V3")
-    harness.wait_for(lambda: delivery.rows("attempts")[0][0] >= 2, 45, "another attempt")
-    (failed,) = delivery.rows("status, message_id, result")[:1]
+
+    def failed_again():
+        """The first row, once a second attempt has its result; while one is under way there is none."""
+        status, message_id, result, attempts = delivery.rows("status, message_id, result, attempts")[0]
+        return attempts >= 2 and result and (status, message_id, result)
+
+    failed = harness.wait_for(failed_again, 45, "the failure of another attempt")
     assert failed[0] == "waiting"
     assert "JSON" in failed[2]
     hook.up()

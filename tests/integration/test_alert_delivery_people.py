@@ -209,8 +209,7 @@ def test_what_a_service_complains_of_shows_no_secret(delivery):
     """The reason is in the table, the password is not."""
     delivery.deliverer(hook={"url": "json://someone:s3cret-word@127.0.0.1:9/tok3n-in-path"})
     delivery.fire("V1")
-    harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure")
-    ((result,),) = delivery.rows("result")
+    result = harness.wait_for(lambda: delivery.rows("result")[0][0], 45, "the failure")
     assert "JSON" in result
     assert "127.0.0.1" in result
     assert "s3cret" not in result
