@@ -30,8 +30,6 @@ _log = structlog.get_logger()
 
 _FLEETS_S = 30.0
 _LEAD_S = 3.0
-_LEADER_LOCK = 0x6C656164  # "lead": held by the one daemon of a database that runs the jobs meant for one
-_RULES_LOCK = 0x72756C65  # "rule": held by the one that checks the rules
 _ROLLUP_S = 10.0
 _RETENTION_S = 3600.0
 _REPORT_S = 2.0
@@ -94,7 +92,7 @@ class Jobs:
         self._leaves = False  # the rules to who led before the outage
         self._back_at = -_GIVE_OVER_AFTER_S
         self._stopping = False
-        keys = (_LEADER_LOCK,) if alerting is None else (_LEADER_LOCK, _RULES_LOCK)
+        keys = (locks.LEADER,) if alerting is None else (locks.LEADER, locks.RULES)
         self._locks = locks.Locks(session.connector(settings, patience_s=_LEADER_PATIENCE_S), keys)
         self._leading, self._reporting = threading.Lock(), threading.Lock()
         self._running: set[psycopg.Connection[tuple[object, ...]]] = set()
@@ -181,10 +179,10 @@ class Jobs:
                 self._lead_or_follow()
 
     def _lead_or_follow(self) -> None:
-        judged = self._locks.holds(_RULES_LOCK)
+        judged = self._locks.holds(locks.RULES)
         try:
             leaves = self._leaves and (self._store_away or time.monotonic() - self._back_at < _GO_ON_WITHIN_S)
-            new = self._locks.take(leave=(_RULES_LOCK,) if leaves else ())
+            new = self._locks.take(leave=(locks.RULES,) if leaves else ())
         except psycopg.Error:
             if judged and self._alerting is not None:
                 self._alerting.follow()
@@ -195,12 +193,12 @@ class Jobs:
             raise
         if self._store_away:
             self._back_at = time.monotonic()
-        self._follows, self._store_away = not self._locks.holds(_RULES_LOCK), False
+        self._follows, self._store_away = not self._locks.holds(locks.RULES), False
         if self._follows and self._alerting is not None and time.monotonic() - self._back_at > _GIVE_OVER_AFTER_S:
             self._alerting.give_over()
-        if _LEADER_LOCK in new:
+        if locks.LEADER in new:
             _log.info("jobs.leading", instance=self._settings.instance)
-        if _RULES_LOCK in new and self._alerting is not None:
+        if locks.RULES in new and self._alerting is not None:
             self._alerting.lead()
             _log.info("rules.leading", instance=self._settings.instance)
 
@@ -210,7 +208,7 @@ class Jobs:
         if self._rules is None or started < self._next_check:
             return
         try:
-            if self._locks.holds(_RULES_LOCK):
+            if self._locks.holds(locks.RULES):
                 self._rules.run()
                 self._failed_checks = 0
             elif self._store_away and not self._follows:
@@ -238,7 +236,7 @@ class Jobs:
                 values = {"instance": self._settings.instance, **ours, **report._asdict()}
                 connection.execute(queries.text("report_daemon"), values)
                 self._report_trouble(connection)
-                if self._bounds is not None and self._locks.holds(_RULES_LOCK):
+                if self._bounds is not None and self._locks.holds(locks.RULES):
                     self._bounds.publish(connection)
 
     def _report_trouble(self, connection: psycopg.Connection[Any]) -> None:
@@ -256,7 +254,7 @@ class Jobs:
                 self._clock.note_database(host_clock_witnesses.database(connection))
 
     def _rollup(self) -> None:
-        if not self._locks.holds(_LEADER_LOCK):
+        if not self._locks.holds(locks.LEADER):
             return
         with self._connection() as connection:
             result = rollup.run_once(connection)
@@ -264,7 +262,7 @@ class Jobs:
             _log.debug("rollup.advanced", hours=result.advanced, recomputed=result.recomputed)
 
     def _retention(self) -> None:
-        if not self._locks.holds(_LEADER_LOCK):
+        if not self._locks.holds(locks.LEADER):
             return
         with self._connection() as connection:
             for query in ("forget_dead_daemons", "forget_refused_devices", "forget_rhythms"):

@@ -147,7 +147,7 @@ def test_a_daemon_that_died_long_ago(rig):
     )
     made = rig.daemon("here", enabled=False)
     harness.wait_for(lambda: rig.execute("SELECT 1 FROM volt.daemon WHERE instance = 'here'"), what="the report")
-    harness.wait_for(lambda: made.jobs._locks.holds(jobs._LEADER_LOCK), what="the lead")
+    harness.wait_for(lambda: made.jobs._locks.holds(locks.LEADER), what="the lead")
     made.jobs._scheduler.modify_job("retention", next_run_time=dt.datetime.now(dt.UTC))
     names = "SELECT instance FROM volt.daemon ORDER BY 1"
     harness.wait_for(lambda: rig.execute(names) == [("here",), ("today",)], what="the old one to go")
@@ -187,7 +187,7 @@ def test_an_outage_that_all_daemons_see(migrated_database, monkeypatch):
         rig.dsn = conninfo.make_conninfo(migrated_database, host=proxy.address[0], port=proxy.address[1])
         monkeypatch.setattr(jobs, "_LEAD_S", 1.5)
         first = rig.daemon("first", mqtt=False).jobs
-        harness.wait_for(lambda: first._locks.holds(jobs._RULES_LOCK), what="the lead")
+        harness.wait_for(lambda: first._locks.holds(locks.RULES), what="the lead")
         monkeypatch.setattr(jobs, "_LEAD_S", 0.2)
         second = rig.daemon("second", mqtt=False).jobs
         harness.wait_for(lambda: second._follows, what="the second to follow")
@@ -196,5 +196,5 @@ def test_an_outage_that_all_daemons_see(migrated_database, monkeypatch):
         harness.wait_for(lambda: first._store_away and second._store_away, what="both to see the outage")
         proxy.admit()
         harness.wait_for(lambda: not first._store_away, what="the first to see its end")
-        assert first._locks.holds(jobs._RULES_LOCK)
-        assert not second._locks.holds(jobs._RULES_LOCK)
+        assert first._locks.holds(locks.RULES)
+        assert not second._locks.holds(locks.RULES)

@@ -10,7 +10,7 @@ import alert_rig
 import harness
 from voltd import config, health, jobs
 from voltd.alerts import service
-from voltd.database import session
+from voltd.database import locks, session
 from voltd.pipeline import write_excursions
 
 
@@ -68,7 +68,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
     alerting.start()
     made.start()
     try:
-        harness.wait_for(lambda: made._locks.holds(jobs._RULES_LOCK), what="this daemon to lead")
+        harness.wait_for(lambda: made._locks.holds(locks.RULES), what="this daemon to lead")
         proxy.fall_silent()
         report = health.Report(100.0, spooling=True, healthy=False)
         harness.wait_for(lambda: hook.posts, 45, "the alert of the outage")

@@ -1,6 +1,11 @@
-"""Session locks: what exactly one daemon of a database does at a time.
+"""Advisory locks: what exactly one process does at a time in a database, and the key of each.
 
-Used by ``jobs``. PostgreSQL frees them when their holder dies or its connection does.
+``jobs`` holds ``LEADER`` and ``RULES`` by ``Locks``, as long as its session lasts; ``migrate`` and ``rollup`` take
+theirs for one run. PostgreSQL frees a lock when its holder's connection ends.
+
+Three more are taken in SQL and end with their transaction: ``(7381240, 1)``, shared by writers and exclusive to the
+closing of hours (``70_rollup.sql``); the hash of a client id, while its dead letters are written
+(``37_dead_letters.sql``); the hash of a channel's name, while its notifications are claimed (``alert_delivery.sql``).
 """
 
 from __future__ import annotations
@@ -12,6 +17,11 @@ from typing import Any
 import psycopg
 
 from voltd.database import queries, session
+
+LEADER = 0x6C656164  # "lead": runs the jobs meant for one daemon
+RULES = 0x72756C65  # "rule": checks the rules
+ROLLUP = 0x726F6C6C7570  # "rollup": brings the Apache-2 edition's aggregates up to date
+MIGRATE = 0x766F6C7464  # "voltd": changes the schema
 
 
 class Locks:

@@ -15,9 +15,8 @@ from psycopg import sql
 
 import voltd
 from voltd import errors
-from voltd.database import edition, files, session, sqlstate
+from voltd.database import edition, files, locks, session, sqlstate
 
-_RUNNER_LOCK = 0x766F6C7464  # "voltd": one runner at a time in a database
 _ANSWER_S = 10.0  # for an answer that takes no work
 _LOCK_TIMEOUT = "30s"  # a queued ACCESS EXCLUSIVE lock stops every reader behind it
 
@@ -164,12 +163,12 @@ def _connected(dsn: str, *, patience_s: float = math.inf) -> Iterator[Connection
 @contextlib.contextmanager
 def _only_runner(connection: Connection, report: Callable[[str], None]) -> Iterator[None]:
     """Holds the runner's lock; a connection that breaks gives it back by itself."""
-    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_RUNNER_LOCK,)).fetchone()
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (locks.MIGRATE,)).fetchone()
     if row != (True,):
         report("another migrate is at work: waiting for it")
-        connection.execute("SELECT pg_advisory_lock(%s)", (_RUNNER_LOCK,))
+        connection.execute("SELECT pg_advisory_lock(%s)", (locks.MIGRATE,))
     yield
-    connection.execute("SELECT pg_advisory_unlock(%s)", (_RUNNER_LOCK,))
+    connection.execute("SELECT pg_advisory_unlock(%s)", (locks.MIGRATE,))
 
 
 def _bootstrap(connection: Connection) -> None:

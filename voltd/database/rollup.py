@@ -14,10 +14,9 @@ from typing import Any
 import psycopg
 
 from voltd import models
-from voltd.database import queries, sqlstate
+from voltd.database import locks, queries, sqlstate
 
 _RECOMPUTE_AT_ONCE = 2000  # device-hours a transaction
-_RUNNER_LOCK = 0x726F6C6C7570  # "rollup": one daemon at a time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,13 +111,13 @@ def run_once(connection: psycopg.Connection[Any], *, within_s: float = 20.0) -> 
     """
     until = time.monotonic() + within_s
     try:
-        row = connection.execute(queries.text("rollup_try_lock"), {"key": _RUNNER_LOCK}).fetchone()
+        row = connection.execute(queries.text("rollup_try_lock"), {"key": locks.ROLLUP}).fetchone()
         if row is None or row[0] is not True:
             return RollupResult(finished=False)
         try:
             return _run(connection, until)
         finally:
-            connection.execute(queries.text("rollup_unlock"), {"key": _RUNNER_LOCK})
+            connection.execute(queries.text("rollup_unlock"), {"key": locks.ROLLUP})
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
 
