@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test torture lint bench bench-quick fuzz clean help
+.PHONY: setup demo test test-quick torture lint bench bench-quick fuzz clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## ?/\t/' | expand -t 12
@@ -25,6 +25,9 @@ demo: setup      ## fleet -> broker -> daemon -> database, live; DEMO_ARGS="--fo
 
 test: setup      ## every test, with real servers; TEST_ARGS="-k replay"
 	@$(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+test-quick: setup  ## unit tests, and the contract tests on the fakes, under half a minute
+	@$(BIN)/python -m pytest --numprocesses 2 -m "not servers and not slow" tests/unit tests/contract $(TEST_ARGS)
 
 torture: setup   ## random faults while publishing; MINUTES=60 SEED=7 (and STEP=12 for one step of it)
 	@$(BIN)/python tests/faults/torture.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(STEP),--step $(STEP))

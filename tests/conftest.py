@@ -34,7 +34,10 @@ def _progress_of(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """With several workers the long files first, so that none of them is left to one worker at the end."""
+    """Marks what needs servers. With several workers the long files come first: none is left to one at the end."""
+    for item in items:
+        if "servers" in getattr(item, "fixturenames", ()):
+            item.add_marker("servers")
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
         folders = ("faults", "acceptance", "integration", "fuzz", "contract")
         here = pathlib.Path(__file__).parent

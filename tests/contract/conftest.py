@@ -86,7 +86,7 @@ class PostgresStoreRig:
         self._proxy.close()
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.servers)])
 def store_rig(request):
     if request.param == "fake":
         rig = FakeStoreRig()
@@ -185,7 +185,7 @@ class RealBrokerRig:
         self._proxy.close()
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.servers)])
 def broker_rig(request):
     rig = FakeBrokerRig() if request.param == "fake" else RealBrokerRig(request.getfixturevalue("broker"))
     yield rig

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 
 import hypothesis
+import pytest
 from hypothesis import stateful
 from hypothesis import strategies as st
 from test_flush import body
@@ -179,7 +180,7 @@ class Pipeline(stateful.RuleBasedStateMachine):
 
 
 Pipeline.TestCase.settings = hypothesis.settings(max_examples=200, stateful_step_count=30, deadline=None)
-test_pipeline = Pipeline.TestCase
+test_pipeline = pytest.mark.slow(Pipeline.TestCase)
 
 
 def test_the_broker_sends_again_what_the_spool_holds():

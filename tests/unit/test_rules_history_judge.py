@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +85,7 @@ def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
     assert found == live.end(end)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @example([20], 40, None, {"hours": "12:01-12:02"}, None)
 @given(

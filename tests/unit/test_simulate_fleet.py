@@ -104,6 +104,7 @@ def _hourly(publications):
     return hours
 
 
+@pytest.mark.slow
 def test_two_sides_of_a_charge():
     """DC / AC of every vehicle-hour with a charge is its charger's efficiency within 1 %, by register too."""
     fleet = Fleet(_options(vehicles=60, meters=60, offline_share=0.05))
@@ -121,6 +122,7 @@ def test_two_sides_of_a_charge():
     assert len(compared) > 45
 
 
+@pytest.mark.slow
 def test_registers_reset():
     """Session counters return to about zero at plug-in, an exchanged meter begins anew; both fall from far enough."""
     registers, resets = {}, collections.Counter()
@@ -245,6 +247,7 @@ def test_impossible_options(wrong):
     assert refused.value.hint
 
 
+@pytest.mark.slow
 def test_cost_of_a_large_fleet():
     """20,000 devices report in well under a second: 25 microseconds a reading is the limit, ten are usual."""
     fleet = Fleet(FleetOptions(vehicles=10_000, meters=10_000, seed=1, start=START))

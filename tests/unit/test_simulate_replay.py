@@ -201,6 +201,7 @@ def test_two_columns_of_one_name(write):
         replay(write("vehicleId,timestamp,soc,soc\nA,2021-03-29T11:00:00Z,5,6\n"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TWIZY.exists(), reason="the recorded trips are not beside this checkout")
 def test_recorded_trips():
     """All 55,475 rows of the recorded trips become publications, three of them with an impossible longitude."""
