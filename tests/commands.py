@@ -68,7 +68,7 @@ def start(words, env, log):
     return Running(process, ["voltd", *words])
 
 
-def run(words, env, timeout_s=60.0):
+def run(words, env, timeout_s=120.0):
     """Runs ``voltd WORDS`` with this environment and an empty standard input; a ``CompletedProcess`` with text.
 
     Raises:

@@ -217,7 +217,7 @@ def test_rows_that_only_the_database_refuses_do_not_slow_the_stream(migrated_dat
     assert harness.count(migrated_database, "vehicle_reading") == count - refused
     assert harness.count(migrated_database, "dead_letter") == refused
     assert len(statements) < 40
-    assert took_s < 15, f"{took_s:.1f} s"
+    assert took_s < 15 * harness.contention(), f"{took_s:.1f} s"
 
 
 def test_the_same_key_in_refused_and_good_rows(migrated_database):
