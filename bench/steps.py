@@ -11,7 +11,8 @@ import load
 import scenes
 from rig import Rig
 
-from voltd import app, config
+from voltd import config
+from voltd.daemon import app
 from voltd.database import session
 from voltd.pipeline import consume_stream, consume_window, decode, write, write_current_fold
 

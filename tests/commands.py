@@ -19,12 +19,12 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(
     [
         "voltd.cli",
-        "voltd.app",
-        "voltd.check",
-        "voltd.status",
-        "voltd.dead_letters",
-        "voltd.alerts.commands",
-        "voltd.rules.commands",
+        "voltd.daemon.app",
+        "voltd.commands.check",
+        "voltd.daemon.status",
+        "voltd.commands.dead_letters",
+        "voltd.commands.alerts",
+        "voltd.commands.rules",
     ]
 )
 

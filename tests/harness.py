@@ -17,7 +17,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import commands
 import databases
-from voltd import config, errors, status
+from voltd import config, errors
+from voltd.daemon import status
 
 VOLTD = str(pathlib.Path(sys.executable).with_name("voltd"))
 

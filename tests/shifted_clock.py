@@ -51,7 +51,7 @@ def _shift(file):
             return dt.datetime.now(tz) + dt.timedelta(seconds=struct.unpack("d", off_s[:8])[0])
 
     shifted = types.SimpleNamespace(**{**vars(dt), "datetime": Shifted})
-    for name in ("voltd.app", "voltd.check"):
+    for name in ("voltd.daemon.app", "voltd.commands.check"):
         importlib.import_module(name)
     for name, module in list(sys.modules.items()):
         if name.startswith("voltd.") and getattr(module, "dt", None) is dt:

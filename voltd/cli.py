@@ -14,7 +14,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 import voltd
-from voltd import config, config_file, errors, log
+from voltd import config, errors, log
+from voltd.config import loading
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "--config",
         type=pathlib.Path,
         metavar="FILE",
-        help=f"settings (default {config_file.DEFAULT_PATH}, if it exists)",
+        help=f"settings (default {loading.DEFAULT_PATH}, if it exists)",
     )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     for name, (sentence, arguments, command) in _COMMANDS.items():
@@ -67,13 +68,13 @@ def _none(_parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(args: argparse.Namespace) -> config.Settings:
-    settings = config_file.load(args.config)
+    settings = loading.load(args.config)
     log.configure(settings.log.level, settings.log.format)
     return settings
 
 
 def _run(args: argparse.Namespace) -> int:
-    from voltd import app
+    from voltd.daemon import app
 
     return app.Daemon(_settings(args), args.config).run()
 
@@ -108,7 +109,7 @@ def _migrate(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from voltd import check
+    from voltd.commands import check
 
     return check.run(_settings(args))
 
@@ -157,7 +158,7 @@ def _status_arguments(parser: argparse.ArgumentParser) -> None:
 def _status(args: argparse.Namespace) -> int:
     import json
 
-    from voltd import status
+    from voltd.daemon import status
 
     found = status.fetch(_settings(args))
     print(json.dumps(found) if args.json else status.show(found))
@@ -165,49 +166,49 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _dead_letters_arguments(parser: argparse.ArgumentParser) -> None:
-    from voltd import dead_letters
+    from voltd.commands import dead_letters
 
     dead_letters.add_arguments(parser)
 
 
 def _dead_letters(args: argparse.Namespace) -> int:
-    from voltd import dead_letters
+    from voltd.commands import dead_letters
 
     return dead_letters.run(args, _settings(args))
 
 
 def _alerts_arguments(parser: argparse.ArgumentParser) -> None:
-    from voltd.alerts import commands
+    from voltd.commands import alerts
 
-    commands.add_arguments(parser)
+    alerts.add_arguments(parser)
 
 
 def _alerts(args: argparse.Namespace) -> int:
-    from voltd.alerts import commands
+    from voltd.commands import alerts
 
-    return commands.run(args, _settings(args))
+    return alerts.run(args, _settings(args))
 
 
 def _rules_arguments(parser: argparse.ArgumentParser) -> None:
-    from voltd.rules import commands
+    from voltd.commands import rules
 
-    commands.add_arguments(parser)
+    rules.add_arguments(parser)
 
 
 def _rules(args: argparse.Namespace) -> int:
-    from voltd.rules import commands
+    from voltd.commands import rules
 
-    return commands.run(args, _settings(args))
+    return rules.run(args, _settings(args))
 
 
 def _devices_arguments(parser: argparse.ArgumentParser) -> None:
-    from voltd import devices
+    from voltd.commands import devices
 
     devices.add_arguments(parser)
 
 
 def _devices(args: argparse.Namespace) -> int:
-    from voltd import devices
+    from voltd.commands import devices
 
     return devices.run(args, _settings(args))
 

@@ -4,7 +4,8 @@ import datetime as dt
 
 import psycopg
 
-from voltd import config, health, models
+from voltd import config, models
+from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline import write, write_excursions
 from voltd.rules import check, load

@@ -6,7 +6,8 @@ import types
 
 import psycopg
 
-from voltd import config, health, models
+from voltd import config, models
+from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline import decode, write, write_current, write_excursions
 from voltd.rules import check, history, load

@@ -8,8 +8,8 @@ import pytest
 
 import alert_rig
 import harness
-from voltd import health
 from voltd.alerts import outbox
+from voltd.daemon import health
 from voltd.database import queries, session
 from voltd.pipeline import write_excursions
 from voltd.rules import check, load

@@ -8,8 +8,8 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 import harness
-from voltd import health
-from voltd.alerts import send
+from voltd.alerts.senders import sender
+from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline import write_excursions
 from voltd.rules import check, load
@@ -127,7 +127,7 @@ def test_a_topic_that_memory_could_not_set(delivery, broker, away, monkeypatch):
 
     def fails(_what):
         tried.release()
-        raise send.ChannelError("MQTT broker: away")
+        raise sender.ChannelError("MQTT broker: away")
 
     monkeypatch.setattr(channel.sender, "send", fails)
     outage = away(delivered)

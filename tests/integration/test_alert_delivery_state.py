@@ -12,7 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import alert_rig
 import harness
-from voltd.alerts import send_alertmanager, send_mqtt, worker
+from voltd.alerts import worker
+from voltd.alerts.senders import alertmanager, mqtt
 
 
 @pytest.fixture
@@ -137,8 +138,8 @@ def test_a_topic_that_nobody_clears(delivery, broker, fleet, monkeypatch):
     """It is said again while its alert is open, and is gone a while after nobody said it any more."""
     fleet_id, seen = fleet
     _often(monkeypatch)
-    monkeypatch.setattr(send_mqtt, "_EXPIRES_S", 2)
-    monkeypatch.setattr(send_mqtt, "_AGAIN_S", 0.5)
+    monkeypatch.setattr(mqtt, "_EXPIRES_S", 2)
+    monkeypatch.setattr(mqtt, "_AGAIN_S", 0.5)
     delivered = delivery.deliverer(mqtt=True)
     delivery.fire("V1", fleet_id=fleet_id)
     topic = f"voltd/alerts/{fleet_id}/V1/soc_low"
@@ -152,7 +153,7 @@ def test_a_topic_that_nobody_clears(delivery, broker, fleet, monkeypatch):
 
 def test_how_long_a_topic_lasts_without_voltd():
     """Long enough to be said again several times before."""
-    assert send_mqtt._EXPIRES_S >= 3 * send_mqtt._AGAIN_S
+    assert mqtt._EXPIRES_S >= 3 * mqtt._AGAIN_S
 
 
 def test_an_end_that_was_never_told(delivery, fleet, monkeypatch):
@@ -176,12 +177,10 @@ def test_what_was_told_without_a_database(delivery, fleet):
     """The database does not know of it yet when it is back: that is no reason to clear its topic."""
     fleet_id, seen = fleet
     sender = delivery.deliverer(leads=False, mqtt=True)._lines["mqtt"].channel.sender
-    row = send_mqtt.message.AlertTransition(
-        "fired", "critical", "m", "ingest_lag", "system", "t", fleet_id, alert_rig.NOW
-    )
-    sender.send(send_mqtt.message.Notification("id", [row]))
+    row = mqtt.message.AlertTransition("fired", "critical", "m", "ingest_lag", "system", "t", fleet_id, alert_rig.NOW)
+    sender.send(mqtt.message.Notification("id", [row]))
     assert sender.show([]) == 0
-    sender.send(send_mqtt.message.Notification("id", [row._replace(device_id="u")]))
+    sender.send(mqtt.message.Notification("id", [row._replace(device_id="u")]))
     harness.wait_for(lambda: len(seen) == 2, 45, "the second")
     assert all(seen.values())
     sender.close()
@@ -200,8 +199,8 @@ def test_what_is_shown_follows_the_episode(delivery, fleet, monkeypatch):
 
 
 def test_topic_levels_of_a_vehicle_in_no_fleet():
-    row = send_mqtt.message.AlertTransition("fired", "info", "m", "stale", "vehicle", "+", None, alert_rig.NOW)
-    assert send_mqtt.topic(row) == "voltd/alerts/unassigned/_/stale"
+    row = mqtt.message.AlertTransition("fired", "info", "m", "stale", "vehicle", "+", None, alert_rig.NOW)
+    assert mqtt.topic(row) == "voltd/alerts/unassigned/_/stale"
 
 
 def _check(alerts):
@@ -259,7 +258,7 @@ def test_an_alertmanager(delivery, manager):
 def test_what_is_open_is_sent_again_and_again(delivery, manager, monkeypatch):
     """Every open episode that the channel wants, in parts that an Alertmanager takes."""
     _often(monkeypatch)
-    monkeypatch.setattr(send_alertmanager, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(alertmanager, "_MOST_AT_ONCE", 2)
     delivery.deliverer(am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}", "rules": ["soc_low"]})
     for number in range(3):
         delivery.fire(f"V{number}")
@@ -295,7 +294,7 @@ def test_what_an_alertmanager_refuses(delivery, manager):
 def test_an_alertmanager_that_refuses_one_part(delivery, manager, monkeypatch):
     """The others are posted all the same, now and when what is open is said again."""
     _often(monkeypatch)
-    monkeypatch.setattr(send_alertmanager, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(alertmanager, "_MOST_AT_ONCE", 2)
     manager.refuses = "'V0'"
     delivered = delivery.deliverer(leads=False, am={"kind": "alertmanager", "url": f"http://127.0.0.1:{manager.port}"})
     for number in range(5):

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 import harness
-from voltd import config, health, jobs
+from voltd import config
+from voltd.daemon import health, jobs
 from voltd.database import locks, migrate, retention
 
 

@@ -7,7 +7,8 @@ import threading
 
 import psycopg
 
-from voltd import config, heartbeats, identity
+from voltd import config
+from voltd.daemon import heartbeats, identity
 
 
 def _ended():

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 import databases
-from voltd import config, health, models, resources
+from voltd import config, models, resources
+from voltd.daemon import health
 from voltd.database import queries, session
 from voltd.pipeline import decode, write, write_current, write_excursions, write_refused
 from voltd.rules import check, load, message

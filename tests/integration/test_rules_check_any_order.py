@@ -9,7 +9,8 @@ import random
 import pytest
 from rules_daemons_rig import INGEST_LAG, OVERSPEED, SOC_LOW, STALE, WELL
 
-from voltd import errors, health
+from voltd import errors
+from voltd.daemon import health
 
 STEPS = 40
 REPORTS = (WELL, health.Report(40.0, spooling=False, healthy=False), health.Report(40.0, spooling=True, healthy=False))

@@ -7,7 +7,8 @@ import psycopg
 import pytest
 from rules_daemons_rig import INGEST_LAG, OVERSPEED, SOC_LOW, WELL
 
-from voltd import errors, health
+from voltd import errors
+from voltd.daemon import health
 
 LAGS = health.Report(40.0, spooling=False, healthy=False)
 SPOOLS = health.Report(40.0, spooling=True, healthy=False)

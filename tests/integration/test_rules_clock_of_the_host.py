@@ -5,8 +5,8 @@ import datetime as dt
 import pytest
 import rules_clock_rig
 
-from voltd import host_clock
-from voltd import host_clock_witnesses as witnesses
+from voltd.daemon import host_clock
+from voltd.daemon import host_clock_witnesses as witnesses
 
 FAST, SLOW = {"speed": 150.0}, {"speed": 50.0}
 STALE = '[rules.stale]\nmetric="silence"\napplies_to=["vehicle"]\nfire_above=300.0\n'

@@ -3,7 +3,7 @@
 import pytest
 import rules_clock_rig
 
-from voltd import health
+from voltd.daemon import health
 
 
 @pytest.fixture

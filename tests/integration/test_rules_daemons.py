@@ -10,7 +10,9 @@ from psycopg import conninfo
 
 import alert_rig
 import harness
-from voltd import check, config, jobs, models, parts
+from voltd import config, models
+from voltd.commands import check
+from voltd.daemon import jobs, parts
 from voltd.database import locks, session
 from voltd.pipeline import decode
 

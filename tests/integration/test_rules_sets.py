@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 import alert_rig
-from voltd import config, health
+from voltd import config
+from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline import write_excursions
 from voltd.rules import check, load

@@ -8,8 +8,9 @@ from psycopg import conninfo
 
 import alert_rig
 import harness
-from voltd import config, health, jobs
+from voltd import config
 from voltd.alerts import service
+from voltd.daemon import health, jobs
 from voltd.database import locks, session
 from voltd.pipeline import write_excursions
 

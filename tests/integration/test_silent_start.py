@@ -7,7 +7,8 @@ import pytest
 from psycopg import conninfo
 
 import harness
-from voltd import app, config, database_ready
+from voltd import config
+from voltd.daemon import app, database_ready
 from voltd.database import migrate
 
 

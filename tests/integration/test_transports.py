@@ -10,7 +10,8 @@ import pytest
 import trustme
 
 import harness
-from voltd import config, errors, identity, local, metrics
+from voltd import config, errors, local, metrics
+from voltd.daemon import identity
 from voltd.local import process
 from voltd.pipeline import consume, consume_presence, consume_window
 

@@ -5,8 +5,10 @@ import traceback
 
 import pytest
 
-from voltd import config, config_file, errors
-from voltd.alerts import channels, send_apprise, service
+from voltd import config, errors
+from voltd.alerts import channels, service
+from voltd.alerts.senders import apprise
+from voltd.config import loading
 from voltd.pipeline import write_excursions
 
 SECRET = "s3cret"
@@ -123,17 +125,17 @@ def test_a_url_with_one_receiver(url):
 
 def test_what_may_be_secret_in_a_url():
     """Everything but the host, and that too where it may be a token; decoded as well."""
-    parts = send_apprise._parts("json://user:p%40ssword@host.example:8080/path-token?key=value1")
+    parts = apprise._parts("json://user:p%40ssword@host.example:8080/path-token?key=value1")
     assert {"user", "p%40ssword", "p@ssword", "path-token", "value1"} <= set(parts)
     assert "host.example" not in parts
-    assert "host.example" not in send_apprise._parts("jsons://host.example/token")
-    assert {"TokenA123", "TokenB123"} <= set(send_apprise._parts("slack://TokenA123/TokenB123"))
+    assert "host.example" not in apprise._parts("jsons://host.example/token")
+    assert {"TokenA123", "TokenB123"} <= set(apprise._parts("slack://TokenA123/TokenB123"))
 
 
 def _load(tmp_path, text, **environ):
     path = pathlib.Path(tmp_path, "voltd.toml")
     path.write_text(text)
-    return config_file.load(path, environ=environ)
+    return loading.load(path, environ=environ)
 
 
 def test_a_url_from_a_file(tmp_path):

@@ -8,7 +8,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from voltd.alerts import message, send_apprise
+from voltd.alerts import message
+from voltd.alerts.senders import apprise
 
 AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
 ID = "0c9a2f6e-3d64-4a43-9b1c-2f8f0a6d9e11"
@@ -31,7 +32,7 @@ def _long(count):
 
 def _sent(url, rows):
     """What goes to the service: the texts of the requests."""
-    made = send_apprise.AppriseSender("one", url)
+    made = apprise.AppriseSender("one", url)
     answer = mock.Mock(status_code=200, content=b"{}", text="{}", headers={})
     answer.json.return_value = {}
     with mock.patch("requests.post", return_value=answer) as post:
@@ -112,7 +113,7 @@ def test_how_long_an_answer_is_waited_for():
     """Longer than Apprise would, so that who is slow is not told again; the URL may say otherwise."""
 
     def waits_s(url):
-        plugin = send_apprise.AppriseSender("one", url)._plugin
+        plugin = apprise.AppriseSender("one", url)._plugin
         return plugin.socket_connect_timeout, plugin.socket_read_timeout
 
     assert waits_s("json://localhost") == (4, 20)

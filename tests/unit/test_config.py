@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt import client as paho
 
-from voltd import config, config_file, errors, models, resources
+from voltd import config, errors, models, resources
+from voltd.config import loading
 from voltd.pipeline import decode
 
 
@@ -37,7 +38,7 @@ def test_sample_configuration_is_the_defaults(tmp_path):
         "rules_file",
     )
     lines = [line for line in lines if not line.startswith((*optional, "max_messages", "max_age_days"))]
-    assert config_file.load(_write(tmp_path, "\n".join(lines)), environ={}) == config.Settings()
+    assert loading.load(_write(tmp_path, "\n".join(lines)), environ={}) == config.Settings()
 
 
 def test_sample_configuration_names_every_setting():
@@ -65,7 +66,7 @@ def test_sample_configuration_names_every_setting():
 
 def test_environment_wins_over_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("VOLTD_MQTT__HOST", "from-environment")
-    settings = config_file.load(_write(tmp_path, '[mqtt]\nhost = "from-file"\nport = 1884\n'), environ={})
+    settings = loading.load(_write(tmp_path, '[mqtt]\nhost = "from-file"\nport = 1884\n'), environ={})
     assert (settings.mqtt.host, settings.mqtt.port) == ("from-environment", 1884)
 
 
@@ -100,7 +101,7 @@ def test_environment_wins_over_the_file(tmp_path, monkeypatch):
 def test_incoherent_settings_are_refused_with_field_and_value(tmp_path, text, said):
     """Invariant 2: an incoherent configuration is refused at start, exit code 78."""
     with pytest.raises(errors.ConfigurationError) as caught:
-        config_file.load(_write(tmp_path, text), environ={})
+        loading.load(_write(tmp_path, text), environ={})
     assert said in str(caught.value)
     assert caught.value.hint
     assert caught.value.exit_code == 78
@@ -133,14 +134,14 @@ def test_filters_that_no_topic_can_match_both_are_fine(filters):
 
 def test_the_oldest_reading_that_can_be_allowed(tmp_path):
     """A hundred years ago is a time that can be computed with."""
-    settings = config_file.load(_write(tmp_path, "[limits]\nmax_age_days = 36500"), environ={})
+    settings = loading.load(_write(tmp_path, "[limits]\nmax_age_days = 36500"), environ={})
     arrived = models.Message("volt/vehicle/V1/telemetry", b"{}", 1, dt.datetime.now(dt.UTC))
     decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
     assert [letter.reason for letter in decoder.decode([arrived]).dead_letters] == [models.Reason.MISSING_FIELD]
 
 
 def test_raw_readings_are_kept_as_long_as_they_may_be_old(tmp_path):
-    settings = config_file.load(_write(tmp_path, "[limits]\nmax_age_days = 400"), environ={})
+    settings = loading.load(_write(tmp_path, "[limits]\nmax_age_days = 400"), environ={})
     assert (settings.max_age_days, settings.raw_retention_days) == (400, 400)
 
 
@@ -148,17 +149,17 @@ def test_raw_readings_are_kept_as_long_as_they_may_be_old(tmp_path):
 def test_misspelt_variables_are_refused(tmp_path, name, said):
     """One underscore for two would be ignored without a word."""
     with pytest.raises(errors.ConfigurationError, match=said):
-        config_file.load(_write(tmp_path, ""), environ={name: "1", "VOLTD_LOCAL_SOURCE": "host"})
+        loading.load(_write(tmp_path, ""), environ={name: "1", "VOLTD_LOCAL_SOURCE": "host"})
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path):
     with pytest.raises(errors.ConfigurationError, match="no configuration file"):
-        config_file.load(tmp_path / "absent.toml", environ={})
+        loading.load(tmp_path / "absent.toml", environ={})
 
 
 def test_password_comes_from_its_file(tmp_path):
     (tmp_path / "secret").write_text("s3cret\n")
-    settings = config_file.load(_write(tmp_path, f"[mqtt]\npassword_file = '{tmp_path}/secret'"), environ={})
+    settings = loading.load(_write(tmp_path, f"[mqtt]\npassword_file = '{tmp_path}/secret'"), environ={})
     assert settings.mqtt.password.get_secret_value() == "s3cret"
     assert "s3cret" not in repr(settings)
 
@@ -167,6 +168,6 @@ def test_systemd_credentials_are_found_by_themselves(tmp_path):
     """LoadCredential=database-password:... needs no setting; a blank fallback means no password."""
     (tmp_path / "database-password").write_text("db")
     (tmp_path / "mqtt-password").write_text("\n")
-    settings = config_file.load(_write(tmp_path, ""), environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    settings = loading.load(_write(tmp_path, ""), environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert settings.database.password.get_secret_value() == "db"
     assert settings.mqtt.password is None

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from voltd import identity
+from voltd.daemon import identity
 from voltd.pipeline import consume_claim
 from voltd.pipeline.consume_claim import State
 

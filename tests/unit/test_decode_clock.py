@@ -6,7 +6,7 @@ import pytest
 from test_host_clock import HOUR, LOST, SURE, World, at
 
 from voltd import config, models
-from voltd import host_clock_witnesses as witnesses
+from voltd.daemon import host_clock_witnesses as witnesses
 from voltd.models import Reason
 from voltd.pipeline import decode, decode_clock
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voltd import config, models
-from voltd.config_limits import MEASUREMENTS
+from voltd.config.limits import MEASUREMENTS
 from voltd.models import Reason
 from voltd.pipeline import decode, decode_fast, decode_fields, decode_guard
 

@@ -9,7 +9,7 @@ from test_host_clock import HOUR, SURE, World, at
 
 from fakes import FakeBroker, FakeStore
 from voltd import config, errors, metrics, models
-from voltd import host_clock_witnesses as witnesses
+from voltd.daemon import host_clock_witnesses as witnesses
 from voltd.pipeline import consume_window, decode, decode_clock, flush, spool, spool_drain
 
 SETTINGS = config.Settings(batch={"linger_ms": 0}, database={"retry_max_s": 0.01})

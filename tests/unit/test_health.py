@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from voltd import health, metrics
+from voltd import metrics
+from voltd.daemon import health
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 

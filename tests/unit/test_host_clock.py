@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from voltd import host_clock, jobs_trigger
-from voltd import host_clock_witnesses as witnesses
+from voltd.daemon import host_clock, jobs_trigger
+from voltd.daemon import host_clock_witnesses as witnesses
 
 T0 = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 HOUR = 3600.0

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from voltd import identity
-from voltd.identity import Fate
+from voltd.daemon import identity
+from voltd.daemon.identity import Fate
 
 ME = identity.own()
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from voltd import config, metrics, models, status
+from voltd import config, metrics, models
+from voltd.daemon import status
 from voltd.pipeline import decode
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from voltd import signals
+from voltd.daemon import signals
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import time
 
-from voltd import stalls
+from voltd.daemon import stalls
 
 
 def test_a_thread_without_progress():

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from voltd import resources, systemd
+from voltd import resources
+from voltd.daemon import systemd
 
 
 def test_states_arrive_at_the_socket(tmp_path):

@@ -10,8 +10,9 @@ import dataclasses
 import difflib
 from typing import TYPE_CHECKING
 
-from voltd import config, config_alerts, errors
-from voltd.alerts import message, send, send_mqtt
+from voltd import config, errors
+from voltd.alerts import message
+from voltd.alerts.senders import mqtt, sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -33,8 +34,8 @@ class Channel:
     """
 
     name: str
-    settings: config_alerts.ChannelSettings
-    sender: send.Sender
+    settings: config.ChannelSettings
+    sender: sender.Sender
     group_s: float
     shows_state: bool
 
@@ -79,9 +80,9 @@ def require_rules(settings: config.Settings, rules: Collection[str]) -> None:
                 )
 
 
-def _channel(name: str, kept: config_alerts.ChannelSettings, settings: config.Settings) -> Channel:
+def _channel(name: str, kept: config.ChannelSettings, settings: config.Settings) -> Channel:
     if kept.kind == "mqtt":
-        return Channel(name, kept, send_mqtt.MqttSender(settings), 0.0, shows_state=True)
+        return Channel(name, kept, mqtt.MqttSender(settings), 0.0, shows_state=True)
     if kept.url is None:
         raise errors.ConfigurationError(f"alerts.channels.{name} has no URL", hint="set url or url_file")
     url = kept.url.get_secret_value()
@@ -91,21 +92,19 @@ def _channel(name: str, kept: config_alerts.ChannelSettings, settings: config.Se
     return Channel(name, kept, sender, group_s, shows_state=shows_state)
 
 
-def _apprise(name: str, url: str) -> tuple[send.Sender, float]:
-    from voltd.alerts import send_apprise  # noqa: PLC0415 takes time and memory that only its users should pay
+def _apprise(name: str, url: str) -> tuple[sender.Sender, float]:
+    from voltd.alerts.senders import apprise  # noqa: PLC0415 takes time and memory that only its users should pay
 
-    return send_apprise.AppriseSender(name, url), 0.0 if send_apprise.scheme(
-        url
-    ) in send_apprise.PROGRAMS else _GATHER_S
+    return apprise.AppriseSender(name, url), 0.0 if apprise.scheme(url) in apprise.PROGRAMS else _GATHER_S
 
 
-def _alertmanager(name: str, url: str) -> tuple[send.Sender, float]:
-    from voltd.alerts import send_alertmanager  # noqa: PLC0415 as above
+def _alertmanager(name: str, url: str) -> tuple[sender.Sender, float]:
+    from voltd.alerts.senders import alertmanager  # noqa: PLC0415 as above
 
-    return send_alertmanager.AlertmanagerSender(name, url), 0.0
+    return alertmanager.AlertmanagerSender(name, url), 0.0
 
 
-_SENDERS: dict[str, Callable[[str, str], tuple[send.Sender, float]]] = {
+_SENDERS: dict[str, Callable[[str, str], tuple[sender.Sender, float]]] = {
     "apprise": _apprise,
     "alertmanager": _alertmanager,
 }

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from voltd import config_alerts
+from voltd import config
 from voltd.alerts import message, pacing
 from voltd.database import queries
 
@@ -107,7 +107,7 @@ def put_down(connection: _Connection, channel: str, claim: Claim, problem: str |
     connection.execute(queries.text("failed_deliveries"), {**which, **how})
 
 
-def repeat(connection: _Connection, channel: str, kept: config_alerts.ChannelSettings) -> int:
+def repeat(connection: _Connection, channel: str, kept: config.ChannelSettings) -> int:
     """Adds a row for each episode that is to be told once more, as the channel's settings are now; returns how many."""
     with connection.transaction():
         if connection.execute(queries.text("lock_repeats"), {"channel": channel}).fetchone() != (True,):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from voltd import config, health, host_clock
+from voltd import config
 from voltd.alerts import channels, deliver
+from voltd.daemon import health, host_clock
 from voltd.database import session
 from voltd.pipeline import write_excursions
 from voltd.rules import check, load, model

@@ -17,7 +17,8 @@ from typing import Protocol
 
 import structlog
 
-from voltd.alerts import channels, counters, message, pacing, send
+from voltd.alerts import channels, counters, message, pacing
+from voltd.alerts.senders import sender
 
 _log = structlog.get_logger()
 
@@ -140,9 +141,9 @@ class Urgent:
             except Exception as error:  # noqa: BLE001 best effort: no failure may end the thread while more waits
                 attempts += 1
                 self._counted.failed(name)
-                problem = str(error) if isinstance(error, send.ChannelError) else type(error).__name__
+                problem = str(error) if isinstance(error, sender.ChannelError) else type(error).__name__
                 _log.warning("channel.failed", channel=name, error=problem, attempt=attempts)
-                if isinstance(error, send.ChannelError) and error.permanent:
+                if isinstance(error, sender.ChannelError) and error.permanent:
                     break
                 self._withdrawn.wait(pacing.pause_s(attempts, what.message_id))
             else:

@@ -17,7 +17,8 @@ import psycopg
 import structlog
 
 from voltd import backoff
-from voltd.alerts import channels, counters, message, outbox, pacing, send
+from voltd.alerts import channels, counters, message, outbox, pacing
+from voltd.alerts.senders import sender
 from voltd.database import session
 
 _log = structlog.get_logger()
@@ -140,7 +141,7 @@ class Worker:
                 rows = [row for row in claim.message.rows if not self._told(row)]
                 if rows:
                     self.channel.sender.send(claim.message._replace(rows=rows))
-        except send.ChannelError as error:
+        except sender.ChannelError as error:
             problem = str(error)
             for_good = error.permanent and (self.channel.shows_state or claim.attempt >= _REFUSALS)
         except Exception as error:  # noqa: BLE001 a sender's mistake must not end the thread; its text may be secret
@@ -185,7 +186,7 @@ class Worker:
         try:
             with self._using:
                 said = self.channel.sender.show(rows)
-        except send.ChannelError as error:
+        except sender.ChannelError as error:
             self._counted.failed(self.channel.name)
             _log.warning("channel.failed", channel=self.channel.name, error=str(error))
         else:

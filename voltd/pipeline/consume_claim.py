@@ -21,7 +21,7 @@ import time
 import urllib.parse
 from typing import Any, NamedTuple
 
-from voltd import identity
+from voltd.daemon import identity
 
 QUIET_S = 0.5  # so long nobody else has spoken
 _ROUND_TRIPS = 4.0  # where our own question takes long to come back, others' answers do, too

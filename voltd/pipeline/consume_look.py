@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from paho.mqtt import client as paho
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from voltd import config, errors, identity
+from voltd import config, errors
+from voltd.daemon import identity
 from voltd.pipeline import consume_claim, consume_client
 
 _ECHO_S = 2.0

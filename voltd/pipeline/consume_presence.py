@@ -19,7 +19,8 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from voltd import backoff, config, errors, identity
+from voltd import backoff, config, errors
+from voltd.daemon import identity
 from voltd.pipeline import consume_claim, consume_client
 
 _log = structlog.get_logger()

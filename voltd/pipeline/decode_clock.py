@@ -15,7 +15,8 @@ import itertools
 import statistics
 from collections.abc import Iterable, Iterator
 
-from voltd import config, host_clock, models
+from voltd import config, models
+from voltd.daemon import host_clock
 from voltd.pipeline import decode
 
 _REMEMBERED = 500  # readings

@@ -15,7 +15,8 @@ from typing import Protocol
 
 import structlog
 
-from voltd import backoff, config, errors, host_clock, metrics, models
+from voltd import backoff, config, errors, metrics, models
+from voltd.daemon import host_clock
 from voltd.pipeline import consume_window, decode, decode_ahead, decode_clock, decode_guard, spool
 
 _log = structlog.get_logger()

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import structlog
 
-from voltd import backoff, config, errors, host_clock, metrics, models
+from voltd import backoff, config, errors, metrics, models
+from voltd.daemon import host_clock
 from voltd.pipeline import decode, decode_clock, flush, spool
 
 _log = structlog.get_logger()

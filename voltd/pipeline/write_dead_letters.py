@@ -13,7 +13,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import errors, identity, models
+from voltd import errors, models
+from voltd.daemon import identity
 from voltd.database import queries
 from voltd.pipeline import decode, write_bad_fields, write_letter_rows
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import psycopg
 import structlog
 
-from voltd import health, host_clock
+from voltd.daemon import health, host_clock
 from voltd.database import queries, session, sqlstate
 from voltd.pipeline import write_excursions
 from voltd.rules import (

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from voltd import health
+from voltd.daemon import health
 from voltd.rules import check_daemons, evaluate, message, state
 
 

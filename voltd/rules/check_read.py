@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from voltd import host_clock
+from voltd.daemon import host_clock
 from voltd.database import queries
 from voltd.rules import check_daemons, check_vehicles, clocks, evaluate, message, model, rhythm, scope, state
 

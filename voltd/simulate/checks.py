@@ -13,7 +13,8 @@ import datetime as dt
 import json
 from typing import Any
 
-from voltd import config, models, terminal
+from voltd import config, models
+from voltd.commands import terminal
 from voltd.pipeline import decode
 from voltd.simulate import cells, fields, recording, span
 from voltd.simulate.plan import Plan, ReplayOptions

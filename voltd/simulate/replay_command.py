@@ -11,7 +11,9 @@ import datetime as dt
 import math
 import threading
 
-from voltd import config, errors, status, terminal
+from voltd import config, errors
+from voltd.commands import terminal
+from voltd.daemon import status
 from voltd.simulate import cells, checks, console, recording, span
 from voltd.simulate.plan import Plan, ReplayOptions, prepare
 from voltd.simulate.publish import MqttTarget, Tally

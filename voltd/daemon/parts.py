@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voltd import config, health, heartbeats, host_clock, jobs, live, metrics, status
+from voltd import config, live, metrics
 from voltd.alerts import service
+from voltd.daemon import health, heartbeats, host_clock, jobs, status
 from voltd.database import session
 from voltd.pipeline import (
     consume,

@@ -15,7 +15,8 @@ from urllib import parse
 import requests
 
 from voltd import errors
-from voltd.alerts import message, send
+from voltd.alerts import message
+from voltd.alerts.senders import sender
 
 _MOST_AT_ONCE = 500
 _TIMEOUT_S = (4.0, 10.0)
@@ -52,7 +53,7 @@ class AlertmanagerSender:
         self._session: requests.Session | None = None
 
     def send(self, what: message.Notification) -> None:
-        """See ``send.Sender``."""
+        """See ``sender.Sender``."""
         self._post(self._alerts(what.rows))
 
     def show(self, rows: Sequence[message.AlertTransition]) -> int:
@@ -62,7 +63,7 @@ class AlertmanagerSender:
         return len(alerts)
 
     def close(self) -> None:
-        """See ``send.Sender``."""
+        """See ``sender.Sender``."""
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -102,7 +103,7 @@ class AlertmanagerSender:
         refused = [text for text in map(self._post_part, parts) if text is not None]
         if refused:
             of = f" (and {len(refused) - 1} more of {len(parts)} parts)" if len(refused) > 1 else ""
-            raise send.ChannelError(f"Alertmanager: {refused[0]}{of}", permanent=True)
+            raise sender.ChannelError(f"Alertmanager: {refused[0]}{of}", permanent=True)
 
     def _post_part(self, alerts: Sequence[dict[str, Any]]) -> str | None:
         """What it is refused for; None: it was taken.
@@ -118,13 +119,13 @@ class AlertmanagerSender:
             self.close()
             late = isinstance(error, requests.Timeout)
             reason = "no answer in time" if late else f"cannot be reached ({type(error).__name__})"
-            raise send.ChannelError(f"Alertmanager: {reason}") from error
+            raise sender.ChannelError(f"Alertmanager: {reason}") from error
         if answer.ok and not answer.is_redirect:
             return None
         problem = f"HTTP {answer.status_code} {answer.text[:200]}"
         if answer.status_code in _REFUSED and answer.status_code not in _TRY_AGAIN:
             return problem
-        raise send.ChannelError(f"Alertmanager: {problem}")
+        raise sender.ChannelError(f"Alertmanager: {problem}")
 
 
 def _given(values: Mapping[str, str | None]) -> dict[str, str]:

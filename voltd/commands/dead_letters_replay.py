@@ -17,7 +17,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, dead_letters_tally, models
+from voltd import config, models
+from voltd.commands import dead_letters_tally
 from voltd.database import migrate, queries, retention, rollup, session
 from voltd.pipeline import decode, decode_clock, decode_fields, write, write_current
 

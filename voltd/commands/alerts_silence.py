@@ -14,7 +14,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import dead_letters_filters, errors, terminal
+from voltd import errors
+from voltd.commands import dead_letters_filters, terminal
 from voltd.database import queries
 from voltd.rules import load
 

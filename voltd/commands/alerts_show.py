@@ -12,8 +12,9 @@ from typing import Any
 
 import psycopg
 
-from voltd import dead_letters_filters, errors, terminal
+from voltd import errors
 from voltd.alerts import message
+from voltd.commands import dead_letters_filters, terminal
 from voltd.database import queries
 
 _Connection = psycopg.Connection[dict[str, Any]]

@@ -16,7 +16,8 @@ from urllib import parse
 import apprise
 
 from voltd import errors
-from voltd.alerts import message, send
+from voltd.alerts import message
+from voltd.alerts.senders import sender
 
 PROGRAMS: Final = frozenset({"json", "jsons", "form", "forms", "xml", "xmls"})  # read by programs: nothing is gathered
 _TYPES: Final = {
@@ -95,7 +96,7 @@ class AppriseSender:
         self._secrets = _parts(url)
 
     def send(self, what: message.Notification) -> None:
-        """See ``send.Sender``."""
+        """See ``sender.Sender``."""
         _heard.take()
         what = what._replace(rows=message.newest(what.rows))
         title, body = self._text(what)
@@ -107,15 +108,15 @@ class AppriseSender:
                 body_format=apprise.NotifyFormat.TEXT,
             )
         except Exception as error:  # more than a hundred plug-ins: whatever they raise, this channel has failed
-            raise send.ChannelError(f"{self._plugin.service_name}: {type(error).__name__}") from error
+            raise sender.ChannelError(f"{self._plugin.service_name}: {type(error).__name__}") from error
         if not taken:
             reason = _heard.take()
-            raise send.ChannelError(
+            raise sender.ChannelError(
                 f"{self._plugin.service_name}: {self._clean(reason) or 'not taken'}",
                 permanent=_REFUSED.search(reason) is not None,
             )
 
-    def show(self, rows: Sequence[message.AlertTransition]) -> int:  # noqa: ARG002 as in send.Sender
+    def show(self, rows: Sequence[message.AlertTransition]) -> int:  # noqa: ARG002 as in sender.Sender
         """People are told changes."""
         return 0
 
@@ -145,7 +146,7 @@ class AppriseSender:
 
 
 def _receivers(plugin: apprise.NotifyBase) -> int:
-    """To how many it would send."""
+    """To how many it would sender."""
     targets, cc, bcc = (
         len(found) if isinstance(found := getattr(plugin, name, None), list | tuple | set) else 0
         for name in ("targets", "cc", "bcc")

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import psycopg
 import structlog
 
-from voltd import config, host_clock, host_clock_witnesses
+from voltd import config
+from voltd.daemon import host_clock, host_clock_witnesses
 from voltd.database import migrate, retention, session, sqlstate
 
 _log = structlog.get_logger()

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import psycopg
 
-from voltd import config, dead_letters_filters, errors, terminal
+from voltd import config, errors
+from voltd.commands import dead_letters_filters, rules_text, terminal
 from voltd.database import session
-from voltd.rules import commands_text, history, history_judge, load, model
+from voltd.rules import history, history_judge, load, model
 
 _HINT = "history is for the roles volt_reader, volt_writer and volt_owner"
 _SHOWN = 100
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     if args.action == "check":
         rules = load.load(args.file or settings.alerts.rules_file)
         for rule in rules:
-            print(terminal.printable(commands_text.rule_line(rule)))
+            print(terminal.printable(rules_text.rule_line(rule)))
         if not rules:
             print("no rules: nothing will ever be raised")
         return 0
@@ -100,7 +101,7 @@ def _test(args: argparse.Namespace, settings: config.Settings) -> int:
         raise errors.UsageError("--to is not after --from, or all of it is still to come", hint="name a past period")
     trial = _trial(args.file, settings.alerts.rules_file)
     period = history.Period(args.begins, ends, args.fleet, tuple(args.vehicle) if args.vehicle else None)
-    summaries = [commands_text.Summary() for _ in trial.rules]
+    summaries = [rules_text.Summary() for _ in trial.rules]
     with terminal.explained(_HINT), psycopg.connect(session.dsn(settings)) as connection:
         connection.execute("SET TIME ZONE 'UTC'")
         connection.commit()
@@ -116,7 +117,7 @@ def _test(args: argparse.Namespace, settings: config.Settings) -> int:
     return 0
 
 
-def _counted(found: Iterator[history.Found], summaries: Sequence[commands_text.Summary]) -> Iterator[history.Found]:
+def _counted(found: Iterator[history.Found], summaries: Sequence[rules_text.Summary]) -> Iterator[history.Found]:
     for one in found:
         summaries[one.number].add(one.episode)
         yield one
@@ -132,13 +133,13 @@ def _print_json(found: Iterable[history.Found], limit: int | None) -> None:
 
 
 def _print_episodes(
-    found: Iterable[history.Found], limit: int, summaries: Sequence[commands_text.Summary], ends: dt.datetime
+    found: Iterable[history.Found], limit: int, summaries: Sequence[rules_text.Summary], ends: dt.datetime
 ) -> None:
     """The first ones by time; no more than these are kept."""
     first = heapq.nsmallest(limit, (one.episode for one in found), key=_order)
     if first:
-        cells = [commands_text.episode_cells(one, ends) for one in first]
-        terminal.print_table(commands_text.EPISODE_HEAD, cells)
+        cells = [rules_text.episode_cells(one, ends) for one in first]
+        terminal.print_table(rules_text.EPISODE_HEAD, cells)
     total = sum(one.episodes for one in summaries)
     if total > len(first):
         print(f"the first {len(first)} of {total}; --limit shows more")
@@ -150,13 +151,13 @@ def _order(one: history_judge.Episode) -> tuple[object, ...]:
 
 
 def _print_summaries(
-    trial: _Trial, summaries: Sequence[commands_text.Summary], period: history.Period, *, as_json: bool
+    trial: _Trial, summaries: Sequence[rules_text.Summary], period: history.Period, *, as_json: bool
 ) -> None:
     length = period.ends - period.begins
     names = [rule.name for rule in trial.rules[: trial.own]]
     names += [rule.name for rule in trial.in_force if rule.name not in names] if trial.differs else []
     rows = []
-    totals = (commands_text.Total(), commands_text.Total())  # of these rules, and of those in force
+    totals = (rules_text.Total(), rules_text.Total())  # of these rules, and of those in force
     for name in names:
         own = _of(name, trial.rules[: trial.own], trial, summaries)
         other = _of(name, trial.in_force, trial, summaries) if trial.differs else None
@@ -174,13 +175,13 @@ def _print_summaries(
         in_force = totals[1].cells(length) if trial.differs else ()
         terminal.print_table((*head, *compared), [*rows, ("all rules", *totals[0].cells(length), *in_force)])
     if not as_json:
-        for note in commands_text.notes(trial.rules[: trial.own]):
+        for note in rules_text.notes(trial.rules[: trial.own]):
             print(note)
 
 
 def _of(
-    name: str, rules: Sequence[model.Rule], trial: _Trial, summaries: Sequence[commands_text.Summary]
-) -> commands_text.Summary | None:
+    name: str, rules: Sequence[model.Rule], trial: _Trial, summaries: Sequence[rules_text.Summary]
+) -> rules_text.Summary | None:
     """Of the rule with this name among ``rules``; None: there is none, or history says nothing of it."""
     rule = next((one for one in rules if one.name == name), None)
     if rule is None or not history.testable(rule):
@@ -188,14 +189,14 @@ def _of(
     return summaries[trial.rules.index(rule)]
 
 
-def _cells(summary: commands_text.Summary | None, length: dt.timedelta) -> tuple[str, ...]:
+def _cells(summary: rules_text.Summary | None, length: dt.timedelta) -> tuple[str, ...]:
     if summary is None:
         return ("-", "-", "-")
     late = f" ({summary.past} too late)" if summary.past else ""
     return (f"{summary.episodes}{late}", str(len(summary.devices)), summary.a_day(length))
 
 
-def _print_total(totals: Sequence[commands_text.Total], length: dt.timedelta, *, differs: bool) -> None:
+def _print_total(totals: Sequence[rules_text.Total], length: dt.timedelta, *, differs: bool) -> None:
     row: dict[str, object] = {"kind": "total"}
     for prefix, one in zip(("", "in_force_"), totals, strict=True):
         if differs or not prefix:
@@ -205,7 +206,7 @@ def _print_total(totals: Sequence[commands_text.Total], length: dt.timedelta, *,
 
 
 def _print_summary(
-    name: str, own: commands_text.Summary | None, other: commands_text.Summary | None, length: dt.timedelta
+    name: str, own: rules_text.Summary | None, other: rules_text.Summary | None, length: dt.timedelta
 ) -> None:
     days = length / dt.timedelta(days=1)
     row: dict[str, object] = {"kind": "summary", "rule": name}

@@ -20,7 +20,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from voltd import config, errors, live
-from voltd.alerts import message, send
+from voltd.alerts import message
+from voltd.alerts.senders import sender
 from voltd.pipeline import consume_client
 
 _CONNECT_S = 5.0
@@ -75,7 +76,7 @@ class MqttSender:
         self._shown: dict[str, tuple[bytes, float]] = {}  # what was published, and when
 
     def send(self, what: message.Notification) -> None:
-        """See ``send.Sender``."""
+        """See ``sender.Sender``."""
         self._publish((topic(row), payload(row)) for row in what.rows)
         for row in what.rows:
             if row.alert_id is None:  # told without a database, which may not know of it yet: not for show to clear
@@ -100,7 +101,7 @@ class MqttSender:
         return last != body or time.monotonic() - at >= _AGAIN_S
 
     def close(self) -> None:
-        """See ``send.Sender``."""
+        """See ``sender.Sender``."""
         client, self._client = self._client, None
         self._connected.clear()
         self._shown = dict.fromkeys(self._shown, _NEVER)  # nobody knows what the broker has of it
@@ -117,9 +118,9 @@ class MqttSender:
             except (OSError, ValueError, RuntimeError, errors.VoltdError) as error:
                 reason = self._problem or str(error)
                 self.close()
-                if isinstance(error, send.ChannelError):
+                if isinstance(error, sender.ChannelError):
                     raise
-                raise send.ChannelError(f"MQTT broker: {reason}") from error
+                raise sender.ChannelError(f"MQTT broker: {reason}") from error
 
     def _publish_some(self, pairs: Sequence[tuple[str, bytes]]) -> None:
         client = self._connect()
@@ -130,13 +131,13 @@ class MqttSender:
         infos = [client.publish(name, body, qos=1, retain=True, properties=expiring) for name, body in pairs]
         for info in infos:
             if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                raise send.ChannelError(f"MQTT broker: {paho.error_string(info.rc)}")
+                raise sender.ChannelError(f"MQTT broker: {paho.error_string(info.rc)}")
             while not info.is_published():
                 if not self._connected.is_set() or time.monotonic() > ends:
-                    raise send.ChannelError(f"MQTT broker: {self._problem or 'no PUBACK in time'}")
+                    raise sender.ChannelError(f"MQTT broker: {self._problem or 'no PUBACK in time'}")
                 info.wait_for_publish(0.2)
         if self._problem:
-            raise send.ChannelError(f"MQTT broker: {self._problem}")
+            raise sender.ChannelError(f"MQTT broker: {self._problem}")
         for name, body in pairs:
             if body:
                 self._shown[name] = (body, time.monotonic())
@@ -176,5 +177,5 @@ class MqttSender:
         client.loop_start()
         self._answered.wait(_CONNECT_S)
         if not self._connected.is_set():
-            raise send.ChannelError(f"MQTT broker: {self._problem or 'no CONNACK in time'}")
+            raise sender.ChannelError(f"MQTT broker: {self._problem or 'no CONNACK in time'}")
         return client

@@ -21,8 +21,9 @@ import structlog
 from apscheduler.executors import base
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from voltd import config, errors, health, host_clock, host_clock_witnesses, identity, jobs_trigger
+from voltd import config, errors
 from voltd.alerts import service
+from voltd.daemon import health, host_clock, host_clock_witnesses, identity, jobs_trigger
 from voltd.database import locks, pool, queries, retention, rollup, session
 from voltd.pipeline import write_bounds
 

@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 import structlog
 
-from voltd import config, identity
+from voltd import config
+from voltd.daemon import identity
 from voltd.database import queries, session
 
 _log = structlog.get_logger()

@@ -6,7 +6,7 @@ import collections
 import datetime as dt
 from collections.abc import Sequence
 
-from voltd import terminal
+from voltd.commands import terminal
 from voltd.rules import history_judge, model, scope
 
 EPISODE_HEAD = ("OPENED", "LASTED", "RULE", "SEVERITY", "DEVICE", "FLEET", "PEAK", "")

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 import pydantic
 from pydantic import Field, PositiveInt
 
-from voltd import config_section
+from voltd.config import section
 
 
-class ChannelSettings(config_section.Section):
+class ChannelSettings(section.Section):
     """Where alerts are told. An empty list means every one."""
 
     kind: Literal["apprise", "alertmanager", "mqtt"] = "apprise"
@@ -35,14 +35,14 @@ class ChannelSettings(config_section.Section):
         return self
 
 
-class Alerts(config_section.Section):
+class Alerts(section.Section):
     """When the rules are checked and who is told. The rules themselves are in rules.toml."""
 
     enabled: bool = True
     rules_file: pathlib.Path | None = None
     check_interval_s: Annotated[float, Field(ge=0.1, le=60)] = 1.0
     mqtt: bool = True
-    channels: dict[config_section.Name, ChannelSettings] = Field(default_factory=dict)
+    channels: dict[section.Name, ChannelSettings] = Field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
     def _topics_stay(self) -> Self:

@@ -16,7 +16,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, dead_letters_filters, dead_letters_replay, errors, models
+from voltd import config, errors, models
+from voltd.commands import dead_letters_filters, dead_letters_replay
 from voltd.database import queries, session, sqlstate
 
 _Connection = psycopg.Connection[dict[str, Any]]

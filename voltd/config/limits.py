@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from voltd import config_section, config_topics
+from voltd.config import section, topics
 
 Days = Annotated[int, Field(ge=1, le=36_500)]  # a hundred years before today is still a time
 _LARGEST_BYTES = (1 << 28) - 1  # MQTT 5, 1.5.5: no packet is larger
@@ -41,7 +41,7 @@ def _zone(name: str) -> str:
 _Sentinel = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[str, Field(strict=True)]
 
 
-class Limits(config_section.Section):
+class Limits(section.Section):
     """What a reading may be like; everything outside is a dead letter."""
 
     max_payload_bytes: Annotated[int, Field(ge=1024, le=_LARGEST_BYTES)] = 4 << 20
@@ -57,8 +57,8 @@ class Limits(config_section.Section):
     )
 
 
-class Timestamps(config_section.Section):
+class Timestamps(section.Section):
     """How devices may write times, beside RFC 3339 with offset."""
 
     epoch: bool = True
-    zone: dict[config_topics.Filter, Annotated[str, pydantic.AfterValidator(_zone)]] = Field(default_factory=dict)
+    zone: dict[topics.Filter, Annotated[str, pydantic.AfterValidator(_zone)]] = Field(default_factory=dict)

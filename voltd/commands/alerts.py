@@ -1,7 +1,7 @@
 """``voltd alerts list|show|ack|silence|silences|unsilence``: episodes and silences, for the people who are paged.
 
 Works with the daemon's role (``database.dsn``); the daemon sees what was changed at its next look. Listing and showing
-is in ``commands_show``, silences are in ``commands_silence``.
+is in ``alerts_show``, silences are in ``alerts_silence``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, dead_letters_filters, terminal
-from voltd.alerts import commands_show, commands_silence
+from voltd import config
+from voltd.commands import alerts_show, alerts_silence, dead_letters_filters, terminal
 from voltd.database import queries, session
 
 _HINT = "listing needs the role volt_reader, acknowledging and silencing volt_writer: see database.dsn"
@@ -22,12 +22,12 @@ _HINT = "listing needs the role volt_reader, acknowledging and silencing volt_wr
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The actions and their filters."""
     actions = parser.add_subparsers(dest="action", required=True)
-    commands_show.add_arguments(actions)
+    alerts_show.add_arguments(actions)
     ack = actions.add_parser("ack", help="take alerts on: they are not told again until they get worse or end")
     ack.add_argument("ids", type=dead_letters_filters.number, nargs="+", metavar="ID")
     ack.add_argument("--by", type=terminal.given, metavar="NAME", help="who does (default: your login name)")
     ack.add_argument("--undo", action="store_true", help="take it back: they are repeated again")
-    commands_silence.add_arguments(actions)
+    alerts_silence.add_arguments(actions)
 
 
 def run(args: argparse.Namespace, settings: config.Settings) -> int:
@@ -44,12 +44,12 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     ):
         connection.execute("SET TIME ZONE 'UTC'")
         if args.action == "list":
-            return commands_show.list_(connection, args)
+            return alerts_show.list_(connection, args)
         if args.action == "show":
-            return commands_show.show(connection, args)
+            return alerts_show.show(connection, args)
         if args.action == "ack":
             return _acknowledge(connection, args)
-        return commands_silence.run(connection, args, settings.alerts.rules_file)
+        return alerts_silence.run(connection, args, settings.alerts.rules_file)
 
 
 def _acknowledge(connection: psycopg.Connection[dict[str, Any]], args: argparse.Namespace) -> int:

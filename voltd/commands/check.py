@@ -13,8 +13,9 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, errors, host_clock, host_clock_witnesses
+from voltd import config, errors
 from voltd.alerts import channels
+from voltd.daemon import host_clock, host_clock_witnesses
 from voltd.database import edition, migrate, queries, session, sqlstate
 from voltd.pipeline import consume_client, consume_look
 from voltd.rules import load

@@ -1,6 +1,6 @@
 """The settings and what makes them coherent, so that nothing later has to check them again.
 
-``config_file.load`` makes them from the TOML file and the environment. ``config/voltd.toml`` documents each one; a test
+``loading.load`` makes them from the TOML file and the environment. ``config/voltd.toml`` documents each one; a test
 holds the two together.
 """
 
@@ -16,13 +16,17 @@ import pydantic_settings
 from psycopg import conninfo
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from voltd import config_alerts, config_limits, config_section, config_topics
+from voltd.config import alerts as _alerts
+from voltd.config import limits as _limits
+from voltd.config import section
+from voltd.config import topics as _topics
 
-_Name = config_section.Name
-_Section = config_section.Section
-Topics = config_topics.Topics
-Limits = config_limits.Limits
-Timestamps = config_limits.Timestamps
+_Name = section.Name
+_Section = section.Section
+Topics = _topics.Topics
+Limits = _limits.Limits
+Timestamps = _limits.Timestamps
+ChannelSettings = _alerts.ChannelSettings
 
 
 def _dsn(text: str) -> str:
@@ -33,7 +37,7 @@ def _dsn(text: str) -> str:
     return text
 
 
-_Days = config_limits.Days
+_Days = _limits.Days
 _Dsn = Annotated[str, pydantic.AfterValidator(_dsn)]
 
 
@@ -164,7 +168,7 @@ class Settings(pydantic_settings.BaseSettings):
     live: Live = Live()
     dead_letters: DeadLetters = DeadLetters()
     spool: Spool = Spool()
-    alerts: config_alerts.Alerts = config_alerts.Alerts()
+    alerts: _alerts.Alerts = _alerts.Alerts()
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()
     log: Log = Log()
@@ -179,7 +183,7 @@ class Settings(pydantic_settings.BaseSettings):
         dotenv_settings: pydantic_settings.PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file (which ``config_file.load`` passes as initial values)."""
+        """The environment wins over the file (which ``loading.load`` passes as initial values)."""
         return env_settings, init_settings
 
     @pydantic.model_validator(mode="after")

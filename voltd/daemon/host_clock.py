@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import structlog
 
-from voltd import host_clock_witnesses as witnesses
+from voltd.daemon import host_clock_witnesses as witnesses
 
 _log = structlog.get_logger()
 

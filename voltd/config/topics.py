@@ -8,7 +8,7 @@ from typing import Annotated, Self
 import pydantic
 from pydantic import Field
 
-from voltd import config_section
+from voltd.config import section
 
 
 def _topic_filter(text: str) -> str:
@@ -45,7 +45,7 @@ def _overlap(one: list[str], other: list[str]) -> bool:
 Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
 
 
-class Topics(config_section.Section):
+class Topics(section.Section):
     """MQTT topic filters by what is published there. In a device filter the last ``+`` is the device id."""
 
     vehicle: tuple[Filter, ...] = ("volt/vehicle/+/telemetry",)

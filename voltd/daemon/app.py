@@ -16,20 +16,9 @@ from collections.abc import Callable
 
 import structlog
 
-from voltd import (
-    backoff,
-    config,
-    config_file,
-    database_ready,
-    errors,
-    host_clock,
-    log,
-    parts,
-    signals,
-    stalls,
-    status,
-    systemd,
-)
+from voltd import backoff, config, errors, log
+from voltd.config import loading
+from voltd.daemon import database_ready, host_clock, parts, signals, stalls, status, systemd
 from voltd.pipeline import consume, consume_client
 
 _log = structlog.get_logger()
@@ -284,7 +273,7 @@ class Daemon:
     def _read_settings_again(self) -> None:
         """SIGHUP: takes log level, rules and channels over; a broken file changes nothing."""
         try:
-            fresh = config_file.load(self._config_path)
+            fresh = loading.load(self._config_path)
             if self._alerting is not None:
                 self._alerting.reload(fresh)
         except errors.ConfigurationError as error:

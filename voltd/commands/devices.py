@@ -13,7 +13,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, dead_letters_filters, terminal
+from voltd import config
+from voltd.commands import dead_letters_filters, terminal
 from voltd.database import queries, session
 
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"

@@ -14,7 +14,8 @@ from typing import Any
 from paho.mqtt import client as paho
 
 import voltd
-from voltd import config, errors, host_clock, identity, metrics
+from voltd import config, errors, metrics
+from voltd.daemon import host_clock, identity
 from voltd.pipeline import consume_client
 
 _SLOW_S = 5.0  # a batch that takes longer to write

@@ -1,0 +1,1 @@
+"""The commands of ``voltd``, a file each, and what they share."""
