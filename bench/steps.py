@@ -14,7 +14,11 @@ from rig import Rig
 from voltd import config
 from voltd.daemon import app
 from voltd.database import session
-from voltd.pipeline import consume_stream, consume_window, decode, write, write_current_fold
+from voltd.pipeline.consume import stream as consume_stream
+from voltd.pipeline.consume import window as consume_window
+from voltd.pipeline.current import fold
+from voltd.pipeline.decode import decoder as decode
+from voltd.pipeline.write import store as write
 
 
 def profile(rig: Rig, count: int) -> dict[str, float]:
@@ -43,8 +47,8 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
         messages = timed("take", lambda: window.take(10_000, 8 << 20, 0.0, 0.0))
         batch = timed("decode", lambda: decoder.decode(messages))  # noqa: B023
         timed("write", lambda: store.write(batch))  # noqa: B023
-        segments = [write_current_fold.Segment(batch.vehicles, live=True)]
-        timed("fold", lambda: write_current_fold.fold(segments, write_current_fold.VEHICLE_FIELDS))  # noqa: B023
+        segments = [fold.Segment(batch.vehicles, live=True)]
+        timed("fold", lambda: fold.fold(segments, fold.VEHICLE_FIELDS))  # noqa: B023
         timed("ack", lambda: consume_stream.pubacks([message.packet_id for message in messages]))  # noqa: B023
         done += len(messages)
     store.close()

@@ -4,7 +4,7 @@ import collections
 import datetime as dt
 
 from voltd import errors, models
-from voltd.pipeline import write_fold
+from voltd.pipeline.write import fold
 
 
 class FakeStore:
@@ -57,14 +57,14 @@ def _insert(table, rows, sources, batch, result):
         if there is row:
             new += 1
             continue
-        both = write_fold.fold([there, row])
+        both = fold.fold([there, row])
         table[row[0], row[1]] = both.rows[0]
         if both.conflicts:
             other = both.conflicts[1]
             message = batch.messages[index]
             letter = models.DeadLetter(message, message.payload, models.Reason.CONFLICT, ", ".join(other), element)
             result.dead_letters.append(letter)
-            result.effective[id(row)] = write_fold.changed(row, dict.fromkeys(other))
+            result.effective[id(row)] = fold.changed(row, dict.fromkeys(other))
         result.filled += bool(both.added)
         result.conflicting += bool(both.conflicts) and not both.added
     return new

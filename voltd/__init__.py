@@ -1,6 +1,6 @@
 """voltd: readings from an MQTT broker into TimescaleDB, nothing lost, nothing stored twice.
 
-The way of one reading, each step a module of ``voltd.pipeline`` (their alphabetical order is the order of the flow):
+The data path, each step a folder of ``voltd.pipeline``:
 
     broker --QoS 1--> consume --Message--> decode --Reading--> flush --Batch--> write --COPY--> hypertable
        ^                                      |                                   |

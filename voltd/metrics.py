@@ -14,7 +14,7 @@ import threading
 import time
 
 from voltd import models
-from voltd.pipeline import decode_fields, decode_hints
+from voltd.pipeline.decode import fields, hints
 
 _MOST_NAMES = 200  # of unknown fields
 _MOST_SHOWN = 20
@@ -140,9 +140,9 @@ class Metrics:
             for device_type, written in batch.unknown_names:
                 if len(self.unknown_names) >= _MOST_NAMES:
                     break
-                name = decode_hints.name(written)
+                name = hints.name(written)
                 if name not in self.unknown_names:
-                    meant = decode_hints.near(written, decode_fields.names(device_type)) or ""
+                    meant = hints.near(written, fields.names(device_type)) or ""
                     self.unknown_names[name] = meant
                     new.append((name, meant))
         return new

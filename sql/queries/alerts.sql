@@ -1,4 +1,4 @@
--- What: what people ask of alerts and silences, and what they do to them. Run by voltd/alerts/commands*.py.
+-- What: what people ask of alerts and silences, and what they do to them. Run by voltd/commands/alerts*.py.
 -- Why:  a silence covers an episode by the same test as in alert_delivery.sql; filters may be NULL.
 -- Lock: ROW EXCLUSIVE on alert or alert_silence where something is changed, for as long as that takes.
 

@@ -1,4 +1,4 @@
--- What: rows one by one, as the database refuses some of a batch. Run by voltd/pipeline/write_isolate.py as volt_writer.
+-- What: rows one by one, as the database refuses some of a batch. Run by voltd/pipeline/write/isolate.py as volt_writer.
 -- Why:  a function of the session inserts each under a savepoint at the server, so that a slice costs the same few
 --       statements with one bad row as with nothing but bad ones.
 -- Lock: ROW EXCLUSIVE on the readings.

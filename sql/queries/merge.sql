@@ -1,4 +1,4 @@
--- What: rows of which some are stored already, whole or in part. Run by voltd/pipeline/write_merge.py as volt_writer.
+-- What: rows of which some are stored already, whole or in part. Run by voltd/pipeline/write/merge.py as volt_writer.
 -- Why:  two messages of one device and one time belong together. A row is new, fills in what the stored one lacks, says
 --       the same, or contradicts it; what is stored stands. The staging tables live as long as the connection.
 -- Lock: ROW EXCLUSIVE on the readings; the rows that are filled in until the transaction ends.

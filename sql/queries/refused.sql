@@ -1,4 +1,4 @@
--- What: devices that send and of which everything is refused. Run by voltd/pipeline/write_refused.py and voltd/jobs.py.
+-- What: devices that send and of which everything is refused. Run by voltd/pipeline/write/refused.py and voltd/daemon/jobs.py.
 -- Why:  what is stored again takes nothing away here, on the hot way: whoever reads compares last_at with last_seen_at.
 -- Lock: ROW EXCLUSIVE; rows are taken in the order of their keys, so two writers cannot deadlock.
 

@@ -1,4 +1,4 @@
--- What: how long each device is usually quiet between two signs of life. Run by voltd/pipeline/write_current.py in the
+-- What: how long each device is usually quiet between two signs of life. Run by voltd/pipeline/current/state.py in the
 --       transaction of its merge, before it.
 -- Why:  the interval is the staged sign of life less the stored one, so no history is read; a row is written only where
 --       it changes what is known. What is noted is voltd/rules/rhythm.py's, which does the same over stored history.

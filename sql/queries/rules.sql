@@ -1,5 +1,5 @@
--- What: what a check of the rules reads and writes. Run by voltd/rules/check.py and its two halves, check_read.py and
---       check_write.py, in one transaction (REPEATABLE READ) a check.
+-- What: what a check of the rules reads and writes. Run by voltd/rules/cycle/check.py and its two halves, read.py and
+--       write.py, in one transaction (REPEATABLE READ) a check.
 -- Why:  sets, not devices: a check is a handful of statements however many devices have news. Rows go in as one JSON
 --       array a statement.
 -- Lock: ROW EXCLUSIVE on the tables of alerts, which nobody else writes but people who acknowledge; and, after the

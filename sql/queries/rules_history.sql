@@ -1,4 +1,4 @@
--- What: stored history as the rules see it. Run by voltd/rules/history.py, read only, in one transaction.
+-- What: stored history as the rules see it. Run by voltd/rules/backtest/history.py, read only, in one transaction.
 -- Why:  who cannot have raised anything is left out here, by the limits of the rules (NULL: none on that side), and of
 --       the others only what came from their first excursion on is sent, device by device. ids NULL: every device.
 --       Readings by arrival are looked for among those recorded up to a day before and after.

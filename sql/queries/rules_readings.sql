@@ -1,5 +1,5 @@
 -- What: the readings that a check of the rules evaluates, and how far the devices' clocks are behind. Run by
---       voltd/rules/check_vehicles.py, check_memory.py and check_writer.py, in the check's transaction.
+--       voltd/rules/cycle/vehicles.py, memory.py and writers.py, in the check's transaction.
 -- Why:  pieces of vehicles' histories, as the devices dated them: many at once, each by the primary key.
 -- Lock: ROW EXCLUSIVE on the queue of excursions and the table of clocks.
 

@@ -1,4 +1,4 @@
--- The way of a batch into the tables. Run by voltd/pipeline/write.py as volt_writer.
+-- The way of a batch into the tables. Run by voltd/pipeline/write/store.py as volt_writer.
 
 -- name: note_batch
 -- In the batch's transaction; its number, so that is_running can be asked about it afterwards.

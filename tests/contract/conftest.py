@@ -11,7 +11,8 @@ import fakes
 import harness
 from voltd import config, metrics
 from voltd.database import session
-from voltd.pipeline import consume, consume_window, write
+from voltd.pipeline.consume import consumer, window
+from voltd.pipeline.write import store
 
 CLIENT_ID = "contract"
 
@@ -54,7 +55,7 @@ class PostgresStoreRig:
         self._proxy = harness.CommitLosingProxy(info["host"], int(info["port"]))
         host, port = self._proxy.address
         through = psycopg.conninfo.make_conninfo(dsn, host=host, port=port)
-        self.store = write.PostgresStore(session.connector(config.Settings(database={"dsn": through})), CLIENT_ID)
+        self.store = store.PostgresStore(session.connector(config.Settings(database={"dsn": through})), CLIENT_ID)
 
     def vehicles(self):
         with psycopg.connect(self._dsn) as connection:
@@ -104,7 +105,7 @@ class FakeBrokerRig:
     keeps_to_the_window = True
 
     def __init__(self):
-        self.window = consume_window.Window(1 << 20)
+        self.window = window.Window(1 << 20)
         self._broker = fakes.FakeBroker(self.receive_maximum)
         self.ack = self._broker.ack
 
@@ -138,7 +139,7 @@ class RealBrokerRig:
                 "topics": {"vehicle": [self._topic], "meter": [], "ingest": []},
             },
         )
-        self.window = consume_window.Window(1 << 20)
+        self.window = window.Window(1 << 20)
         self.counters = metrics.Metrics()
         self._publisher = harness.Publisher(broker.host, broker.port)
         self._consumer = None
@@ -158,7 +159,7 @@ class RealBrokerRig:
 
     def connect(self):
         if self._consumer is None:
-            self._consumer = consume.Consumer(self._settings, self.window, self.counters)
+            self._consumer = consumer.Consumer(self._settings, self.window, self.counters)
             self._thread = threading.Thread(target=self._consumer.run)
             self._thread.start()
         self._proxy.admit()

@@ -7,7 +7,8 @@ import pytest
 from paho.mqtt import client as paho
 
 from voltd import config
-from voltd.pipeline import consume_client, consume_stream
+from voltd.pipeline.consume import client as consume_client
+from voltd.pipeline.consume import stream
 
 CONNACK = b"\x20\x03\x01\x00\x00"  # session present, success, no properties (MQTT 5, 3.2)
 
@@ -43,15 +44,15 @@ def test_a_packet_given_by_hand_runs_its_callback(pair):
 def test_packets_sent_whole_arrive_whole_and_in_order(pair):
     """Also when the socket takes them in parts."""
     client, theirs = pair
-    packets = consume_stream.pubacks(list(range(1, 60_000)))
+    packets = stream.pubacks(list(range(1, 60_000)))
     client.send_whole(packets)
-    client.send_whole(consume_stream.DISCONNECT)
+    client.send_whole(stream.DISCONNECT)
     arrived = b""
     while len(arrived) < len(packets) + 2:
         if client.want_write():
             client.loop_write()
         arrived += theirs.recv(1 << 20)
-    assert arrived == packets + consume_stream.DISCONNECT
+    assert arrived == packets + stream.DISCONNECT
 
 
 def test_end_of_stream_is_noticed(pair):

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from voltd import config, errors, models
-from voltd.pipeline import decode
+from voltd.pipeline.decode import decoder
 
 NOW = dt.datetime.now(dt.UTC)
 TOPIC = "volt/vehicle/V1/telemetry"
@@ -26,7 +26,7 @@ def batch(*payloads, redelivered=False):
 
 def decoded(*messages):
     """The batch of these messages."""
-    return decode.Decoder(config.Topics(), config.Limits(), 90).decode(list(messages))
+    return decoder.Decoder(config.Topics(), config.Limits(), 90).decode(list(messages))
 
 
 def test_readings_and_dead_letters_are_stored_together(store_rig):

@@ -9,7 +9,9 @@ import pytest
 
 from voltd import config, models
 from voltd.database import session
-from voltd.pipeline import decode, write, write_dead_letters
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import dead_letters
+from voltd.pipeline.write import store as write
 
 NOW = dt.datetime.now(dt.UTC).replace(minute=30, second=0, microsecond=0) - dt.timedelta(hours=2)
 
@@ -45,7 +47,7 @@ class Rig:
         self.stores = [write.PostgresStore(as_writer, name, part=part) for name, part in parts]
 
     def write(self, *messages, store=0):
-        batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode(list(messages))
+        batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode(list(messages))
         return self.stores[store].write(batch)
 
     @property
@@ -150,10 +152,10 @@ def test_a_field_that_is_alone_in_its_message_is_counted(rig, dsn):
 
 def test_two_daemons_count_the_same_field(rig):
     """Daemons of a share group: whoever comes second waits and adds its own."""
-    batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode([message("V1", 0), message("V2", 0)])
+    batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode([message("V1", 0), message("V2", 0)])
     threads = []
     with rig.stores[0]._open().transaction(), rig.stores[0]._open().cursor() as cursor:
-        write_dead_letters.insert(cursor, batch.dead_letters, "one")
+        dead_letters.insert(cursor, batch.dead_letters, "one")
         theirs = (message("V2", 7), message("V1", 8))
         thread = threading.Thread(target=rig.write, args=theirs, kwargs={"store": 1})
         thread.start()

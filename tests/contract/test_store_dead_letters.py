@@ -10,7 +10,10 @@ from psycopg import sql
 import harness
 from voltd import config, metrics, models
 from voltd.database import session
-from voltd.pipeline import decode, spool, spool_drain, write, write_dead_letters
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.spool import drain as spool_drain
+from voltd.pipeline.spool import file as spool
+from voltd.pipeline.write import dead_letters, store
 
 NOW = dt.datetime.now(dt.UTC)
 MESSAGE = models.Message("volt/vehicle/V1/telemetry", b"rubbish", 7, NOW, connection=1)
@@ -24,7 +27,7 @@ def at(seconds, message=MESSAGE, **changes):
 
 def decoded(*messages):
     """The batch of these messages."""
-    return decode.Decoder(config.Topics(), config.Limits(), 90).decode(list(messages))
+    return decoder.Decoder(config.Topics(), config.Limits(), 90).decode(list(messages))
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ class Rig:
     def __init__(self, settings, patch):
         connect = session.connector(settings)
         self.settings, self._patch, self._dsn = settings, patch, settings.database.dsn
-        self.stream, self.drain = write.PostgresStore(connect, "c"), write.PostgresStore(connect, "c", part="spool")
+        self.stream, self.drain = store.PostgresStore(connect, "c"), store.PostgresStore(connect, "c", part="spool")
 
     def write(self, *messages):
         return self.stream.write(decoded(*messages))
@@ -47,7 +50,7 @@ class Rig:
     def write_as_other(self, *messages):
         """As another daemon with the same client id writes."""
         with self._patch.context() as patch:
-            patch.setattr(write_dead_letters, "_run", lambda: OTHER_DAEMON)
+            patch.setattr(dead_letters, "_run", lambda: OTHER_DAEMON)
             return self.write(*messages)
 
     @property
@@ -74,9 +77,9 @@ def test_two_writers_of_one_client_leave_a_dead_letter_once(settings):
             sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'").format(name)
         )
     connect = session.connector(settings)
-    one, other = connect(), write.PostgresStore(connect, "client")
+    one, other = connect(), store.PostgresStore(connect, "client")
     with one.transaction(), one.cursor() as cursor:
-        write_dead_letters.insert(cursor, decoded(MESSAGE).dead_letters, "client")
+        dead_letters.insert(cursor, decoded(MESSAGE).dead_letters, "client")
         thread = threading.Thread(target=other.write, args=(decoded(MESSAGE._replace(redelivered=True)),))
         thread.start()
         thread.join(0.3)
@@ -116,7 +119,7 @@ def test_rubbish_of_an_outage_is_not_taken_for_that_of_the_days_before(rig, tmp_
         counters = metrics.Metrics()
         drain = spool_drain.Drain(
             rubbish,
-            decode.Decoder(config.Topics(), config.Limits(), 90),
+            decoder.Decoder(config.Topics(), config.Limits(), 90),
             rig.drain,
             rig.settings,
             counters,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from voltd import config, models
-from voltd.pipeline import decode
+from voltd.pipeline.decode import decoder
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 AT = (NOW - dt.timedelta(minutes=1)).isoformat()
@@ -25,7 +25,7 @@ def batch(*payloads, kind="vehicle", redelivered=False):
         topic = f"volt/{kind}/D1/telemetry"
         text = json.dumps(readings if isinstance(payload, list) else readings[0]).encode()
         messages.append(models.Message(topic, text, number, NOW, redelivered=redelivered, connection=1))
-    return decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
+    return decoder.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
 
 
 def fates(result):

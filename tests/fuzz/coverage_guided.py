@@ -21,14 +21,14 @@ with atheris.instrument_imports(include=["voltd.pipeline", "voltd.models"]):
     import fuzz_inputs
 
     from voltd import config
-    from voltd.pipeline import decode
+    from voltd.pipeline.decode import decoder
 
 _NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 _TOPICS = (b"volt/vehicle/V1/telemetry", b"volt/meter/M1/telemetry", b"volt/ingest", b"volt/vehicle/V1/more")
 _SEEDS = 2000
 _SEED_BYTES = 4096
 
-_decoder = decode.Decoder(config.Topics(), config.Limits(), 90)
+_decoder = decoder.Decoder(config.Topics(), config.Limits(), 90)
 
 
 def one_input(data):

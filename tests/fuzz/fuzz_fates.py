@@ -12,7 +12,10 @@ import psycopg
 
 from voltd import config, models
 from voltd.database import session
-from voltd.pipeline import consume_stream, decode, write, write_current
+from voltd.pipeline.consume import stream as consume_stream
+from voltd.pipeline.current import state as write_current
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import store
 
 SETTINGS = config.Settings()
 _OUR_DEFECT = "please report this"
@@ -149,8 +152,8 @@ class Rig:
         self._dead_letters = self._bad_fields = 0  # in the table now
         self._admin = psycopg.connect(dsn, autocommit=True)
         connect = session.connector(config.Settings(database={"dsn": dsn}))
-        self._decoder = decode.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, SETTINGS.max_age_days)
-        self._store = write.PostgresStore(connect, "fuzz")
+        self._decoder = decoder.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, SETTINGS.max_age_days)
+        self._store = store.PostgresStore(connect, "fuzz")
         self._current = write_current.CurrentState(connect, "fuzz", 1.0)
 
     def close(self):

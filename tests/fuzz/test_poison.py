@@ -17,7 +17,8 @@ import harness
 from voltd import config, models
 from voltd.database import session
 from voltd.models import Reason
-from voltd.pipeline import decode, write
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import store as write
 
 STORED = frozenset[Reason]()
 NUMBER = {Reason.OUT_OF_RANGE, Reason.NOT_JSON, Reason.WRONG_TYPE}
@@ -166,7 +167,7 @@ def test_any_json_has_one_fate(topic, value, escaped, envelope):
     payload = json.dumps(value, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
     source = fuzz_inputs.Input("hypothesis", topic, payload)
     now = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
-    batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode([fuzz_fates.message_of(source, 1, now)])
+    batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode([fuzz_fates.message_of(source, 1, now)])
     fuzz_fates.check_fates([source], batch)
 
 
@@ -201,7 +202,7 @@ def test_rows_that_only_the_database_refuses_do_not_slow_the_stream(migrated_dat
         soc = 66 if number % refused_every == 0 else 1
         payload = json.dumps({"timestamp": at, "soc": soc}).encode()
         messages.append(models.Message(f"volt/vehicle/V{number % 500}/telemetry", payload, number + 1, now))
-    batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
+    batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
     store = write.PostgresStore(as_writer, "poison")
     try:
         started = time.monotonic()
@@ -227,7 +228,7 @@ def test_the_same_key_in_refused_and_good_rows(migrated_database):
     now = dt.datetime.now(dt.UTC)
     payload = json.dumps([{"timestamp": now.isoformat(), "power": power} for power in (66, 1, 2, 66)]).encode()
     message = models.Message("volt/meter/M1/telemetry", payload, 1, now)
-    batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode([message])
+    batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode([message])
     store = write.PostgresStore(session.connector(config.Settings(database={"dsn": migrated_database})), "poison")
     try:
         result = store.write(batch)

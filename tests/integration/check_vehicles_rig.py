@@ -7,8 +7,10 @@ import psycopg
 from voltd import config, models
 from voltd.daemon import health
 from voltd.database import session
-from voltd.pipeline import write, write_excursions
-from voltd.rules import check, load
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write import store as write
+from voltd.rules import load
+from voltd.rules.cycle import check
 
 
 def ago(seconds):

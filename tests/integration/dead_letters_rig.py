@@ -13,7 +13,8 @@ import commands
 import databases
 from voltd import config, models
 from voltd.database import session
-from voltd.pipeline import decode, write
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import store as write
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 VOLTD = str(pathlib.Path(sys.executable).with_name("voltd"))
@@ -39,7 +40,7 @@ class Rig:
             models.Message(topic, body, number, at, size=len(body), connection=1)
             for number, (topic, body) in enumerate(bodies, 1)
         ]
-        batch = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days).decode(received)
+        batch = decoder.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days).decode(received)
         store = write.PostgresStore(session.connector(settings), "test")
         result = store.write(batch)
         store.close()

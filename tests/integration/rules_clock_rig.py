@@ -9,8 +9,13 @@ import psycopg
 from voltd import config, models
 from voltd.daemon import health
 from voltd.database import session
-from voltd.pipeline import decode, write, write_current, write_excursions
-from voltd.rules import check, history, load
+from voltd.pipeline.current import state as write_current
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write import store
+from voltd.rules import load
+from voltd.rules.backtest import history
+from voltd.rules.cycle import check
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 
@@ -51,7 +56,7 @@ class Rig:
         self.parsed = load.load(None) if self._rules is None else load.parse(self._rules, source="test")
         self.sql("UPDATE volt.alert_progress SET healthy_since = %s, healthy_at = %s", at(well_since), at(self.now))
         self._excursions = write_excursions.Excursions()
-        self._store = write.PostgresStore(self._open, "t", excursions=self._excursions)
+        self._store = store.PostgresStore(self._open, "t", excursions=self._excursions)
         self._current = write_current.CurrentState(self._open, "t", 1.0, heal=False)
         self._check = check.Check(
             self._open, "t", look=lambda: self.report, excursions=self._excursions, clock=self.clock
@@ -68,7 +73,7 @@ class Rig:
         every = [{"timestamp": at(seconds).isoformat(), **values} for seconds, values in readings]
         payload = json.dumps(every if len(every) > 1 else every[0]).encode()
         message = models.Message(f"volt/vehicle/{vehicle}/telemetry", payload, 1, at(self.now), retained=retained)
-        batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode([message])
+        batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode([message])
         assert not batch.dead_letters
         self._current.note(batch, self._store.write(batch))
         self._current.merge()
@@ -78,7 +83,7 @@ class Rig:
         fields = {"soc_pct": "soc", "battery_temp_c": "batteryTemp", "charging_status": "chargingStatus"}
         payload = json.dumps({"timestamp": at(second).isoformat(), fields[column]: value}).encode()
         message = models.Message(f"volt/vehicle/{vehicle}/telemetry", payload, 1, at(self.now))
-        batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode([message])
+        batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode([message])
         with self._connection.transaction():
             self._excursions.insert(self._connection.cursor(), batch)
             self.sql(

@@ -10,8 +10,12 @@ from voltd import config, models
 from voltd.alerts import urgent
 from voltd.daemon import health
 from voltd.database import session
-from voltd.pipeline import decode, write, write_current, write_excursions
-from voltd.rules import check, load
+from voltd.pipeline.current import state as write_current
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write import store
+from voltd.rules import load
+from voltd.rules.cycle import check
 
 WELL = health.Report(0.0, spooling=False, healthy=True)
 SOC_LOW = """
@@ -63,7 +67,7 @@ class Daemon:
             tell=self._tell,
             told_at=lambda _channel, what: self._told_at.get(what),
         )
-        self._store = write.PostgresStore(
+        self._store = store.PostgresStore(
             connect, instance, keep_dead_letters=self._keep_dead_letters, excursions=excursions
         )
         self._current = write_current.CurrentState(connect, instance, 1.0)
@@ -77,7 +81,7 @@ class Daemon:
         now = dt.datetime.now(dt.UTC)
         payload = json.dumps({"timestamp": now.isoformat(), **values}).encode()
         message = models.Message(f"volt/vehicle/{vehicle}/telemetry", payload, 1, now)
-        batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode([message])
+        batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode([message])
         self._current.note(batch, self._store.write(batch))
         self._current.merge()
 

@@ -11,8 +11,9 @@ import harness
 from voltd.alerts import outbox
 from voltd.daemon import health
 from voltd.database import queries, session
-from voltd.pipeline import write_excursions
-from voltd.rules import check, load
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.rules import load
+from voltd.rules.cycle import check
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import harness
 from voltd.alerts.senders import sender
 from voltd.daemon import health
 from voltd.database import session
-from voltd.pipeline import write_excursions
-from voltd.rules import check, load
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.rules import load
+from voltd.rules.cycle import check
 
 _BAD, _GOOD = health.Report(100.0, spooling=True, healthy=False), health.Report(0.0, spooling=False, healthy=True)
 

@@ -10,7 +10,9 @@ from dead_letters_rig import NOW, reading
 import harness
 from voltd import config, models
 from voltd.database import session
-from voltd.pipeline import decode, write, write_current
+from voltd.pipeline.current import state as write_current
+from voltd.pipeline.decode import decoder as decode
+from voltd.pipeline.write import store as write
 
 TOPIC = "volt/vehicle/V1/telemetry"
 

@@ -192,7 +192,7 @@ def test_backlog_in_several_batches_is_one_past_episode(rig):
 
 def test_past_episode_too_long_to_be_read_again_goes_on_in_another_one(rig, monkeypatch):
     """Nothing of it is lost, and a check reads no more of it each time."""
-    monkeypatch.setattr("voltd.rules.check_vehicles._ROWS_BEFORE", 25)
+    monkeypatch.setattr("voltd.rules.cycle.vehicles._ROWS_BEFORE", 25)
     for part in range(6):
         begin = 2 * HOUR - 600 * part
         rig.store(*[("V1", begin - MINUTE * one, 0.5, {"soc_pct": 12.0}) for one in range(10)])
@@ -319,7 +319,7 @@ def test_how_long_a_word_on_charging_holds(rig, before, fires):
 
 def test_more_news_than_one_check_takes_on_is_dealt_with_by_the_next(rig, monkeypatch):
     """A whole fleet with much to read: bounded pieces, and nobody is forgotten."""
-    monkeypatch.setattr("voltd.rules.check_vehicles._ROWS_A_CHECK", 4)
+    monkeypatch.setattr("voltd.rules.cycle.vehicles._ROWS_A_CHECK", 4)
     for number in range(6):
         rig.store(*[(f"V{number}", 5 - one, 4 - one, {"speed_kmh": 150.0}) for one in range(3)])
     rig.check()

@@ -9,7 +9,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import harness
 from voltd import config, errors, metrics
-from voltd.pipeline import consume, consume_window
+from voltd.pipeline.consume import consumer as consume
+from voltd.pipeline.consume import window
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_evicted_again_and_again(settings, evict):
     """Twice is once too often; where the broker names the reason, and nobody answers, six times are the end."""
     contested, ended = threading.Event(), []
     counters = metrics.Metrics()
-    consumer = consume.Consumer(settings, consume_window.Window(1 << 20), counters, contested=contested.set)
+    consumer = consume.Consumer(settings, window.Window(1 << 20), counters, contested=contested.set)
 
     def run():
         try:

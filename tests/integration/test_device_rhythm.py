@@ -9,8 +9,12 @@ import pytest
 from voltd import config, models
 from voltd.daemon import health
 from voltd.database import queries, session
-from voltd.pipeline import write, write_current, write_excursions
-from voltd.rules import check, history, load, rhythm
+from voltd.pipeline.current import state as write_current
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write import store
+from voltd.rules import load, rhythm
+from voltd.rules.backtest import history
+from voltd.rules.cycle import check
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
 MINUTE = 60.0
@@ -39,7 +43,7 @@ class Rig:
         settings = config.Settings(instance="t", database={"dsn": f"{dsn} options='-c role=volt_writer'"})
         connect = session.connector(settings)
         report = health.Report(0.0, spooling=False, healthy=True)
-        self._store = write.PostgresStore(connect, "t")
+        self._store = store.PostgresStore(connect, "t")
         self._current = write_current.CurrentState(connect, "t", 1.0, heal=False, well_since=lambda: self.well_since)
         self._check = check.Check(connect, "t", look=lambda: report, excursions=write_excursions.Excursions())
         self._steps = 0

@@ -13,7 +13,9 @@ import schema_readings
 import harness
 from voltd import config, models
 from voltd.database import session
-from voltd.pipeline import decode, write, write_current
+from voltd.pipeline.current import state as write_current
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import store
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 LONG_AGO = NOW - dt.timedelta(days=20)
@@ -39,7 +41,7 @@ def batch(*payloads, at=NOW, received=NOW, kind="vehicle"):
         )
         for n, one in enumerate(payloads, 1)
     ]
-    return decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
+    return decoder.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
 
 
 class Writer:
@@ -49,7 +51,7 @@ class Writer:
         options = {"options": "-c role=volt_writer"}
         settings = config.Settings(database={"dsn": psycopg.conninfo.make_conninfo(dsn, **options)})
         self._connect = session.connector(settings)
-        self.store = write.PostgresStore(self._connect, "guard")
+        self.store = store.PostgresStore(self._connect, "guard")
         self.current = write_current.CurrentState(self._connect, "guard", 1.0)
 
     def write(self, given, *, merge=True):
@@ -120,7 +122,7 @@ def test_a_batch_of_several_days_fills_in_each(connection, writer):
         models.Message("volt/vehicle/D1/telemetry", json.dumps({"timestamp": at.isoformat()} | fields).encode(), n, NOW)
         for n, (at, fields) in enumerate(itertools.product(days, ({"speed": 3}, {"soc": 65})), 1)
     ]
-    result = writer.write(decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages), merge=False)
+    result = writer.write(decoder.Decoder(config.Topics(), config.Limits(), 90).decode(messages), merge=False)
     assert (result.filled, result.conflicting, result.vehicles_written, result.duplicates) == (3, 3, 0, 0)
     rows = connection.execute("SELECT soc_pct, speed_kmh, count(*) FROM volt.vehicle_reading GROUP BY 1, 2 ORDER BY 3")
     assert rows.fetchall() == [(64, 3, 3), (64, None, 6)]
@@ -179,7 +181,7 @@ def test_a_compressed_day_of_a_fleet(connection, writer):
         messages.append(models.Message(f"volt/vehicle/V{device}/telemetry", text, len(messages) + 1, NOW))
     messages.append(messages[0]._replace(topic="volt/vehicle/NEW/telemetry"))
     began = time.monotonic()
-    result = writer.write(decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages), merge=False)
+    result = writer.write(decoder.Decoder(config.Topics(), config.Limits(), 90).decode(messages), merge=False)
     assert time.monotonic() - began < 10 * harness.contention()
     assert (result.vehicles_written, result.filled, result.duplicates) == (1, 400, 200)
 

@@ -9,8 +9,13 @@ import databases
 from voltd import config, models, resources
 from voltd.daemon import health
 from voltd.database import queries, session
-from voltd.pipeline import decode, write, write_current, write_excursions, write_refused
-from voltd.rules import check, load, message
+from voltd.pipeline.current import state as write_current
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write import refused as write_refused
+from voltd.pipeline.write import store
+from voltd.rules import load, message
+from voltd.rules.cycle import check
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 TOPIC = "volt/meter/M1/telemetry"
@@ -36,14 +41,14 @@ class Desk:
 
     def _store(self, connect):
         refused = write_refused.Refused(self._settings.mqtt.topics)
-        return write.PostgresStore(connect, "t", refused=refused)
+        return store.PostgresStore(connect, "t", refused=refused)
 
     def restart(self):
         self._stores.append(self._store(self._connect))
 
     def receive(self, seconds_ago, *payloads, topic=TOPIC):
         at = NOW - dt.timedelta(seconds=seconds_ago)
-        batch = decode.Decoder(self._settings.mqtt.topics, self._settings.limits, 90).decode(
+        batch = decoder.Decoder(self._settings.mqtt.topics, self._settings.limits, 90).decode(
             [models.Message(topic, one, 1, at) for one in payloads]
         )
         self._current.note(batch, self._stores[-1].write(batch))

@@ -14,7 +14,7 @@ from voltd import config, models
 from voltd.commands import check
 from voltd.daemon import jobs, parts
 from voltd.database import locks, session
-from voltd.pipeline import decode
+from voltd.pipeline.decode import decoder
 
 
 class Rig:
@@ -66,7 +66,7 @@ def _stores(daemon, vehicle, **values):
     now = dt.datetime.now(dt.UTC)
     body = json.dumps({"timestamp": now.isoformat(), **values}).encode()
     message = models.Message(f"volt/vehicle/{vehicle}/telemetry", body, 1, now)
-    daemon.store.write(decode.Decoder(config.Topics(), config.Limits(), 90).decode([message]))
+    daemon.store.write(decoder.Decoder(config.Topics(), config.Limits(), 90).decode([message]))
 
 
 def test_the_leader_has_alerts_switched_off(rig):

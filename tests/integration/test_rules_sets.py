@@ -10,8 +10,9 @@ import alert_rig
 from voltd import config
 from voltd.daemon import health
 from voltd.database import session
-from voltd.pipeline import write_excursions
-from voltd.rules import check, load
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.rules import load
+from voltd.rules.cycle import check
 
 HOUR = dt.timedelta(hours=1)
 MINUTE = dt.timedelta(minutes=1)

@@ -12,7 +12,7 @@ from voltd import config
 from voltd.alerts import service
 from voltd.daemon import health, jobs
 from voltd.database import locks, session
-from voltd.pipeline import write_excursions
+from voltd.pipeline.write import excursions as write_excursions
 
 
 @pytest.fixture

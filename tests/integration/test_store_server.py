@@ -13,7 +13,8 @@ from psycopg import conninfo
 import harness
 from voltd import config, errors, models
 from voltd.database import session
-from voltd.pipeline import decode, write
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import store as write
 
 NOW = dt.datetime.now(dt.UTC)
 HOUSE_RULE = """
@@ -43,7 +44,7 @@ def message(packet_id, topic="volt/vehicle/V1/telemetry", **fields):
 
 
 def batch(*messages):
-    return decode.Decoder(config.Topics(), config.Limits(), 90).decode(list(messages))
+    return decoder.Decoder(config.Topics(), config.Limits(), 90).decode(list(messages))
 
 
 def test_a_rule_of_the_sites_own_refuses_a_reading(dsn):

@@ -8,7 +8,8 @@ import pytest
 
 import harness
 from voltd import config, errors, metrics
-from voltd.pipeline import consume, consume_window
+from voltd.pipeline.consume import consumer as consume
+from voltd.pipeline.consume import window
 
 SUBACK = b"\x90"
 
@@ -45,7 +46,7 @@ def start(proxy):
             mqtt = {"host": host, "port": port, "reconnect_max_s": 0.1}
             mqtt["topics"] = {"vehicle": [topic], "meter": [], "ingest": []}
             settings = config.Settings(instance=topic, mqtt=mqtt)
-            consumer = consume.Consumer(settings, consume_window.Window(1 << 20), metrics.Metrics())
+            consumer = consume.Consumer(settings, window.Window(1 << 20), metrics.Metrics())
             ended = []
 
             def run():

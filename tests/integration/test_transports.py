@@ -13,7 +13,9 @@ import harness
 from voltd import config, errors, local, metrics
 from voltd.daemon import identity
 from voltd.local import process
-from voltd.pipeline import consume, consume_presence, consume_window
+from voltd.pipeline.consume import consumer as consume
+from voltd.pipeline.consume import presence
+from voltd.pipeline.consume import window as consume_window
 
 COUNT = 3000
 
@@ -78,12 +80,12 @@ def test_messages_and_acks(listeners, transport):
 def test_questions_about_the_client_id(listeners, transport):
     """They go the same way: the first daemon holds the client id, the second one is told so."""
     wanted = config.Settings(instance=f"ask-{transport}", mqtt=listeners[transport])
-    first = consume_presence.Presence(wanted, _process("first"))
+    first = presence.Presence(wanted, _process("first"))
     thread = threading.Thread(target=first.run, daemon=True)
     thread.start()
     harness.wait_for(lambda: first.come(0.1))
     with pytest.raises(errors.ClientIdTaken, match="host first, pid 1"):
-        consume_presence.Presence(wanted, _process("second")).run()
+        presence.Presence(wanted, _process("second")).run()
     assert first.come(0.0)
     first.close()
     thread.join(10)

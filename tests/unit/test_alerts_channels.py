@@ -9,7 +9,7 @@ from voltd import config, errors
 from voltd.alerts import channels, service
 from voltd.alerts.senders import apprise
 from voltd.config import loading
-from voltd.pipeline import write_excursions
+from voltd.pipeline.write import excursions as write_excursions
 
 SECRET = "s3cret"
 

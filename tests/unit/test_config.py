@@ -12,7 +12,7 @@ from paho.mqtt import client as paho
 
 from voltd import config, errors, models, resources
 from voltd.config import loading
-from voltd.pipeline import decode
+from voltd.pipeline.decode import decoder as decode
 
 
 def _write(tmp_path, text):

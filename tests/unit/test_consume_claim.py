@@ -7,8 +7,8 @@ import random
 import pytest
 
 from voltd.daemon import identity
-from voltd.pipeline import consume_claim
-from voltd.pipeline.consume_claim import State
+from voltd.pipeline.consume import claim as consume_claim
+from voltd.pipeline.consume.claim import State
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 TOPICS = consume_claim.topics("shared")

@@ -1,10 +1,10 @@
 """Whether the ends of connections speak for another client with the same client id."""
 
-from voltd.pipeline import consume_contest
+from voltd.pipeline.consume import contest
 
 
 def _after(*ends):
-    closes = consume_contest.Closes()
+    closes = contest.Closes()
     for now, stood_s, taken_over in ends:
         closes.note(now, stood_s=stood_s, taken_over=taken_over)
     return closes.contested, closes.hopeless

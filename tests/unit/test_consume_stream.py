@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voltd import config
-from voltd.pipeline import consume_client, consume_stream
+from voltd.pipeline.consume import client as consume_client
+from voltd.pipeline.consume import stream as consume_stream
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 

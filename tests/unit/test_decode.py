@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from voltd import config, models
 from voltd.models import Reason
-from voltd.pipeline import decode
+from voltd.pipeline.decode import decoder as decode
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, 0, tzinfo=dt.UTC)
 AT = "2026-05-01T11:59:58Z"
@@ -285,7 +285,7 @@ def test_fast_and_slow_way_agree(fields, good, topic, array, limits):
     quick = decoder(**limits).decode([arrived])
     slow = decoder(**limits)
     fast = {"add": lambda *_: False, "add_array": lambda *_, **_k: False}
-    with unittest.mock.patch.multiple(decode.decode_fast, **fast):
+    with unittest.mock.patch.multiple(decode.fast, **fast):
         thorough = slow.decode([arrived])
     assert quick.vehicles == thorough.vehicles
     assert quick.meters == thorough.meters

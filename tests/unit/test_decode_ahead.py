@@ -7,7 +7,10 @@ import pytest
 
 import harness
 from voltd import config, models
-from voltd.pipeline import consume_window, decode, decode_ahead, decode_fast
+from voltd.pipeline.consume import window as consume_window
+from voltd.pipeline.decode import decoder as decode
+from voltd.pipeline.decode import fast
+from voltd.pipeline.flush import ahead as decode_ahead
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
@@ -80,14 +83,14 @@ def test_hands_over_what_is_left_when_stopped(made):
 
 def test_decoding_fails_half_way_behind_an_earlier_piece(made, monkeypatch):
     """Invariant 1: messages without a fate are never handed over: whoever takes a batch acks all of it."""
-    add = decode_fast.add
+    add = fast.add
 
     def failing(batch, source, *rest):
         if batch.messages[source[0]].packet_id == 3:
             raise MemoryError
         return add(batch, source, *rest)
 
-    monkeypatch.setattr(decode_fast, "add", failing)
+    monkeypatch.setattr(fast, "add", failing)
     window, ahead = made()
     window.put(message(1))
     settled(window, 0)

@@ -8,7 +8,7 @@ from test_host_clock import HOUR, LOST, SURE, World, at
 from voltd import config, models
 from voltd.daemon import host_clock_witnesses as witnesses
 from voltd.models import Reason
-from voltd.pipeline import decode, decode_clock
+from voltd.pipeline.decode import clock, decoder
 
 SETTINGS = config.Settings()
 DAY = 86400.0
@@ -20,8 +20,8 @@ class Rig:
     def __init__(self, kernel=SURE, off_s=0.0, database=False):
         self.world = World(kernel, off_s)
         topics, limits = SETTINGS.mqtt.topics, SETTINGS.limits
-        self.guard = decode_clock.ClockGuard(topics, limits, 90, self.world.clock)
-        self.decoder = decode.Decoder(topics, limits, 90)
+        self.guard = clock.ClockGuard(topics, limits, 90, self.world.clock)
+        self.decoder = decoder.Decoder(topics, limits, 90)
         if database:
             self.world.clock.note_database(witnesses.Database(-off_s, 0.01))
 
@@ -242,7 +242,7 @@ def test_a_reading_that_is_in_the_future_even_now():
     """Of an array only that element is refused."""
     rig = Rig(SURE)
     message = rig.batch({"V1": [-HOUR, -10, DAY]}).messages[0]
-    retimer = decode_clock.Retimer(SETTINGS.mqtt.topics, SETTINGS.limits, 90)
+    retimer = clock.Retimer(SETTINGS.mqtt.topics, SETTINGS.limits, 90)
     batch = rig.decoder.decode([message._replace(received_at=at(-DAY), retained=True)])
     assert len(batch.dead_letters) == 3
     batch = retimer.received_when_dated(batch, at(0))

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from voltd import config, models
 from voltd.config.limits import MEASUREMENTS
 from voltd.models import Reason
-from voltd.pipeline import decode, decode_fast, decode_fields, decode_guard
+from voltd.pipeline.decode import decoder, fast
+from voltd.pipeline.decode import fields as decode_fields
+from voltd.pipeline.flush import guard as decode_guard
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, 0, tzinfo=dt.UTC)
 AT = "2026-05-01T11:59:58Z"
@@ -22,7 +24,7 @@ VEHICLE, METER, INGEST = "volt/vehicle/V1/telemetry", "volt/meter/M1/telemetry",
 def decoded(payload, topic=VEHICLE, *, retained=False, **limits):
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     message = models.Message(topic, body, 1, NOW, retained=retained, size=len(body))
-    return decode.Decoder(config.Topics(), config.Limits(**limits), 90).decode([message])
+    return decoder.Decoder(config.Topics(), config.Limits(**limits), 90).decode([message])
 
 
 def stored(batch):
@@ -192,7 +194,7 @@ def test_unknown_fields_are_counted_by_name():
 
 def test_both_ways_have_the_same_fields_and_bounds():
     """The fast way's structs and the thorough way's table are one contract."""
-    for device_type, parser in decode_fast.PARSERS.items():
+    for device_type, parser in fast.PARSERS.items():
         family = decode_fields.Family(device_type, config.Limits())
         struct = parser._tolerant.__self__.type
         names = dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
@@ -212,7 +214,7 @@ def test_a_fleet_with_a_bad_sensor_does_not_stop_the_stream():
     guard = decode_guard.DeadLetterGuard(config.DeadLetters(ratio_over=100, max_run=20))
     body = json.dumps({"timestamp": AT, "soc": 64, "batteryTemp": -127}).encode()
     messages = [models.Message(f"volt/vehicle/V{number}/telemetry", body, number, NOW) for number in range(500)]
-    batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
+    batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
     assert (batch.readings, len(batch.dead_letters)) == (500, 500)
     assert guard.judge(batch) is None
 

@@ -9,7 +9,8 @@ import pytest
 
 from voltd import config, models
 from voltd.models import Reason
-from voltd.pipeline import consume_window, decode
+from voltd.pipeline.consume import window
+from voltd.pipeline.decode import decoder
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, 0, tzinfo=dt.UTC)
 TOPIC = "volt/vehicle/V1/telemetry"
@@ -22,7 +23,7 @@ def text(minutes_ago, soc=64):
 
 def decoded(payload, **limits):
     message = models.Message(TOPIC, payload, 1, NOW, size=len(payload))
-    return decode.Decoder(config.Topics(), config.Limits(**limits), 90).decode([message])
+    return decoder.Decoder(config.Topics(), config.Limits(**limits), 90).decode([message])
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_objects_one_a_line_are_an_array(between):
         (Reason.OUT_OF_RANGE, 1), (Reason.NOT_JSON, 3),
     ]  # fmt: skip
     assert batch.dead_letters[0].payload == text(2, 200)
-    assert bytes(decode.elements(batch.messages[0].payload)[2]) == text(3, 3)
+    assert bytes(decoder.elements(batch.messages[0].payload)[2]) == text(3, 3)
 
 
 def test_an_object_over_several_lines_is_one():
@@ -55,8 +56,8 @@ def test_an_object_over_several_lines_is_one():
 def test_many_lines_are_as_bounded_as_a_long_array():
     batch = decoded(b"\n".join([text(1)] * 11), max_array_readings=10)
     assert [letter.reason for letter in batch.dead_letters] == [Reason.TOO_MANY]
-    assert consume_window.parts(b"{}\n" * 5000) == 5000
-    assert consume_window.parts(text(1)) == 0
+    assert window.parts(b"{}\n" * 5000) == 5000
+    assert window.parts(text(1)) == 0
 
 
 @pytest.mark.parametrize(

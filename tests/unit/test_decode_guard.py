@@ -7,10 +7,11 @@ import pytest
 from hypothesis import strategies as st
 
 from voltd import config, models
-from voltd.pipeline import decode, decode_guard
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.flush import guard as decode_guard
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
-DECODER = decode.Decoder(config.Topics(), config.Limits(), 90)
+DECODER = decoder.Decoder(config.Topics(), config.Limits(), 90)
 
 
 def batch(text, devices=50):

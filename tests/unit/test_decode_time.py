@@ -7,7 +7,7 @@ import pytest
 
 from voltd import config, models
 from voltd.models import Reason
-from voltd.pipeline import decode
+from voltd.pipeline.decode import decoder
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, 0, tzinfo=dt.UTC)
 VEHICLE, METER = "volt/vehicle/V1/telemetry", "volt/meter/M1/telemetry"
@@ -18,7 +18,7 @@ def decoded(at, topic=VEHICLE, name="timestamp", received_at=NOW, *, limits=None
     body = json.dumps({name: at, "soc": 1, "power": 1}).encode()
     message = models.Message(topic, body, 1, received_at, size=len(body))
     settings = config.Timestamps(**timestamps)
-    return decode.Decoder(config.Topics(), config.Limits(**(limits or {})), 90, settings).decode([message])
+    return decoder.Decoder(config.Topics(), config.Limits(**(limits or {})), 90, settings).decode([message])
 
 
 def taken(batch):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from paho.mqtt import client as paho
 
 from voltd import config, models
-from voltd.pipeline import decode_topic
+from voltd.pipeline.decode import topic as decode_topic
 
 LEVEL = st.sampled_from(["a", "b", "", "x.y", "c d"])
 TOPIC = st.lists(LEVEL, min_size=1, max_size=4).map("/".join).filter(bool)

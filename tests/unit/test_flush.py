@@ -10,7 +10,9 @@ import pytest
 import harness
 from fakes import FakeBroker, FakeStore
 from voltd import config, metrics
-from voltd.pipeline import consume_window, decode, flush
+from voltd.pipeline.consume import window
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.flush import flusher
 
 TOPIC = "volt/vehicle/V1/telemetry"
 
@@ -25,14 +27,14 @@ class Rig:
 
     def __init__(self, **settings):
         self.settings = config.Settings(**settings)
-        self.window = consume_window.Window(self.settings.limits.max_held_bytes)
+        self.window = window.Window(self.settings.limits.max_held_bytes)
         self.broker = FakeBroker(self.settings.mqtt.receive_maximum)
         self.store = FakeStore()
         self.counters = metrics.Metrics()
         self.acked = []
-        self.flusher = flush.Flusher(
+        self.flusher = flusher.Flusher(
             self.window,
-            decode.Decoder(self.settings.mqtt.topics, self.settings.limits, 90),
+            decoder.Decoder(self.settings.mqtt.topics, self.settings.limits, 90),
             self.store,
             self.settings,
             self.counters,

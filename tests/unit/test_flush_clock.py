@@ -10,7 +10,12 @@ from test_host_clock import HOUR, SURE, World, at
 from fakes import FakeBroker, FakeStore
 from voltd import config, errors, metrics, models
 from voltd.daemon import host_clock_witnesses as witnesses
-from voltd.pipeline import consume_window, decode, decode_clock, flush, spool, spool_drain
+from voltd.pipeline.consume import window
+from voltd.pipeline.decode import clock
+from voltd.pipeline.decode import decoder as decode
+from voltd.pipeline.flush import flusher
+from voltd.pipeline.spool import drain
+from voltd.pipeline.spool import file as spool
 
 SETTINGS = config.Settings(batch={"linger_ms": 0}, database={"retry_max_s": 0.01})
 
@@ -21,10 +26,10 @@ class Rig:
     def __init__(self, off_s):
         self.world = World(SURE, off_s)
         self.world.clock.note_database(witnesses.Database(-off_s, 0.01))
-        self.window = consume_window.Window(SETTINGS.limits.max_held_bytes)
+        self.window = window.Window(SETTINGS.limits.max_held_bytes)
         self.broker = FakeBroker(SETTINGS.mqtt.receive_maximum)
         self.store, self.counters, self.acked = FakeStore(), metrics.Metrics(), []
-        self.flusher = flush.Flusher(
+        self.flusher = flusher.Flusher(
             self.window,
             self.decoder(),
             self.store,
@@ -39,7 +44,7 @@ class Rig:
         return decode.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, 90)
 
     def guard(self):
-        return decode_clock.ClockGuard(SETTINGS.mqtt.topics, SETTINGS.limits, 90, self.world.clock)
+        return clock.ClockGuard(SETTINGS.mqtt.topics, SETTINGS.limits, 90, self.world.clock)
 
     def receive(self, *devices):
         """A reading of each, of now, by the right time; received by this host's."""
@@ -132,7 +137,7 @@ class _Drain(Rig):
     def __init__(self, off_s, folder):
         super().__init__(off_s)
         self.spool = spool.Spool(folder / "spool", 1 << 30, 0)
-        self.drain = spool_drain.Drain(
+        self.drain = drain.Drain(
             self.spool, self.decoder(), self.store, SETTINGS, self.counters, clock_guard=self.guard()
         )
 

@@ -3,7 +3,7 @@
 import pytest
 from paho.mqtt import client as paho
 
-from voltd import live
+from voltd.pipeline.current import live
 
 
 @pytest.mark.parametrize(

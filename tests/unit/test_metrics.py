@@ -8,7 +8,7 @@ import pytest
 
 from voltd import config, metrics, models
 from voltd.daemon import status
-from voltd.pipeline import decode
+from voltd.pipeline.decode import decoder
 
 
 @pytest.mark.parametrize("seconds", [0.0005, 0.012, 1.0, 60.0])
@@ -48,7 +48,7 @@ def test_unknown_and_bad_fields_are_named_where_people_look():
         for number, body in enumerate(bodies, 1)
     ]
     messages.append(models.Message("volt/vehicle/V1/telemetry", b"{", 5, now))
-    batch = decode.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
+    batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
     counters = metrics.Metrics()
     new = counters.note_decoded(batch)
     assert sorted(new) == [("firmware", ""), ("kwhDeliveredDCTotal", "kwhDeliveredDcTotal")]

@@ -19,7 +19,11 @@ from test_flush import body
 
 from fakes import FakeBroker, FakeStore
 from voltd import config, errors, metrics, models
-from voltd.pipeline import consume_window, decode, flush, spool, spool_drain
+from voltd.pipeline.consume import window
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.flush import flusher
+from voltd.pipeline.spool import drain
+from voltd.pipeline.spool import file as spool
 
 RECEIVE_MAXIMUM = 6
 SETTINGS = config.Settings(
@@ -48,15 +52,15 @@ class Pipeline(stateful.RuleBasedStateMachine):
 
     def start(self):
         """A daemon's start: nothing is left but store, broker and the spool's file."""
-        self.window = consume_window.Window(1 << 20, RECEIVE_MAXIMUM)
+        self.window = window.Window(1 << 20, RECEIVE_MAXIMUM)
         self.counters = metrics.Metrics()
         self.spool = spool.Spool(self.folder / "spool.sqlite3", 64 << 20, 0)
         self.spool.open()
-        self.decoder = decode.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, 90)
-        self.flusher = flush.Flusher(
+        self.decoder = decoder.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, 90)
+        self.flusher = flusher.Flusher(
             self.window, self.decoder, self.store, SETTINGS, self.counters, ack=self.ack, spool=self.spool
         )
-        self.drain = spool_drain.Drain(self.spool, self.decoder, self.store, SETTINGS, self.counters)
+        self.drain = drain.Drain(self.spool, self.decoder, self.store, SETTINGS, self.counters)
         self.broker.connect(self.window)
 
     def ack(self, messages):

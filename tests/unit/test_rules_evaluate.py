@@ -7,7 +7,9 @@ import time
 import pytest
 
 from voltd import resources
-from voltd.rules import check_daemons, check_write, evaluate, load, message, rhythm, scope, silence, state
+from voltd.rules import evaluate, load, message, rhythm, scope, silence, state
+from voltd.rules.cycle import daemons
+from voltd.rules.cycle import write as check_write
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
@@ -271,7 +273,7 @@ def test_message_of_a_daemon_that_knows_why():
     """The alert of an outage says what is wrong and what to do, where the daemon knows."""
     plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
     rows = [_row(0, "system", ingest_lag_s=40.0)]
-    devices = check_daemons.noted({rows[0].device_id: "this host's clock is behind", "other": ""})
+    devices = daemons.noted({rows[0].device_id: "this host's clock is behind", "other": ""})
     (found,) = plan.check(rows, devices, {}, {}, now=T0, healthy_since=None)
     assert message.text(found.transitions[0], found.device).endswith("critical: this host's clock is behind")
 

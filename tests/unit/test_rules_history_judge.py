@@ -7,8 +7,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from voltd.rules import charging as chargings
-from voltd.rules import evaluate, history_judge, model, rhythm, scope, state
+from voltd.rules import evaluate, model, rhythm, scope, state
 from voltd.rules import step as steps
+from voltd.rules.backtest import judge
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
@@ -78,8 +79,8 @@ def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
         charging = known.read(at, word, speed)
         rows.append(("v1", at, at, None, speed, None, word))
         live.check(at, [evaluate.Observation("vehicle", "v1", at, at, speed_kmh=speed, charging=charging)])
-    tracker = history_judge.Tracker(rule.for_device(EV), EV)
-    history_judge.add_rows([tracker], rows)
+    tracker = judge.Tracker(rule.for_device(EV), EV)
+    judge.add_rows([tracker], rows)
     end = _at(seconds + quiet_s)
     found = [(one.opened_at, one.resolved_at, one.severity, one.peak_value) for one in tracker.end(end)]
     assert found == live.end(end)
@@ -119,11 +120,11 @@ def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_bel
     heard = {KEY: rhythm.Heard(known.usual_s(_at(signs[-1])))}
     expected = [one[:3] for one in live.end(_at(end), seen={KEY: _at(signs[-1])}, heard=heard)]
     gaps = [
-        history_judge.Gap(_at(one), _at(other) if other is not None else None)
+        judge.Gap(_at(one), _at(other) if other is not None else None)
         for number, (one, other) in enumerate(zip(signs, (*signs[1:], None), strict=True))
         if (other if other is not None else end) - one > 10 / rhythm.TIMES or number < 2
     ]
-    found = history_judge.silences(rule, EV, gaps, _at(end))
+    found = judge.silences(rule, EV, gaps, _at(end))
     found = [one for one in found if one.resolved_at is None or one.resolved_at - one.opened_at > HALF_A_SECOND]
     assert [(one.opened_at, one.resolved_at, one.severity) for one in found] == expected
     assert all(one.peak_value > 10 for one in found)
@@ -133,17 +134,17 @@ def test_a_calm_past_is_not_judged_at_all(monkeypatch):
     """What is within the limits never reaches the step, which is what makes millions of readings affordable."""
     judged = []
     monkeypatch.setattr(steps, "run", lambda _rule, one, rows: judged.append(rows) or (one, ()))
-    tracker = history_judge.Tracker(_rule(fire_above=120.0), EV)
-    history_judge.add_rows([tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)])
+    tracker = judge.Tracker(_rule(fire_above=120.0), EV)
+    judge.add_rows([tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)])
     assert judged == []
 
 
 def test_what_came_too_late_is_a_past_episode_and_told_to_nobody():
     """A backlog of an hour ago with an excursion of its own, then one in time."""
-    tracker = history_judge.Tracker(_rule(fire_above=120.0), EV)
+    tracker = judge.Tracker(_rule(fire_above=120.0), EV)
     late = [("v1", _at(n), _at(7200), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
     live = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((7200, 125.0), (7260, 100.0))]
-    history_judge.add_rows([tracker], [*late, *live])
+    judge.add_rows([tracker], [*late, *live])
     found = tracker.end(_at(9000))
     assert [(one.opened_at, one.resolved_at, one.past, one.messages) for one in found] == [
         (_at(7200), _at(7260), False, 2),
@@ -154,10 +155,10 @@ def test_what_came_too_late_is_a_past_episode_and_told_to_nobody():
 def test_messages_count_what_a_channel_is_told():
     """Fired, worse, resolved: three; what is still open has not been resolved."""
     rule = _rule(fire_above=120.0, severity_steps=({"severity": "critical", "above": 140.0},))
-    tracker = history_judge.Tracker(rule, EV)
+    tracker = judge.Tracker(rule, EV)
     speeds = (130.0, 150.0, 100.0, 125.0)
     rows = [("v1", _at(60 * n), _at(60 * n), None, speed, None, None) for n, speed in enumerate(speeds)]
-    history_judge.add_rows([tracker], rows)
+    judge.add_rows([tracker], rows)
     assert [(one.messages, one.severity, one.resolved_at) for one in tracker.end(_at(300))] == [
         (3, "critical", _at(120)),
         (1, "warning", None),
@@ -168,7 +169,7 @@ def test_what_is_held_ends_with_the_time_and_not_only_with_a_reading():
     """keep_firing_for_s is over before the period is: the episode has ended. Not over: it is still open."""
     rule = _rule(fire_above=120.0, keep_firing_for_s=90)
     for end, resolved_at in ((_at(149), None), (_at(150), _at(150))):
-        tracker = history_judge.Tracker(rule, EV)
+        tracker = judge.Tracker(rule, EV)
         rows = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
-        history_judge.add_rows([tracker], rows)
+        judge.add_rows([tracker], rows)
         assert [(one.opened_at, one.resolved_at) for one in tracker.end(end)] == [(_at(0), resolved_at)]

@@ -99,13 +99,13 @@ def test_fields_of_the_other_device_type(look):
 
 def test_known_fields_are_those_of_the_decoder():
     """No field that the daemon takes is called unknown here."""
-    from voltd.pipeline import decode_fast  # noqa: PLC0415 its private names, here only
+    from voltd.pipeline.decode import fast  # noqa: PLC0415 its private names, here only
 
-    vehicle = {*decode_fast._Vehicle.__struct_encode_fields__} - {"vehicleId", "timestamp"}
-    meter = {*decode_fast._Meter.__struct_encode_fields__} - {"meterId", "timestamp"}
+    vehicle = {*fast._Vehicle.__struct_encode_fields__} - {"vehicleId", "timestamp"}
+    meter = {*fast._Meter.__struct_encode_fields__} - {"meterId", "timestamp"}
     assert vehicle <= fields.VEHICLE.keys()
     assert meter <= fields.METER.keys()
-    assert {*fields.VEHICLE, *fields.TIME_KEYS} >= decode_fast.ALIASES
+    assert {*fields.VEHICLE, *fields.TIME_KEYS} >= fast.ALIASES
 
 
 def test_times_outside_the_limits(look):

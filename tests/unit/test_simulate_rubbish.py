@@ -7,7 +7,7 @@ import pytest
 
 from voltd import config, models
 from voltd.models import Reason
-from voltd.pipeline import decode
+from voltd.pipeline.decode import decoder as decode
 from voltd.simulate import rubbish, wire
 from voltd.simulate.fleet import Fleet, FleetOptions
 

@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from voltd import errors, models
-from voltd.pipeline import spool
+from voltd.pipeline.spool import file as spool
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
 

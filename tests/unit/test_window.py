@@ -3,7 +3,7 @@
 import datetime as dt
 
 from voltd import models
-from voltd.pipeline import consume_window
+from voltd.pipeline.consume import window as consume_window
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from voltd import models
-from voltd.pipeline import write_excursions
+from voltd.pipeline.write import excursions as write_excursions
 
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 NOTHING = dict.fromkeys(models.VehicleReading._fields)

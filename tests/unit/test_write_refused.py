@@ -6,7 +6,8 @@ import json
 import pytest
 
 from voltd import config, models
-from voltd.pipeline import decode, write_refused
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import refused as write_refused
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 BROKEN = {"timestamp": T0.isoformat(), "power": "much"}
@@ -23,7 +24,7 @@ def _found(*messages, refused=None, clock_s=100.0, topics=None, retained=False, 
         )
         for number, (topic, body) in enumerate(messages)
     ]  # fmt: skip
-    batch = decode.Decoder(topics, config.Limits(), 90).decode(received)
+    batch = decoder.Decoder(topics, config.Limits(), 90).decode(received)
     result = models.WriteResult(dead_letters=list(batch.dead_letters))
     for reading in (*batch.vehicles, *batch.meters):
         if reading[0] in not_stored:

@@ -8,8 +8,9 @@ from voltd import config
 from voltd.alerts import channels, deliver
 from voltd.daemon import health, host_clock
 from voltd.database import session
-from voltd.pipeline import write_excursions
-from voltd.rules import check, load, model
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.rules import load, model
+from voltd.rules.cycle import check
 
 
 class Alerting:

@@ -17,7 +17,8 @@ from voltd import config, errors
 from voltd.alerts import channels
 from voltd.daemon import host_clock, host_clock_witnesses
 from voltd.database import edition, migrate, queries, session, sqlstate
-from voltd.pipeline import consume_client, consume_look
+from voltd.pipeline.consume import client as consume_client
+from voltd.pipeline.consume import look as consume_look
 from voltd.rules import load
 
 _MEANING = {

@@ -20,7 +20,9 @@ import psycopg
 from voltd import config, models
 from voltd.commands import dead_letters_tally
 from voltd.database import migrate, queries, retention, rollup, session
-from voltd.pipeline import decode, decode_clock, decode_fields, write, write_current
+from voltd.pipeline.current import state as write_current
+from voltd.pipeline.decode import clock, decoder, fields
+from voltd.pipeline.write import store
 
 _AT_ONCE = 1000  # dead letters in one transaction
 # Of payloads in one transaction; the smallest readings there are then stay below what CurrentState holds.
@@ -100,9 +102,9 @@ class _Replay:
         self._options = options
         self._keep_days = settings.raw_retention_days
         wanted = (settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps)
-        self._decoder = decode.Decoder(*wanted)
-        self._retimer = decode_clock.Retimer(*wanted)
-        self._store = write.PostgresStore(
+        self._decoder = decoder.Decoder(*wanted)
+        self._retimer = clock.Retimer(*wanted)
+        self._store = store.PostgresStore(
             connect,
             _INSTANCE,
             keep_dead_letters=lambda _cursor, _found, _client: (),
@@ -252,7 +254,7 @@ def _against(batch: models.Batch, result: models.WriteResult, letters: list[_Let
         for one in result.dead_letters
         if one.reason is not models.Reason.CONFLICT
         or not letters[one.message.packet_id].partial
-        or contradicting.get(one.message.packet_id, set()) & decode_fields.columns(letters[one.message.packet_id].field)
+        or contradicting.get(one.message.packet_id, set()) & fields.columns(letters[one.message.packet_id].field)
     ]
 
 

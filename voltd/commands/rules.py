@@ -19,7 +19,8 @@ import psycopg
 from voltd import config, errors
 from voltd.commands import dead_letters_filters, rules_text, terminal
 from voltd.database import session
-from voltd.rules import history, history_judge, load, model
+from voltd.rules import load, model
+from voltd.rules.backtest import history, judge
 
 _HINT = "history is for the roles volt_reader, volt_writer and volt_owner"
 _SHOWN = 100
@@ -146,7 +147,7 @@ def _print_episodes(
     print("" if first else "no episodes\n")
 
 
-def _order(one: history_judge.Episode) -> tuple[object, ...]:
+def _order(one: judge.Episode) -> tuple[object, ...]:
     return (one.opened_at, one.rule, one.device.device_type, one.device.device_id)
 
 

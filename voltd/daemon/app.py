@@ -19,7 +19,7 @@ import structlog
 from voltd import backoff, config, errors, log
 from voltd.config import loading
 from voltd.daemon import database_ready, host_clock, parts, signals, stalls, status, systemd
-from voltd.pipeline import consume, consume_client
+from voltd.pipeline.consume import client, consumer
 
 _log = structlog.get_logger()
 
@@ -266,8 +266,8 @@ class Daemon:
             self.counters.channels_failing = ", ".join(sorted(told.channels_failing))
         self.counters.clock = self._clock.describe()
         built = self._reporter.build()
-        topic = consume_client.status_topic(self._settings.instance)
-        self._consumer.publish(consume.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
+        topic = client.status_topic(self._settings.instance)
+        self._consumer.publish(consumer.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
         self._notifier.status(status.line(built))
 
     def _read_settings_again(self) -> None:

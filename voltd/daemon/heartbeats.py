@@ -1,6 +1,6 @@
 """Another daemon with our client id, as the database knows it: for a broker that lets daemons ask nothing.
 
-``pipeline.consume_presence`` asks it, in its own thread. Every running daemon reports to ``volt.daemon`` each two
+``consume.presence`` asks it, in its own thread. Every running daemon reports to ``volt.daemon`` each two
 seconds (``jobs``): one whose report gets newer while we look is alive, whatever the clocks say. Nothing else tells:
 a pid is of one machine, and two machines may have one host name.
 """

@@ -25,7 +25,7 @@ from voltd import config, errors
 from voltd.alerts import service
 from voltd.daemon import health, host_clock, host_clock_witnesses, identity, jobs_trigger
 from voltd.database import locks, pool, queries, retention, rollup, session
-from voltd.pipeline import write_bounds
+from voltd.pipeline.write import bounds as write_bounds
 
 _log = structlog.get_logger()
 

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voltd import config, live, metrics
+from voltd import config, metrics
 from voltd.alerts import service
 from voltd.daemon import health, heartbeats, host_clock, jobs, status
 from voltd.database import session
-from voltd.pipeline import (
-    consume,
-    consume_presence,
-    consume_window,
-    decode,
-    decode_clock,
-    flush,
-    spool,
-    spool_drain,
-    write,
-    write_bounds,
-    write_current,
-    write_excursions,
-    write_refused,
-)
+from voltd.pipeline.consume import consumer, presence, window
+from voltd.pipeline.current import live
+from voltd.pipeline.current import state as write_current
+from voltd.pipeline.decode import clock as decode_clock
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.flush import flusher
+from voltd.pipeline.spool import drain
+from voltd.pipeline.spool import file as spool
+from voltd.pipeline.write import bounds as write_bounds
+from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write import refused as write_refused
+from voltd.pipeline.write import store
 
 _BUSY_PART = 10
 
@@ -55,14 +52,14 @@ class Parts:
         self.counters = metrics.Metrics()
         self.clock = clock or host_clock.HostClock()
         connect = session.connector(settings)
-        self.window = consume_window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
-        self.presence = consume_presence.Presence(
+        self.window = window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
+        self.presence = presence.Presence(
             settings,
             in_use=lambda: self.consumer.subscribed.is_set(),  # noqa: PLW0108 made below
             on_news=on_claim,
             heartbeat=heartbeats.Heartbeats(settings).living,
         )
-        self.consumer = consume.Consumer(
+        self.consumer = consumer.Consumer(
             settings,
             self.window,
             self.counters,
@@ -72,7 +69,7 @@ class Parts:
         )
         excursions = write_excursions.Excursions()
         bounds = write_bounds.Bounds(excursions)
-        self.store = write.PostgresStore(
+        self.store = store.PostgresStore(
             connect, settings.client_id, excursions=excursions, bounds=bounds, refused=self._refused()
         )
         publisher = live.LivePublisher(self.consumer.publish, settings.live.max_per_second, settings.current_interval_s)
@@ -96,7 +93,7 @@ class Parts:
             spooled_since=lambda: self.spool.oldest_at if self.spool is not None else None,
             well_since=watch.well_since,
         )
-        self.flusher = flush.Flusher(
+        self.flusher = flusher.Flusher(
             self.window,
             self._decoder(),
             self.store,
@@ -107,13 +104,13 @@ class Parts:
             spool=self.spool,
             clock_guard=self._clock_guard(),
         )
-        self.drain_store = write.PostgresStore(
+        self.drain_store = store.PostgresStore(
             connect, settings.client_id, excursions=excursions, bounds=bounds, refused=self._refused(), part="spool"
         )
         self.drain = (
             None
             if self.spool is None
-            else spool_drain.Drain(
+            else drain.Drain(
                 self.spool,
                 self._decoder(),
                 self.drain_store,
@@ -149,8 +146,8 @@ class Parts:
             clock=self.clock,
         )
 
-    def _decoder(self) -> decode.Decoder:
-        return decode.Decoder(
+    def _decoder(self) -> decoder.Decoder:
+        return decoder.Decoder(
             self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days, self._settings.timestamps
         )
 

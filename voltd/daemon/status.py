@@ -16,7 +16,7 @@ from paho.mqtt import client as paho
 import voltd
 from voltd import config, errors, metrics
 from voltd.daemon import host_clock, identity
-from voltd.pipeline import consume_client
+from voltd.pipeline.consume import client as consume_client
 
 _SLOW_S = 5.0  # a batch that takes longer to write
 _STALE_S = 15.0  # a status older than this is not how things are

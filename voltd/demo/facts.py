@@ -16,7 +16,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from voltd.database import queries
-from voltd.pipeline import consume_client
+from voltd.pipeline.consume import client as consume_client
 from voltd.simulate.publish import Tally
 
 

@@ -1,4 +1,4 @@
-"""The way of a reading: consume -> decode -> flush -> write; the files' alphabetical order is the order of the flow.
+"""The data path, a folder each step: consume -> decode -> flush (-> spool) -> write -> current.
 
 Invariants; tests name the one they hold in their docstrings (``Invariant N``):
 

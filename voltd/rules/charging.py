@@ -1,7 +1,7 @@
 """Whether a vehicle is being charged: which words mean it, and how long a word holds. Pure.
 
-The table ``[charging]`` of rules.toml. ``load`` hands it to the rules with ``clear_when_charging``; ``check_vehicles``
-(live) and ``history_judge`` (``voltd rules test``) ask the same ``Known``, so both say the same.
+The table ``[charging]`` of rules.toml. ``load`` hands it to the rules with ``clear_when_charging``; ``cycle.vehicles``
+(live) and ``backtest.judge`` (``voltd rules test``) ask the same ``Known``, so both say the same.
 """
 
 from __future__ import annotations

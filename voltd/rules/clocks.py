@@ -1,6 +1,6 @@
 """Device clocks: how far one is off, told from readings that were only late on their way. Pure.
 
-Used by ``check_read`` (live) and ``history``, with one sample a device and look: of what arrived since the last look
+Used by ``cycle.read`` (live) and ``history``, with one sample a device and look: of what arrived since the last look
 the newest by the device's own time. What is certain of clocks that are behind corrects the time of readings
 (``corrected``), so that a clock neither mutes nor makes an alert.
 """

@@ -8,7 +8,7 @@ then sleeps: so while it stands its limit is ``fire_above_parked`` at least, unt
 been known for a day. What is known halves in a week, so a device
 that is set to speak more often is known by that after a while.
 
-``sql/queries/rhythm.sql`` keeps the same as readings arrive, ``check_read`` reads that; ``history_judge`` learns it
+``sql/queries/rhythm.sql`` keeps the same as readings arrive, ``cycle.read`` reads that; ``backtest.judge`` learns it
 from stored history with ``Rhythm``. A change here is one there.
 """
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from voltd import config, models
 from voltd.commands import terminal
-from voltd.pipeline import decode
+from voltd.pipeline.decode import decoder
 from voltd.simulate import cells, fields, recording, span
 from voltd.simulate.plan import Plan, ReplayOptions
 from voltd.simulate.replay import topic_of
@@ -59,7 +59,7 @@ class Checks:
     """
 
     def __init__(self, settings: config.Settings, options: ReplayOptions, plan: Plan, now: dt.datetime) -> None:
-        self._decoder = decode.Decoder(
+        self._decoder = decoder.Decoder(
             settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps
         )
         self._options = options

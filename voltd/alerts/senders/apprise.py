@@ -146,7 +146,7 @@ class AppriseSender:
 
 
 def _receivers(plugin: apprise.NotifyBase) -> int:
-    """To how many it would sender."""
+    """To how many it would send."""
     targets, cc, bcc = (
         len(found) if isinstance(found := getattr(plugin, name, None), list | tuple | set) else 0
         for name in ("targets", "cc", "bcc")

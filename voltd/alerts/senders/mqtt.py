@@ -19,10 +19,11 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from voltd import config, errors, live
+from voltd import config, errors
 from voltd.alerts import message
 from voltd.alerts.senders import sender
-from voltd.pipeline import consume_client
+from voltd.pipeline.consume import client as consume_client
+from voltd.pipeline.current import live
 
 _CONNECT_S = 5.0
 _PUBACK_S = 10.0

@@ -1,0 +1,1 @@
+"""The newest value of each field of each device: its tables and the live topic."""

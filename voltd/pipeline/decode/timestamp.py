@@ -1,0 +1,90 @@
+"""A reading's time from what a device wrote: RFC 3339, epoch seconds or milliseconds, local time where its zone is set.
+
+``decode`` asks for every payload that is not taken the fast way. Pure.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from typing import Annotated, Any
+
+import msgspec
+
+from voltd.models import Reason
+from voltd.pipeline.decode import epoch as decode_epoch
+from voltd.pipeline.decode import fields, hints
+
+_WithOffset = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+_Local = Annotated[dt.datetime, msgspec.Meta(tz=False)]
+
+
+class TimestampReader:
+    """Reads times as the settings allow them.
+
+    Args:
+        epoch: whether numbers are taken.
+        as_text: whether a number may be written as a text.
+    """
+
+    def __init__(self, *, epoch: bool, as_text: bool) -> None:
+        self._epoch = epoch
+        self._as_text = as_text
+
+    def read(self, name: str, value: Any, zone: zoneinfo.ZoneInfo | None) -> dt.datetime:
+        """The time.
+
+        A local time that comes twice, at the end of summer time, is the first of the two; one that is left out at its
+        begin counts on from before.
+
+        Args:
+            name: the field's, for the detail.
+            value: as parsed from JSON.
+            zone: what a time without offset is in; None: it is refused.
+
+        Raises:
+            fields.Invalid: it is none.
+        """
+        kind = value.__class__
+        if kind is str:
+            return self._from_text(name, value, zone)
+        if kind is int or kind is float:
+            return self._from_number(name, value)
+        raise _bad(f"{name}: a time belongs here, not {hints.shown(value)}", name)
+
+    def _from_text(self, name: str, text: str, zone: zoneinfo.ZoneInfo | None) -> dt.datetime:
+        try:
+            return msgspec.convert(text, _WithOffset)
+        except msgspec.ValidationError:
+            pass
+        if fields.is_number(text):
+            if self._as_text:
+                return self._from_number(name, float(text))
+            raise _bad(f"{name}: {text!r:.60} is a text, and limits.numbers_as_text is off", name)
+        try:
+            local = msgspec.convert(text, _Local)
+        except msgspec.ValidationError:
+            shown = hints.shown(text)
+            raise _bad(f"{name}: not RFC 3339 like 2026-05-01T12:00:00Z, but {shown}", name) from None
+        if zone is None:
+            raise _bad(
+                f"{name}: {text!r:.60} has no offset: send one (Z or +02:00), or set timestamps.zone for its topic",
+                name,
+            )
+        try:
+            return local.replace(tzinfo=zone).astimezone(dt.UTC)
+        except OverflowError:
+            raise _bad(f"{name}: {text!r:.60} is out of range", name) from None
+
+    def _from_number(self, name: str, value: float) -> dt.datetime:
+        if not self._epoch:
+            raise _bad(f"{name}: {hints.shown(value)} is a number, and timestamps.epoch is off", name)
+        try:
+            return decode_epoch.from_epoch(value)
+        except (ValueError, OverflowError):
+            shown = hints.shown(value)
+            raise _bad(f"{name}: {shown} is neither seconds nor milliseconds since 1970", name) from None
+
+
+def _bad(detail: str, name: str) -> fields.Invalid:
+    return fields.Invalid(Reason.BAD_TIME, detail, name)

@@ -1,0 +1,110 @@
+"""Decode ahead: while one batch commits, the next one grows.
+
+A thread of its own between the window and ``flush``: it decodes what has arrived, piece by piece, into the batch that
+``flush`` takes as soon as the previous COMMIT has returned. Bounded by the batch limit; without a clock or I/O of its
+own. Must not touch the store.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from voltd import config, models
+from voltd.pipeline.consume import window as consume_window
+from voltd.pipeline.decode import decoder as decode
+
+_IDLE_S = 0.5
+_PIECE_MESSAGES = 500  # decoded at once: the longest that ``next`` waits for is a few milliseconds
+_MOST_ELEMENTS = 50_000  # readings and dead letters of arrays
+
+
+class DecodeAhead:
+    """The growing batch. ``start``, ``next`` and ``stop`` are for the flusher.
+
+    Args:
+        window: where messages wait.
+        decoder: the pure step from messages to a batch; from now on this thread's.
+        settings: batch bounds and linger.
+    """
+
+    def __init__(self, window: consume_window.Window, decoder: decode.Decoder, settings: config.Settings) -> None:
+        self._window = window
+        self._decoder = decoder
+        self._max_messages = settings.max_batch_messages
+        self._max_bytes = settings.batch.max_bytes
+        self._linger_s = settings.batch.linger_ms / 1000
+        self._lock = threading.Lock()  # held while a piece is decoded into the batch, and while it is taken away
+        self._batch, self._bytes = models.Batch([]), 0
+        self._some = threading.Event()
+        self._room = threading.Event()
+        self._room.set()
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
+        self.beat = time.monotonic()
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread when the window is empty; ``next`` still hands over what is left."""
+        self._stopping.set()
+
+    def next(self) -> models.Batch | None:
+        """The batch as it has grown, with at least one message; None: nothing has arrived for half a second.
+
+        Raises:
+            BaseException: whatever ended the thread; no batch comes any more, and no message of the last is acked.
+        """
+        some = self._some.wait(0.0 if self.finished else _IDLE_S)
+        with self._lock:
+            if self._failure is not None:  # the batch may have messages that nobody has decoded
+                raise self._failure
+            if not some:
+                return None
+            batch, self._batch, self._bytes = self._batch, models.Batch([]), 0
+            self._some.clear()
+            self._room.set()
+        return batch
+
+    @property
+    def finished(self) -> bool:
+        """Whether the thread has ended: no batch will grow any more."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while self._grow() or not self._stopping.is_set():
+                self.beat = time.monotonic()
+        except BaseException as error:  # noqa: BLE001 raised in the flusher, which must not go on without us
+            self._failure = error
+
+    def _grow(self) -> bool:
+        """Adds a piece to the batch, if there is room and something has arrived."""
+        if not self._room.wait(_IDLE_S):
+            return True
+        messages = self._window.take(
+            min(_PIECE_MESSAGES, self._max_messages - len(self._batch.messages)),
+            self._max_bytes - self._bytes,
+            self._linger_s,
+            0.0 if self._stopping.is_set() else _IDLE_S,
+        )
+        if not messages:
+            return False
+        with self._lock:
+            try:
+                batch = self._decoder.decode(messages, self._batch)
+            except BaseException as error:
+                self._failure = error  # before ``next`` can have the lock
+                raise
+            self._bytes += sum(len(message.payload) for message in messages)
+            if (
+                len(batch.messages) >= self._max_messages
+                or self._bytes >= self._max_bytes
+                or batch.readings + len(batch.dead_letters) >= _MOST_ELEMENTS
+            ):
+                self._room.clear()
+            self._some.set()
+        return True

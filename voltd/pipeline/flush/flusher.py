@@ -1,0 +1,279 @@
+"""Flush: takes the batch that has grown meanwhile, hands it to ``write``, and acks after COMMIT.
+
+One thread, and ``flush.ahead``'s beside it. The batch policy is group commit: whatever has arrived when the previous
+COMMIT returned is the next batch. A transient failure of the store keeps the batch and the window closed, or, when it
+lasts, puts the messages into the spool; a batch is acked once, whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from voltd import backoff, config, errors, metrics, models
+from voltd.daemon import host_clock
+from voltd.pipeline.consume import window as consume_window
+from voltd.pipeline.decode import clock
+from voltd.pipeline.decode import decoder as decode
+from voltd.pipeline.flush import ahead
+from voltd.pipeline.flush import guard as decode_guard
+from voltd.pipeline.spool import file as spool
+
+_log = structlog.get_logger()
+
+_COMPLAIN_EVERY_S = 30.0
+_HALTED_HINT = (
+    "nothing more is taken: look at voltd dead-letters list; to go on, systemctl reload voltd (SIGHUP);"
+    " limits: dead_letters.*"
+)
+_CLOCK_HINT = (
+    f"messages are held until it is right: {host_clock.ADVICE}; to go on with the clock as it is, systemctl reload"
+    " voltd (SIGHUP)"
+)
+
+
+class Store(Protocol):
+    """Where batches are made durable. The same contract suite runs on the real one and on the tests' fake."""
+
+    def write(self, batch: models.Batch) -> models.WriteResult:
+        """Stores readings and dead letters of the batch in one transaction; blocks until it is durable.
+
+        On return every reading is written, a duplicate, or in the result's dead letters. Calling it again with the
+        same batch after ``StoreUnavailable`` stores nothing twice.
+
+        Raises:
+            StoreUnavailable: transient; nothing was committed, or it is unknown whether (CommitUnknown). Keep the
+                batch and call again.
+        """
+        ...
+
+
+class Flusher:
+    """The loop between window and store; ``run`` is its thread.
+
+    Args:
+        window: where messages wait.
+        decoder: the pure step from messages to a batch.
+        store: where batches are made durable.
+        settings: batch bounds and retry ceiling.
+        counters: this thread writes the ``readings_*``, ``batches_*`` and dead letter ones.
+        ack: called with the batch's messages after COMMIT, in the order received.
+        committed: called with batch and result after COMMIT; must not block or raise.
+        spool: where messages go while the store stays away; None: they stay with the broker.
+        clock_guard: says when this host's clock is wrong; None: it is believed.
+    """
+
+    def __init__(
+        self,
+        window: consume_window.Window,
+        decoder: decode.Decoder,
+        store: Store,
+        settings: config.Settings,
+        counters: metrics.Metrics,
+        *,
+        ack: Callable[[list[models.Message]], None],
+        committed: Callable[[models.Batch, models.WriteResult], None] = lambda _batch, _result: None,
+        spool: spool.Spool | None = None,
+        clock_guard: clock.ClockGuard | None = None,
+    ) -> None:
+        self._window = window
+        self._ahead = ahead.DecodeAhead(window, decoder, settings)
+        self._store = store
+        self._settings = settings
+        self._counters = counters
+        self._ack = ack
+        self._committed = committed
+        self._spool = spool
+        self._clock_guard = clock_guard
+        self._guard = decode_guard.DeadLetterGuard(settings.dead_letters)
+        self._looked_at = threading.Event()
+        self._deadline = float("inf")
+        self._beat = time.monotonic()
+
+    def stop(self, within_s: float) -> None:
+        """Ends ``run`` when the window is empty, or gives a failing store up after ``within_s``."""
+        self._deadline = time.monotonic() + within_s
+        self._ahead.stop()
+
+    def resume(self) -> None:
+        """Goes on after a guard has stopped the stream: an admin has looked; for another thread."""
+        self._looked_at.set()
+
+    @property
+    def beat(self) -> float:
+        """When the slower of the two threads last made progress, on the monotonic clock."""
+        return min(self._beat, self._ahead.beat)
+
+    def run(self) -> None:
+        """Flushes until stopped. What cannot be written by then stays unacked, so the broker keeps it."""
+        self._ahead.start()
+        while True:
+            self._beat = time.monotonic()
+            ended = self._ahead.finished  # before looking for what it left
+            batch = self._ahead.next()
+            if batch is not None:
+                if not self._flush(batch):
+                    return
+            elif ended:
+                return
+
+    def _flush(self, batch: models.Batch) -> bool:
+        started = self._counters.batch_since = time.monotonic()
+        self._counters.batch_oldest_at = batch.messages[0].received_at
+        timed = self._pass_clock(batch)
+        if timed is not None:
+            batch = timed
+            self._counters.batch_oldest_at = batch.messages[0].received_at
+        messages = batch.messages
+        kept = timed is not None and self._pass_guard(batch) and self._keep(batch, started)
+        self._counters.batch_since = self._counters.batch_oldest_at = None
+        if kept:
+            self._window.release(messages)
+            self._ack(messages)
+        return kept
+
+    def _pass_clock(self, batch: models.Batch) -> models.Batch | None:
+        """Holds a batch while this host's clock is wrong; then as its messages are to be taken. None: stopped before.
+
+        What is held here was dated by devices that are right: it would all become dead letters.
+        """
+        guard = self._clock_guard
+        if guard is None:
+            return batch
+        batch = guard.corrected(batch)
+        if (suspicion := guard.judge(batch)) is None:
+            return batch
+        self._looked_at.clear()
+        complain_at = 0.0
+        while suspicion is not None:
+            self._counters.clock_hold = str(suspicion)
+            if time.monotonic() >= complain_at:
+                complain_at = time.monotonic() + _COMPLAIN_EVERY_S
+                _log.error("clock.wrong", error=self._counters.clock_hold, hint=_CLOCK_HINT)
+            self._beat = time.monotonic()
+            if self._deadline < float("inf"):  # it would only be refused
+                _log.warning("batch.left_to_broker", messages=len(batch.messages))
+                return None
+            if self._looked_at.wait(0.1):
+                self._looked_at.clear()
+                guard.accept()
+            batch, suspicion = guard.again(batch, suspicion)
+        self._counters.clock_hold = ""
+        _log.warning("messages.resumed")
+        return batch
+
+    def _pass_guard(self, batch: models.Batch) -> bool:
+        """Holds a batch that passes the limits of dead letters until somebody has looked; False: stopped before."""
+        problem = self._guard.judge(batch)
+        if problem is None:
+            return True
+        self._counters.halted = problem
+        self._looked_at.clear()
+        complain_at = 0.0
+        while not self._looked_at.is_set():
+            if time.monotonic() >= complain_at:
+                complain_at = time.monotonic() + _COMPLAIN_EVERY_S
+                _log.error("messages.halted", error=problem, hint=_HALTED_HINT)
+            if not self._wait(0.1):
+                return False
+        self._guard.reset()
+        self._counters.halted = ""
+        _log.warning("messages.resumed")
+        return True
+
+    def _keep(self, batch: models.Batch, started: float) -> bool:
+        """Makes the batch durable, in the store or in the spool; False where neither could until the deadline."""
+        delays = backoff.Backoff(0.1, self._settings.database.retry_max_s)
+        complain_at = 0.0
+        behind = self._belongs_behind(batch)
+        while True:
+            self._beat = time.monotonic()
+            try:
+                if self._spool is not None and (self._spool.in_use or behind):
+                    self._put(self._spool, batch)
+                else:
+                    self._write(batch, started)
+            except errors.StoreUnavailable as error:
+                self._counters.flush_retries_total += 1
+                self._counters.store_available = False
+                if time.monotonic() >= complain_at:
+                    complain_at = time.monotonic() + _COMPLAIN_EVERY_S
+                    _log.error("store.unavailable", error=str(error), hint=error.hint, messages=len(batch.messages))
+                if self._spool is not None and time.monotonic() - started >= self._settings.spool.after_s:
+                    self._spool.in_use = True
+                    continue
+            except errors.SpoolUnavailable as error:
+                _log.error("spool.unavailable", error=str(error), hint=error.hint, messages=len(batch.messages))
+                behind = False
+                if self._spool is not None:
+                    self._spool.in_use = False  # so that the store is asked as well
+            else:
+                return True
+            if not self._wait(delays.next_s()):
+                _log.warning("batch.left_to_broker", messages=len(batch.messages))
+                return False
+
+    def _belongs_behind(self, batch: models.Batch) -> bool:
+        """Whether the spool may hold the first delivery of a message: in the store a redelivery has to come second."""
+        return bool(self._spool and self._spool.messages) and any(message.redelivered for message in batch.messages)
+
+    def _write(self, batch: models.Batch, started: float) -> None:
+        result = self._store.write(batch)
+        if not self._counters.store_available:
+            self._counters.store_available = True
+            _log.info("store.recovered")
+        self._count(batch, result, started)
+        self._committed(batch, result)
+
+    def _put(self, spool: spool.Spool, batch: models.Batch) -> None:
+        before = spool.messages
+        spool.put(batch.messages, batch.readings)
+        self._counters.messages_spooled_total += len(batch.messages)
+        if not before:
+            _log.warning("spool.begun", file=str(spool.file), hint="readings are stored when the database is back")
+
+    def _wait(self, seconds: float) -> bool:
+        """Waits; False once a stop's deadline has passed."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            if time.monotonic() >= self._deadline:
+                return False
+            self._beat = time.monotonic()
+            time.sleep(min(left, 0.1))
+        return time.monotonic() < self._deadline
+
+    def _count(self, batch: models.Batch, result: models.WriteResult, started: float) -> None:
+        counters = self._counters
+        now, ended = dt.datetime.now(dt.UTC), time.monotonic()
+        counters.count(result)
+        log_unknown(counters.note_decoded(batch))
+        counters.last_flush_ms = (ended - started) * 1000
+        counters.last_batch_messages = len(batch.messages)
+        counters.lag_s = (now - batch.messages[0].received_at).total_seconds()
+        # Arrival times within a batch lie close together: first and last stand for their halves.
+        half = len(batch.messages) // 2
+        counters.latency.add(counters.lag_s, half)
+        newest_s = (now - batch.messages[-1].received_at).total_seconds()
+        counters.latency.add(newest_s, len(batch.messages) - half)
+        _log.debug(
+            "batch.flushed",
+            messages=len(batch.messages),
+            readings=batch.readings,
+            duplicates=result.duplicates,
+            dead_letters=len(result.dead_letters),
+            ms=round(counters.last_flush_ms, 1),
+        )
+
+
+def log_unknown(names: list[tuple[str, str]]) -> None:
+    """One line a name: a field that no reading has, and what was probably meant."""
+    for name, meant in names:
+        if meant:
+            _log.warning("field.unknown", field=name, hint=f"{name}: did you mean {meant}?")
+        else:
+            _log.info("field.unknown", field=name, hint="voltd ignores it")

@@ -1,0 +1,148 @@
+"""Drain: what the spool holds goes into the store, oldest first, while new readings flow beside it.
+
+A thread of its own with a connection of its own. It is also what finds out that the store is back: ``flush`` asks it
+no more than ``spool.in_use``. A batch leaves the spool after its COMMIT; killed in between, the same messages come once
+more and are duplicates.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from voltd import backoff, config, errors, metrics, models
+from voltd.daemon import host_clock
+from voltd.pipeline.decode import clock
+from voltd.pipeline.decode import decoder as decode
+from voltd.pipeline.flush import flusher
+from voltd.pipeline.spool import file as spool
+
+_log = structlog.get_logger()
+
+_LOOK_EVERY_S = 0.5
+_COMPLAIN_EVERY_S = 30.0
+
+
+class Drain:
+    """The loop from the spool to the store; ``run`` is its thread.
+
+    Args:
+        spool: what is drained.
+        decoder: not shared with another thread.
+        store: not shared with another thread.
+        settings: batch bounds and retry ceiling.
+        counters: readings and dead letters are counted when the store has them.
+        ready: raises StoreUnavailable until the store may be written to; called before the first write.
+        committed: called with batch and result after COMMIT; must not block or raise.
+        clock_guard: says when this host's clock is wrong, or was when messages were put; None: it is believed.
+    """
+
+    def __init__(
+        self,
+        spool: spool.Spool,
+        decoder: decode.Decoder,
+        store: flusher.Store,
+        settings: config.Settings,
+        counters: metrics.Metrics,
+        *,
+        ready: Callable[[], None] = lambda: None,
+        committed: Callable[[models.Batch, models.WriteResult], None] = lambda _batch, _result: None,
+        clock_guard: clock.ClockGuard | None = None,
+    ) -> None:
+        self._spool = spool
+        self._decoder = decoder
+        self._store = store
+        self._settings = settings
+        self._counters = counters
+        self._ready: Callable[[], None] | None = ready
+        self._committed = committed
+        self._clock_guard = clock_guard
+        self._stopping = threading.Event()
+        self._done = 0  # through which number the store has everything
+        self._complain_at = 0.0
+        self.beat = time.monotonic()
+
+    def stop(self) -> None:
+        """Ends ``run`` after the batch under way; what is left stays in the spool."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Drains until stopped; while the store is away it tries again, ever less often.
+
+        Raises:
+            SchemaError: the store is back and is not what this version expects; nothing was written.
+        """
+        delays = backoff.Backoff(0.1, self._settings.database.retry_max_s)
+        while not self._stopping.is_set():
+            self.beat = time.monotonic()
+            try:
+                drained = self.step()
+            except (errors.StoreUnavailable, errors.SpoolUnavailable) as error:
+                self._complain(error)
+                self._stopping.wait(delays.next_s())
+            else:
+                delays.reset()
+                if not drained:
+                    self._stopping.wait(_LOOK_EVERY_S)
+
+    def step(self) -> bool:
+        """Takes the oldest messages to the store; False: the spool is empty.
+
+        Raises:
+            StoreUnavailable, SpoolUnavailable: what was not committed is still in the spool.
+        """
+        if self._ready is not None:
+            self._ready()
+            self._ready = None
+            self._back()
+        batching = self._settings.batch
+        spooled = self._spool.oldest(self._settings.max_batch_messages, batching.max_bytes, self._done)
+        if spooled is None:
+            if self._spool.messages and self._done:  # the store has them, forgetting them failed
+                self._forget()
+            return False
+        batch = self._timed(self._decoder.decode(spooled.messages), earlier=spooled.earlier)
+        result = self._store.write(batch)
+        self._done = spooled.through
+        self._back()
+        self._counters.count(result)
+        flusher.log_unknown(self._counters.note_decoded(batch))
+        self._committed(batch, result)
+        self._forget()
+        return True
+
+    def _timed(self, batch: models.Batch, *, earlier: bool) -> models.Batch:
+        """With times of receipt that can be true.
+
+        Raises:
+            StoreUnavailable: this host's clock is wrong; what would be refused for it stays in the spool.
+        """
+        if self._clock_guard is None:
+            return batch
+        batch = self._clock_guard.spooled(batch, earlier=earlier)
+        suspicion = self._clock_guard.judge(batch)
+        if suspicion is not None:
+            raise errors.StoreUnavailable(str(suspicion), hint=host_clock.ADVICE)
+        return batch
+
+    def _forget(self) -> None:
+        """Removes what the store has; where that fails it is not written again, but removed with what follows."""
+        self._spool.remove(self._done)
+        self._done = 0
+        if not self._spool.messages:
+            _log.info("spool.drained")
+
+    def _back(self) -> None:
+        """The store has answered: new messages go there again."""
+        self._spool.in_use = False
+        if not self._counters.store_available:
+            self._counters.store_available = True
+            _log.info("store.recovered")
+
+    def _complain(self, error: errors.VoltdError) -> None:
+        if time.monotonic() >= self._complain_at:
+            self._complain_at = time.monotonic() + _COMPLAIN_EVERY_S
+            _log.error("spool.waiting", error=str(error), hint=error.hint, readings=self._spool.readings)

@@ -1,0 +1,103 @@
+"""Dead letters into their table, once each even when their message comes again.
+
+Called by ``write`` inside the batch's transaction. Of a message that may have left its dead letters already, the
+redelivery key finds them. Where MQTT leaves it unknowable whether it is the same message, they are left twice.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from voltd import errors, models
+from voltd.daemon import identity
+from voltd.database import queries
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.write import bad_fields, letter_rows
+
+_ACK_UNDER_WAY = dt.timedelta(minutes=2)  # as in the function keep_dead_letters
+
+
+def insert(
+    cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], client_id: str
+) -> list[models.DeadLetter]:
+    """Keeps the dead letters that no earlier delivery of their message has left; those that one has are returned.
+
+    Of a field that is refused alone, repeats within an hour are counted in one row.
+
+    Raises:
+        psycopg.Error: as it comes; the transaction is lost.
+    """
+    if not letters:
+        return []
+    partial = [letter for letter in letters if letter.partial]
+    whole = letters if not partial else [letter for letter in letters if not letter.partial]
+    there = _insert_whole(cursor, whole, client_id) if whole else []
+    if partial:
+        there += bad_fields.count(cursor, partial, client_id, _run())
+    return there
+
+
+def _run() -> int:
+    """This run of the daemon, in what was redelivered to it: 63 bits."""
+    return int(identity.own().run, 16) >> 65
+
+
+def _insert_whole(
+    cursor: psycopg.Cursor[Any], letters: Sequence[models.DeadLetter], client_id: str
+) -> list[models.DeadLetter]:
+    keys = [letter_rows.redelivery_key(client_id, letter) for letter in letters]
+    again = _again_within(letters, keys)
+    asked = [place for place in range(len(letters)) if place not in again] if again else range(len(letters))
+    chosen = [letters[place] for place in asked]
+    client = hashlib.blake2b(client_id.encode(), digest_size=8).digest()
+    arguments = {
+        "client": int.from_bytes(client, "big", signed=True),
+        "run": _run(),
+        "writers": [f"{client_id}/stream", f"{client_id}/spool"],
+        "keys": [keys[place] for place in asked],
+        "redelivered": [letter.message.redelivered for letter in chosen],
+        "acked": [not letter.message.connection for letter in chosen],
+        "named": [letter.message.packet_id != 0 for letter in chosen],
+        **letter_rows.columns(chosen),
+    }
+    with letter_rows.cursor_for_arrays(cursor) as arrays:
+        there = arrays.execute(queries.text("keep_dead_letters"), arguments).fetchall()
+    found = {asked[place - 1] for (place,) in there}
+    return [letters[place] for place in sorted(found | again)]
+
+
+def _again_within(letters: Sequence[models.DeadLetter], keys: list[int]) -> set[int]:
+    """The places of redelivered ones whose message came earlier in the same batch."""
+    places: set[int] = set()
+    last: dict[int, dt.datetime] = {}
+    until: dt.datetime | None = None  # the latest first delivery
+    for place, (letter, key) in enumerate(zip(letters, keys, strict=True)):
+        message = letter.message
+        if not message.redelivered:
+            until = message.received_at
+        elif message.packet_id and key in last:
+            # Not acked yet, the packet id is the message's own; from the spool it may have come round since.
+            since = min(message.received_at, until or message.received_at) - _ACK_UNDER_WAY
+            if message.connection or last[key] >= since:
+                places.add(place)
+        last[key] = message.received_at
+    return places
+
+
+def payload_of(message: models.Message, element: int | None) -> bytes:
+    """What a dead letter keeps: the message's payload, or the JSON of one element of its array."""
+    return message.payload if element is None else bytes(decoder.elements(message.payload)[element])
+
+
+def refused(
+    row: tuple[models.Reading, models.Source], messages: list[models.Message], error: errors.VoltdError
+) -> models.DeadLetter:
+    """The dead letter of a reading that passed our checks but not the database's."""
+    _reading, (index, element) = row
+    message = messages[index]
+    return models.DeadLetter(message, payload_of(message, element), models.Reason.REJECTED, str(error)[:200], element)

@@ -1,0 +1,75 @@
+"""Isolate: a batch with rows that the database refuses goes in without them, whatever their number.
+
+Called by ``write`` inside the batch's transaction once the quick ways have failed. The rows are sent in slices, and a
+function of the session inserts each under a savepoint at the server: a slice costs the same few statements with one bad
+row as with nothing but bad ones. Decides nothing about retries: an error that is not a row's fault goes through.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from voltd import errors
+from voltd.database import queries, sqlstate
+from voltd.pipeline.write import dead_letters
+from voltd.pipeline.write import merge as write_merge
+
+_SLICE_ROWS = 5_000  # inserted by one statement, far within its time limit
+
+# What psycopg's dumpers raise, beside its own errors, for a value that has no binary form.
+UNENCODABLE = (ValueError, TypeError, OverflowError)
+
+
+def isolate(cursor: psycopg.Cursor[Any], merge: write_merge.Merge) -> int:
+    """Inserts what can be inserted, and fills in what can be filled in; the number of new rows.
+
+    Args:
+        cursor: within the batch's transaction.
+        merge: the readings; its result gets the dead letters, the refused readings and what was filled in.
+
+    Raises:
+        psycopg.Error: not a row's fault; the transaction is lost.
+    """
+    cursor.execute(queries.text("unpack_as_needed"))
+    cursor.execute(queries.text(f"create_{merge.table.noun}_isolation"))
+    places = range(len(merge.readings))
+    return sum(_slice(cursor, merge, places[start : start + _SLICE_ROWS]) for start in places[::_SLICE_ROWS])
+
+
+def _slice(cursor: psycopg.Cursor[Any], merge: write_merge.Merge, places: range) -> int:
+    noun = merge.table.noun
+    try:
+        with cursor.connection.transaction(), cursor.copy(queries.text(f"copy_{noun}_isolation")) as copy:
+            copy.set_types([*merge.table.types, "int4"])
+            for place in places:
+                copy.write_row((*merge.readings[place], place))
+    except psycopg.Error as error:
+        refusal = sqlstate.wrap(error)
+        if not isinstance(refusal, errors.StoreRejected):
+            raise
+    except UNENCODABLE as error:
+        refusal = errors.StoreRejected(f"not encodable: {error}")
+    else:
+        others = cursor.execute(queries.text(f"isolate_{noun}_readings")).fetchall()
+        cursor.execute(queries.text(f"clear_{noun}_isolation"))
+        for place, code, text, _ in others:
+            if code is not None:
+                _refuse(merge, place, sqlstate.rejected(code, text))
+        there = [(place, filled) for place, code, _, filled in others if code is None]
+        if there:
+            merge.compare(cursor, there)
+        return len(places) - len(others)
+    # Not even a value of its type, which ``decode`` should have seen: halves, until such rows stand alone.
+    if len(places) == 1:
+        _refuse(merge, places[0], refusal)
+        return 0
+    middle = len(places) // 2
+    return sum(_slice(cursor, merge, half) for half in (places[:middle], places[middle:]))
+
+
+def _refuse(merge: write_merge.Merge, place: int, why: errors.VoltdError) -> None:
+    row = (merge.readings[place], merge.sources[place])
+    merge.result.dead_letters.append(dead_letters.refused(row, merge.batch.messages, why))
+    merge.result.refused.append(row[0])

@@ -1,0 +1,228 @@
+"""Merge: readings of which some are stored already, whole or in part, into a hypertable.
+
+Called by ``write`` inside the batch's transaction, where a plain COPY has met a key that is there. The rows go into a
+staging table of the session, and the database says of each whether it is new, fills in what the stored row lacks, says
+the same, or contradicts it. Values that contradict become a dead letter ``conflict``: the first one stands. Or, for the
+owner who asks for it, the new value is put in and the old one recorded (``volt.correction``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from typing import Any
+
+import psycopg
+
+from voltd import models
+from voltd.pipeline.write import dead_letters, fold
+from voltd.pipeline.write import stage as write_stage
+
+_DETAIL_LENGTH = 500
+_VALUE_LENGTH = 60
+_LATITUDE = models.VehicleReading._fields.index("latitude")
+_LONGITUDE = models.VehicleReading._fields.index("longitude")
+
+
+class Merge:
+    """What a batch's readings of one device type come to in the table; counted and noted in ``result``.
+
+    Args:
+        table: where they go.
+        batch: whose readings they are.
+        result: gets filled, conflicting and effective readings, and the dead letters.
+        overwrite: put contradicting values in instead; only for the schema's owner.
+    """
+
+    def __init__(
+        self, table: write_stage.Table, batch: models.Batch, result: models.WriteResult, *, overwrite: bool = False
+    ) -> None:
+        self.table, self.batch, self.result, self._overwrite = table, batch, result, overwrite
+        vehicles = table is write_stage.VEHICLE
+        self.readings: Sequence[models.Reading] = batch.vehicles if vehicles else batch.meters
+        self.sources = batch.vehicle_sources if vehicles else batch.meter_sources
+        self.there = False  # whether any row was stored already
+        self.folded = False  # whether any two readings were of one row
+
+    def copy(self, cursor: psycopg.Cursor[Any]) -> int:
+        """Folds and COPYs straight in; the number of rows.
+
+        Raises:
+            psycopg.errors.UniqueViolation: one of them is there already; the transaction is lost.
+        """
+        folded = self._fold()
+        self.table.copy(cursor, folded.rows)
+        self._account(folded, range(len(folded.rows)), (), {}, {})
+        return len(folded.rows)
+
+    def stage(self, cursor: psycopg.Cursor[Any]) -> int:
+        """Folds, and merges with what is stored; the number of new rows."""
+        folded = self._fold()
+        staged = self.table.stage(cursor, folded.rows)
+        looked = staged.look()
+        inserted = 0
+        if looked.new:
+            inserted = staged.change(f"insert_{self.table.noun}_staging", looked.new)
+            if inserted < len(looked.new):  # another daemon has stored some meanwhile
+                again = staged.look()
+                met = {*again.fills, *again.differs}
+                looked = again._replace(new=[place for place in looked.new if place not in met])
+        self.there = inserted < len(folded.rows)
+        before: dict[int, dict[str, Any]] = {}
+        if looked.fills:
+            shared = [place for place in looked.fills if len(folded.members[place]) > 1]
+            if shared:
+                before = dict(staged.stored(f"stored_of_{self.table.noun}_staging", shared))
+            looked = self._fill(staged, looked)
+        fills = looked.fills
+        if self._overwrite:  # what is put right is counted as that
+            fills = [place for place in fills if place not in set(looked.differs)]
+        self._account(folded, looked.new, fills, before, self._contradicted(staged, looked.differs))
+        self._whole_positions(staged, looked, folded)
+        return inserted
+
+    def compare(self, cursor: psycopg.Cursor[Any], there: Sequence[tuple[int, bool]]) -> None:
+        """Of readings that met a stored row, one by one: what contradicts it becomes a dead letter.
+
+        Args:
+            cursor: within the batch's transaction.
+            there: index of each, and whether it filled in something.
+        """
+        indexes = [index for index, _ in there]
+        readings = [self.readings[index] for index in indexes]
+        staged = self.table.stage(cursor, readings)
+        looked = staged.look()
+        stored = self._contradicted(staged, looked.differs)
+        put_right = {indexes[place] for place in looked.differs} if self._overwrite else set()
+        filled = {index for index, filled in there if filled} - put_right
+        self.result.filled += len(filled)
+        self._refuse({indexes[place]: standing for place, standing in stored.items()}, counted=filled)
+        self._whole_positions(staged, looked, fold.Folded(readings, [[index] for index in indexes], set(), {}))
+
+    def _fill(self, staged: write_stage.Staged, looked: write_stage.Looked) -> write_stage.Looked:
+        """Fills in; returned with all rows that contradict what is stored by now."""
+        query = f"fill_{self.table.noun}_staging"
+        beside = set(looked.fills).intersection(looked.differs)
+        alone = [place for place in looked.fills if place not in beside] if beside else looked.fills
+        if beside:
+            staged.change(query, list(beside), beside=True)
+        if not alone or staged.fill(alone) == len(alone):
+            return looked
+        staged.change(query, alone, beside=True)  # another daemon has filled in something else meanwhile
+        again = staged.look()
+        return looked._replace(differs=again.differs, positions=again.positions)
+
+    def _fold(self) -> fold.Folded:
+        folded = fold.fold(self.readings)
+        self.folded = len(folded.rows) < len(self.readings)
+        return folded
+
+    def _contradicted(self, staged: write_stage.Staged, places: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """By place, the stored values that another one came for; none where the new ones were put in."""
+        if not places:
+            return {}
+        if self._overwrite:
+            self.result.corrected += staged.change(f"correct_{self.table.noun}_staging", places)
+            return {}
+        rows = staged.stored(f"contradicted_{self.table.noun}_staging", places)
+        return {place: {name: values[name] for name in names} for place, names, values in rows}
+
+    def _account(
+        self,
+        folded: fold.Folded,
+        new: Sequence[int],
+        fills: Sequence[int],
+        before: dict[int, dict[str, Any]],
+        contradicted: dict[int, dict[str, Any]],
+    ) -> None:
+        """Finds the fate of each reading, and refuses what contradicts.
+
+        Args:
+            folded: the rows.
+            new: places of rows that are new; the first reading of each is counted by the caller.
+            fills: places of rows that filled in something.
+            before: what was stored before, by place, for those of ``fills`` that are made of several readings.
+            contradicted: by place, the stored values that the row contradicts.
+        """
+        filled: set[int] = set()
+        if self.folded:
+            filled.update(index for place in new for index in folded.members[place] if index in folded.added)
+        for place in fills:
+            members = folded.members[place]
+            filled.update(self._filling(members, before[place]) if place in before else members)
+        self.result.filled += len(filled)
+        conflicts = dict(folded.conflicts)
+        for place, standing in contradicted.items():
+            for index in folded.members[place]:
+                mine = {
+                    name: value for name, value in standing.items() if getattr(self.readings[index], name) is not None
+                }
+                if mine:
+                    conflicts[index] = {**conflicts.get(index, {}), **mine}
+        if conflicts:
+            self._refuse(conflicts, counted=filled.union(folded.members[place][0] for place in new))
+
+    def _filling(self, members: Sequence[int], stored: dict[str, Any]) -> Iterator[int]:
+        """Of readings of one row those that add a value which neither the row had nor one before them."""
+        known = {name for name, value in stored.items() if value is not None}
+        for index in members:
+            values = self.readings[index]._asdict()
+            fresh = {name for name, value in values.items() if value is not None} - known
+            if fresh:
+                known |= fresh
+                yield index
+
+    def _refuse(self, conflicts: dict[int, dict[str, Any]], counted: Container[int] = ()) -> None:
+        """A dead letter for each reading that contradicts; one that added something, too, is counted by that."""
+        for index, standing in sorted(conflicts.items()):
+            reading, source = self.readings[index], self.sources[index]
+            self.result.dead_letters.append(self._letter(reading, source, standing))
+            self.result.effective[id(reading)] = fold.changed(reading, dict.fromkeys(standing))
+            self.result.conflicting += index not in counted
+
+    def _letter(self, reading: models.Reading, source: models.Source, standing: dict[str, Any]) -> models.DeadLetter:
+        index, element = source
+        message = self.batch.messages[index]
+        payload = dead_letters.payload_of(message, element)
+        said = "; ".join(
+            f"{models.WIRE_NAMES[name]}: {_shown(value)} is stored, {_shown(getattr(reading, name))} came"
+            for name, value in standing.items()
+        )
+        names = [models.WIRE_NAMES[name] for name in standing]
+        detail = said if len(names) == 1 else f"{', '.join(names)}: {said}"
+        kind = models.DeviceType.VEHICLE if self.table is write_stage.VEHICLE else models.DeviceType.METER
+        return models.DeadLetter(
+            message, payload, models.Reason.CONFLICT, detail[:_DETAIL_LENGTH], element, None, kind, reading[0]
+        )
+
+    def _whole_positions(self, staged: write_stage.Staged, looked: write_stage.Looked, folded: fold.Folded) -> None:
+        """Latitude and longitude in two messages: the current state takes them as a pair, as they are stored now."""
+        filled = set(looked.fills)
+        alone = [
+            place
+            for place, stored in looked.positions.items()
+            if not self._paired(folded, place, stored) and place in filled
+        ]
+        if alone:  # another daemon may have filled in the other half since the look
+            for place, row in staged.stored("stored_of_vehicle_staging", alone):
+                self._paired(folded, place, (row["latitude"], row["longitude"]))
+
+    def _paired(self, folded: fold.Folded, place: int, stored: tuple[float | None, float | None]) -> bool:
+        """Notes the position of a row of which one half came and the other is stored; False: it is not."""
+        effective = self.result.effective
+        first = self.readings[folded.members[place][0]]
+        came = effective.get(id(first), folded.rows[place])
+        both = (came[_LATITUDE], came[_LONGITUDE])
+        if both.count(None) != 1:  # what came was refused
+            return True
+        one, other = (both, stored) if self._overwrite else (stored, both)
+        pair = [second if value is None else value for value, second in zip(one, other, strict=True)]
+        if None in pair:
+            return False
+        last = effective.get(id(first), first)
+        effective[id(first)] = type(last)._make((*last[:_LATITUDE], *pair, *last[_LONGITUDE + 1 :]))
+        return True
+
+
+def _shown(value: Any) -> str:
+    """A value for people: a number as the device wrote it, text in quotes, no more than fits a line."""
+    return f"{value:.15g}" if isinstance(value, int | float) else f"{value!r:.{_VALUE_LENGTH}}"

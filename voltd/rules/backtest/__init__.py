@@ -1,0 +1,1 @@
+"""Rules over stored history: what a daemon would have raised."""

@@ -1,0 +1,1 @@
+"""One check of the rules: what is new is read, evaluated, written; who checks, and what without a database."""

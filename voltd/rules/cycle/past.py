@@ -1,0 +1,112 @@
+"""Past episodes, put right: what the whole of a vehicle's past says takes the place of what parts of it said before.
+
+Part of ``cycle.write``, in the check's transaction. Late readings arrive in any order; each time the past around them
+is evaluated as a whole (``cycle.vehicles``), and the episodes recorded there become those that were found: longer,
+shorter, worse, two instead of one, or none. What somebody was notified of is never touched.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import psycopg
+
+from voltd.database import queries
+
+_RANGES = 2_000  # of the last past episodes
+
+
+class Episode(Protocol):
+    """An episode as ``cycle.write`` has it."""
+
+    opened_at: dt.datetime
+    resolved_at: dt.datetime | None
+    alert_id: int | None
+
+
+class Window(NamedTuple):
+    """All past episodes of a rule and device within [since, until] are those that were found."""
+
+    rule: str
+    device_type: str
+    device_id: str
+    since: dt.datetime
+    until: dt.datetime
+
+
+class _Known(NamedTuple):
+    alert_id: int
+    past: bool
+    opened_at: dt.datetime
+    resolved_at: dt.datetime | None
+
+    def within(self, window: Window) -> bool:
+        return (
+            self.past
+            and self.resolved_at is not None
+            and self.opened_at >= window.since
+            and self.resolved_at <= window.until
+        )
+
+
+_E = TypeVar("_E", bound=Episode)
+
+
+class Changes(NamedTuple, Generic[_E]):
+    """What becomes of past episodes: rows to change (with their numbers), to insert, and numbers to drop."""
+
+    change: list[_E]
+    insert: list[_E]
+    drop: list[int]
+
+
+def changes(
+    connection: psycopg.Connection[Any], windows: Sequence[Window], found: Sequence[Sequence[_E]]
+) -> Changes[_E]:
+    """Compares what is recorded in these windows with what was found in each.
+
+    Args:
+        connection: in the check's transaction.
+        windows: at most one for each rule and device.
+        found: of each window its past episodes, in order.
+    """
+    rows = [{"place": place, **window._asdict()} for place, window in enumerate(windows)]
+    known: list[list[_Known]] = [[] for _ in windows]
+    asked = {"rows": json.dumps(rows, default=dt.datetime.isoformat)}
+    for place, *one in connection.execute(queries.text("alerts_within"), asked):
+        known[place].append(_Known(*one))
+    result: Changes[_E] = Changes([], [], [])
+    for window, before, now in zip(windows, known, found, strict=True):
+        fixed = [one for one in before if not one.within(window)]
+        free = [one for one in before if one.within(window)]
+        for episode in now:
+            if any(_meet(episode, one) for one in fixed):
+                continue
+            match = next((one for one in free if _meet(episode, one)), None)
+            if match is None:
+                result.insert.append(episode)
+                continue
+            free.remove(match)
+            episode.alert_id = match.alert_id
+            result.change.append(episode)
+        result.drop.extend(one.alert_id for one in free)
+    return result
+
+
+def _meet(episode: Episode, one: _Known) -> bool:
+    ends_before = episode.resolved_at is not None and episode.resolved_at < one.opened_at
+    return not ends_before and (one.resolved_at is None or one.resolved_at >= episode.opened_at)
+
+
+def ranges(
+    connection: psycopg.Connection[Any], around: dt.timedelta, behind_s: Mapping[str, float]
+) -> dict[str, tuple[dt.datetime, dt.datetime]]:
+    """Vehicles with past episodes: between which of their own times late readings may change them."""
+    found = {}
+    for vehicle, since, until in connection.execute(queries.text("past_ranges"), {"at_most": _RANGES}):
+        behind = dt.timedelta(seconds=behind_s.get(vehicle, 0.0))
+        found[vehicle] = (since - behind - around, until - behind + around)
+    return found
