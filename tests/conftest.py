@@ -12,8 +12,7 @@ import hypothesis
 import psycopg
 import pytest
 
-import databases
-import homes
+from support import databases, homes
 from voltd import errors, local
 
 # How long an example takes says nothing where two cores are shared with servers and other tests.

@@ -5,8 +5,7 @@ import secrets
 
 import pytest
 
-import alert_rig
-import harness
+from support import alert_rig, harness
 
 
 @pytest.fixture

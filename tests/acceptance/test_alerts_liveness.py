@@ -7,9 +7,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-import alert_rig
-import databases
-import harness
+from support import alert_rig, databases, harness
 from voltd import resources
 
 

@@ -5,8 +5,7 @@ import re
 import psycopg
 import pytest
 
-import alert_rig
-import harness
+from support import alert_rig, harness
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-import alert_rig
-import harness
+from support import alert_rig, harness
 from voltd import resources
 
 

@@ -8,8 +8,7 @@ import time
 import psycopg
 import pytest
 
-import databases
-import harness
+from support import databases, harness
 
 FORGED = {
     "status": "online", "host": "elsewhere", "pid": 4, "started_at": "2026-01-01T00:00:00+00:00",

@@ -8,9 +8,7 @@ import time
 import psycopg
 import pytest
 
-import databases
-import harness
-import shifted_clock
+from support import databases, harness, shifted_clock
 
 HOUR = 3600.0
 RULES = """

@@ -9,7 +9,7 @@ import subprocess
 import psycopg
 import pytest
 
-import harness
+from support import harness
 
 RECORDED = pathlib.Path(__file__).parents[3] / "shared/data/twizy_trips.csv.gz"
 

@@ -5,7 +5,7 @@ import signal
 
 import psycopg
 
-import harness
+from support import harness
 
 START = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
 

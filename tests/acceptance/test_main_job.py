@@ -7,7 +7,7 @@ import secrets
 import psycopg
 import pytest
 
-import harness
+from support import harness
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import datetime as dt
 import secrets
 
-import harness
+from support import harness
 
 START = dt.datetime.now(dt.UTC) - dt.timedelta(hours=5)
 

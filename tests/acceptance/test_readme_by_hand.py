@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-import harness
+from support import harness
 
 ROOT = pathlib.Path(__file__).parents[2]
 

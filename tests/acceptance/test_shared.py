@@ -6,7 +6,7 @@ from concurrent import futures
 import psycopg
 import pytest
 
-import harness
+from support import harness
 
 START = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
 

@@ -7,8 +7,7 @@ import threading
 import psycopg
 import pytest
 
-import fakes
-import harness
+from support import fakes, harness
 from voltd import config, metrics
 from voltd.database import session
 from voltd.pipeline.consume import consumer, window

@@ -1,6 +1,6 @@
 """What the broker's side promises to ``flush``: order, the window, redelivery, and whose acks count."""
 
-import harness
+from support import harness
 
 
 def held(rig, count):

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-import harness
+from support import harness
 from voltd import config, metrics, models
 from voltd.database import session
 from voltd.pipeline.decode import decoder

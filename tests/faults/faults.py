@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import publisher as publisher_module
 
-import harness
+from support import harness
 
 REGISTRY = {}
 

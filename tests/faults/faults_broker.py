@@ -2,8 +2,8 @@
 
 import time
 
-import harness
 from faults import fault, hold
+from support import harness
 
 
 @fault

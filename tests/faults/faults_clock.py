@@ -9,9 +9,8 @@ import datetime as dt
 
 import publisher as publisher_module
 
-import harness
-import shifted_clock
 from faults import clock, fault, hold
+from support import harness, shifted_clock
 
 _HOUR = dt.timedelta(hours=1)
 _BEHIND_S = -8 * 3600.0  # further than the publisher's readings are late

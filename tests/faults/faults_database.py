@@ -4,8 +4,8 @@ import contextlib
 
 import small_disk
 
-import harness
 from faults import fault, hold
+from support import harness
 from voltd.local import postgres, process, sources
 
 _FILLER_ROOM = 200 << 20

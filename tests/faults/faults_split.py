@@ -4,8 +4,8 @@ import contextlib
 
 from faults_database import away
 
-import harness
 from faults import fault, hold
+from support import harness
 
 
 @fault

@@ -13,7 +13,7 @@ import time
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-import harness
+from support import harness
 
 _NOBODY_LISTENS = 0x10  # MQTT 5, 3.4.2.1: acked, but no subscriber: not a promise to keep it
 _MOST_UNACKED = 1000

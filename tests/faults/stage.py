@@ -18,8 +18,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from psycopg import conninfo
 
-import harness
-import homes
+from support import harness, homes
 from voltd import errors, local
 from voltd.database import migrate
 

@@ -14,7 +14,7 @@ import time
 import fuzz_fates
 import fuzz_inputs
 
-import homes
+from support import homes
 from voltd import local
 from voltd.database import migrate
 

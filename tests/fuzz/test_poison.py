@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import harness
+from support import harness
 from voltd import config, models
 from voltd.database import session
 from voltd.models import Reason

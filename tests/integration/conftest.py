@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import rules_daemons_rig
 
-import alert_rig
+from support import alert_rig
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import sys
 
 import psycopg
 
-import commands
-import databases
+from support import commands, databases
 from voltd import config, models
 from voltd.database import session
 from voltd.pipeline.decode import decoder

@@ -6,7 +6,7 @@ import os
 
 import psycopg
 
-import commands
+from support import commands
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 RULES = """

@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-import alert_rig
-import harness
+from support import alert_rig, harness
 from voltd.alerts import pacing
 
 

@@ -6,8 +6,7 @@ import json
 import psycopg
 import pytest
 
-import alert_rig
-import harness
+from support import alert_rig, harness
 from voltd.alerts import outbox
 from voltd.daemon import health
 from voltd.database import queries, session

@@ -7,7 +7,7 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-import harness
+from support import harness
 from voltd.alerts.senders import sender
 from voltd.daemon import health
 from voltd.database import session

@@ -4,8 +4,7 @@ import time
 
 import psycopg
 
-import alert_rig
-import harness
+from support import alert_rig, harness
 
 
 def _silence(delivery, *, seconds=3600, rule=None, fleet_id=None, device=None):

@@ -10,8 +10,7 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-import alert_rig
-import harness
+from support import alert_rig, harness
 from voltd.alerts import worker
 from voltd.alerts.senders import alertmanager, mqtt
 

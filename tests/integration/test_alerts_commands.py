@@ -9,7 +9,7 @@ import re
 import psycopg
 import pytest
 
-import commands
+from support import commands
 from voltd.database import migrate, retention
 
 

@@ -7,7 +7,7 @@ import dead_letters_rig
 import pytest
 from dead_letters_rig import NOW, reading
 
-import harness
+from support import harness
 from voltd import config, models
 from voltd.database import session
 from voltd.pipeline.current import state as write_current

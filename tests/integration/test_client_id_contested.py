@@ -7,7 +7,7 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-import harness
+from support import harness
 from voltd import config, errors, metrics
 from voltd.pipeline.consume import consumer as consume
 from voltd.pipeline.consume import window

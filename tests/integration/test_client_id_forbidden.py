@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-import harness
+from support import harness
 from voltd import local
 
 # What every daemon needed before there were questions: its topics, its status, its live topic, alerts.

@@ -11,7 +11,7 @@ import pytest
 from dead_letters_rig import NOW, reading
 from psycopg import conninfo
 
-import harness
+from support import harness
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import datetime as dt
 import psycopg
 import pytest
 
-import harness
+from support import harness
 from voltd import config
 from voltd.daemon import health, jobs
 from voltd.database import locks, migrate, retention

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 import schema_readings
 
-import harness
+from support import harness
 
 HOUR = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=3)
 REPLAY = ("replay", "--reason", "conflict", "--overwrite")

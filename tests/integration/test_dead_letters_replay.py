@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from dead_letters_rig import NOW, reading
 
-import harness
+from support import harness
 from voltd.database import migrate
 
 MORE = {"limits__max_array_readings": "100"}

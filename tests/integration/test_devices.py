@@ -6,7 +6,7 @@ import os
 import psycopg
 import pytest
 
-import commands
+from support import commands
 
 
 class Desk:

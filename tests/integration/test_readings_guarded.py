@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import schema_readings
 
-import harness
+from support import harness
 from voltd import config, models
 from voltd.database import session
 from voltd.pipeline.current import state as write_current

@@ -5,7 +5,7 @@ import datetime as dt
 import psycopg
 import pytest
 
-import databases
+from support import databases
 from voltd import config, models, resources
 from voltd.daemon import health
 from voltd.database import queries, session

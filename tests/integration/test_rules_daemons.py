@@ -8,8 +8,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-import alert_rig
-import harness
+from support import alert_rig, harness
 from voltd import config, models
 from voltd.commands import check
 from voltd.daemon import jobs, parts

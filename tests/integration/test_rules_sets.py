@@ -6,7 +6,7 @@ import types
 import psycopg
 import pytest
 
-import alert_rig
+from support import alert_rig
 from voltd import config
 from voltd.daemon import health
 from voltd.database import session

@@ -6,8 +6,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-import alert_rig
-import harness
+from support import alert_rig, harness
 from voltd import config
 from voltd.alerts import service
 from voltd.daemon import health, jobs

@@ -6,7 +6,7 @@ import threading
 import pytest
 from psycopg import conninfo
 
-import harness
+from support import harness
 from voltd import config
 from voltd.daemon import app, database_ready
 from voltd.database import migrate

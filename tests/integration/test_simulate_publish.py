@@ -16,7 +16,7 @@ import time
 import paho.mqtt.client as paho
 import pytest
 
-import harness
+from support import harness
 from voltd import errors
 from voltd.simulate import commands, connection
 from voltd.simulate.publish import MqttTarget, Publisher

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-import harness
+from support import harness
 from voltd import config, errors, models
 from voltd.database import session
 from voltd.pipeline.decode import decoder

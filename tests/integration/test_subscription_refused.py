@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-import harness
+from support import harness
 from voltd import config, errors, metrics
 from voltd.pipeline.consume import consumer as consume
 from voltd.pipeline.consume import window

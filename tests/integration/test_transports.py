@@ -9,7 +9,7 @@ import threading
 import pytest
 import trustme
 
-import harness
+from support import harness
 from voltd import config, errors, local, metrics
 from voltd.daemon import identity
 from voltd.local import process

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-import harness
+from support import harness
 from voltd import config, models
 from voltd.pipeline.consume import window as consume_window
 from voltd.pipeline.decode import decoder as decode

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-import harness
-from fakes import FakeBroker, FakeStore
+from support import harness
+from support.fakes import FakeBroker, FakeStore
 from voltd import config, metrics
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import decoder

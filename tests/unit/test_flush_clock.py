@@ -7,7 +7,7 @@ import time
 import pytest
 from test_host_clock import HOUR, SURE, World, at
 
-from fakes import FakeBroker, FakeStore
+from support.fakes import FakeBroker, FakeStore
 from voltd import config, errors, metrics, models
 from voltd.daemon import host_clock_witnesses as witnesses
 from voltd.pipeline.consume import window

@@ -17,7 +17,7 @@ from hypothesis import stateful
 from hypothesis import strategies as st
 from test_flush import body
 
-from fakes import FakeBroker, FakeStore
+from support.fakes import FakeBroker, FakeStore
 from voltd import config, errors, metrics, models
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import decoder

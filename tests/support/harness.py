@@ -15,8 +15,7 @@ import time
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-import commands
-import databases
+from support import commands, databases
 from voltd import config, errors
 from voltd.daemon import status
 

@@ -13,8 +13,7 @@ import psycopg
 from aiosmtpd import controller
 from psycopg import rows
 
-import databases
-import harness
+from support import databases, harness
 from voltd import config
 from voltd.alerts import deliver
 from voltd.database import session
