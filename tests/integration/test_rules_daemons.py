@@ -11,7 +11,7 @@ from psycopg import conninfo
 from support import alert_rig, harness
 from voltd import config, models
 from voltd.commands import check
-from voltd.daemon import jobs, parts
+from voltd.daemon import jobs, wiring
 from voltd.database import locks, session
 from voltd.pipeline.decode import decoder
 
@@ -28,7 +28,7 @@ class Rig:
 
     def daemon(self, name, **alerts):
         settings = self.settings(name, **alerts)
-        made = parts.Parts(settings, on_subscribed=lambda: None, require_schema=lambda: None)
+        made = wiring.Wiring(settings, on_subscribed=lambda: None, require_schema=lambda: None)
         self._stack.callback(self._end, made)
         made.jobs.start()
         return made

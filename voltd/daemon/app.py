@@ -1,6 +1,6 @@
 """The composition root of ``voltd run``: open, start named threads, watch them, stop in order.
 
-``parts`` makes what there is. The main thread only watches: a thread that dies or stalls ends the daemon, so that
+``wiring`` makes what there is. The main thread only watches: a thread that dies or stalls ends the daemon, so that
 systemd starts it again; what was not acked the broker sends again.
 """
 
@@ -18,7 +18,7 @@ import structlog
 
 from voltd import backoff, config, errors, log
 from voltd.config import loading
-from voltd.daemon import database_ready, host_clock, parts, signals, stalls, status, systemd
+from voltd.daemon import database_ready, host_clock, signals, status, systemd, watchdog, wiring
 from voltd.pipeline.consume import client, consumer
 
 _log = structlog.get_logger()
@@ -55,12 +55,12 @@ class Daemon:
         self._signals = signals.Signals()
         self._failure: BaseException | None = None
         self._notifier = systemd.Notifier()
-        self._stalls = stalls.Stalls()
+        self._watchdog = watchdog.Watchdog()
         self._threads: dict[str, threading.Thread] = {}
 
         self._clock = host_clock.HostClock()
         self._database_ready = database_ready.DatabaseReady(settings, self._clock)
-        made = parts.Parts(
+        made = wiring.Wiring(
             settings,
             clock=self._clock,
             on_subscribed=self._report,
@@ -198,7 +198,7 @@ class Daemon:
             if time.monotonic() < next_report:
                 continue
             next_report = time.monotonic() + _REPORT_S
-            stalled = self._stalls.look()
+            stalled = self._watchdog.look()
             self._report()
             if not ready:
                 self._notifier.waiting("waiting for the broker")
@@ -208,14 +208,14 @@ class Daemon:
     def _look_after_threads(self) -> None:
         """An answer of the database is progress; one that never comes is given up by its connection, long before."""
         limit_s = self._settings.database.statement_timeout_s * 2 + 60
-        watch = self._stalls.add
-        watch(stalls.Watched("network", lambda: self._consumer.beat, _NETWORK_STALL_S))
-        watch(stalls.Watched("presence", lambda: self._presence.beat, _NETWORK_STALL_S))
-        watch(stalls.Watched("flush", lambda: max(self._flusher.beat, self._store.heard_at), limit_s))
-        watch(stalls.Watched("current", lambda: max(self._current.beat, self._current.heard_at), limit_s))
+        watch = self._watchdog.add
+        watch(watchdog.Watched("network", lambda: self._consumer.beat, _NETWORK_STALL_S))
+        watch(watchdog.Watched("presence", lambda: self._presence.beat, _NETWORK_STALL_S))
+        watch(watchdog.Watched("flush", lambda: max(self._flusher.beat, self._store.heard_at), limit_s))
+        watch(watchdog.Watched("current", lambda: max(self._current.beat, self._current.heard_at), limit_s))
         if self._drain is not None:
             drain = self._drain
-            watch(stalls.Watched("drain", lambda: max(drain.beat, self._drain_store.heard_at), limit_s))
+            watch(watchdog.Watched("drain", lambda: max(drain.beat, self._drain_store.heard_at), limit_s))
 
     def _shut_down(self) -> None:
         """Stop taking, write what is held, ack, disconnect keeping the session."""

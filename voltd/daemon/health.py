@@ -1,6 +1,6 @@
 """Whether this daemon can hear its devices now: what the rules need to tell a silent fleet from a deaf daemon.
 
-``parts`` makes one; the scheduler's jobs ask it every two seconds, whatever else they do, and write the answer into
+``wiring`` makes one; the scheduler's jobs ask it every two seconds, whatever else they do, and write the answer into
 ``volt.daemon``. The check of the rules asks too, and puts together what all daemons say.
 """
 
@@ -121,7 +121,7 @@ class Health:
         return max(0.0, (self._clock() - oldest_at).total_seconds())
 
 
-class Steady:
+class HealthyStreak:
     """Since when all daemons have been healthy, as the check of the rules puts it together; None: one is not."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """This host's clock: its steps, and whether it is to be believed.
 
-``parts`` makes one. ``app`` has it look twice a second, the jobs tell it once a minute what the database's clock says,
+``wiring`` makes one. ``app`` has it look twice a second, the jobs tell it once a minute what the database's clock says,
 and the clock guard of ``flush`` asks it whether a fleet that seems to be ahead may be right. After a step,
 ``corrected`` brings a time of receipt that was taken before it into the frame of the present clock.
 """

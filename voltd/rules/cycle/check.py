@@ -84,8 +84,8 @@ class Check:
         self._wake, self._busy, self._trouble = wake, busy, trouble
         self._clock = clock
         self._told_at, self._withdraw = told_at, withdraw
-        self._alone = offline.Alone(instance, tell)
-        self._steady = health.Steady()
+        self._offline = offline.OfflineMode(instance, tell)
+        self._streak = health.HealthyStreak()
         self._connection: psycopg.Connection[Any] | None = None
         self._next: tuple[tuple[model.Rule, ...], tuple[check_write.NotificationTarget, ...]] | None = None
         self._plan = evaluate.Plan(())
@@ -120,7 +120,7 @@ class Check:
 
     def give_over(self) -> None:
         """Another daemon leads: what was judged alone before will not be written by this one."""
-        if self._alone.forget():
+        if self._offline.forget():
             self._withdraw()
 
     def abandon(self) -> None:
@@ -156,7 +156,7 @@ class Check:
                 raise sqlstate.wrap(error) from error
             raise
         self._memory = memory
-        if self._alone.forget():
+        if self._offline.forget():
             self._withdraw()
         self.firing = len(memory.episodes)
         with self._shared:
@@ -174,8 +174,8 @@ class Check:
         self._take_over_changes()
         now = dt.datetime.now(dt.UTC)
         self._outdated = True
-        self._steady.note(healthy=False, now=now)
-        self._alone.judge(self._plan, self._memory.states, self._look(), now, self._trouble())
+        self._streak.note(healthy=False, now=now)
+        self._offline.judge(self._plan, self._memory.states, self._look(), now, self._trouble())
 
     def _take_over_changes(self) -> None:
         with self._shared:
@@ -200,12 +200,12 @@ class Check:
         memory = check_memory.load(connection, self._reader.rules, now)
         self._reader.clocks.behind_s = dict(memory.behind_s)
         memory.past = self._open_past(connection, memory)
-        self._steady.resume(memory.healthy_since, memory.healthy_at, now)
+        self._streak.resume(memory.healthy_since, memory.healthy_at, now)
         self._all_at = float("-inf")
         return memory
 
     def _check(self, connection: psycopg.Connection[Any], memory: check_memory.Memory) -> _Written:
-        alone = self._alone.outcomes(memory.states)
+        alone = self._offline.outcomes(memory.states)
         memory.states.update({one.key: one.state for one in alone})
         others = [one for one in connection.execute(queries.text("daemons")) if one[0] != self._instance]
         notes = {str(one[0]): str(one[6]) for one in others if one[6]} | {self._instance: self._trouble()}
@@ -213,13 +213,13 @@ class Check:
         this = (self._instance, 0.0, *self._look())
         rows, healthy, unwell_s = daemons.judge([this, *(one[:6] for one in others)], memory.states, now)
         rows = [daemons.in_order(one, memory.states) for one in rows]
-        self._steady.note(healthy=healthy, now=now, unwell_s=unwell_s)
+        self._streak.note(healthy=healthy, now=now, unwell_s=unwell_s)
         news = self._reader.read(
             connection,
             memory.states,
             now=now,
             clock_s=clock_s,
-            healthy_since=self._steady.since,
+            healthy_since=self._streak.since,
             efficiency_until=memory.efficiency_until,
             busy=self._busy(),
             host=self._clock,
@@ -233,7 +233,7 @@ class Check:
             news.last_seen,
             states,
             now=now,
-            healthy_since=self._steady.since,
+            healthy_since=self._streak.since,
             judged_at=news.judged_at,
             valued_at=news.valued_at,
             heard=news.heard,
@@ -244,9 +244,9 @@ class Check:
         return self._write(connection, memory, news, outcomes, before=before, now=now)
 
     def _save_health(self, connection: psycopg.Connection[Any], clock_s: float) -> None:
-        if clock_s - self._saved_at >= _SAVE_HEALTH_EVERY_S and self._steady.since is not None:
+        if clock_s - self._saved_at >= _SAVE_HEALTH_EVERY_S and self._streak.since is not None:
             self._saved_at = clock_s
-            connection.execute(queries.text("set_healthy"), {"since": self._steady.since})
+            connection.execute(queries.text("set_healthy"), {"since": self._streak.since})
 
     def _concerned(
         self,

@@ -29,7 +29,7 @@ class Told(NamedTuple):
     resolved_at: dt.datetime | None
 
 
-class Alone:
+class OfflineMode:
     """The daemon's own states during an outage of the database.
 
     Args:

@@ -1,4 +1,4 @@
-"""The parts of a daemon, made once and handed to what needs them.
+"""The wiring of a daemon: its objects, made once and handed to what needs them.
 
 The first half of the composition root: here is who knows whom. ``app`` starts, watches and stops what is made here.
 Opens nothing and starts no thread.
@@ -28,7 +28,7 @@ from voltd.pipeline.write import store
 _BUSY_PART = 10
 
 
-class Parts:
+class Wiring:
     """What a daemon consists of.
 
     Args:

@@ -24,7 +24,7 @@ class Watched(NamedTuple):
     limit_s: float
 
 
-class Stalls:
+class Watchdog:
     """Looks after threads; called from one thread, now and then."""
 
     def __init__(self) -> None:
