@@ -43,7 +43,7 @@ class Outage:
             withdraw=delivered.withdraw,
         )
         self.check.use(load.load(), delivered.every_channel)
-        self.check.run_alone()
+        self.check.run_offline()
 
     def ends(self):
         """The database is back: what was found is written, and then that all is well."""

@@ -63,7 +63,7 @@ class Trouble:
         self.daemons[name].report = self._chance.choice(REPORTS)
 
     def _is_alone(self, name):
-        self.daemons[name].check.run_alone()
+        self.daemons[name].check.run_offline()
 
     def _restarts(self, name):
         report = self.daemons[name].report
@@ -83,7 +83,7 @@ class Trouble:
     def _commit_fails(self, name):
         self.world.sql(NO_COMMIT)
         self._checks(name)
-        self.daemons[name].check.run_alone()
+        self.daemons[name].check.run_offline()
         self.world.sql(COMMIT)
 
     def _during_check(self, name):

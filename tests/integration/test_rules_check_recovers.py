@@ -21,7 +21,7 @@ def test_restart_during_an_outage_that_was_told(world):
     before.check.run()
     after = world.daemon(INGEST_LAG, SOC_LOW)
     after.report = SPOOLS
-    after.check.run_alone()
+    after.check.run_offline()
     after.receive("V1", soc=12)
     after.check.run()
     assert world.episodes() == [("ingest_lag", "t", True), ("soc_low", "V1", True)]
@@ -36,8 +36,8 @@ def test_restart_during_an_outage_that_nobody_was_told(world):
     """What was told from memory is in the tables once, as sent; its end goes the usual way."""
     daemon = world.daemon(INGEST_LAG)
     daemon.report = SPOOLS
-    daemon.check.run_alone()
-    daemon.check.run_alone()
+    daemon.check.run_offline()
+    daemon.check.run_offline()
     assert daemon.told == [("ingest_lag", "fired")]
     daemon.check.run()
     assert world.told() == [("ingest_lag", "t", "fired", "sent")]
@@ -53,7 +53,7 @@ def test_outage_that_another_daemon_has_ended_meanwhile(world):
     mine.report = LAGS
     mine.check.run()
     mine.report = WELL
-    mine.check.run_alone()
+    mine.check.run_offline()
     assert mine.told == [("ingest_lag", "resolved")]
     other = world.daemon(INGEST_LAG, instance="other")
     other.check.run()  # the one that leads now; the first has taken itself off
@@ -144,7 +144,7 @@ def test_outage_that_lasts_over_a_state_of_another_version(world):
     daemon = world.daemon(INGEST_LAG)
     daemon.report = LAGS
     daemon.check.run()
-    daemon.check.run_alone()
+    daemon.check.run_offline()
     world.sql('UPDATE volt.alert_state SET state = state || \'{"phase": "snoozed"}\'')
     daemon.check.run()
     daemon.report = WELL
@@ -165,7 +165,7 @@ def test_commit_fails_that_carries_the_alert_of_an_outage(world):
     daemon.report = LAGS
     with pytest.raises(errors.StoreUnavailable):
         daemon.check.run()
-    daemon.check.run_alone()
+    daemon.check.run_offline()
     assert daemon.told == [("ingest_lag", "fired")]
     world.sql("DROP TRIGGER no_commit ON volt.alert; DROP FUNCTION no_commit")
     daemon.check.run()

@@ -213,11 +213,11 @@ class Jobs:
                 self._rules.run()
                 self._failed_checks = 0
             elif self._store_away and not self._follows:
-                self._rules.run_alone()
+                self._rules.run_offline()
         except errors.StoreUnavailable:
             self._failed_checks += 1
             if self._failed_checks > 1:  # one alone is a hiccup
-                self._rules.run_alone()
+                self._rules.run_offline()
             raise
         finally:
             pause_s = (time.monotonic() - started) * (_BUSY_PAUSE if self._busy() else _PAUSE)

@@ -46,7 +46,7 @@ class _Written(NamedTuple):
 
 
 class Check:
-    """Checks the rules; one thread calls ``run`` and ``run_alone``, other threads may call the rest.
+    """Checks the rules; one thread calls ``run`` and ``run_offline``, other threads may call the rest.
 
     Args:
         connect: opens a connection of the writer's role.
@@ -169,7 +169,7 @@ class Check:
             self._wake()
         _log.debug("rules.checked", ms=round(1000 * (time.monotonic() - started), 1), firing=self.firing)
 
-    def run_alone(self) -> None:
+    def run_offline(self) -> None:
         """Judges this daemon alone, from memory: there is no database. What comes of it is written when it is back."""
         self._take_over_changes()
         now = dt.datetime.now(dt.UTC)
