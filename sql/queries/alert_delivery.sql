@@ -7,7 +7,7 @@
 
 -- name: drop_deliveries
 -- channel, shows_state (silences do not count): what need not be told any more; returns alert_id, result.
--- A row is given up where the channel has been tried in vain when it was a day old already, and its episode is over:
+-- A row is given up where an attempt on the channel has failed when it was a day old already, and its episode is over:
 -- a daemon that was stopped for days tries first, and what is still wrong is told however long that takes.
 WITH waiting AS (
   SELECT d.delivery_id, d.alert_id, d.transition, d.message_id, a.resolved_at IS NOT NULL AS over,

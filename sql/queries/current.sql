@@ -1,5 +1,5 @@
 -- What: the newest known state of every device, written at most about once a second and healed at start.
--- Why:  a value gives way only to one measured later (at equal times the stored one stays), so batches may come in any
+-- Why:  a value yields only to one measured later (at equal times the stored one stays), so batches may come in any
 --       order and more than once. A sign of life that is more than a minute ahead of now is of a host's clock that was
 --       ahead: the next one takes its place. Staged with COPY: a few times faster than arrays for thousands of devices.
 -- Lock: ROW EXCLUSIVE; rows are taken in the order of their ids, so two daemons cannot deadlock.

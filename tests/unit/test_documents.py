@@ -69,6 +69,26 @@ def test_links_lead_somewhere(name):
             assert anchor in map(_anchor, re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)), link
 
 
+def test_no_retired_word_is_used():
+    """The glossary's list, in whatever people read."""
+    words = re.findall(
+        r"^\| ([^|]+) \| [^|]+ \|$", DOCS["glossary.md"].split("| not | but |\n|---|---|\n")[1], re.MULTILINE
+    )
+    assert len(words) >= 7
+    retired = re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})\b", re.IGNORECASE)
+    folders = ("voltd", "sql/queries", "sql/idempotent", "config", "docs", "systemd")
+    paths = [
+        ROOT / "README.md",
+        *(path for folder in folders for path in (ROOT / folder).rglob("*.*") if path.is_file()),
+    ]
+    texts = {
+        path: path.read_text() for path in paths if path.suffix in {".py", ".sql", ".toml", ".md", ".service", ".conf"}
+    }
+    assert len(texts) > 200
+    found = {path: retired.findall(text) for path, text in texts.items() if path.name != "glossary.md"}
+    assert {str(path.relative_to(ROOT)): words for path, words in found.items() if words} == {}
+
+
 def test_every_document_is_named():
     """In the README's table of what to read."""
     assert [name for name in DOCS if f"docs/{name}" not in README] == []

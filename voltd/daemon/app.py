@@ -37,7 +37,7 @@ def tune_interpreter() -> None:
     # Readings are tuples without cycles: looking through them again and again for garbage is a sixth of the time.
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
-    # A thread that folds states or decodes gives way to one that has an answer from broker or database to read.
+    # A thread that folds states or decodes yields to one that has an answer from broker or database to read.
     sys.setswitchinterval(_SWITCH_S)
 
 

@@ -58,7 +58,7 @@ class Clocks:
         """How far the clock is off, and whether that is certain.
 
         A clock that is behind stays as far behind: it moves on with the time of arrival, to within a quarter and some
-        seconds of the network. A backlog comes in faster than it was measured, or the newest first. Ahead is no
+        seconds of the network. A backlog arrives faster than it was measured, or the newest first. Ahead is no
         reading for being late. One sample without another before it is believed: rules ask for several in a row.
 
         Args:

@@ -1,6 +1,6 @@
 """Where a vehicle goes: a chain of great-circle legs between waypoints around its depot, each with a speed limit.
 
-Called by ``vehicle`` when a trip begins and for each position on it. Pure: randomness comes in as a seeded generator.
+Called by ``vehicle`` when a trip begins and for each position on it. Pure: a seeded generator is the only randomness.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import collections
 SHORT_S = 5.0  # a connection that ends sooner
 _WITHIN_S = 60.0
 _CONTESTED = 2
-# Another daemon that we ask gives way, or we do, within two seconds, while the pauses between our attempts grow. One
+# Another daemon that we ask yields, or we do, within two seconds, while the pauses between our attempts grow. One
 # alone may be an earlier connection of our own, whose CONNECT was held up on a network that was dead.
 _HOPELESS = 6
 

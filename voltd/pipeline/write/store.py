@@ -52,7 +52,7 @@ class PostgresStore:
         keep_dead_letters: keeps the dead letters in the transaction of their batch; returns those it had already.
         excursions: what to put down for the check of the rules; None: nothing.
         bounds: learns what the daemon that checks the rules has to see.
-        refused: puts down which devices send in vain; None: nobody does.
+        refused: records devices of which everything is refused; None: nobody does.
         part: which of the client's connections this is; each has one store.
         overwrite: values that contradict stored ones replace them; the connection is the schema owner's.
         keep: whether anything is kept; False only finds out what would come of a batch, and takes it back.
