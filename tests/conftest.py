@@ -51,6 +51,12 @@ def pytest_collection_finish(session):
             local.prepare(_progress_of(session.config))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _kept_sessions():
+    yield
+    databases.end_sessions()
+
+
 @pytest.fixture(scope="session")
 def servers(pytestconfig):
     """A broker and a database, real and private to this run."""

@@ -44,10 +44,12 @@ def ask(dsn, query, values=None, row_factory=rows.tuple_row):
         return found
 
 
-def _end_sessions(dsn):
-    session = _kept.pop(dsn, None)
-    if session:
-        session.close()
+def end_sessions(*dsns):
+    """Ends the kept sessions of these databases; without one, of all."""
+    for dsn in dsns or tuple(_kept):
+        session = _kept.pop(dsn, None)
+        if session:
+            session.close()
 
 
 class Cluster:
@@ -71,7 +73,7 @@ class Cluster:
         try:
             yield self._dsn(name)
         finally:
-            _end_sessions(self._dsn(name))
+            end_sessions(self._dsn(name))
             # over a new connection: a test may have restarted the server
             self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
