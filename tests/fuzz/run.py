@@ -6,10 +6,13 @@ what was counted, and names the seed and batch that repeat it.
 
 import argparse
 import datetime as dt
+import pathlib
 import random
 import secrets
 import sys
 import time
+
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parent.parent))  # support
 
 import fuzz_fates
 import fuzz_inputs
