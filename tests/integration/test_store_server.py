@@ -8,7 +8,7 @@ import time
 
 import psycopg
 import pytest
-from psycopg import conninfo
+from psycopg import conninfo, sql
 
 from support import harness
 from voltd import config, errors, models
@@ -58,6 +58,17 @@ def test_a_rule_of_the_sites_own_refuses_a_reading(dsn):
     with psycopg.connect(dsn) as connection:
         (found,) = connection.execute("SELECT reason, detail FROM volt.dead_letter").fetchall()
     assert found == ("rejected_by_database", "not here (integrity constraint violation, 23H01)")
+
+
+def test_no_statement_is_compiled(dsn):
+    """Whatever the server's own setting: compiling takes longer than what is compiled here."""
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        name = sql.Identifier(admin.info.dbname)
+        admin.execute(sql.SQL("ALTER DATABASE {} SET jit = on").format(name))
+    with psycopg.connect(dsn) as other:
+        assert other.execute("SHOW jit").fetchone() == ("on",)
+    with session.connector(config.Settings(database={"dsn": dsn}))() as connection:
+        assert connection.execute("SHOW jit").fetchone() == ("off",)
 
 
 def test_a_batch_of_many_slow_statements(dsn):

@@ -5,7 +5,7 @@ theirs for one run. PostgreSQL frees a lock when its holder's connection ends.
 
 Three more are taken in SQL and end with their transaction: ``(7381240, 1)``, shared by writers and exclusive to the
 closing of hours (``70_rollup.sql``); the hash of a client id, while its dead letters are written
-(``37_dead_letters.sql``); the hash of a channel's name, while its notifications are claimed (``alert_delivery.sql``).
+(``37_dead_letters.sql``); the hash of a channel's name, while its repeats are added (``alert_delivery.sql``).
 """
 
 from __future__ import annotations

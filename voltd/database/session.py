@@ -123,6 +123,8 @@ def connector(settings: config.Settings, *, patience_s: float | None = None) -> 
         connection.execute(
             "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
         )
+        # Ruling a plan out makes it look dear enough to be compiled, which takes longer than these statements.
+        connection.execute("SET jit = off")
         # Invariant 4: an acked reading is on disk. A stricter setting of the server stays.
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"

@@ -95,15 +95,15 @@ class Staged:
 
         Each answer that the writer waits for may cost it the interpreter for a while.
         """
-        self._prefers = self._preferred(next(iter(self._days.values())))
-        names = ("unpack_as_needed", self._prefers, f"clear_{self._noun}_staging")
+        self._prefers = next(iter(self._days.values())).preference
+        names = ("unpack_as_needed", f"clear_{self._noun}_staging", self._prefers)
         self._cursor.execute("".join(queries.text(name) for name in names), prepare=False)
 
     def look(self) -> Looked:
         """Compares all of them with what is stored now."""
         looked = Looked([], [], [], {})
         for day, how in self._days.items():
-            self._prefer(self._preferred(how))
+            self._prefer(how.preference)
             query = f"look_at_{self._noun}_staging" if how.each else f"look_through_{self._noun}_staging"
             new, fills, differs, *positions = self._ask(query, day).fetchone() or (None, None, None)
             for places, more in ((looked.new, new), (looked.fills, fills), (looked.differs, differs)):
@@ -133,10 +133,6 @@ class Staged:
     def change(self, query: str, places: Sequence[int], **more: object) -> int:
         """Has a statement write the rows at these places; how many it wrote."""
         return self._cursor.execute(queries.text(query), {"places": _array(places), **more}, prepare=False).rowcount
-
-    @staticmethod
-    def _preferred(how: _Day) -> str:
-        return "prefer_look_ups" if how.each else "prefer_ranges"
 
     def _prefer(self, name: str) -> None:
         if name != self._prefers:
@@ -168,6 +164,11 @@ class _Day(NamedTuple):
 
     loose: bool
     each: bool
+
+    @property
+    def preference(self) -> str:
+        """The query that has the planner ask so."""
+        return "prefer_look_ups" if self.each else "prefer_ranges"
 
     @classmethod
     def of(cls, day: dt.datetime, rows: Sequence[models.Reading]) -> _Day:
