@@ -12,12 +12,14 @@ import hypothesis
 import psycopg
 import pytest
 
-from support import databases, homes
+from support import commands, databases, homes
 from voltd import errors, local
 
 # How long an example takes says nothing where two cores are shared with servers and other tests.
 hypothesis.settings.register_profile("voltd", deadline=None)
 hypothesis.settings.load_profile("voltd")
+
+_POSTGRES_CONF = ["max_wal_size = '256MB'"]  # of each server, and these may live in memory
 
 
 def _progress_of(config):
@@ -52,15 +54,18 @@ def pytest_collection_finish(session):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _kept_sessions():
+def _nothing_left():
     yield
+    commands.kill_all()
     databases.end_sessions()
 
 
 @pytest.fixture(scope="session")
 def servers(pytestconfig):
     """A broker and a database, real and private to this run."""
-    started = local.start(homes.new("servers"), progress=_progress_of(pytestconfig), ephemeral=True)
+    started = local.start(
+        homes.new("servers"), progress=_progress_of(pytestconfig), postgres_conf=_POSTGRES_CONF, ephemeral=True
+    )
     yield started
     started.stop()
 
@@ -130,7 +135,7 @@ def _edition_clusters(editions, _cluster):
                     homes.new(edition),
                     progress=lambda _line: None,
                     environ=environ,
-                    postgres_conf=[f"timescaledb.license = '{edition}'"],
+                    postgres_conf=[*_POSTGRES_CONF, f"timescaledb.license = '{edition}'"],
                 )
             except errors.ServersNotFound as problem:
                 pytest.skip(f"no second cluster for edition {edition!r}: {problem}")

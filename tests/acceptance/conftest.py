@@ -24,15 +24,13 @@ def make_daemon(database, broker, tmp_path):
         address = mqtt or (broker.host, broker.port)
         daemon = harness.Daemon(dsn=database, mqtt=address, name=name, log=tmp_path / f"{name}.log", **settings)
         made.append(daemon)
+        ends.callback(daemon.close)
         return daemon
 
-    yield make
-    try:
+    with contextlib.ExitStack() as ends:
+        yield make
         if len(made) == 1:
             _counters_agree(made[0], database)
-    finally:
-        for daemon in made:
-            daemon.close()
 
 
 def _counters_agree(daemon, database):

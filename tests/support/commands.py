@@ -4,6 +4,7 @@ A start from nothing is half a second of computing, a daemon's nearly a whole on
 demo, what the README tells to type, and the daemon of ``acceptance/test_main_job.py`` start as users start them.
 """
 
+import contextlib
 import multiprocessing
 import os
 import pathlib
@@ -54,18 +55,27 @@ class Running:
 
     def send_signal(self, number):
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since; it is the fork server's child
+                os.kill(self.pid, number)
 
     def kill(self):
         self.send_signal(signal.SIGKILL)
 
 
-def start(words, env, log):
-    """Starts ``voltd WORDS`` with this environment; what it says is appended to the file ``log``."""
+def start(words, env, stdout, stderr):
+    """Starts ``voltd WORDS`` with this environment and an empty standard input; appends what it says to these files."""
+    words = [str(word) for word in words]
     with _lock:
-        process = _forks.Process(target=_command, args=(words, dict(env), [log, log]), daemon=True)
+        process = _forks.Process(target=_command, args=(words, dict(env), (stdout, stderr)), daemon=True)
         process.start()
     return Running(process, ["voltd", *words])
+
+
+def kill_all():
+    """Ends what is left: the interpreter would wait without limit for one that is stopped."""
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
 
 
 def run(words, env, timeout_s=120.0):
@@ -74,24 +84,21 @@ def run(words, env, timeout_s=120.0):
     Raises:
         subprocess.TimeoutExpired: it did not end in time, and was killed.
     """
-    words = [str(word) for word in words]
     with tempfile.TemporaryDirectory(prefix="voltd-test-command-") as folder:
         said = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
-        with _lock:
-            process = _forks.Process(target=_command, args=(words, dict(env), said))
-            process.start()
-        late = not connection.wait([process.sentinel], timeout_s)
-        if late:
-            process.kill()
-            connection.wait([process.sentinel])
-        with _lock:
-            process.join()
-            code = process.exitcode
-            process.close()
-        stdout, stderr = (path.read_text() if path.exists() else "" for path in said)
-    if late:
-        raise subprocess.TimeoutExpired(["voltd", *words], timeout_s, stdout, stderr)
-    return subprocess.CompletedProcess(["voltd", *words], code, stdout, stderr)
+        running = start(words, env, *said)
+        try:
+            code = running.wait(timeout_s)
+        except subprocess.TimeoutExpired as late:
+            running.kill()
+            running.wait()
+            late.stdout, late.stderr = _read(said)
+            raise
+        return subprocess.CompletedProcess(["voltd", *map(str, words)], code, *_read(said))
+
+
+def _read(paths):
+    return [path.read_text() if path.exists() else "" for path in paths]
 
 
 def _command(words, env, said):

@@ -12,13 +12,6 @@ from psycopg import conninfo, rows, sql
 
 from voltd.database import migrate
 
-
-def migrated(dsn):
-    """Brings a database to voltd's schema with default settings; returns at once where it has it (a copy has)."""
-    if not migrate.status(dsn).current:
-        migrate.migrate(dsn, migrate.MigrateOptions(), report=lambda _line: None)
-
-
 _kept = {}  # dsn -> a session
 
 
@@ -31,12 +24,12 @@ def ask(dsn, query, values=None, row_factory=rows.tuple_row):
         session = _kept.pop(dsn, None)
         is_new = session is None
         if is_new:
-            session = psycopg.connect(dsn, autocommit=True)
+            session = psycopg.connect(dsn, autocommit=True, prepare_threshold=None)
         try:
             found = session.cursor(row_factory=row_factory).execute(query, values).fetchall()
-        except psycopg.OperationalError:
+        except BaseException as error:
             session.close()
-            if is_new:
+            if is_new or not isinstance(error, psycopg.OperationalError):
                 raise
             continue
         if _kept.setdefault(dsn, session) is not session:  # another thread has kept one meanwhile

@@ -81,7 +81,7 @@ class Daemon:
         connected = self.events("broker.connected")
         self.starts += 1
         if self.program is None:
-            self.process = commands.start(self.words, self.env, self._log)
+            self.process = commands.start(self.words, self.env, self._log, self._log)
         else:
             with self._log.open("a") as log:
                 self.process = subprocess.Popen([*self.program, *self.words], env=self.env, stdout=log, stderr=log)
