@@ -11,7 +11,7 @@ import load
 import scenes
 from rig import Rig
 
-from voltd import config
+from voltd import config, models
 from voltd.daemon import app
 from voltd.database import session
 from voltd.pipeline.consume import stream as consume_stream
@@ -39,6 +39,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
         return result
 
     now = dt.datetime.now(dt.UTC)
+    places = fold.places(models.DeviceType.VEHICLE)
     for start in range(0, len(stream), 1 << 18):
         piece = stream[start : start + (1 << 18)]
         timed("read", lambda: [window.put_many(part) for part in reader.feed(piece, now) if isinstance(part, list)])  # noqa: B023
@@ -48,7 +49,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
         batch = timed("decode", lambda: decoder.decode(messages))  # noqa: B023
         timed("write", lambda: store.write(batch))  # noqa: B023
         segments = [fold.Segment(batch.vehicles, live=True)]
-        timed("fold", lambda: fold.fold(segments, fold.VEHICLE_FIELDS))  # noqa: B023
+        timed("fold", lambda: fold.fold(segments, places))  # noqa: B023
         timed("ack", lambda: consume_stream.pubacks([message.packet_id for message in messages]))  # noqa: B023
         done += len(messages)
     store.close()

@@ -1,7 +1,7 @@
 """The nouns of the flow (design names): what arrived, what was measured, what is written together, what came of it.
 
-Plain containers without behaviour beyond their own consistency; no I/O, no clock. Payload validation is in
-``pipeline.decode``; this module only says what the validated values are called and in which unit they are.
+Plain containers without behaviour beyond their own consistency; no I/O, no clock. The readings themselves are declared
+in ``readings``; payloads are validated in ``pipeline.decode``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,23 @@ import enum
 from collections.abc import Collection
 from typing import NamedTuple
 
+from voltd.readings import DeviceType, MeterReading, Reading, VehicleReading
+
+__all__ = [
+    "Batch",
+    "DeadLetter",
+    "DeviceType",
+    "Message",
+    "MeterReading",
+    "Reading",
+    "Reason",
+    "SignOfLife",
+    "Source",
+    "VehicleReading",
+    "WriteResult",
+]
+
 _MOST_UNKNOWN_NAMES = 1000
-
-
-class DeviceType(enum.StrEnum):
-    """What publishes readings; also the key of the topic filters in the settings."""
-
-    VEHICLE = "vehicle"
-    METER = "meter"
 
 
 class Reason(enum.StrEnum):
@@ -71,63 +80,6 @@ class Message(NamedTuple):
     size: int = 0
 
 
-class VehicleReading(NamedTuple):
-    """One measured set of values of a vehicle: the columns of ``volt.vehicle_reading`` in order; None is missing."""
-
-    vehicle_id: str
-    recorded_at: dt.datetime
-    soc_pct: float | None
-    speed_kmh: float | None
-    battery_temp_c: float | None
-    kwh_delivered_dc: float | None
-    dc_register_kwh: float | None
-    latitude: float | None
-    longitude: float | None
-    charging_status: str | None
-    odometer_km: float | None
-    kwh_returned_dc: float | None
-    dc_returned_register_kwh: float | None
-    diagnostics: str | None  # JSON text
-    received_at: dt.datetime
-
-
-class MeterReading(NamedTuple):
-    """One measured set of values of a meter: the columns of ``volt.meter_reading`` in order; None is missing."""
-
-    meter_id: str
-    recorded_at: dt.datetime
-    kwh_consumed_ac: float | None
-    ac_register_kwh: float | None
-    voltage_v: float | None
-    current_a: float | None
-    power_kw: float | None
-    kwh_returned_ac: float | None
-    ac_returned_register_kwh: float | None
-    received_at: dt.datetime
-
-
-Reading = VehicleReading | MeterReading
-WIRE_NAMES = {  # what devices call the columns
-    "soc_pct": "soc",
-    "speed_kmh": "speed",
-    "battery_temp_c": "batteryTemp",
-    "kwh_delivered_dc": "kwhDeliveredDc",
-    "dc_register_kwh": "kwhDeliveredDcTotal",
-    "latitude": "latitude",
-    "longitude": "longitude",
-    "charging_status": "chargingStatus",
-    "odometer_km": "odometer",
-    "kwh_returned_dc": "kwhReturnedDc",
-    "dc_returned_register_kwh": "kwhReturnedDcTotal",
-    "diagnostics": "diagnostics",
-    "kwh_consumed_ac": "kwhConsumedAc",
-    "ac_register_kwh": "kwhConsumedAcTotal",
-    "voltage_v": "voltage",
-    "current_a": "current",
-    "power_kw": "power",
-    "kwh_returned_ac": "kwhReturnedAc",
-    "ac_returned_register_kwh": "kwhReturnedAcTotal",
-}
 Source = tuple[int, int | None]
 
 

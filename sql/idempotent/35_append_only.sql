@@ -2,7 +2,8 @@
 -- Why:  two messages of one device and one time fill one row, and history must not change under anybody's feet. The
 --       triggers call guard_reading only where something else is tried. A correction
 --       (volt.correction = 'on', by the owner or a superuser) is recorded and passed on to where the old value had gone.
--- Lock: none on data; the triggers are made by the migration split_readings.
+-- Lock: none on data; ACCESS EXCLUSIVE on the readings for a moment where the columns of a reading have changed, for the
+--       triggers are made anew then.
 
 CREATE OR REPLACE FUNCTION volt.correct_current(device_type text, new_row jsonb, old_row jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -14,12 +15,11 @@ BEGIN
   FOR name IN
     SELECT n.key FROM jsonb_each(new_row) AS n WHERE n.value IS DISTINCT FROM old_row -> n.key AND n.key <> 'filled_at'
   LOOP
-    time_of := CASE
-      WHEN name IN ('latitude', 'longitude') THEN 'position_at'
-      WHEN name ~ '_register_kwh$' THEN regexp_replace(name, '_kwh$', '_at')
-      WHEN name IN ('soc_pct', 'speed_kmh', 'battery_temp_c', 'odometer_km', 'voltage_v', 'current_a', 'power_kw')
-        THEN regexp_replace(name, '_(pct|kmh|c|km|v|a|kw)$', '_at')
-      ELSE name || '_at' END;
+    time_of := CASE name
+-- each device:
+      -- each value: WHEN '{value}' THEN '{at}'
+-- end
+    END;
     EXECUTE format(
       'UPDATE volt.%1$I c SET %2$I = n.%2$I, updated_at = now()'
       ' FROM jsonb_populate_record(NULL::volt.%3$I, $1) AS n WHERE c.%4$I = n.%4$I AND c.%5$I = $2',
@@ -65,3 +65,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION volt.guard_reading() IS
   'Trigger: refuses a change of a stored value; records one that the owner makes with volt.correction = on.';
+
+-- The condition is checked without a function call, so that filling in a value costs next to nothing.
+-- each device:
+DO $$
+DECLARE
+  condition text := $condition$
+    NEW.{device}_id <> OLD.{device}_id OR NEW.recorded_at <> OLD.recorded_at OR NEW.received_at <> OLD.received_at
+    OR (OLD.filled_at IS NOT NULL AND NEW.filled_at IS NULL)
+    -- each value: OR (OLD.{value} IS NOT NULL AND NEW.{value} IS DISTINCT FROM OLD.{value})
+  $condition$;
+  comment text := format('A value may go from NULL to a value, nothing else. Condition %s.', md5(condition));
+BEGIN
+  IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'volt.{device}_reading'::regclass
+             AND tgname = '{device}_reading_append_only' AND obj_description(oid, 'pg_trigger') = comment) THEN
+    RETURN;
+  END IF;
+  DROP TRIGGER IF EXISTS {device}_reading_append_only ON volt.{device}_reading;
+  EXECUTE format('CREATE TRIGGER {device}_reading_append_only BEFORE UPDATE ON volt.{device}_reading FOR EACH ROW'
+                 ' WHEN (%s) EXECUTE FUNCTION volt.guard_reading(''{device}'')', condition);
+  EXECUTE format('COMMENT ON TRIGGER {device}_reading_append_only ON volt.{device}_reading IS %L', comment);
+END $$;
+-- end

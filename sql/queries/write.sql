@@ -17,13 +17,13 @@ SELECT pg_xact_status(%(xid)s::xid8) = 'in progress';
 -- before any standby has it: what write does in _open waits for the standby, so ask on a connection from there.
 SELECT count(*) > 0 FROM volt.ingest_commit WHERE writer = %(writer)s AND batch = %(batch)s::uuid;
 
--- name: copy_vehicle_readings
--- The optimistic way: straight into the hypertable. 23505 means that something was there already; merge.sql goes on.
-COPY volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, battery_temp_c, kwh_delivered_dc, dc_register_kwh, latitude, longitude, charging_status, odometer_km, kwh_returned_dc, dc_returned_register_kwh, diagnostics, received_at) FROM STDIN (FORMAT BINARY);
+-- each device:
 
--- name: copy_meter_readings
--- The optimistic way for meters.
-COPY volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh, voltage_v, current_a, power_kw, kwh_returned_ac, ac_returned_register_kwh, received_at) FROM STDIN (FORMAT BINARY);
+-- name: copy_{device}_readings
+-- The optimistic way: straight into the hypertable. 23505 means that something was there already; merge.sql goes on.
+COPY volt.{device}_reading ({columns}) FROM STDIN (FORMAT BINARY);
+
+-- end
 
 -- name: keep_dead_letters
 -- One row for each dead letter that was left by an earlier delivery of its message: its place, from 1.

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from voltd import config, models
-from voltd.config.limits import MEASUREMENTS
+from voltd import config, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import decoder, fast
 from voltd.pipeline.decode import fields as decode_fields
@@ -198,15 +197,14 @@ def test_both_ways_have_the_same_fields_and_bounds():
         family = decode_fields.Family(device_type, config.Limits())
         struct = parser._tolerant.__self__.type
         names = dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
-        own = set(names) - {"timestamp", decode_fields.ID_FIELDS[device_type]}
-        assert own == family.fields.keys() - decode_fields.ALIASES.keys()
+        own = set(names) - {"timestamp", readings.id_name(device_type)}
+        assert own == family.fields.keys() - fast.ALIASES
         types = typing.get_type_hints(struct, include_extras=True)
         for name in own:
             metas = [m for one in typing.get_args(types[names[name]]) for m in getattr(one, "__metadata__", ())]
             bounds = [(m.ge, m.le) for m in metas if isinstance(m, msgspec.Meta) and m.ge is not None]
             if bounds:
                 assert bounds == [(family.fields[name].low, family.fields[name].high)], name
-    assert decode_fields.VEHICLE.keys() | decode_fields.METER.keys() == MEASUREMENTS
 
 
 def test_a_fleet_with_a_bad_sensor_does_not_stop_the_stream():
@@ -225,7 +223,7 @@ VALUES |= st.sampled_from(["64", "-1", "1e3", "5,5"]) | st.dictionaries(st.text(
 
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    fields=st.dictionaries(st.sampled_from([*sorted(MEASUREMENTS), "firmware", "SOC"]), VALUES, max_size=8),
+    fields=st.dictionaries(st.sampled_from([*sorted(readings.names()), "firmware", "SOC"]), VALUES, max_size=8),
     topic=st.sampled_from([VEHICLE, METER]),
     returned=st.booleans(),
 )
@@ -238,7 +236,7 @@ def test_every_field_has_exactly_one_fate(fields, topic, returned):
         assert (len(batch.dead_letters), batch.readings, batch.signs_of_life) == (1, 0, 0)
         return
     device_type = models.DeviceType.VEHICLE if topic == VEHICLE else models.DeviceType.METER
-    known = {name for name in fields if name in decode_fields.names(device_type) | decode_fields.ALIASES.keys()
+    known = {name for name in fields if name in decode_fields.names(device_type) | fast.ALIASES
              and (topic == VEHICLE or name != "temperature")}  # fmt: skip
     assert batch.unknown_fields == len(fields) - len(known)
     nulls = sum(fields[name] is None for name in known)

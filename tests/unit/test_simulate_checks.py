@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from voltd import config
+from voltd import config, readings
 from voltd.simulate import cells, checks, fields, recording
 from voltd.simulate.publish import MqttTarget
 from voltd.simulate.replay import ReplayOptions, prepare
@@ -101,8 +101,8 @@ def test_known_fields_are_those_of_the_decoder():
     """No field that the daemon takes is called unknown here."""
     from voltd.pipeline.decode import fast  # noqa: PLC0415 its private names, here only
 
-    vehicle = {*fast._Vehicle.__struct_encode_fields__} - {"vehicleId", "timestamp"}
-    meter = {*fast._Meter.__struct_encode_fields__} - {"meterId", "timestamp"}
+    vehicle = {*fast.PARSERS[readings.DeviceType.VEHICLE]._known} - {"vehicleId", "timestamp"}
+    meter = {*fast.PARSERS[readings.DeviceType.METER]._known} - {"meterId", "timestamp"}
     assert vehicle <= fields.VEHICLE.keys()
     assert meter <= fields.METER.keys()
     assert {*fields.VEHICLE, *fields.TIME_KEYS} >= fast.ALIASES

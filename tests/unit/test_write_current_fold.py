@@ -24,13 +24,13 @@ def test_a_field_that_the_newer_reading_lacks_keeps_its_value():
         Segment([meter(3, None, None, None, 7.0, None, received=6)], live=True),
         Segment([meter(2, 2.0, None, None, None, None, received=7)], live=False),
     ]
-    (state,) = fold.fold(rows, fold.METER_FIELDS)
+    (state,) = fold.fold(rows, fold.places(models.DeviceType.METER))
     at = [T0 + dt.timedelta(seconds=second) for second in range(8)]
     assert state == ("M1", at[3], 2.0, at[2], None, None, 230.0, at[1], 7.0, at[3], *[None] * 6, at[6])
 
 
 def test_only_retained_readings_are_no_sign_of_life():
-    (state,) = fold.fold([Segment([meter(1, 1.0, *[None] * 4)], live=False)], fold.METER_FIELDS)
+    (state,) = fold.fold([Segment([meter(1, 1.0, *[None] * 4)], live=False)], fold.places(models.DeviceType.METER))
     assert state[-1] is None
 
 
@@ -40,7 +40,7 @@ def test_position_is_a_pair():
     base = values | {"vehicle_id": "V1", "received_at": T0}
     both = models.VehicleReading(**base | {"recorded_at": T0, "latitude": 1.0, "longitude": 2.0})
     half = models.VehicleReading(**base | {"recorded_at": T0 + dt.timedelta(seconds=1), "latitude": 9.0})
-    (state,) = fold.fold([Segment([both, half], live=True)], fold.VEHICLE_FIELDS)
+    (state,) = fold.fold([Segment([both, half], live=True)], fold.places(models.DeviceType.VEHICLE))
     assert state[12:15] == (1.0, 2.0, T0)
 
 
@@ -56,7 +56,7 @@ def test_order_and_repetition_change_nothing(rows, seed):
     readings = [meter(second, *values, device=device) for device, second, *values in rows]
     mixed = readings + readings[::2]
     random.Random(seed).shuffle(mixed)
-    fields = fold.METER_FIELDS
+    fields = fold.places(models.DeviceType.METER)
     folded = [fold.fold([Segment(some, live=True)], fields) for some in (mixed, readings)]
     by_device = [{state[0]: state for state in states} for states in folded]
     assert by_device[0] == by_device[1]

@@ -8,23 +8,17 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
+from voltd import readings
 from voltd.config import section, topics
 
 Days = Annotated[int, Field(ge=1, le=36_500)]  # a hundred years before today is still a time
 _LARGEST_BYTES = (1 << 28) - 1  # MQTT 5, 1.5.5: no packet is larger
-MEASUREMENTS = frozenset(
-    (
-        *("soc", "speed", "batteryTemp", "temperature", "kwhDeliveredDc", "kwhDeliveredDcTotal", "kwhReturnedDc"),
-        *("kwhReturnedDcTotal", "latitude", "longitude", "chargingStatus", "odometer", "diagnostics"),
-        *("kwhConsumedAc", "kwhConsumedAcTotal", "kwhReturnedAc", "kwhReturnedAcTotal", "voltage", "current", "power"),
-    )
-)
 
 
 def _known_fields(ignore: dict[str, Any]) -> dict[str, Any]:
     for name in ignore:
-        if name not in MEASUREMENTS:
-            raise ValueError(f"{name!r} is no field of a reading: one of {', '.join(sorted(MEASUREMENTS))}")
+        if name not in readings.names():
+            raise ValueError(f"{name!r} is no field of a reading: one of {', '.join(sorted(readings.names()))}")
     return ignore
 
 

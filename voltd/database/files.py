@@ -11,7 +11,7 @@ import pathlib
 import re
 
 from voltd import errors, resources
-from voltd.database import edition
+from voltd.database import edition, expand
 
 _INCLUDE = re.compile(r"^(?P<indent> *)-- include: (?P<name>[\w.]+)$", re.MULTILINE)
 _EDITION_SUFFIXES = frozenset(one.file_suffix for one in edition.Edition)
@@ -70,13 +70,14 @@ def fingerprint(files: list[SqlFile]) -> str:
 
 
 def text(path: pathlib.Path) -> str:
-    """A file's text with its includes in place, indented as their lines are."""
+    """A file's text with its includes in place, indented as their lines are, and the readings' columns written out."""
 
     def included(match: re.Match[str]) -> str:
         lines = (path.parent / "include" / match["name"]).read_text().splitlines()
-        return "\n".join(match["indent"] + line for line in lines if not line.startswith("--"))
+        kept = [line for line in lines if not line.startswith("--") or expand.is_directive(line)]
+        return "\n".join(match["indent"] + line for line in kept)
 
-    return _INCLUDE.sub(included, path.read_text())
+    return expand.expand(_INCLUDE.sub(included, path.read_text()))
 
 
 def _read(path: pathlib.Path) -> SqlFile:

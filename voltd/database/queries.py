@@ -2,7 +2,7 @@
 
 A query starts at a line ``-- name: NAME`` and ends before the next one; comment lines below the name describe it and
 its parameters, which are psycopg's named ones, ``%(name)s``. A line ``-- include: NAME`` stands for the file
-``include/NAME``, as in the migrations.
+``include/NAME``, and a block ``-- each device:`` is written out for vehicles and meters (``expand``).
 """
 
 import functools

@@ -1,7 +1,7 @@
 """The names that payloads use, with their units, and the name that somebody meant by another one.
 
 The simulator's side of the wire contract: ``recording`` sorts a row's columns with it, ``checks`` explains what is
-unknown. Ranges and types are not here; ``pipeline.decode`` has them. Pure.
+unknown. Pure.
 """
 
 from __future__ import annotations
@@ -10,34 +10,37 @@ import difflib
 import functools
 import re
 
+from voltd import readings
+
 TIME_KEYS = ("timestamp", "createdAt")
 IDS = ("vehicleId", "meterId")
-TEXTS = {"chargingStatus", *IDS, *TIME_KEYS}
-VEHICLE = {
-    "soc": "%",
-    "speed": "km/h",
-    "batteryTemp": "°C",
-    "temperature": "°C",
-    "kwhDeliveredDc": "kWh in the interval",
-    "kwhDeliveredDcTotal": "kWh, register",
-    "kwhReturnedDc": "kWh in the interval",
-    "kwhReturnedDcTotal": "kWh, register",
-    "latitude": "degrees",
-    "longitude": "degrees",
-    "chargingStatus": "text",
-    "odometer": "km",
-    "diagnostics": "JSON object",
-}
-METER = {
-    "kwhConsumedAc": "kWh in the interval",
-    "kwhConsumedAcTotal": "kWh, register",
-    "kwhReturnedAc": "kWh in the interval",
-    "kwhReturnedAcTotal": "kWh, register",
-    "voltage": "V",
-    "current": "A",
-    "power": "kW",
-}
-NUMBERS = (VEHICLE.keys() | METER.keys()) - {"chargingStatus", "diagnostics"}
+
+
+def _unit(field: readings.Field) -> str:
+    """What a person has to know of a field's values."""
+    match field.kind:
+        case readings.Kind.TEXT:
+            return "text"
+        case readings.Kind.OBJECT:
+            return "JSON object"
+    if field.unit != "kWh":
+        return field.unit
+    return "kWh, register" if field.wire.endswith("Total") else "kWh in the interval"
+
+
+def _units(device_type: readings.DeviceType) -> dict[str, str]:
+    return {name: _unit(field) for field in readings.fields(device_type).values() for name in field.names}
+
+
+def _of_kind(*kinds: readings.Kind) -> set[str]:
+    every = [field for device_type in readings.DeviceType for field in readings.fields(device_type).values()]
+    return {name for field in every if field.kind in kinds for name in field.names}
+
+
+VEHICLE = _units(readings.DeviceType.VEHICLE)
+METER = _units(readings.DeviceType.METER)
+TEXTS = {*_of_kind(readings.Kind.TEXT), *IDS, *TIME_KEYS}
+NUMBERS = _of_kind(readings.Kind.NUMBER)
 
 _UNITS = {"pct", "percent", "kmh", "kph", "km", "h", "c", "degc", "celsius", "kwh", "kw", "v", "a", "deg", "mph", "mi"}
 _MEANT = {  # by normalised name: what voltd's own tables call them, and what is common

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from voltd import models
+from voltd import models, readings
 from voltd.pipeline.write import fold as write_fold
 
 
@@ -23,9 +23,10 @@ class Segment(NamedTuple):
     live: bool
 
 
-# First and last position in the reading of each value that has a time of its own; latitude and longitude share one.
-VEHICLE_FIELDS = (*((one, one) for one in range(2, 7)), (7, 8), *((one, one) for one in range(9, 14)))
-METER_FIELDS = tuple((one, one) for one in range(2, 9))
+def places(device_type: models.DeviceType) -> list[tuple[int, int]]:
+    """First and last place in a reading of each value that has a time of its own; latitude and longitude share one."""
+    index = readings.CLASSES[device_type]._fields.index
+    return [(index(columns[0]), index(columns[-1])) for columns, _at in readings.state(device_type)]
 
 
 _recorded_at = operator.itemgetter(1)
@@ -37,7 +38,7 @@ def fold(segments: Iterable[Segment], fields: Sequence[tuple[int, int]]) -> list
 
     Args:
         segments: readings of one device type, as received.
-        fields: ``VEHICLE_FIELDS`` or ``METER_FIELDS``.
+        fields: what ``places`` says of it.
 
     Returns:
         per device: id, newest ``recorded_at``, each value (or pair) followed by its own time, and the newest
@@ -45,8 +46,8 @@ def fold(segments: Iterable[Segment], fields: Sequence[tuple[int, int]]) -> list
     """
     devices: dict[str, list[models.Reading]] = {}
     seen: dict[str, dt.datetime] = {}
-    for readings, live in segments:
-        for reading in readings:
+    for segment, live in segments:
+        for reading in segment:
             device_id = reading[0]
             if device_id in devices:
                 devices[device_id].append(reading)

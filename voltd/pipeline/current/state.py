@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import psycopg
 import structlog
 
-from voltd import errors, models
+from voltd import errors, models, readings
 from voltd.database import queries, session, sqlstate
 from voltd.pipeline.current import fold
 from voltd.pipeline.write import alive
@@ -31,9 +31,7 @@ _NEVER_MERGED = dt.timedelta(days=1)
 
 Pending = list[fold.Segment]
 
-_VEHICLE_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 5, "float8", "float8", "timestamptz"]
-_VEHICLE_TYPES += ["text", "timestamptz", *["float8", "timestamptz"] * 3, "jsonb", "timestamptz", "timestamptz"]
-_METER_TYPES = ["text", "timestamptz", *["float8", "timestamptz"] * 7, "timestamptz"]
+_PLACES = {device_type: fold.places(device_type) for device_type in models.DeviceType}
 
 
 class Listener(Protocol):
@@ -177,14 +175,9 @@ class CurrentState:
         connection = self._open()
         names: list[str] = []
         changed: list[tuple[Any, ...]] = []
-        well = {"well_since": self._well_since()}
         with connection.transaction(), connection.cursor() as cursor:
             if vehicles:
-                states = fold.fold(vehicles, fold.VEHICLE_FIELDS)
-                _copy(cursor, "copy_staged_vehicle_current", _VEHICLE_TYPES, states)
-                if well["well_since"] is not None:
-                    cursor.execute(queries.text("note_vehicle_rhythms"), well)
-                cursor.execute(queries.text("merge_vehicle_current"))
+                self._merge_states(cursor, models.DeviceType.VEHICLE, vehicles)
                 if self._listener:
                     names = [column.name for column in cursor.description or ()]
                     wanted = self._listener.pick(cursor.rowcount)
@@ -193,14 +186,20 @@ class CurrentState:
                     while (left := wanted.stop - wanted.start - len(changed)) > 0:
                         changed += cursor.fetchmany(min(left, _ROWS_AT_ONCE))
             if meters:
-                states = fold.fold(meters, fold.METER_FIELDS)
-                _copy(cursor, "copy_staged_meter_current", _METER_TYPES, states)
-                if well["well_since"] is not None:
-                    cursor.execute(queries.text("note_meter_rhythms"), well)
-                cursor.execute(queries.text("merge_meter_current"))
+                self._merge_states(cursor, models.DeviceType.METER, meters)
             if until is not None:
                 cursor.execute(queries.text("set_current_until"), {"instance": self._instance, "until": until})
         return names, changed
+
+    def _merge_states(self, cursor: psycopg.Cursor[Any], device_type: models.DeviceType, segments: Pending) -> None:
+        """Stages the devices' newest states and merges them; of vehicles the cursor has the full rows afterwards."""
+        with cursor.copy(queries.text(f"copy_staged_{device_type}_current")) as copy:
+            copy.set_types(readings.state_types(device_type))
+            for state in fold.fold(segments, _PLACES[device_type]):
+                copy.write_row(state)
+        if (well_since := self._well_since()) is not None:
+            cursor.execute(queries.text(f"note_{device_type}_rhythms"), {"well_since": well_since})
+        cursor.execute(queries.text(f"merge_{device_type}_current"))
 
     def _heal_from_readings(self) -> None:
         """What was committed and not merged: readings received since the last merge of this instance.
@@ -220,10 +219,12 @@ class CurrentState:
         row = connection.execute(queries.text("current_until"), {"instance": self._instance}).fetchone()
         since = row[0] if row else dt.datetime.now(dt.UTC) - _NEVER_MERGED
         with connection.transaction():
-            healed = connection.execute(queries.text("stage_vehicle_current_since"), {"since": since}).rowcount
-            connection.execute(queries.text("merge_vehicle_current"))
-            healed += connection.execute(queries.text("stage_meter_current_since"), {"since": since}).rowcount
-            connection.execute(queries.text("merge_meter_current"))
+            healed = 0
+            for device_type in models.DeviceType:
+                healed += connection.execute(
+                    queries.text(f"stage_{device_type}_current_since"), {"since": since}
+                ).rowcount
+                connection.execute(queries.text(f"merge_{device_type}_current"))
         if healed:
             seconds = round(time.monotonic() - started, 2)
             _log.info("current_state.healed", devices=healed, since=since.isoformat(), s=seconds)
@@ -231,17 +232,10 @@ class CurrentState:
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             connection = self._connect()
-            connection.execute(queries.text("create_staged_vehicle_current"))
-            connection.execute(queries.text("create_staged_meter_current"))
+            for device_type in models.DeviceType:
+                connection.execute(queries.text(f"create_staged_{device_type}_current"))
             self._connection = connection
         return self._connection
-
-
-def _copy(cursor: psycopg.Cursor[Any], name: str, types: Sequence[str], states: list[tuple[Any, ...]]) -> None:
-    with cursor.copy(queries.text(name)) as copy:
-        copy.set_types(types)
-        for state in states:
-            copy.write_row(state)
 
 
 def _segments(

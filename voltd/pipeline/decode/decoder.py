@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from voltd import config, models
+from voltd import config, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fast, fields, frame, hints, identity, timestamp
 from voltd.pipeline.decode import topic as decode_topic
@@ -185,7 +185,7 @@ class Decoder:
         try:
             device_id, recorded_at, found = self._read(batch, message, route, device_type, value)
         except _Invalid as invalid:
-            written = value.get(fields.ID_FIELDS[device_type])
+            written = value.get(readings.id_name(device_type))
             named = written if route.device_id is None and isinstance(written, str) else route.device_id
             invalid.device = (device_type, named)
             raise
@@ -224,7 +224,7 @@ class Decoder:
         """
         family = self._families[device_type]
         time_name, recorded_at = self._recorded_at(value, family, message)
-        id_name = fields.ID_FIELDS[device_type]
+        id_name = readings.id_name(device_type)
         device_id = identity.device_id(value.get(id_name), route.device_id, id_name)
         found = family.read(value, time_name)
         if found.unknown:
@@ -273,7 +273,7 @@ def _letter(
     device_type, device_id = invalid.device
     if device_type is None and route is not None:
         device_type, device_id = route.device_type, route.device_id
-    if device_id is not None and not 1 <= len(device_id) <= fast.ID_LENGTH:
+    if device_id is not None and not 1 <= len(device_id) <= readings.ID_LENGTH:
         device_id = None
     reason, detail, field = invalid.refusal
     return models.DeadLetter(message, payload, reason, detail, element, field, device_type, device_id)

@@ -15,76 +15,42 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from voltd import models
-from voltd.pipeline.decode import epoch as decode_epoch
-from voltd.pipeline.decode import topic
+from voltd import models, readings
+from voltd.pipeline.decode import epoch, topic
+from voltd.readings import ID_LENGTH, DeviceType, Kind
 
-UNBOUNDED = 1e9
-ID_LENGTH = 64
 _MOST_BRACKETS = 200  # the other parser's limit of nesting; fewer brackets cannot nest deeper
 
 Time = Annotated[dt.datetime, Meta(tz=True)] | int | float  # text with offset, or since 1970
-_Id = Annotated[str, Meta(min_length=1, max_length=64)]
-_Positive = Annotated[float, Meta(ge=0, le=UNBOUNDED)]
-_Signed = Annotated[float, Meta(ge=-UNBOUNDED, le=UNBOUNDED)]
-_VEHICLE_NAMES = {
-    "id": "vehicleId",
-    "battery_temp": "batteryTemp",
-    "kwh": "kwhDeliveredDc",
-    "register_kwh": "kwhDeliveredDcTotal",
-    "charging_status": "chargingStatus",
-    "returned_kwh": "kwhReturnedDc",
-    "returned_register_kwh": "kwhReturnedDcTotal",
-}
-_METER_NAMES = {
-    "id": "meterId",
-    "kwh": "kwhConsumedAc",
-    "register_kwh": "kwhConsumedAcTotal",
-    "returned_kwh": "kwhReturnedAc",
-    "returned_register_kwh": "kwhReturnedAcTotal",
-}
-ALIASES = frozenset({"createdAt", "temperature"})
+_Id = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)]
+ALIASES = frozenset(
+    {"createdAt"} | {field.alias for one in DeviceType for field in readings.fields(one).values() if field.alias}
+)
 
 
-class _Vehicle(msgspec.Struct, kw_only=True, gc=False, rename=_VEHICLE_NAMES):
-    """The columns of ``models.VehicleReading`` in order, but for ``received_at``; ``diagnostics`` is JSON text."""
-
-    id: _Id | None = None
-    timestamp: Time
-    soc: Annotated[float, Meta(ge=0, le=100)] | None = None
-    speed: Annotated[float, Meta(ge=0, le=400)] | None = None
-    battery_temp: Annotated[float, Meta(ge=-60, le=200)] | None = None
-    kwh: _Positive | None = None
-    register_kwh: _Positive | None = None
-    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
-    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
-    charging_status: Annotated[str, Meta(max_length=32)] | None = None
-    odometer: _Positive | None = None
-    returned_kwh: _Positive | None = None
-    returned_register_kwh: _Positive | None = None
-    diagnostics: dict[str, Any] | None = None
+def _type(field: readings.Field) -> Any:
+    """What msgspec takes for a field."""
+    match field.kind:
+        case Kind.NUMBER:
+            return Annotated[float, Meta(ge=field.low, le=field.high)] | None
+        case Kind.TEXT:
+            return Annotated[str, Meta(max_length=readings.TEXT_LENGTH)] | None
+        case Kind.OBJECT:
+            return dict[str, Any] | None
 
 
-class _Meter(msgspec.Struct, kw_only=True, gc=False, rename=_METER_NAMES):
-    """The columns of ``models.MeterReading`` in order, but for ``received_at``."""
-
-    id: _Id | None = None
-    timestamp: Time
-    kwh: _Positive | None = None
-    register_kwh: _Positive | None = None
-    voltage: Annotated[float, Meta(ge=0, le=1000)] | None = None
-    current: _Signed | None = None
-    power: _Signed | None = None
-    returned_kwh: _Positive | None = None
-    returned_register_kwh: _Positive | None = None
-
-
-class _VehicleOnly(_Vehicle, kw_only=True, gc=False, forbid_unknown_fields=True, rename=_VEHICLE_NAMES):
-    """A vehicle reading without any other field."""
-
-
-class _MeterOnly(_Meter, kw_only=True, gc=False, forbid_unknown_fields=True, rename=_METER_NAMES):
-    """A meter reading without any other field."""
+def _struct(device_type: DeviceType, *, exact: bool) -> type[msgspec.Struct]:
+    """The columns of a reading in order, but for ``received_at``; ``exact`` refuses other fields."""
+    declared = readings.fields(device_type)
+    columns = [(column, _type(field), None) for column, field in declared.items()]
+    return msgspec.defstruct(
+        device_type.value.capitalize(),
+        [("id", _Id | None, None), ("timestamp", Time), *columns],
+        rename={"id": readings.id_name(device_type), **{column: field.wire for column, field in declared.items()}},
+        kw_only=True,
+        gc=False,
+        forbid_unknown_fields=exact,
+    )
 
 
 class Parser:
@@ -95,13 +61,14 @@ class Parser:
         array: JSON of an array of objects to a list of structs; other fields are refused.
     """
 
-    def __init__(self, exact: type[_Vehicle | _Meter], tolerant: type[_Vehicle | _Meter]) -> None:
+    def __init__(self, device_type: DeviceType) -> None:
+        exact, tolerant = _struct(device_type, exact=True), _struct(device_type, exact=False)
         self.one = msgspec.json.Decoder(exact).decode
         self.array = msgspec.json.Decoder(list[exact]).decode  # type: ignore[valid-type] # made per device type
         self._tolerant = msgspec.json.Decoder(tolerant).decode
         self._known = frozenset(tolerant.__struct_encode_fields__)
 
-    def one_with_others(self, payload: bytes | msgspec.Raw) -> tuple[_Vehicle | _Meter, Collection[str]]:
+    def one_with_others(self, payload: bytes | msgspec.Raw) -> tuple[msgspec.Struct, Collection[str]]:
         """An object with other fields than a reading has: the struct, and the names of the others.
 
         Raises:
@@ -120,21 +87,24 @@ class _Envelope(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     payload: msgspec.Raw
 
 
-def open_envelope(text: bytes | msgspec.Raw) -> tuple[models.DeviceType, msgspec.Raw]:
+def open_envelope(text: bytes | msgspec.Raw) -> tuple[DeviceType, msgspec.Raw]:
     """Device type and payload of an envelope.
 
     Raises:
         msgspec.MsgspecError: it is not one, or has other fields.
     """
     envelope = _envelope(text)
-    return models.DeviceType(envelope.type.lower()), envelope.payload
+    return DeviceType(envelope.type.lower()), envelope.payload
 
 
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _names = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-PARSERS = {
-    models.DeviceType.VEHICLE: Parser(_VehicleOnly, _Vehicle),
-    models.DeviceType.METER: Parser(_MeterOnly, _Meter),
+PARSERS = {device_type: Parser(device_type) for device_type in DeviceType}
+_OBJECTS = {  # the places of fields that are objects: their text has limits of its own
+    device_type: [
+        place for place, field in enumerate(readings.fields(device_type).values(), 2) if field.kind is Kind.OBJECT
+    ]
+    for device_type in DeviceType
 }
 _astuple = msgspec.structs.astuple
 _UNKNOWN = "unknown field"  # in msgspec's words; in others, the slow way takes what could be taken here
@@ -156,7 +126,7 @@ class Times(NamedTuple):
     oldest: dt.datetime
     newest: dt.datetime
     epoch: bool = True
-    sentinels: Mapping[models.DeviceType, Sentinels] = {}
+    sentinels: Mapping[DeviceType, Sentinels] = {}
 
 
 def add(
@@ -172,7 +142,7 @@ def add(
         return False
     if row is None or b"\\u0000" in bytes(text):
         return False
-    if device_type is models.DeviceType.VEHICLE:
+    if device_type is DeviceType.VEHICLE:
         batch.vehicles.append(models.VehicleReading._make(row))
         batch.vehicle_sources.append(source)
     else:
@@ -198,9 +168,10 @@ def add_array(batch: models.Batch, index: int, route: topic.Route, payload: byte
     if sentinels and any(_has_sentinel(row, sentinels) for row in rows if row is not None):
         return False
     sources = [(index, position) for position in range(len(rows))]
-    if route.device_type is models.DeviceType.VEHICLE:
-        if any(row[13] is not None for row in rows if row is not None):  # diagnostics have limits of their own
-            return False
+    objects = _OBJECTS[route.device_type]
+    if objects and any(row[place] is not None for row in rows if row is not None for place in objects):
+        return False
+    if route.device_type is DeviceType.VEHICLE:
         batch.vehicles += map(models.VehicleReading._make, rows)  # type: ignore[arg-type] # no None is left
         batch.vehicle_sources += sources
     else:
@@ -220,7 +191,7 @@ def _row(fields: tuple[Any, ...], device_id: str | None, times: Times) -> tuple[
     if at.__class__ is not dt.datetime:
         if not times.epoch:
             return None
-        at = decode_epoch.from_epoch(at)
+        at = epoch.from_epoch(at)
         fields = (fields[0], at, *fields[2:])
     if (
         fields[0] is None
@@ -236,8 +207,8 @@ def _has_sentinel(fields: tuple[Any, ...], sentinels: Sentinels) -> bool:
 
 
 def _parse(
-    device_type: models.DeviceType | None, text: bytes | msgspec.Raw
-) -> tuple[models.DeviceType, tuple[Any, ...], Collection[str]]:
+    device_type: DeviceType | None, text: bytes | msgspec.Raw
+) -> tuple[DeviceType, tuple[Any, ...], Collection[str]]:
     """Device type, columns, and the fields that were not a reading's; raises whatever is in the way."""
     unknown: Collection[str] = ()
     if device_type is None:
@@ -250,11 +221,12 @@ def _parse(
             raise
         struct, unknown = parser.one_with_others(text)
         fields = _astuple(struct)
-    if fields[-1].__class__ is dict:  # diagnostics
-        raw = bytes(text)
-        if raw.count(b"{") + raw.count(b"[") > _MOST_BRACKETS:
-            raise msgspec.ValidationError("perhaps nested too deeply")
-        fields = (*fields[:-1], jsonb_text(fields[-1]))
+    for place in _OBJECTS[device_type]:
+        if fields[place] is not None:
+            raw = bytes(text)
+            if raw.count(b"{") + raw.count(b"[") > _MOST_BRACKETS:
+                raise msgspec.ValidationError("perhaps nested too deeply")
+            fields = (*fields[:place], jsonb_text(fields[place]), *fields[place + 1 :])
     return device_type, fields, unknown
 
 

@@ -9,17 +9,15 @@ that no sum over them can overflow. No I/O, no clock.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from voltd import config, models
+from voltd import config, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fast, hints
+from voltd.readings import UNBOUNDED, DeviceType, Kind
 
-UNBOUNDED = fast.UNBOUNDED
-_TEXT_LENGTH = 32
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,9})?", re.ASCII)
 _LONGEST_NUMBER = 400  # characters; a longer text is no measured value
 
@@ -51,69 +49,17 @@ class Invalid(Exception):
         self.device: tuple[models.DeviceType | None, str | None] = (None, None)
 
 
-class _Kind(enum.Enum):
-    NUMBER = enum.auto()
-    TEXT = enum.auto()
-    OBJECT = enum.auto()
-
-
-class Field(NamedTuple):
-    """One field on the wire: the column that it fills, and what is allowed of its numbers."""
-
-    column: str
-    low: float = 0.0
-    high: float = UNBOUNDED
-    kind: _Kind = _Kind.NUMBER
-
-
-VEHICLE: Mapping[str, Field] = {
-    "soc": Field("soc_pct", 0, 100),
-    "speed": Field("speed_kmh", 0, 400),
-    "batteryTemp": Field("battery_temp_c", -60, 200),
-    "temperature": Field("battery_temp_c", -60, 200),
-    "kwhDeliveredDc": Field("kwh_delivered_dc"),
-    "kwhDeliveredDcTotal": Field("dc_register_kwh"),
-    "latitude": Field("latitude", -90, 90),
-    "longitude": Field("longitude", -180, 180),
-    "chargingStatus": Field("charging_status", kind=_Kind.TEXT),
-    "odometer": Field("odometer_km"),
-    "kwhReturnedDc": Field("kwh_returned_dc"),
-    "kwhReturnedDcTotal": Field("dc_returned_register_kwh"),
-    "diagnostics": Field("diagnostics", kind=_Kind.OBJECT),
-}
-METER: Mapping[str, Field] = {
-    "kwhConsumedAc": Field("kwh_consumed_ac"),
-    "kwhConsumedAcTotal": Field("ac_register_kwh"),
-    "voltage": Field("voltage_v", 0, 1000),
-    "current": Field("current_a", -UNBOUNDED),
-    "power": Field("power_kw", -UNBOUNDED),
-    "kwhReturnedAc": Field("kwh_returned_ac"),
-    "kwhReturnedAcTotal": Field("ac_returned_register_kwh"),
-}
-
-
-def names(device_type: models.DeviceType) -> frozenset[str]:
-    """The fields of a reading on the wire: what somebody may have meant by another name."""
-    fields, _columns = _FAMILIES[device_type]
-    return frozenset({*fields, "timestamp", ID_FIELDS[device_type]} - ALIASES.keys())
-
-
-ALIASES = {"temperature": "batteryTemp"}
-RETURNED = {"kwhDeliveredDc": "kwhReturnedDc", "kwhConsumedAc": "kwhReturnedAc"}
-ID_FIELDS = {models.DeviceType.VEHICLE: "vehicleId", models.DeviceType.METER: "meterId"}
+def names(device_type: DeviceType) -> frozenset[str]:
+    """What somebody may have meant by another name: the fields of a reading, its time and its id."""
+    declared = readings.fields(device_type).values()
+    return frozenset({*(field.wire for field in declared), "timestamp", readings.id_name(device_type)})
 
 
 def columns(name: str | None) -> frozenset[str]:
     """The columns that a field may fill, by its name on the wire; none where nobody knows it."""
-    fields = {**VEHICLE, **METER}  # no name is in both
-    wanted = (name, RETURNED.get(name or ""))
-    return frozenset(fields[one].column for one in wanted if one in fields)
-
-
-_FAMILIES: dict[models.DeviceType, tuple[Mapping[str, Field], tuple[str, ...]]] = {
-    models.DeviceType.VEHICLE: (VEHICLE, models.VehicleReading._fields),
-    models.DeviceType.METER: (METER, models.MeterReading._fields),
-}
+    every = {column: field for device_type in DeviceType for column, field in readings.fields(device_type).items()}
+    wanted = {name, *(field.returned for field in every.values() if field.wire == name and field.returned)}
+    return frozenset(column for column, field in every.items() if not wanted.isdisjoint(field.names))
 
 
 @dataclasses.dataclass(slots=True)
@@ -142,22 +88,22 @@ class Family:
     """The fields of one device type under the limits of the settings."""
 
     def __init__(self, device_type: models.DeviceType, limits: config.Limits) -> None:
-        fields, columns = _FAMILIES[device_type]
-        self.fields = fields
-        self._width = len(columns) - 3
-        self._places = {name: columns.index(field.column) - 2 for name, field in fields.items()}
-        self._beside = frozenset({"timestamp", "createdAt", ID_FIELDS[device_type]})
+        declared = list(readings.fields(device_type).values())
+        self.fields = {name: field for field in declared for name in field.names}
+        self._width = len(declared)
+        self._places = {name: declared.index(field) for name, field in self.fields.items()}
+        self._beside = frozenset({"timestamp", "createdAt", readings.id_name(device_type)})
         self._as_text = limits.numbers_as_text
-        self._returned = RETURNED if limits.negative_is_returned else {}
+        self._negative_is_returned = limits.negative_is_returned
         ignored: dict[str, set[float | str]] = {}
         for name, values in limits.ignore.items():
-            if name in fields:
-                ignored.setdefault(ALIASES.get(name, name), set()).update(values)
+            if name in self.fields:
+                ignored.setdefault(self.fields[name].wire, set()).update(values)
         self._ignored = {name: frozenset(values) for name, values in ignored.items()}
         self._plain = {
-            name: (self._places[name], field.low, field.high)
-            for name, field in fields.items()
-            if field.kind is _Kind.NUMBER and name not in self._ignored and name not in ALIASES
+            field.wire: (place, field.low, field.high)
+            for place, field in enumerate(declared)
+            if field.kind is Kind.NUMBER and field.wire not in self._ignored
         }
         self.sentinels = tuple((self._places[name] + 2, values) for name, values in self._ignored.items())
 
@@ -194,40 +140,41 @@ class Family:
             found.ignored += 1
         elif taken.__class__ is Refusal:
             found.bad.append(taken)
-        elif name in ALIASES:
-            second.append((name, ALIASES[name], taken))
-        elif name in self._returned and taken < 0:
-            second.append((name, RETURNED[name], -taken))
+        elif name == field.alias:
+            second.append((name, field.wire, taken))
+        elif self._negative_is_returned and field.returned and taken < 0:
+            second.append((name, field.returned, -taken))
         else:
             found.columns[self._places[name]] = taken
 
     def _fill(self, found: Fields, name: str, other: str, taken: float) -> None:
         place = self._places[other]
         there = found.columns[place]
-        if there is None or (there == 0 and name in self._returned):  # a device that always sends both, one of them 0
+        # a device may always send both, one of them 0
+        if there is None or (there == 0 and self.fields[name].returned):
             found.columns[place] = taken
         elif there != taken:
             detail = f"{name}: {taken:g} for {other}, which the same message says is {there:g}; that one stands"
             found.bad.append(Refusal(Reason.CONFLICT, detail, name))
 
-    def _value(self, name: str, field: Field, value: Any) -> Any:
+    def _value(self, name: str, field: readings.Field, value: Any) -> Any:
         """The column's value; None: one that stands for no value; or why it is refused, as a ``Refusal``."""
-        ignored = self._ignored.get(ALIASES.get(name, name), ())
+        ignored = self._ignored.get(field.wire, ())
         kind = value.__class__
         if kind is str and value in ignored:
             return None
-        if field.kind is not _Kind.NUMBER:
-            return _text(name, value) if field.kind is _Kind.TEXT else _object(name, value)
+        if field.kind is not Kind.NUMBER:
+            return _text(name, value) if field.kind is Kind.TEXT else _object(name, value)
         if kind is str and self._as_text and is_number(value):
             value = float(value)
         elif kind is not float and kind is not int:
             return Refusal(Reason.WRONG_TYPE, f"{name}: {self._no_number(value)}", name)
         if value in ignored:
             return None
-        low = -UNBOUNDED if name in self._returned else field.low
+        low = -UNBOUNDED if self._negative_is_returned and field.returned else field.low
         if low <= value <= field.high:
             return float(value)
-        return Refusal(Reason.OUT_OF_RANGE, f"{name}: {self._outside(name, value, low, field.high)}", name)
+        return Refusal(Reason.OUT_OF_RANGE, f"{name}: {self._outside(field, value, low)}", name)
 
     def _no_number(self, value: Any) -> str:
         shown = hints.shown(value)
@@ -239,23 +186,23 @@ class Family:
             return f"a number belongs here, not the text {shown}: write it with a dot"
         return f"a number belongs here, not the text {shown}"
 
-    def _outside(self, name: str, number: float, low: float, high: float) -> str:
+    def _outside(self, field: readings.Field, number: float, low: float) -> str:
         if number != number:  # noqa: PLR0124 NaN
             return "NaN is no measured value"
         shown = hints.shown(number)
-        if number > high:
-            return f"Input should be less than or equal to {high:g}, not {shown}"
+        if number > field.high:
+            return f"Input should be less than or equal to {field.high:g}, not {shown}"
         more = ""
-        if name in RETURNED and name not in self._returned:
-            more = f"; energy that flows back is {RETURNED[name]}, or set limits.negative_is_returned = true"
+        if field.returned and not self._negative_is_returned:
+            more = f"; energy that flows back is {field.returned}, or set limits.negative_is_returned = true"
         return f"Input should be greater than or equal to {low:g}, not {shown}{more}"
 
 
 def _text(name: str, value: Any) -> str | Refusal:
     if value.__class__ is not str:
         return Refusal(Reason.WRONG_TYPE, f"{name}: a text belongs here, not {hints.shown(value)}", name)
-    if len(value) > _TEXT_LENGTH:
-        detail = f"{name}: {len(value)} characters are over the limit of {_TEXT_LENGTH}: {hints.shown(value)}"
+    if len(value) > readings.TEXT_LENGTH:
+        detail = f"{name}: {len(value)} characters are over the limit of {readings.TEXT_LENGTH}: {hints.shown(value)}"
         return Refusal(Reason.BAD_TEXT, detail, name)
     if "\0" in value:
         return Refusal(Reason.BAD_TEXT, f"{name}: a NUL character (\\u0000), which PostgreSQL cannot hold", name)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from voltd import models
+from voltd import models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fast, fields, hints
+from voltd.pipeline.decode import fields, hints
 
 _ENVELOPE_TYPES = {"VEHICLE": models.DeviceType.VEHICLE, "METER": models.DeviceType.METER}
 
@@ -49,8 +49,8 @@ def device_id(written: Any, in_topic: str | None, field: str) -> str:
     if written is not None:
         if written.__class__ is not str:
             raise fields.Invalid(Reason.WRONG_TYPE, f"{field}: a text belongs here, not {hints.shown(written)}", field)
-        if not 1 <= len(written) <= fast.ID_LENGTH:
-            detail = f"{field}: it has {len(written)} characters, 1 to {fast.ID_LENGTH} are allowed"
+        if not 1 <= len(written) <= readings.ID_LENGTH:
+            detail = f"{field}: it has {len(written)} characters, 1 to {readings.ID_LENGTH} are allowed"
             raise fields.Invalid(Reason.BAD_TEXT, detail, field)
         if "\0" in written:
             raise fields.Invalid(
@@ -63,7 +63,7 @@ def device_id(written: Any, in_topic: str | None, field: str) -> str:
     if written is not None and written != in_topic:
         shown = hints.shown(written)
         raise fields.Invalid(Reason.ID_MISMATCH, f"{field}: {shown} was sent on the topic of {in_topic!r:.70}", field)
-    if not 1 <= len(in_topic) <= fast.ID_LENGTH:
+    if not 1 <= len(in_topic) <= readings.ID_LENGTH:
         raise fields.Invalid(
             Reason.BAD_TEXT, f"the topic's device id has {len(in_topic)} characters, 1 to 64 are allowed"
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from voltd import models
+from voltd import models, readings
 from voltd.pipeline.write import dead_letters, fold
 from voltd.pipeline.write import stage as write_stage
 
@@ -183,11 +183,12 @@ class Merge:
         index, element = source
         message = self.batch.messages[index]
         payload = dead_letters.payload_of(message, element)
+        wire_names = readings.wire_names()
         said = "; ".join(
-            f"{models.WIRE_NAMES[name]}: {_shown(value)} is stored, {_shown(getattr(reading, name))} came"
+            f"{wire_names[name]}: {_shown(value)} is stored, {_shown(getattr(reading, name))} came"
             for name, value in standing.items()
         )
-        names = [models.WIRE_NAMES[name] for name in standing]
+        names = [wire_names[name] for name in standing]
         detail = said if len(names) == 1 else f"{', '.join(names)}: {said}"
         kind = models.DeviceType.VEHICLE if self.table is write_stage.VEHICLE else models.DeviceType.METER
         return models.DeadLetter(

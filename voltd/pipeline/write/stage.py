@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from voltd import models
+from voltd import models, readings
 from voltd.database import queries
 
 _DAY = dt.timedelta(days=1)
@@ -26,12 +26,12 @@ class Table:
     """The statements and binary types of one hypertable.
 
     Args:
-        noun: ``vehicle`` or ``meter``; part of the names of its statements.
-        types: PostgreSQL types of a reading's columns.
+        device_type: whose readings; part of the names of its statements.
     """
 
-    def __init__(self, noun: str, types: Sequence[str]) -> None:
-        self.noun, self.types = noun, types
+    def __init__(self, device_type: models.DeviceType) -> None:
+        self.noun = device_type.value
+        self.types = readings.types(device_type)
 
     def copy(self, cursor: psycopg.Cursor[Any], rows: Sequence[models.Reading]) -> int:
         """COPY straight into the hypertable; the number of rows.
@@ -56,8 +56,8 @@ class Table:
                 copy.write_row(row)
 
 
-VEHICLE = Table("vehicle", ["text", "timestamptz", *["float8"] * 7, "text", *["float8"] * 3, "jsonb", "timestamptz"])
-METER = Table("meter", ["text", "timestamptz", *["float8"] * 7, "timestamptz"])
+VEHICLE = Table(models.DeviceType.VEHICLE)
+METER = Table(models.DeviceType.METER)
 
 
 class Looked(NamedTuple):
