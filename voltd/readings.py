@@ -89,6 +89,12 @@ class VehicleReading(NamedTuple):
     charging_status: Annotated[
         str | None, Field("chargingStatus", "Charging status as the vehicle calls it", kind=Kind.TEXT)
     ]
+    charging_power_kw: Annotated[
+        float | None,
+        Field(
+            "chargingPower", "Power into the battery (negative: out of it)", "kW", -5000, 5000, at="charging_power_at"
+        ),
+    ]
     odometer_km: Annotated[float | None, Field("odometer", "Odometer", "km", at="odometer_at")]
     kwh_returned_dc: Annotated[
         float | None, Field("kwhReturnedDc", "DC energy out of the battery in this interval (vehicle to grid)", "kWh")

@@ -36,6 +36,7 @@ BEGIN
     min(h.soc_min_pct) AS soc_min, max(h.soc_max_pct) AS soc_max,
     max(h.speed_max_kmh) AS speed_max, round(sum(h.speed_sum_kmh) / nullif(sum(h.speed_readings), 0), 2) AS speed_avg,
     min(h.battery_temp_min_c) AS temp_min, max(h.battery_temp_max_c) AS temp_max,
+    max(h.charging_power_max_kw) AS charging_max,
     max(h.odometer_last_km)::numeric - min(h.odometer_first_km)::numeric AS distance
   INTO drive
   FROM volt.vehicle_hourly h
@@ -57,9 +58,10 @@ BEGIN
     'dc_kwh', energy.kwh, 'ac_kwh', charge.ac_kwh, 'efficiency_pct', charge.efficiency,
     'distance_km', drive.distance, 'speed_max_kmh', drive.speed_max, 'speed_avg_kmh', drive.speed_avg,
     'soc_min_pct', drive.soc_min, 'soc_max_pct', drive.soc_max,
-    'battery_temp_min_c', drive.temp_min, 'battery_temp_max_c', drive.temp_max);
+    'battery_temp_min_c', drive.temp_min, 'battery_temp_max_c', drive.temp_max,
+    'charging_power_max_kw', drive.charging_max);
 END $$;
 COMMENT ON FUNCTION volt.vehicle_performance(text, timestamptz, timestamptz) IS
   'One vehicle over the whole hours that begin within [from, to): energy in kWh, distance in km, efficiency in % (of the '
-  'hours where both sides are known), SOC in %, speed in km/h, temperature in degrees Celsius; what is unknown is null, '
+  'hours where both sides are known), SOC in %, speed in km/h, power in kW, temperature in degrees Celsius; what is unknown is null, '
   'NULL: no readings.';

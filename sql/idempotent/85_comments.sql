@@ -24,6 +24,7 @@ COMMENT ON COLUMN volt.vehicle_hourly.register_increase_kwh IS 'Increase of the 
 COMMENT ON COLUMN volt.vehicle_hourly.register_readings IS 'Readings with a register.';
 COMMENT ON COLUMN volt.vehicle_hourly.odometer_first_km IS 'First odometer reading, km.';
 COMMENT ON COLUMN volt.vehicle_hourly.odometer_last_km IS 'Last odometer reading, km.';
+COMMENT ON COLUMN volt.vehicle_hourly.charging_power_max_kw IS 'Highest power into the battery, kW.';
 
 COMMENT ON VIEW volt.meter_hourly IS
   'Readings of one meter in one hour.';
@@ -63,6 +64,7 @@ COMMENT ON COLUMN volt.vehicle_daily.register_last_kwh IS 'Last reading of the r
 COMMENT ON COLUMN volt.vehicle_daily.register_increase_kwh IS 'Increase of the register within, kWh (register_step); without the step from before.';
 COMMENT ON COLUMN volt.vehicle_daily.odometer_first_km IS 'First odometer reading, km.';
 COMMENT ON COLUMN volt.vehicle_daily.odometer_last_km IS 'Last odometer reading, km.';
+COMMENT ON COLUMN volt.vehicle_daily.charging_power_max_kw IS 'Highest power into the battery, kW.';
 
 COMMENT ON VIEW volt.meter_daily IS
   'Readings of one meter in one UTC day.';

@@ -35,8 +35,8 @@ def test_full_vehicle_reading():
                 {
                     "vehicleId": "V1", "timestamp": "2026-05-01T13:59:58+02:00", "soc": 55, "speed": 31.5,
                     "batteryTemp": 22.5, "kwhDeliveredDc": 0.5, "kwhDeliveredDcTotal": 100.25, "latitude": 48.1,
-                    "longitude": 11.5, "chargingStatus": "CHARGING", "odometer": 1234.5, "kwhReturnedDc": 0.25,
-                    "kwhReturnedDcTotal": 7.5, "diagnostics": {"a": [1]},
+                    "longitude": 11.5, "chargingStatus": "CHARGING", "chargingPower": 22, "odometer": 1234.5,
+                    "kwhReturnedDc": 0.25, "kwhReturnedDcTotal": 7.5, "diagnostics": {"a": [1]},
                 }
             )
         ]
@@ -44,7 +44,7 @@ def test_full_vehicle_reading():
     (reading,) = batch.vehicles
     assert reading == models.VehicleReading(
         "V1", dt.datetime(2026, 5, 1, 11, 59, 58, tzinfo=dt.UTC), 55.0, 31.5, 22.5, 0.5, 100.25, 48.1, 11.5, "CHARGING",
-        1234.5, 0.25, 7.5, '{"a":[1]}', NOW,
+        22.0, 1234.5, 0.25, 7.5, '{"a":[1]}', NOW,
     )  # fmt: skip
     assert (batch.dead_letters, batch.vehicle_sources, batch.unknown_fields) == ([], [(0, None)], 0)
 

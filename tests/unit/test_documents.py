@@ -6,7 +6,7 @@ import re
 import psycopg
 import pytest
 
-from voltd import cli, config, models
+from voltd import cli, config, models, readings
 
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -38,6 +38,26 @@ def test_names_no_setting_that_is_not_there():
 
 def test_names_every_reason():
     assert [reason for reason in models.Reason if f"`{reason}`" not in DOCS["devices.md"]] == []
+
+
+def _allowed(field):
+    if field.kind is readings.Kind.TEXT:
+        return f"up to {readings.TEXT_LENGTH} characters"
+    if field.kind is readings.Kind.OBJECT:
+        return ""
+    if field.high < readings.UNBOUNDED:
+        return f"{field.low:g} to {field.high:g}"
+    return "0 or more" if field.low == 0 else ""
+
+
+@pytest.mark.parametrize("device_type", readings.DeviceType)
+def test_describes_every_field(device_type):
+    """The table of fields is the declaration of the readings, row by row."""
+    head, _rule, *rows = DOCS["devices.md"].split(f"| {device_type} | what it is |")[1].split("\n\n")[0].splitlines()
+    assert head == " unit | allowed | column |"
+    for row, (column, field) in zip(rows, readings.fields(device_type).items(), strict=True):
+        names = " or ".join(f"`{name}`" for name in field.names)
+        assert row == f"| {names} | {field.meaning} | {field.unit} | {_allowed(field)} | `{column}` |"
 
 
 def test_names_every_make_target():

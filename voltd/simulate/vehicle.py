@@ -54,14 +54,14 @@ class Activity(enum.StrEnum):
 class Vehicle:
     """State of one vehicle at the end of the interval it was last advanced by.
 
-    Units are in the names; ``dc_kwh`` is the energy delivered to the battery within that interval, ``plugged_in`` is
-    true for an interval that began a charging session.
+    Units are in the names; ``dc_kwh`` is the energy delivered to the battery within that interval, ``charging_kw`` its
+    mean power, ``plugged_in`` is true for an interval that began a charging session.
     """
 
     __slots__ = (
         "_comes_back", "_hold_s", "_km", "_rest_s", "_route", "_target_kmh", "_target_pct", "activity",
-        "battery_temp_c", "charger_kw", "dc_kwh", "home", "latitude", "longitude", "model", "odometer_km",
-        "plugged_in", "soc_pct", "speed_kmh",
+        "battery_temp_c", "charger_kw", "charging_kw", "dc_kwh", "home", "latitude", "longitude", "model",
+        "odometer_km", "plugged_in", "soc_pct", "speed_kmh",
     )  # fmt: skip
 
     def __init__(
@@ -80,7 +80,7 @@ class Vehicle:
         self.latitude, self.longitude = home
         self.odometer_km = rng.uniform(500.0, 90_000.0)
         self.battery_temp_c = rng.uniform(12.0, 20.0)
-        self.speed_kmh = self.dc_kwh = 0.0
+        self.speed_kmh = self.dc_kwh = self.charging_kw = 0.0
         self.plugged_in = False
         self.activity = activity
         self._route = path.Route([home, home], [30.0])
@@ -123,6 +123,7 @@ class Vehicle:
         # Warms with its load relative to its size, towards surroundings that follow the hour of the day.
         around_c = 13.0 + 6.0 * math.sin((now_s - 32_400.0) * (2 * math.pi / 86_400.0))
         goal_c = around_c + 32.0 * min(load_kw / self.model.battery_kwh, 1.0) + (6.0 if load_kw else 0.0)
+        self.charging_kw = self.dc_kwh * 3600.0 / dt_s
         self.battery_temp_c += (goal_c - self.battery_temp_c) * (1.0 - math.exp(-dt_s / WARMING_TIME_S))
 
     def _drive(self, dt_s: float, rng: random.Random) -> float:

@@ -128,6 +128,7 @@ class Device:
             f'{self._head}{self.time_text(due_s)}","soc":{vehicle.soc_pct:.2f},"speed":{vehicle.speed_kmh:.1f},'
             f'"{self._temperature_key}":{vehicle.battery_temp_c:.2f},{energy},"latitude":{vehicle.latitude:.6f},'
             f'"longitude":{vehicle.longitude:.6f},"chargingStatus":"{vehicle.charging_status}",'
+            f'"chargingPower":{vehicle.charging_kw:.2f},'
             f'"odometer":{vehicle.odometer_km:.3f}{diagnostics}{self._tail}'
         )
 

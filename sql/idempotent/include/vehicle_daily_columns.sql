@@ -15,4 +15,5 @@ first(register_first_kwh, hour) FILTER (WHERE register_first_kwh IS NOT NULL) AS
 last(register_last_kwh, hour) FILTER (WHERE register_last_kwh IS NOT NULL) AS register_last_kwh,
 volt.register_chain(register_first_kwh, register_last_kwh, register_increase_kwh ORDER BY hour) AS register_increase_kwh,
 first(odometer_first_km, hour) FILTER (WHERE odometer_first_km IS NOT NULL) AS odometer_first_km,
-last(odometer_last_km, hour) FILTER (WHERE odometer_last_km IS NOT NULL) AS odometer_last_km
+last(odometer_last_km, hour) FILTER (WHERE odometer_last_km IS NOT NULL) AS odometer_last_km,
+max(charging_power_max_kw) AS charging_power_max_kw

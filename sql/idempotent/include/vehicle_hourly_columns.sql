@@ -16,4 +16,5 @@ last(dc_register_kwh, recorded_at) FILTER (WHERE dc_register_kwh IS NOT NULL) AS
 volt.register_increase(dc_register_kwh ORDER BY recorded_at) AS register_increase_kwh,
 count(dc_register_kwh) AS register_readings,
 first(odometer_km, recorded_at) FILTER (WHERE odometer_km IS NOT NULL) AS odometer_first_km,
-last(odometer_km, recorded_at) FILTER (WHERE odometer_km IS NOT NULL) AS odometer_last_km
+last(odometer_km, recorded_at) FILTER (WHERE odometer_km IS NOT NULL) AS odometer_last_km,
+max(charging_power_kw) AS charging_power_max_kw

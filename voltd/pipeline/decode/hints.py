@@ -21,6 +21,8 @@ _ALSO_CALLED = {
     "speedkmh": "speed", "temp": "batteryTemp", "batterytemperature": "batteryTemp", "odo": "odometer",
     "odometerkm": "odometer", "mileage": "odometer", "volt": "voltage", "volts": "voltage", "voltagev": "voltage",
     "amps": "current", "currenta": "current", "powerkw": "power", "kw": "power", "status": "chargingStatus",
+    "chargepower": "chargingPower", "chargerpower": "chargingPower", "chargingpowerkw": "chargingPower",
+    "chargerpowerkw": "chargingPower",
 }  # fmt: skip
 _TIMES = frozenset(
     {"time", "ts", "t", "at", "date", "datetime", "epoch", "timestampms", "timestamps", "timestamputc", "recordedat"}
