@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from voltd import models, readings
-from voltd.pipeline.write import fold as write_fold
+from voltd.pipeline.write.fold import fold as fold_by_key
 
 
 class Segment(NamedTuple):
@@ -63,7 +63,7 @@ def _newest(readings: list[models.Reading], fields: Sequence[tuple[int, int]]) -
         readings.sort(key=_recorded_at, reverse=True)  # stable, so the first received stays first among equals
         times = list(map(_recorded_at, readings))
         if any(map(operator.eq, times, itertools.islice(times, 1, None))):
-            readings = write_fold.fold(readings).rows
+            readings = fold_by_key(readings).rows
     newest = readings[0]
     state: list[Any] = [newest[0], newest[1]]
     add = state.append

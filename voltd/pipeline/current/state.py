@@ -35,10 +35,10 @@ _PLACES = {device_type: fold.places(device_type) for device_type in models.Devic
 
 
 class Listener(Protocol):
-    """Who is told about vehicles' new states, after they are committed; neither call may block or raise."""
+    """Gets the new states of vehicles after they are committed; neither call may block or raise."""
 
     def pick(self, count: int) -> slice:
-        """Which of so many changed vehicles it wants to hear about."""
+        """Which of so many changed vehicles it takes."""
         ...
 
     def publish(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
@@ -51,9 +51,9 @@ class CurrentState:
 
     Args:
         connect: opens a connection of the writer's role.
-        instance: whose progress is remembered for healing.
+        instance: whose progress is stored for healing.
         interval_s: how far the state may trail.
-        listener: hears about the vehicles that had news, after each merge.
+        listener: gets the vehicles that have changed, after each merge.
         well_since: since when the broker, this daemon and the database have all been there: intervals between signs of
             life that began before teach nothing of a device's rhythm. None: one is not.
         spooled_since: when the oldest message arrived that waits elsewhere (in the spool) to be noted; None: none does.
@@ -154,7 +154,7 @@ class CurrentState:
             until = min(until, spooled_since - _JUST_BEFORE)
         try:
             if vehicles or meters:
-                # What is to be healed lies before: progress is remembered only when nothing is.
+                # What is to be healed lies before: progress is stored only when nothing is.
                 names, changed = self._merge(vehicles, meters, None if heal else until)
                 vehicles, meters = [], []
                 if self._listener and changed:

@@ -1,6 +1,6 @@
 """Decode: payloads into readings or dead letters, the pure step between ``consume`` and ``flush``.
 
-``flush`` calls ``Decoder.decode`` with the messages it has taken. No I/O and no clock: time is judged against each
+``flush`` calls ``Decoder.decode`` with the messages it has taken. No I/O and no clock: time is compared with each
 message's ``received_at``. Nothing raises for what a device sent: each message, and each element of an array, comes out
 as a reading, a sign of life, or a dead letter with its reason; each field of a reading that is refused as a dead letter
 of its own.
@@ -19,7 +19,7 @@ import structlog
 from voltd import config, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fast, fields, frame, hints, identity, timestamp
-from voltd.pipeline.decode import topic as decode_topic
+from voltd.pipeline.decode.topic import Route, TopicTable
 
 _log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class Decoder:
         timestamps: config.Timestamps | None = None,
     ) -> None:
         self._timestamps = timestamps or config.Timestamps()
-        self._topics = decode_topic.TopicTable(topics, self._timestamps.zone)
+        self._topics = TopicTable(topics, self._timestamps.zone)
         self._limits = limits
         self._max_age = dt.timedelta(days=max_age_days)
         self._max_future = dt.timedelta(seconds=limits.max_future_s)
@@ -67,10 +67,10 @@ class Decoder:
         batch.messages += messages
         route_of = self._topics.route
         limit = self._limits.max_payload_bytes
-        times = fast.Times(_LONG_AGO, _LONG_AGO, _LONG_AGO)
+        arrival = fast.Arrival(_LONG_AGO, _LONG_AGO, _LONG_AGO)
         for index, message in enumerate(messages, first):
-            if message.received_at is not times.received_at:  # what was read together arrived together
-                times = self._times(message.received_at)
+            if message.received_at is not arrival.received_at:  # what was read together arrived together
+                arrival = self._arrival(message.received_at)
             if message.retained:
                 batch.retained = True
             route = route_of(message.topic)
@@ -79,16 +79,16 @@ class Decoder:
                 route is None
                 or payload[:1] != b"{"
                 or len(payload) > limit
-                or not fast.add(batch, (index, None), route, payload, times)
+                or not fast.add(batch, (index, None), route, payload, arrival)
             ):
-                self._slowly(batch, index, message, times)
+                self._slowly(batch, index, message, arrival)
         return batch
 
-    def _slowly(self, batch: models.Batch, index: int, message: models.Message, times: fast.Times) -> None:
+    def _slowly(self, batch: models.Batch, index: int, message: models.Message, arrival: fast.Arrival) -> None:
         """A message that is an array, or with which something is wrong."""
         route = self._topics.route(message.topic)
         try:
-            self._message(batch, index, message, route, times)
+            self._message(batch, index, message, route, arrival)
         except _Invalid as invalid:
             batch.dead_letters.append(_letter(message, route, message.payload, invalid))
         except Exception as error:  # noqa: BLE001
@@ -102,8 +102,8 @@ class Decoder:
         batch: models.Batch,
         index: int,
         message: models.Message,
-        route: decode_topic.Route | None,
-        times: fast.Times,
+        route: Route | None,
+        arrival: fast.Arrival,
     ) -> None:
         limit = self._limits.max_payload_bytes
         if len(message.payload) > limit:
@@ -114,10 +114,10 @@ class Decoder:
         payload = frame.bare(message.payload)
         if payload.lstrip(frame.WHITESPACE)[:1] == b"[":
             most = self._limits.max_array_readings
-            if not fast.add_array(batch, index, route, payload, times, most=most):
-                self._elements(batch, index, message, route, times=times, texts=_elements(payload))
+            if not fast.add_array(batch, index, route, payload, arrival, most=most):
+                self._elements(batch, index, message, route, arrival=arrival, texts=_elements(payload))
             return
-        if payload is not message.payload and fast.add(batch, (index, None), route, payload, times):
+        if payload is not message.payload and fast.add(batch, (index, None), route, payload, arrival):
             return
         try:
             value = frame.parse(payload)
@@ -126,7 +126,7 @@ class Decoder:
                 texts = frame.lines(payload)
             except ValueError:
                 raise _Invalid(Reason.NOT_JSON, frame.explain(message.payload, error)) from None
-            self._elements(batch, index, message, route, times=times, texts=texts)
+            self._elements(batch, index, message, route, arrival=arrival, texts=texts)
         else:
             self._one(batch, (index, None), message, route, value, payload=message.payload)
 
@@ -135,9 +135,9 @@ class Decoder:
         batch: models.Batch,
         index: int,
         message: models.Message,
-        route: decode_topic.Route,
+        route: Route,
         *,
-        times: fast.Times,
+        arrival: fast.Arrival,
         texts: Sequence[bytes | msgspec.Raw],
     ) -> None:
         limit = self._limits.max_array_readings
@@ -147,7 +147,7 @@ class Decoder:
             detail = f"array of {len(texts)} readings is over limits.max_array_readings = {limit}"
             raise _Invalid(Reason.TOO_MANY, detail)
         for position, text in enumerate(texts):
-            if fast.add(batch, (index, position), route, text, times):
+            if fast.add(batch, (index, position), route, text, arrival):
                 continue
             payload = bytes(text)
             try:
@@ -155,8 +155,8 @@ class Decoder:
             except _Invalid as invalid:
                 batch.dead_letters.append(_letter(message, route, payload, invalid, position))
 
-    def _times(self, received_at: dt.datetime) -> fast.Times:
-        return fast.Times(
+    def _arrival(self, received_at: dt.datetime) -> fast.Arrival:
+        return fast.Arrival(
             received_at,
             received_at - self._max_age,
             received_at + self._max_future,
@@ -169,7 +169,7 @@ class Decoder:
         batch: models.Batch,
         source: models.Source,
         message: models.Message,
-        route: decode_topic.Route,
+        route: Route,
         value: Any,
         *,
         payload: bytes,
@@ -213,7 +213,7 @@ class Decoder:
         self,
         batch: models.Batch,
         message: models.Message,
-        route: decode_topic.Route,
+        route: Route,
         device_type: models.DeviceType,
         value: Mapping[str, Any],
     ) -> tuple[str, dt.datetime, fields.Fields]:
@@ -265,7 +265,7 @@ class Decoder:
 
 def _letter(
     message: models.Message,
-    route: decode_topic.Route | None,
+    route: Route | None,
     payload: bytes,
     invalid: _Invalid,
     element: int | None = None,

@@ -1,4 +1,4 @@
-"""Times that are numbers: seconds or milliseconds since 1970, told apart by their size.
+"""Times that are numbers: seconds or milliseconds since 1970, which of the two their size says.
 
 Shared by ``decode.fast`` and ``decode.timestamp``, so that both read the same time. Pure.
 """

@@ -1,7 +1,7 @@
 """The fast way through ``decode``: payloads with nothing wrong, straight into the columns of a reading.
 
 The same contract as ``decode.fields`` in msgspec's compiled decoder, a few times faster. It only ever says yes: what it
-refuses, and what it cannot judge (aliases), goes the way of ``decode.fields``, which gives each field its fate. A
+refuses, and what it cannot decide (aliases), goes the way of ``decode.fields``, which gives each field its fate. A
 property test holds the two together: whatever this one takes, the other takes with the same values.
 """
 
@@ -113,8 +113,8 @@ _UNKNOWN = "unknown field"  # in msgspec's words; in others, the slow way takes 
 Sentinels = Collection[tuple[int, frozenset[float | str]]]
 
 
-class Times(NamedTuple):
-    """When a message arrived, between which times its readings must be dated, and what else the settings say of values.
+class Arrival(NamedTuple):
+    """When a message arrived, between which times its readings must be dated, and which values stand for none.
 
     Attributes:
         received_at, oldest, newest: aware UTC.
@@ -130,13 +130,13 @@ class Times(NamedTuple):
 
 
 def add(
-    batch: models.Batch, source: models.Source, route: topic.Route, text: bytes | msgspec.Raw, times: Times
+    batch: models.Batch, source: models.Source, route: topic.Route, text: bytes | msgspec.Raw, arrival: Arrival
 ) -> bool:
     """Adds the reading if there is nothing wrong with it; False leaves it to the slow way, which says what is."""
     try:
         device_type, fields, unknown = _parse(route.device_type, text)
-        row = _row(fields, route.device_id, times)
-        if times.sentinels and _has_sentinel(fields, times.sentinels.get(device_type, ())):
+        row = _row(fields, route.device_id, arrival)
+        if arrival.sentinels and _has_sentinel(fields, arrival.sentinels.get(device_type, ())):
             return False
     except Exception:  # noqa: BLE001 whatever it is, the slow way finds out
         return False
@@ -153,14 +153,16 @@ def add(
     return True
 
 
-def add_array(batch: models.Batch, index: int, route: topic.Route, payload: bytes, times: Times, *, most: int) -> bool:
+def add_array(
+    batch: models.Batch, index: int, route: topic.Route, payload: bytes, arrival: Arrival, *, most: int
+) -> bool:
     """Adds a whole array of readings of one device type if there is nothing wrong with any; else adds none."""
     if route.device_type is None or b"\\u0000" in payload:
         return False
-    sentinels = times.sentinels.get(route.device_type, ())
+    sentinels = arrival.sentinels.get(route.device_type, ())
     try:
         structs = PARSERS[route.device_type].array(payload)
-        rows = [_row(_astuple(struct), route.device_id, times) for struct in structs]
+        rows = [_row(_astuple(struct), route.device_id, arrival) for struct in structs]
     except Exception:  # noqa: BLE001 the slow way looks at each element
         return False
     if not 0 < len(rows) <= most or None in rows:
@@ -180,7 +182,7 @@ def add_array(batch: models.Batch, index: int, route: topic.Route, payload: byte
     return True
 
 
-def _row(fields: tuple[Any, ...], device_id: str | None, times: Times) -> tuple[Any, ...] | None:
+def _row(fields: tuple[Any, ...], device_id: str | None, arrival: Arrival) -> tuple[Any, ...] | None:
     """The columns with the device's id and ``received_at``; None where id, time or measurements are not in order."""
     if fields[0] != device_id:
         if fields[0] is None and device_id and len(device_id) <= ID_LENGTH:
@@ -189,17 +191,17 @@ def _row(fields: tuple[Any, ...], device_id: str | None, times: Times) -> tuple[
             return None
     at = fields[1]
     if at.__class__ is not dt.datetime:
-        if not times.epoch:
+        if not arrival.epoch:
             return None
         at = epoch.from_epoch(at)
         fields = (fields[0], at, *fields[2:])
     if (
         fields[0] is None
-        or not times.oldest <= at <= times.newest
+        or not arrival.oldest <= at <= arrival.newest
         or (fields[2] is None and fields.count(None) == len(fields) - 2)
     ):
         return None
-    return (*fields, times.received_at)
+    return (*fields, arrival.received_at)
 
 
 def _has_sentinel(fields: tuple[Any, ...], sentinels: Sentinels) -> bool:

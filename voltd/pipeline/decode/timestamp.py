@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import msgspec
 
 from voltd.models import Reason
-from voltd.pipeline.decode import epoch as decode_epoch
 from voltd.pipeline.decode import fields, hints
+from voltd.pipeline.decode.epoch import from_epoch
 
 _WithOffset = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 _Local = Annotated[dt.datetime, msgspec.Meta(tz=False)]
@@ -80,7 +80,7 @@ class TimestampReader:
         if not self._epoch:
             raise _bad(f"{name}: {hints.shown(value)} is a number, and timestamps.epoch is off", name)
         try:
-            return decode_epoch.from_epoch(value)
+            return from_epoch(value)
         except (ValueError, OverflowError):
             shown = hints.shown(value)
             raise _bad(f"{name}: {shown} is neither seconds nor milliseconds since 1970", name) from None

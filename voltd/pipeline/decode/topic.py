@@ -1,6 +1,6 @@
 """Which device type and device id a topic stands for, by the filters of the settings.
 
-The answer is remembered per topic: a fleet uses the same topics again and again. Pure, no I/O.
+Answers are cached by topic, as a fleet uses the same ones again and again. Pure, no I/O.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from voltd import config, models
 
-_REMEMBERED = 200_000
+_MOST_CACHED = 200_000
 
 
 class Route(NamedTuple):
@@ -45,7 +45,7 @@ class TopicTable:
         try:
             return self._known[topic]
         except KeyError:
-            if len(self._known) >= _REMEMBERED:  # a stream of invented topics must not fill the memory
+            if len(self._known) >= _MOST_CACHED:  # a stream of invented topics must not fill the memory
                 self._known.clear()
             found = self._known[topic] = self._find(topic)
             return found

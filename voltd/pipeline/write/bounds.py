@@ -1,6 +1,6 @@
-"""The bounds of the rules in force, passed on in the database from the daemon that checks rules to every writer.
+"""The bounds of the rules in force, passed on in the database from the daemon that evaluates rules to every writer.
 
-So a daemon with alerts switched off, or with another rules file, puts down what the check has to see: ``jobs``
+So a daemon with alerts switched off, or with another rules file, records what the evaluation cycle has to see: ``jobs``
 publishes every two seconds, ``write`` learns in its own transactions, from its first batch on. Knows no rules.
 """
 
@@ -15,7 +15,7 @@ import psycopg
 
 from voltd import models
 from voltd.database import queries
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import ColumnRange, Excursions
 
 _LEARN_EVERY_S = 2.0
 
@@ -24,15 +24,15 @@ class Bounds:
     """Publishes and learns.
 
     Args:
-        excursions: whose own bounds are published, and who is told those of others.
+        excursions: publishes its own bounds, and gets those of others.
     """
 
-    def __init__(self, excursions: write_excursions.Excursions) -> None:
+    def __init__(self, excursions: Excursions) -> None:
         self._excursions = excursions
         self._learned_at = -math.inf
 
     def publish(self, connection: psycopg.Connection[Any]) -> None:
-        """Says what this daemon's rules concern; only for the one that checks them.
+        """Publishes what the rules of this daemon concern; only for the one that evaluates them.
 
         Raises:
             psycopg.Error: as it comes; nothing was published.
@@ -53,9 +53,7 @@ class Bounds:
         row = cursor.execute(queries.text("published_bounds")).fetchone()
         text, late_after_s, behind_s = row or ("[]", 0.0, None)
         bounds = [
-            write_excursions.ColumnRange(
-                column, -math.inf if below is None else below, math.inf if above is None else above
-            )
+            ColumnRange(column, -math.inf if below is None else below, math.inf if above is None else above)
             for column, below, above in json.loads(text)
             if column in models.VehicleReading._fields  # a later version may know more
         ]

@@ -14,7 +14,7 @@ import psycopg
 from voltd import errors
 from voltd.database import queries, sqlstate
 from voltd.pipeline.write import dead_letters
-from voltd.pipeline.write import merge as write_merge
+from voltd.pipeline.write.merge import Merge
 
 _SLICE_ROWS = 5_000  # inserted by one statement, far within its time limit
 
@@ -22,7 +22,7 @@ _SLICE_ROWS = 5_000  # inserted by one statement, far within its time limit
 UNENCODABLE = (ValueError, TypeError, OverflowError)
 
 
-def isolate(cursor: psycopg.Cursor[Any], merge: write_merge.Merge) -> int:
+def isolate(cursor: psycopg.Cursor[Any], merge: Merge) -> int:
     """Inserts what can be inserted, and fills in what can be filled in; the number of new rows.
 
     Args:
@@ -38,7 +38,7 @@ def isolate(cursor: psycopg.Cursor[Any], merge: write_merge.Merge) -> int:
     return sum(_slice(cursor, merge, places[start : start + _SLICE_ROWS]) for start in places[::_SLICE_ROWS])
 
 
-def _slice(cursor: psycopg.Cursor[Any], merge: write_merge.Merge, places: range) -> int:
+def _slice(cursor: psycopg.Cursor[Any], merge: Merge, places: range) -> int:
     noun = merge.table.noun
     try:
         with cursor.connection.transaction(), cursor.copy(queries.text(f"copy_{noun}_isolation")) as copy:
@@ -69,7 +69,7 @@ def _slice(cursor: psycopg.Cursor[Any], merge: write_merge.Merge, places: range)
     return sum(_slice(cursor, merge, half) for half in (places[:middle], places[middle:]))
 
 
-def _refuse(merge: write_merge.Merge, place: int, why: errors.VoltdError) -> None:
+def _refuse(merge: Merge, place: int, why: errors.VoltdError) -> None:
     row = (merge.readings[place], merge.sources[place])
     merge.result.dead_letters.append(dead_letters.refused(row, merge.batch.messages, why))
     merge.result.refused.append(row[0])

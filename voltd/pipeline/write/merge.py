@@ -15,7 +15,7 @@ import psycopg
 
 from voltd import models, readings
 from voltd.pipeline.write import dead_letters, fold
-from voltd.pipeline.write import stage as write_stage
+from voltd.pipeline.write.stage import VEHICLE, Comparison, ReadingTable, Staged
 
 _DETAIL_LENGTH = 500
 _VALUE_LENGTH = 60
@@ -34,10 +34,10 @@ class Merge:
     """
 
     def __init__(
-        self, table: write_stage.Table, batch: models.Batch, result: models.WriteResult, *, overwrite: bool = False
+        self, table: ReadingTable, batch: models.Batch, result: models.WriteResult, *, overwrite: bool = False
     ) -> None:
         self.table, self.batch, self.result, self._overwrite = table, batch, result, overwrite
-        vehicles = table is write_stage.VEHICLE
+        vehicles = table is VEHICLE
         self.readings: Sequence[models.Reading] = batch.vehicles if vehicles else batch.meters
         self.sources = batch.vehicle_sources if vehicles else batch.meter_sources
         self.there = False  # whether any row was stored already
@@ -58,26 +58,26 @@ class Merge:
         """Folds, and merges with what is stored; the number of new rows."""
         folded = self._fold()
         staged = self.table.stage(cursor, folded.rows)
-        looked = staged.look()
+        found = staged.compare()
         inserted = 0
-        if looked.new:
-            inserted = staged.change(f"insert_{self.table.noun}_staging", looked.new)
-            if inserted < len(looked.new):  # another daemon has stored some meanwhile
-                again = staged.look()
+        if found.new:
+            inserted = staged.change(f"insert_{self.table.noun}_staging", found.new)
+            if inserted < len(found.new):  # another daemon has stored some meanwhile
+                again = staged.compare()
                 met = {*again.fills, *again.differs}
-                looked = again._replace(new=[place for place in looked.new if place not in met])
+                found = again._replace(new=[place for place in found.new if place not in met])
         self.there = inserted < len(folded.rows)
         before: dict[int, dict[str, Any]] = {}
-        if looked.fills:
-            shared = [place for place in looked.fills if len(folded.members[place]) > 1]
+        if found.fills:
+            shared = [place for place in found.fills if len(folded.members[place]) > 1]
             if shared:
                 before = dict(staged.stored(f"stored_of_{self.table.noun}_staging", shared))
-            looked = self._fill(staged, looked)
-        fills = looked.fills
+            found = self._fill(staged, found)
+        fills = found.fills
         if self._overwrite:  # what is put right is counted as that
-            fills = [place for place in fills if place not in set(looked.differs)]
-        self._account(folded, looked.new, fills, before, self._contradicted(staged, looked.differs))
-        self._whole_positions(staged, looked, folded)
+            fills = [place for place in fills if place not in set(found.differs)]
+        self._account(folded, found.new, fills, before, self._contradicted(staged, found.differs))
+        self._whole_positions(staged, found, folded)
         return inserted
 
     def compare(self, cursor: psycopg.Cursor[Any], there: Sequence[tuple[int, bool]]) -> None:
@@ -90,33 +90,33 @@ class Merge:
         indexes = [index for index, _ in there]
         readings = [self.readings[index] for index in indexes]
         staged = self.table.stage(cursor, readings)
-        looked = staged.look()
-        stored = self._contradicted(staged, looked.differs)
-        put_right = {indexes[place] for place in looked.differs} if self._overwrite else set()
+        found = staged.compare()
+        stored = self._contradicted(staged, found.differs)
+        put_right = {indexes[place] for place in found.differs} if self._overwrite else set()
         filled = {index for index, filled in there if filled} - put_right
         self.result.filled += len(filled)
         self._refuse({indexes[place]: standing for place, standing in stored.items()}, counted=filled)
-        self._whole_positions(staged, looked, fold.Folded(readings, [[index] for index in indexes], set(), {}))
+        self._whole_positions(staged, found, fold.Folded(readings, [[index] for index in indexes], set(), {}))
 
-    def _fill(self, staged: write_stage.Staged, looked: write_stage.Looked) -> write_stage.Looked:
+    def _fill(self, staged: Staged, found: Comparison) -> Comparison:
         """Fills in; returned with all rows that contradict what is stored by now."""
         query = f"fill_{self.table.noun}_staging"
-        beside = set(looked.fills).intersection(looked.differs)
-        alone = [place for place in looked.fills if place not in beside] if beside else looked.fills
+        beside = set(found.fills).intersection(found.differs)
+        alone = [place for place in found.fills if place not in beside] if beside else found.fills
         if beside:
             staged.change(query, list(beside), beside=True)
         if not alone or staged.fill(alone) == len(alone):
-            return looked
+            return found
         staged.change(query, alone, beside=True)  # another daemon has filled in something else meanwhile
-        again = staged.look()
-        return looked._replace(differs=again.differs, positions=again.positions)
+        again = staged.compare()
+        return found._replace(differs=again.differs, positions=again.positions)
 
     def _fold(self) -> fold.Folded:
         folded = fold.fold(self.readings)
         self.folded = len(folded.rows) < len(self.readings)
         return folded
 
-    def _contradicted(self, staged: write_stage.Staged, places: Sequence[int]) -> dict[int, dict[str, Any]]:
+    def _contradicted(self, staged: Staged, places: Sequence[int]) -> dict[int, dict[str, Any]]:
         """By place, the stored values that another one came for; none where the new ones were put in."""
         if not places:
             return {}
@@ -190,17 +190,17 @@ class Merge:
         )
         names = [wire_names[name] for name in standing]
         detail = said if len(names) == 1 else f"{', '.join(names)}: {said}"
-        kind = models.DeviceType.VEHICLE if self.table is write_stage.VEHICLE else models.DeviceType.METER
+        kind = models.DeviceType.VEHICLE if self.table is VEHICLE else models.DeviceType.METER
         return models.DeadLetter(
             message, payload, models.Reason.CONFLICT, detail[:_DETAIL_LENGTH], element, None, kind, reading[0]
         )
 
-    def _whole_positions(self, staged: write_stage.Staged, looked: write_stage.Looked, folded: fold.Folded) -> None:
+    def _whole_positions(self, staged: Staged, found: Comparison, folded: fold.Folded) -> None:
         """Latitude and longitude in two messages: the current state takes them as a pair, as they are stored now."""
-        filled = set(looked.fills)
+        filled = set(found.fills)
         alone = [
             place
-            for place, stored in looked.positions.items()
+            for place, stored in found.positions.items()
             if not self._paired(folded, place, stored) and place in filled
         ]
         if alone:  # another daemon may have filled in the other half since the look

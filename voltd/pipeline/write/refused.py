@@ -1,6 +1,6 @@
-"""Devices that send and of which everything is refused, put down in the transaction of their dead letters.
+"""Devices that send and of which everything is refused, recorded in the transaction of their dead letters.
 
-Called by ``write``. A device like that is not silent, and the rules must not say so (``rules.silence``). The device is
+Called by ``write``. Such a device is not stale, and no rule must call it so (``rules.silence``). The device is
 the one that the topic names, else the payload. Kept in memory: when a device was last written, so that ten thousand
 broken devices cost one row each in half a minute, however much they send. Whether a device has been stored since is
 for the reader to compare: nothing is taken back here.
@@ -21,7 +21,7 @@ from voltd.database import queries
 from voltd.pipeline.decode import topic
 
 _EVERY_S = 30.0
-_REMEMBERED = 100_000
+_MOST_CACHED = 100_000
 _LONGEST_ID = 64
 _LONGEST_DETAIL = 200
 _LONGEST_PAYLOAD = 65_536  # what is longer is not read for the sake of an id
@@ -60,7 +60,7 @@ class Found(NamedTuple):
 
 
 class Refused:
-    """What one writer has put down lately; one thread uses it.
+    """What one writer has recorded lately; one thread uses it.
 
     Args:
         topics: which topic names which device.
@@ -71,7 +71,7 @@ class Refused:
         self._written: dict[Key, float] = {}
 
     def insert(self, cursor: psycopg.Cursor[Any], batch: models.Batch, result: models.WriteResult) -> Sequence[Key]:
-        """Puts down who was refused, in the batch's transaction; ``written`` is to be told once that is committed.
+        """Records who was refused, in the batch's transaction; call ``written`` once that is committed.
 
         Raises:
             psycopg.Error: as it comes; the caller wraps it, and nothing of the batch is stored.
@@ -88,13 +88,13 @@ class Refused:
         """These are in the database now."""
         if not keys:
             return
-        if len(self._written) + len(keys) > _REMEMBERED:  # invented ids must not fill the memory
+        if len(self._written) + len(keys) > _MOST_CACHED:  # invented ids must not fill the memory
             self._written.clear()
         clock_s = time.monotonic()
         self._written.update((key, clock_s) for key in keys)
 
     def find(self, batch: models.Batch, result: models.WriteResult, clock_s: float) -> Mapping[Key, Found]:
-        """Who is to be put down: refused in this batch, nothing of it stored by this batch, not written just now."""
+        """Who is to be recorded: refused in this batch, nothing of it stored by this batch, not written just now."""
         found: dict[Key, Found] = {}
         for letter in result.dead_letters:
             stored = letter.partial and not letter.nothing_left  # but for a field

@@ -22,7 +22,7 @@ _SEVERAL = 4
 _DEVICE, _TIME = operator.itemgetter(0), operator.itemgetter(1)
 
 
-class Table:
+class ReadingTable:
     """The statements and binary types of one hypertable.
 
     Args:
@@ -56,11 +56,11 @@ class Table:
                 copy.write_row(row)
 
 
-VEHICLE = Table(models.DeviceType.VEHICLE)
-METER = Table(models.DeviceType.METER)
+VEHICLE = ReadingTable(models.DeviceType.VEHICLE)
+METER = ReadingTable(models.DeviceType.METER)
 
 
-class Looked(NamedTuple):
+class Comparison(NamedTuple):
     """What staged rows are to the stored ones.
 
     Attributes:
@@ -99,18 +99,18 @@ class Staged:
         names = ("unpack_as_needed", f"clear_{self._noun}_staging", self._prefers)
         self._cursor.execute("".join(queries.text(name) for name in names), prepare=False)
 
-    def look(self) -> Looked:
+    def compare(self) -> Comparison:
         """Compares all of them with what is stored now."""
-        looked = Looked([], [], [], {})
+        found = Comparison([], [], [], {})
         for day, how in self._days.items():
             self._prefer(how.preference)
             query = f"look_at_{self._noun}_staging" if how.each else f"look_through_{self._noun}_staging"
             new, fills, differs, *positions = self._ask(query, day).fetchone() or (None, None, None)
-            for places, more in ((looked.new, new), (looked.fills, fills), (looked.differs, differs)):
+            for places, more in ((found.new, new), (found.fills, fills), (found.differs, differs)):
                 places.extend(more or ())
             halves, latitudes, longitudes = positions or (None, None, None)
-            looked.positions.update(zip(halves or (), zip(latitudes or (), longitudes or (), strict=True), strict=True))
-        return looked
+            found.positions.update(zip(halves or (), zip(latitudes or (), longitudes or (), strict=True), strict=True))
+        return found
 
     def fill(self, places: Sequence[int]) -> int:
         """Fills in what the stored rows lack, where nothing contradicts; the number of rows."""

@@ -19,12 +19,11 @@ import structlog
 
 from voltd import errors, models
 from voltd.database import queries, rollup, session, sqlstate
-from voltd.pipeline.write import bounds as write_bounds
-from voltd.pipeline.write import dead_letters as write_dead_letters
-from voltd.pipeline.write import excursions as write_excursions
-from voltd.pipeline.write import fold, isolate, stage
-from voltd.pipeline.write import merge as write_merge
-from voltd.pipeline.write import refused as write_refused
+from voltd.pipeline.write import dead_letters, fold, isolate, stage
+from voltd.pipeline.write.bounds import Bounds
+from voltd.pipeline.write.excursions import Excursions
+from voltd.pipeline.write.merge import Merge
+from voltd.pipeline.write.refused import Refused
 
 _log = structlog.get_logger()
 
@@ -50,8 +49,8 @@ class PostgresStore:
         connect: opens a connection of the writer's; called again after each loss.
         client_id: part of the dead letters' redelivery key, as packet ids are per client.
         keep_dead_letters: keeps the dead letters in the transaction of their batch; returns those it had already.
-        excursions: what to put down for the check of the rules; None: nothing.
-        bounds: learns what the daemon that checks the rules has to see.
+        excursions: what to record for the evaluation of the rules; None: nothing.
+        bounds: learns what the daemon that evaluates the rules has to see.
         refused: records devices of which everything is refused; None: nobody does.
         part: which of the client's connections this is; each has one store.
         overwrite: values that contradict stored ones replace them; the connection is the schema owner's.
@@ -65,16 +64,16 @@ class PostgresStore:
         *,
         keep_dead_letters: Callable[
             [psycopg.Cursor[Any], Sequence[models.DeadLetter], str], Sequence[models.DeadLetter]
-        ] = write_dead_letters.insert,
-        excursions: write_excursions.Excursions | None = None,
-        bounds: write_bounds.Bounds | None = None,
-        refused: write_refused.Refused | None = None,
+        ] = dead_letters.insert,
+        excursions: Excursions | None = None,
+        bounds: Bounds | None = None,
+        refused: Refused | None = None,
         part: str = "stream",
         overwrite: bool = False,
         keep: bool = True,
     ) -> None:
         self._connect = connect
-        self._excursions, self._bounds = excursions or write_excursions.Excursions(), bounds
+        self._excursions, self._bounds = excursions or Excursions(), bounds
         self._keep_dead_letters, self._refused = keep_dead_letters, refused
         self._client_id = client_id
         self._writer = f"{client_id}/{part}"
@@ -125,8 +124,8 @@ class PostgresStore:
             connection = self._open()
             with connection.transaction(force_rollback=not self._keep), connection.cursor() as cursor:
                 closing_watermark = rollup.begin_batch(connection)
-                vehicles = write_merge.Merge(stage.VEHICLE, batch, result, overwrite=self._overwrite)
-                meters = write_merge.Merge(stage.METER, batch, result, overwrite=self._overwrite)
+                vehicles = Merge(stage.VEHICLE, batch, result, overwrite=self._overwrite)
+                meters = Merge(stage.METER, batch, result, overwrite=self._overwrite)
                 result.vehicles_written = _readings(cursor, vehicles, way)
                 result.meters_written = _readings(cursor, meters, way)
                 known = result.filled + result.conflicting + result.corrected + len(result.refused)
@@ -136,7 +135,7 @@ class PostgresStore:
                 if self._bounds is not None:
                     self._bounds.learn(cursor)
                 self._excursions.insert(cursor, batch)
-                in_vain = self._refused.insert(cursor, batch, result) if self._refused is not None else ()
+                refused_devices = self._refused.insert(cursor, batch, result) if self._refused is not None else ()
                 result.dead_letters_there = list(self._keep_dead_letters(cursor, result.dead_letters, self._client_id))
                 until = next((one.received_at for one in reversed(batch.messages) if not one.redelivered), None)
                 name = str(uuid.uuid4())
@@ -145,7 +144,7 @@ class PostgresStore:
                 self._unanswered = _Commit(batch, name, xid, result)
             self._unanswered = None
         if self._refused is not None:
-            self._refused.written(in_vain)
+            self._refused.written(refused_devices)
         if way is not _Way.ISOLATED:
             there, folded = vehicles.there or meters.there, vehicles.folded or meters.folded
             self._usual = _Way.STAGED if there else _Way.FOLDED if folded else _Way.PLAIN
@@ -215,7 +214,7 @@ def _after_unique_violation(batch: models.Batch, way: _Way, error: psycopg.Error
     raise errors.StoreUnavailable(str(error), hint=hint) from error
 
 
-def _readings(cursor: psycopg.Cursor[Any], merge: write_merge.Merge, way: _Way) -> int:
+def _readings(cursor: psycopg.Cursor[Any], merge: Merge, way: _Way) -> int:
     """Readings of one device type into their table; the number of new rows."""
     if not merge.readings:
         return 0
