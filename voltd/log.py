@@ -44,6 +44,7 @@ def configure(level: str, style: Literal["auto", "console", "json"] = "auto") ->
         handlers=[_ToStructlog()],
         force=True,
     )
+    logging.getLogger("apscheduler.executors").setLevel(logging.CRITICAL)  # daemon.scheduler logs jobs that fail
 
 
 class _ToStructlog(logging.Handler):

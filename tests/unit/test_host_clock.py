@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from voltd.daemon import host_clock, jobs_trigger
+from voltd.daemon import host_clock, scheduler
 from voltd.daemon import host_clock_witnesses as witnesses
 
 T0 = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
@@ -174,7 +174,7 @@ def test_what_the_database_says():
 @pytest.mark.parametrize("years", [1, 56])
 def test_periodic_jobs_after_a_step(years):
     """The next run is found at once, however many were skipped, and the rhythm stays."""
-    every, now = jobs_trigger.Every(1.0), at(86400 * 365 * years + 0.25)
+    every, now = scheduler.Every(1.0), at(86400 * 365 * years + 0.25)
     started = time.monotonic()
     assert every.get_next_fire_time(T0, now) == now + dt.timedelta(seconds=0.75)
     assert time.monotonic() - started < 0.1
