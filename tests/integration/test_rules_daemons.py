@@ -28,7 +28,7 @@ class Rig:
 
     def daemon(self, name, **alerts):
         settings = self.settings(name, **alerts)
-        made = wiring.Wiring(settings, on_subscribed=lambda: None, require_schema=lambda: None)
+        made = wiring.Wiring(settings)
         self._stack.callback(self._end, made)
         made.jobs.start()
         return made

@@ -13,7 +13,7 @@ from voltd.daemon import host_clock_witnesses as witnesses
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import clock
 from voltd.pipeline.decode import decoder as decode
-from voltd.pipeline.flush import flusher
+from voltd.pipeline.flush import flusher, outage, policy
 from voltd.pipeline.spool import drain
 from voltd.pipeline.spool import file as spool
 
@@ -29,12 +29,14 @@ class Rig:
         self.window = window.Window(SETTINGS.limits.max_held_bytes)
         self.broker = FakeBroker(SETTINGS.mqtt.receive_maximum)
         self.store, self.counters, self.acked = FakeStore(), metrics.Metrics(), []
+        self.outage = outage.Outage(self.counters)
         self.flusher = flusher.Flusher(
             self.window,
             self.decoder(),
             self.store,
-            SETTINGS,
+            policy.of(SETTINGS),
             self.counters,
+            outage=self.outage,
             ack=self.acked.extend,
             clock_guard=self.guard(),
         )
@@ -136,9 +138,15 @@ def test_set_right_without_a_step_that_was_seen():
 class _Drain(Rig):
     def __init__(self, off_s, folder):
         super().__init__(off_s)
-        self.spool = spool.Spool(folder / "spool", 1 << 30, 0)
+        self.spool = spool.SpoolFile(folder / "spool", 1 << 30, 0)
         self.drain = drain.Drain(
-            self.spool, self.decoder(), self.store, SETTINGS, self.counters, clock_guard=self.guard()
+            self.spool,
+            self.decoder(),
+            self.store,
+            policy.of(SETTINGS),
+            self.counters,
+            outage=self.outage,
+            clock_guard=self.guard(),
         )
 
 

@@ -1,4 +1,4 @@
-"""What the main thread is told from outside: SIGTERM and SIGINT end the daemon, SIGHUP has it read its files again.
+"""What the main thread waits for: SIGTERM and SIGINT end the daemon, SIGHUP has it read its files again.
 
 Python runs a signal's handler in the main thread between any two steps of it, also within an Event's own ``wait``,
 whose lock the handler's ``set`` would then wait for, for ever. So a handler sets plain flags, and wakes the main thread
@@ -15,7 +15,7 @@ from types import FrameType
 
 
 class Signals:
-    """What was told; ``stop`` may come from any thread, all else is the main thread's.
+    """What has come; ``stop``, ``wake`` and ``subscribed`` are for any thread, all else is the main thread's.
 
     Attributes:
         stopping: whether the daemon is to end.
@@ -23,7 +23,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.stopping = False
-        self._reload = False
+        self._reload = self._subscribed = False
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def listen(self) -> None:
@@ -57,6 +57,18 @@ class Signals:
             with contextlib.suppress(queue.Empty):
                 self._news.get(timeout=seconds)
         return self.stopping
+
+    def subscribed(self) -> None:
+        """The broker sends messages, perhaps once more: its last word on this daemon may be the last will."""
+        self._subscribed = True
+        self.wake()
+
+    def report_wanted(self) -> bool:
+        """Whether it has subscribed since the last call."""
+        if not self._subscribed:
+            return False
+        self._subscribed = False  # one that comes before the report is covered by it
+        return True
 
     def reload_wanted(self) -> bool:
         """Whether SIGHUP came since the last call."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 import time
 
-from voltd import config, models
-from voltd.pipeline.consume import window as consume_window
-from voltd.pipeline.decode import decoder as decode
+from voltd import models
+from voltd.pipeline.consume import window
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.flush import policy
 
 _IDLE_S = 0.5
 _PIECE_MESSAGES = 500  # decoded at once: the longest that ``next`` waits for is a few milliseconds
@@ -25,15 +26,13 @@ class DecodeAhead:
     Args:
         window: where messages wait.
         decoder: the pure step from messages to a batch; from now on this thread's.
-        settings: batch bounds and linger.
+        policy: of a batch.
     """
 
-    def __init__(self, window: consume_window.Window, decoder: decode.Decoder, settings: config.Settings) -> None:
+    def __init__(self, window: window.Window, decoder: decoder.Decoder, policy: policy.Policy) -> None:
         self._window = window
         self._decoder = decoder
-        self._max_messages = settings.max_batch_messages
-        self._max_bytes = settings.batch.max_bytes
-        self._linger_s = settings.batch.linger_ms / 1000
+        self._policy = policy
         self._lock = threading.Lock()  # held while a piece is decoded into the batch, and while it is taken away
         self._batch, self._bytes = models.Batch([]), 0
         self._some = threading.Event()
@@ -86,9 +85,9 @@ class DecodeAhead:
         if not self._room.wait(_IDLE_S):
             return True
         messages = self._window.take(
-            min(_PIECE_MESSAGES, self._max_messages - len(self._batch.messages)),
-            self._max_bytes - self._bytes,
-            self._linger_s,
+            min(_PIECE_MESSAGES, self._policy.max_messages - len(self._batch.messages)),
+            self._policy.max_bytes - self._bytes,
+            self._policy.linger_s,
             0.0 if self._stopping.is_set() else _IDLE_S,
         )
         if not messages:
@@ -101,8 +100,8 @@ class DecodeAhead:
                 raise
             self._bytes += sum(len(message.payload) for message in messages)
             if (
-                len(batch.messages) >= self._max_messages
-                or self._bytes >= self._max_bytes
+                len(batch.messages) >= self._policy.max_messages
+                or self._bytes >= self._policy.max_bytes
                 or batch.readings + len(batch.dead_letters) >= _MOST_ELEMENTS
             ):
                 self._room.clear()

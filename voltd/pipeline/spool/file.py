@@ -50,7 +50,7 @@ class Spooled(NamedTuple):
     earlier: bool  # all of them were received by an earlier run; else all by this one
 
 
-class Spool:
+class SpoolFile:
     """One daemon's spool. Opened when it is first needed; ``put`` and ``remove`` may come from different threads.
 
     Args:
@@ -70,7 +70,6 @@ class Spool:
         self.messages = self.readings = self.bytes = 0
         self.oldest_at: dt.datetime | None = None
         self.dropped = 0  # messages of damaged files or batches
-        self.in_use = False  # whether new messages go here: the flusher sets it, the store's return ends it
 
     def open(self) -> None:
         """Opens what an earlier run has left; where there is nothing, the file is made when it is first needed.
