@@ -25,7 +25,7 @@ class Rig:
 
     def __init__(self, off_s):
         self.world = World(SURE, off_s)
-        self.world.clock.note_database(witnesses.Database(-off_s, 0.01))
+        self.world.clock.note_database(witnesses.DatabaseClock(-off_s, 0.01))
         self.window = window.Window(SETTINGS.limits.max_held_bytes)
         self.broker = FakeBroker(SETTINGS.mqtt.receive_maximum)
         self.store, self.counters, self.acked = FakeStore(), metrics.Metrics(), []
@@ -127,7 +127,7 @@ def test_set_right_without_a_step_that_was_seen():
     rig = Rig(-HOUR)
     rig.start("V1")
     rig.until(lambda: rig.counters.clock_hold)
-    rig.world.clock.note_database(witnesses.Database(0.0, 0.01))
+    rig.world.clock.note_database(witnesses.DatabaseClock(0.0, 0.01))
     rig.world.clock._wall = lambda: at(5)
     rig.world.clock._seen = (at(5), rig.world.passed_s)
     rig.until(lambda: rig.acked)

@@ -96,7 +96,7 @@ class HostClock:
         self._lock = threading.Lock()
         self._frames = collections.deque([_Frame()], maxlen=_MOST_FRAMES)
         self._seen = self._both()
-        self._database: witnesses.Database | None = None
+        self._database: witnesses.DatabaseClock | None = None
         self._agreed = False
         self._suspected: tuple[Suspicion, float] | None = None
         self.steps = 0  # so far
@@ -147,7 +147,7 @@ class HostClock:
                 ends = frame.before or ends
         return at + by
 
-    def note_database(self, found: witnesses.Database) -> None:
+    def note_database(self, found: witnesses.DatabaseClock) -> None:
         """What the database's clock says now. It goes on counting while the database is away: both clocks go on."""
         with self._lock:
             known = self._database

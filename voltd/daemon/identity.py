@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 _START_TICKS = 19  # of /proc/<pid>/stat, counted from the state, which follows the name in brackets: proc(5), field 22
 
 
-class Fate(enum.Enum):
+class Liveness(enum.Enum):
     """What is known of another process without asking it."""
 
     DEAD = "dead"
@@ -97,17 +97,17 @@ def own() -> Identity:
     )
 
 
-def fate(other: Identity, me: Identity) -> Fate:
+def liveness(other: Identity, me: Identity) -> Liveness:
     """Whether another process can be alive, as far as this one can see."""
     boots_known = bool(other.boot and me.boot)
     same_host = bool(other.machine) and (other.machine, other.host) == (me.machine, me.host)
     if boots_known and other.boot != me.boot:
-        return Fate.DEAD if same_host else Fate.ELSEWHERE  # this machine has been started again since
+        return Liveness.DEAD if same_host else Liveness.ELSEWHERE  # this machine has been started again since
     if not boots_known and not same_host:
-        return Fate.ELSEWHERE
+        return Liveness.ELSEWHERE
     if other.namespace and other.namespace == me.namespace and _is_gone(other):
-        return Fate.DEAD
-    return Fate.HERE
+        return Liveness.DEAD
+    return Liveness.HERE
 
 
 def _pid_is_gone(pid: int) -> bool:
