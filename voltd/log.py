@@ -38,7 +38,7 @@ def configure(level: str, style: Literal["auto", "console", "json"] = "auto") ->
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # APScheduler and psycopg speak through the standard library; only what an admin must see.
+    # APScheduler and psycopg log through the standard library; only what an admin must see is passed on.
     logging.basicConfig(
         level=max(number, logging.WARNING),
         handlers=[_ToStructlog()],

@@ -34,7 +34,7 @@ _SWITCH_S = 0.0002
 
 def tune_interpreter() -> None:
     """Sets Python up for many short-lived tuples and a few threads that wait for answers."""
-    # Readings are tuples without cycles: looking through them again and again for garbage is a sixth of the time.
+    # Readings are tuples without cycles: the search for garbage among them takes a sixth of the time.
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
     # A thread that folds states or decodes yields to one that has an answer from broker or database to read.
@@ -90,7 +90,7 @@ class Daemon:
         return 0
 
     def _leave(self) -> None:
-        """The last of it: others may have the client id now. Raises what ended a thread."""
+        """Gives up the client id, for others to take. Raises what ended a thread."""
         self._wiring.presence.close()
         self._join("presence", time.monotonic() + _PRESENCE_GETS_S)
         self._notifier.close()
@@ -98,16 +98,16 @@ class Daemon:
             raise self._failure
 
     def _wait_for_claim(self) -> bool:
-        """True once nobody else has the client id, which may go with the same spool, or the broker is away."""
+        """True once no other daemon has the client id (it may use the same spool), or the broker is away."""
         while self._wiring.presence.undecided and not self._signals.wait(_REPORT_S):
             self._notifier.waiting("asking whether another daemon has the client id")
         return not self._signals.stopping
 
     def _wait_for_schema(self) -> bool:
-        """True once readings can be taken; False when told to stop.
+        """True once readings can be taken; False if the daemon is to stop first.
 
-        That is when the schema is found current. While the database is away, readings go to the spool, or, without
-        one, this waits.
+        They can be once the schema is found current. While the database is away, readings go to the spool; without
+        a spool this waits.
         """
         delays = backoff.Backoff(0.5, self._settings.database.retry_max_s)
         self._open_spool()
@@ -126,7 +126,7 @@ class Daemon:
         return False
 
     def _ask_database(self) -> None:
-        """Whether readings can be taken and the broker should know us; hears signals while it waits for the answers.
+        """Returns if readings can be taken; expects a session if the daemon has run before. Hears signals meanwhile.
 
         Raises:
             SchemaError, StoreUnavailable: see ``database_ready.DatabaseReady.require``.
@@ -172,7 +172,7 @@ class Daemon:
         thread.start()
 
     def _watch(self) -> None:
-        """Until told to stop: readiness, status line, and the watchdog fed by the threads' own progress."""
+        """Until the daemon is to stop: readiness, status, and a watchdog that the threads' own progress feeds."""
         wired, ready, next_report = self._wiring, False, time.monotonic()
         steps = wired.clock.look()
         while not self._signals.wait(0.5 if ready else 0.05):
@@ -194,7 +194,7 @@ class Daemon:
                 self._notifier.watchdog()
 
     def _look_after_threads(self) -> None:
-        """An answer of the database is progress; one that never comes is given up by its connection, long before."""
+        """An answer of the database is progress; a connection gives up a silent database long before the limit."""
         limit_s = self._settings.database.statement_timeout_s * 2 + 60
         watch, wired = self._watchdog.add, self._wiring
         watch(watchdog.Watched("network", lambda: wired.consumer.beat, _NETWORK_STALL_S))
@@ -205,7 +205,7 @@ class Daemon:
             watch(watchdog.Watched("drain", lambda: max(drain.beat, wired.drain_store.heard_at), limit_s))
 
     def _shut_down(self) -> None:
-        """Stop taking, write what is held, ack, disconnect keeping the session."""
+        """Stops taking, writes what is in flight, acks, and disconnects but keeps the session."""
         wired = self._wiring
         self._notifier.stopping()
         _log.info("daemon.stopping", in_flight=wired.window.held)
@@ -242,7 +242,7 @@ class Daemon:
             _log.warning("thread.left_behind", thread=name)
 
     def _report(self) -> None:
-        """Publishes the status: every few seconds, and after each subscribe, as the last will may have spoken."""
+        """Publishes the status: every few seconds, and after each subscribe, as the last will may have replaced it."""
         wired, counters = self._wiring, self._wiring.counters
         if wired.spool is not None:
             counters.readings_spooled, counters.spool_bytes = wired.spool.readings, wired.spool.bytes

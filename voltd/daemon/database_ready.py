@@ -1,4 +1,4 @@
-"""Whether readings can be stored: asked by ``app`` before any are taken, and by the drain when the database is back.
+"""Whether readings can be stored. ``app`` asks before it takes any, and the drain when the database is back.
 
 The schema is this version's, the database keeps readings for as long as they are taken, and its clock is noted beside
 the host's. Answers may take long, so ``app`` asks in a thread of its own while the main thread hears signals.
@@ -30,7 +30,7 @@ class DatabaseReady:
         self._settings, self._clock = settings, clock
 
     def require(self) -> None:
-        """Returns where readings can be stored; blocks for some round trips.
+        """Returns if readings can be stored; blocks for some round trips.
 
         Raises:
             SchemaError: the schema is not the one that this version expects; nothing was written.

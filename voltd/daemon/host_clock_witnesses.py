@@ -31,7 +31,7 @@ class Kernel(NamedTuple):
     Attributes:
         synchronised: as the kernel says; None: it does not say (a container, a sandbox).
         kept: whether a service here would synchronise it: only then is a clock that is not synchronised a reason for
-            doubt. Many a container and virtual machine has a clock that is right, and says so to nobody.
+            doubt. Many containers and virtual machines have a clock that is right and no service that says so.
         impossible: it is earlier than the installation of voltd.
     """
 

@@ -1,8 +1,8 @@
-"""Which process a daemon is: what it says of itself, and whether another one can still be alive.
+"""Which process a daemon is: how it identifies itself, and whether another one can still be alive.
 
 ``status`` and ``jobs`` publish it; ``consume.claim`` compares it with the daemon that has the client id.
-Reads this machine's own facts and nothing else. Every fact may be missing: containers and a strict service manager
-hide some of them.
+Reads this machine's facts and nothing else. Every fact may be missing: containers and a strict service manager hide
+some of them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Identity(NamedTuple):
 
 
 def parse(facts: Any) -> Identity | None:
-    """An identity from JSON that anybody may have written; None where it is none."""
+    """An identity from JSON that anybody may have written; None if it is malformed."""
     try:
         started_at = dt.datetime.fromisoformat(facts["started_at"])
         texts = [facts[name] for name in ("run", "host")] + [facts.get(name, "") for name in _HIDEABLE]

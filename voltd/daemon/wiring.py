@@ -149,7 +149,7 @@ class Wiring:
         )
 
     def _trouble(self) -> str:
-        """What keeps messages from being taken or dated, and what to do, for the alert of an outage."""
+        """Why messages are not taken or not dated, and what to do, for the alert of an outage."""
         held = self.counters.clock_hold
         return f"{held}; messages are held until it is right: {host_clock.ADVICE}" if held else self.clock.trouble()[1]
 

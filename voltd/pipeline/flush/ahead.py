@@ -1,8 +1,7 @@
 """Decode ahead: while one batch commits, the next one grows.
 
-A thread of its own between the window and ``flush``: it decodes what has arrived, piece by piece, into the batch that
-``flush`` takes as soon as the previous COMMIT has returned. Bounded by the batch limit; without a clock or I/O of its
-own. Must not touch the store.
+A thread of its own between the window and ``flush``. It decodes what has arrived, piece by piece, into the batch that
+``flush`` takes as soon as the previous COMMIT has returned. The batch limit bounds it. It does no I/O.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class DecodeAhead:
         self._window = window
         self._decoder = decoder
         self._policy = policy
-        self._lock = threading.Lock()  # held while a piece is decoded into the batch, and while it is taken away
+        self._lock = threading.Lock()  # while a piece is decoded into the batch, and while the batch is taken
         self._batch, self._bytes = models.Batch([]), 0
         self._some = threading.Event()
         self._room = threading.Event()
@@ -48,14 +47,14 @@ class DecodeAhead:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread when the window is empty; ``next`` still hands over what is left."""
+        """Ends the thread once the window is empty; ``next`` still returns what is left."""
         self._stopping.set()
 
     def next(self) -> models.Batch | None:
         """The batch as it has grown, with at least one message; None: nothing has arrived for half a second.
 
         Raises:
-            BaseException: whatever ended the thread; no batch comes any more, and no message of the last is acked.
+            BaseException: whatever ended the thread; no batch follows, and no message of the last one is acked.
         """
         some = self._some.wait(0.0 if self.finished else _IDLE_S)
         with self._lock:
@@ -77,7 +76,7 @@ class DecodeAhead:
         try:
             while self._grow() or not self._stopping.is_set():
                 self.beat = time.monotonic()
-        except BaseException as error:  # noqa: BLE001 raised in the flusher, which must not go on without us
+        except BaseException as error:  # noqa: BLE001 raised in the flusher, which must not continue alone
             self._failure = error
 
     def _grow(self) -> bool:

@@ -1,8 +1,8 @@
 """Flush: takes the batch that has grown meanwhile, hands it to ``write``, and acks after COMMIT.
 
 One thread, and ``flush.ahead``'s beside it. The batch policy is group commit: whatever has arrived when the previous
-COMMIT returned is the next batch. A transient failure of the store keeps the batch and the window closed, or, when it
-lasts, puts the messages into the spool; a batch is acked once, whole, or not at all.
+COMMIT returned is the next batch. At a transient failure of the store the batch is kept and the window stays
+closed; if it lasts, the messages go into the spool. A batch is acked once, whole, or not at all.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _log = structlog.get_logger()
 
 _COMPLAIN_EVERY_S = 30.0
 _HALTED_HINT = (
-    "nothing more is taken: look at voltd dead-letters list; to go on, systemctl reload voltd (SIGHUP);"
+    "nothing more is taken: look at voltd dead-letters list; to continue, systemctl reload voltd (SIGHUP);"
     " limits: dead_letters.*"
 )
 _CLOCK_HINT = (
-    f"messages are held until it is right: {host_clock.ADVICE}; to go on with the clock as it is, systemctl reload"
+    f"messages are held until it is right: {host_clock.ADVICE}; to continue with the clock as it is, systemctl reload"
     " voltd (SIGHUP)"
 )
 
@@ -64,7 +64,7 @@ class Flusher:
         ack: called with the batch's messages after COMMIT, in the order received.
         committed: called with batch and result after COMMIT; must not block or raise.
         spool: where messages go while the store stays away; None: they stay with the broker.
-        clock_guard: says when this host's clock is wrong; None: it is believed.
+        clock_guard: says when this host's clock is wrong; None: it is trusted.
     """
 
     def __init__(
@@ -139,9 +139,9 @@ class Flusher:
         return kept
 
     def _pass_clock(self, batch: models.Batch) -> models.Batch | None:
-        """Holds a batch while this host's clock is wrong; then as its messages are to be taken. None: stopped before.
+        """Holds a batch while this host's clock is wrong; returns it with corrected times, or None if stopped before.
 
-        What is held here was dated by devices that are right: it would all become dead letters.
+        Devices whose clocks are right dated these messages: with a wrong clock they would all become dead letters.
         """
         guard = self._clock_guard
         if guard is None:
@@ -157,7 +157,7 @@ class Flusher:
                 complain_at = time.monotonic() + _COMPLAIN_EVERY_S
                 _log.error("clock.wrong", error=self._counters.clock_hold, hint=_CLOCK_HINT)
             self._beat = time.monotonic()
-            if self._deadline < float("inf"):  # it would only be refused
+            if self._deadline < float("inf"):  # the store would refuse it
                 _log.warning("batch.left_to_broker", messages=len(batch.messages))
                 return None
             if self._resumed.wait(0.1):
@@ -169,7 +169,7 @@ class Flusher:
         return batch
 
     def _pass_breaker(self, batch: models.Batch) -> bool:
-        """Holds a batch that passes the limits of dead letters until an admin has looked; False: stopped before."""
+        """Holds a batch that exceeds the limits of dead letters until an admin has looked; False: stopped before."""
         problem = self._breaker.evaluate(batch)
         if problem is None:
             return True
@@ -188,7 +188,7 @@ class Flusher:
         return True
 
     def _keep(self, batch: models.Batch, started: float) -> bool:
-        """Makes the batch durable, in the store or in the spool; False where neither could until the deadline."""
+        """Makes the batch durable, in the store or in the spool; False if neither did until the deadline."""
         delays = backoff.Backoff(0.1, self._policy.retry_max_s)
         complain_at = 0.0
         behind = self._belongs_behind(batch)
@@ -269,7 +269,7 @@ class Flusher:
 
 
 def log_unknown(names: list[tuple[str, str]]) -> None:
-    """One line a name: a field that no reading has, and what was probably meant."""
+    """Logs fields that no reading has, and what was probably meant."""
     for name, meant in names:
         if meant:
             _log.warning("field.unknown", field=name, hint=f"{name}: did you mean {meant}?")

@@ -1,4 +1,4 @@
-"""Drain: what the spool holds goes into the store, oldest first, while new readings flow beside it.
+"""Drain: moves the spool's messages into the store, oldest first, while new readings flow beside it.
 
 A thread of its own with a connection of its own. It also finds out that the store is back: while messages go into the
 spool ``flush`` does not ask. A batch leaves the spool after its COMMIT; killed in between, the same messages come once
@@ -37,7 +37,7 @@ class Drain:
         outage: shared with ``flush``; learns that the store is back.
         ready: raises StoreUnavailable until the store may be written to; called before the first write.
         committed: called with batch and result after COMMIT; must not block or raise.
-        clock_guard: says when this host's clock is wrong, or was when messages were put; None: it is believed.
+        clock_guard: says when this host's clock is wrong, or was wrong when messages were spooled; None: trusted.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class Drain:
         self.beat = time.monotonic()
 
     def stop(self) -> None:
-        """Ends ``run`` after the batch under way; what is left stays in the spool."""
+        """Ends ``run`` after the current batch; the rest stays in the spool."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Drains until stopped; while the store is away it tries again, ever less often.
+        """Drains until stopped; while the store is away it retries with growing pauses.
 
         Raises:
             SchemaError: the store is back and is not what this version expects; nothing was written.
@@ -102,7 +102,7 @@ class Drain:
             self._outage.store_answered()
         spooled = self._spool.oldest(self._policy.max_messages, self._policy.max_bytes, self._done)
         if spooled is None:
-            if self._spool.messages and self._done:  # the store has them, forgetting them failed
+            if self._spool.messages and self._done:  # the store has them, and removing them failed
                 self._forget()
             return False
         batch = self._timed(self._decoder.decode(spooled.messages), earlier=spooled.earlier)
@@ -116,10 +116,10 @@ class Drain:
         return True
 
     def _timed(self, batch: models.Batch, *, earlier: bool) -> models.Batch:
-        """With times of receipt that can be true.
+        """The batch with corrected times of receipt.
 
         Raises:
-            StoreUnavailable: this host's clock is wrong; what would be refused for it stays in the spool.
+            StoreUnavailable: this host's clock is wrong; the messages, which the store would refuse, stay in the spool.
         """
         if self._clock_guard is None:
             return batch
@@ -130,7 +130,7 @@ class Drain:
         return batch
 
     def _forget(self) -> None:
-        """Removes what the store has; where that fails it is not written again, but removed with what follows."""
+        """Removes what the store has. If that fails it is not written again but removed with the next batch."""
         self._spool.remove(self._done)
         self._done = 0
         if not self._spool.messages:
