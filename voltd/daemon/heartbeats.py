@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import Any
 
 import psycopg
 import structlog
@@ -69,11 +68,8 @@ class Heartbeats:
         return None
 
     def _look(self, connection: session.Connection) -> list[tuple[_Process, dt.datetime]]:
-        me = self._me
-        ours: dict[str, Any] = {"host": me.host, "pid": me.pid, "started_at": me.started_at}
-        rows = connection.execute(
-            queries.text("daemons_of_client_id"), {"client_id": self._settings.client_id, **ours}
-        ).fetchall()
+        ours = {"client_id": self._settings.client_id, **self._me._asdict()}
+        rows = connection.execute(queries.text("daemons_of_client_id"), ours).fetchall()
         return [
             ((host, pid, started_at), reported_at)
             for host, pid, started_at, reported_at, age_s in rows

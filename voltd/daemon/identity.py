@@ -114,12 +114,10 @@ def _pid_is_gone(pid: int) -> bool:
     """Whether no process of this machine has that number, in this process's view."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
     except OSError:  # somebody else's
         return False
-    except OverflowError:
-        return True
     return False
 
 

@@ -22,7 +22,7 @@ from voltd import config, errors
 from voltd.alerts import service
 from voltd.daemon import health, host_clock, host_clock_witnesses, identity, leader, scheduler
 from voltd.database import locks, pool, queries, retention, rollup, session
-from voltd.pipeline.write import bounds as write_bounds
+from voltd.pipeline.write import bounds
 
 _log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ class Jobs:
         set_fleets: Callable[[Mapping[str, str]], None],
         look: Callable[[], health.Report],
         alerting: service.Alerting | None = None,
-        bounds: write_bounds.Bounds | None = None,
+        bounds: bounds.Bounds | None = None,
         busy: Callable[[], bool] = lambda: False,
         trouble: Callable[[], str] = lambda: "",
         clock: host_clock.HostClock | None = None,
@@ -81,15 +81,15 @@ class Jobs:
     def _table(self) -> Iterator[scheduler.Job]:
         #   name, what, every s, first after s, who
         job = scheduler.Job
-        yield job("fleets", self._fleets, 30.0, 0.1, _every_daemon)
-        yield job("lead", self._leader.look, _LEAD_S, 0.2, _every_daemon)
-        yield job("report", self._report, 2.0, 0.5, _every_daemon)
-        yield job("rollup", self._rollup, 10.0, 1.0, self._leads)
-        yield job("retention", self._retention, 3600.0, 60.0, self._leads)
+        yield job("fleets", self._fleets, 30.0, 0.1, self._every_daemon)
+        yield job("lead", self._leader.look, _LEAD_S, 0.2, self._every_daemon)
+        yield job("report", self._report, 2.0, 0.5, self._every_daemon)
+        yield job("rollup", self._rollup, 10.0, 1.0, self._the_leader)
+        yield job("retention", self._retention, 3600.0, 60.0, self._the_leader)
         if self._clock is not None:
-            yield job("compare_clocks", self._compare_clocks, 60.0, 0.4, _every_daemon)
+            yield job("compare_clocks", self._compare_clocks, 60.0, 0.4, self._every_daemon)
         if self._alerting is not None:
-            yield job("check", self._evaluate, self._settings.alerts.check_interval_s, 0.3, self._evaluates)
+            yield job("check", self._evaluate, self._settings.alerts.check_interval_s, 0.3, self._rules_leader)
 
     def clock_stepped(self) -> None:
         """Runs every job soon: they wait for times of a clock that has been set since. Does not block."""
@@ -125,10 +125,14 @@ class Jobs:
         if self._pool is not None:
             self._pool.close(timeout=0.5)
 
-    def _leads(self) -> bool:
+    def _every_daemon(self) -> bool:
+        """Until it stops."""
+        return not self._stopping
+
+    def _the_leader(self) -> bool:
         return self._leader.holds(locks.LEADER)
 
-    def _evaluates(self) -> bool:
+    def _rules_leader(self) -> bool:
         """Whether the rules are this daemon's; while the database is away the one that led before evaluates itself."""
         return self._leader.holds(locks.RULES) or self._leader.role is leader.Role.OFFLINE
 
@@ -159,15 +163,8 @@ class Jobs:
             self._next_cycle_at = time.monotonic() + min(pause_s, _LONGEST_PAUSE_S)
 
     def _report(self) -> None:
-        report, me = self._look(), identity.own()
-        values = {
-            "instance": self._settings.instance,
-            "client_id": self._settings.client_id,
-            "host": me.host,
-            "pid": me.pid,
-            "started_at": me.started_at,
-            **report._asdict(),
-        }
+        this = {"instance": self._settings.instance, "client_id": self._settings.client_id}
+        values = {**this, **identity.own()._asdict(), **self._look()._asdict()}
         with self._reporting, self._connection() as connection:
             if self._stopping:
                 return
@@ -213,7 +210,3 @@ class Jobs:
                 yield connection
             finally:
                 self._running.discard(connection)
-
-
-def _every_daemon() -> bool:
-    return True
