@@ -19,5 +19,5 @@ class Backoff:
         return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 jitter, not a secret
 
     def reset(self) -> None:
-        """The last attempt went well."""
+        """The last attempt succeeded."""
         self.attempts = 0

@@ -38,12 +38,13 @@ def configure(level: str, style: Literal["auto", "console", "json"] = "auto") ->
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # APScheduler and psycopg speak through the standard library; only what an admin must see.
+    # APScheduler and psycopg log through the standard library; only what an admin must see is passed on.
     logging.basicConfig(
         level=max(number, logging.WARNING),
         handlers=[_ToStructlog()],
         force=True,
     )
+    logging.getLogger("apscheduler.executors").setLevel(logging.CRITICAL)  # daemon.scheduler logs jobs that fail
 
 
 class _ToStructlog(logging.Handler):

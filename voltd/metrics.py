@@ -1,8 +1,8 @@
 """Every counter of the daemon, declared once with a sentence.
 
-One writer per counter (the thread that owns the step), any number of readers; plain integers, no lock: a reader
-may be one update behind. What a committed batch came to is counted by ``count``,
-from two threads. ``snapshot`` is what ``voltd status`` and the log show.
+Each counter has one writer (the thread that owns the step) and any number of readers. Most are plain integers without a
+lock: a reader may be one update behind. Two threads count committed batches, by ``count``. ``voltd status`` and the log
+show ``snapshot``.
 """
 
 from __future__ import annotations
@@ -81,33 +81,33 @@ class Metrics:
     session_lost_total: int = 0  # connections without the expected session
     acks_voided_total: int = 0  # acks of a connection that had ended: the broker sends these messages again
     messages_spooled_total: int = 0  # messages acked because the spool has them
-    dropped_total: int = 0  # messages acked and then lost: what a damaged spool held
+    dropped_total: int = 0  # messages acked and then lost, in a damaged spool
     messages_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     # By "reason field": fields that were left out of readings, which were stored without them if anything was left.
     fields_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     # By name, with the field that was probably meant or "": fields that no reading has. A bounded number of names.
     unknown_names: dict[str, str] = dataclasses.field(default_factory=dict)
-    in_flight: int = 0  # held messages that are not acked
+    in_flight: int = 0  # messages taken from the broker and not acked
     last_flush_ms: float = 0.0  # decode to COMMIT of the last batch
     last_batch_messages: int = 0
     lag_s: float = 0.0  # age of the oldest message of the last batch at its COMMIT
     store_available: bool = True
-    halted: str = ""  # why nothing more is taken until a reload; empty: it is
-    clock_hold: str = ""  # why messages are held until this host's clock is right; empty: they are not
+    halted: str = ""  # why nothing is taken until a reload; empty: messages are taken
+    clock_hold: str = ""  # why messages wait until this host's clock is right; empty: they do not
     clock: str = ""  # what is wrong with this host's clock, by the database or the host itself; empty: nothing known
     readings_spooled: int = 0  # readings in the spool now, which the store does not have yet
     spool_bytes: int = 0  # what they take on disk
-    alerts_open: int = 0  # episodes, as of the last check; 0 where another daemon leads
+    alerts_open: int = 0  # episodes, as of the last evaluation cycle; 0 if another daemon leads
     alerts_sent_total: int = 0  # transitions that a channel has taken
-    deliveries_failed_total: int = 0  # attempts to tell that failed
+    deliveries_failed_total: int = 0  # failed attempts to notify
     channels_failing: str = ""  # names of the channels whose last attempt failed
-    batch_since: float | None = None  # monotonic time at which the batch under way was taken; None: none is
+    batch_since: float | None = None  # monotonic time at which the current batch was taken; None: there is none
     batch_oldest_at: dt.datetime | None = None  # when its oldest message arrived
     latency: Latency = dataclasses.field(default_factory=Latency)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False)
 
     def count(self, result: models.WriteResult) -> None:
-        """Counts what a committed batch came to. May be called from any thread."""
+        """Counts what became of a committed batch. May be called from any thread."""
         for earlier in result.earlier:
             self.count(earlier)
         with self._lock:
@@ -127,7 +127,7 @@ class Metrics:
                 self.messages_dead_lettered_total[letter.reason] += step
 
     def note_decoded(self, batch: models.Batch) -> list[tuple[str, str]]:
-        """Counts what decoding found beside readings and dead letters. May be called from any thread.
+        """Counts what was decoded beside readings and dead letters. May be called from any thread.
 
         Returns:
             unknown fields that were not seen before, by name, with the one that was probably meant or "".

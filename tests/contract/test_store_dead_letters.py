@@ -11,6 +11,7 @@ from support import harness
 from voltd import config, metrics, models
 from voltd.database import session
 from voltd.pipeline.decode import decoder
+from voltd.pipeline.flush import outage, policy
 from voltd.pipeline.spool import drain as spool_drain
 from voltd.pipeline.spool import file as spool
 from voltd.pipeline.write import dead_letters, store
@@ -114,15 +115,16 @@ def test_rubbish_of_an_outage_is_not_taken_for_that_of_the_days_before(rig, tmp_
     spooled = [at(number / 100, packet_id=number) for number in range(1, 101)]
     rig.write(*days_ago)
     for expected in (200, 200):
-        rubbish = spool.Spool(tmp_path / "spool.sqlite3", 1 << 30, 0)
+        rubbish = spool.SpoolFile(tmp_path / "spool.sqlite3", 1 << 30, 0)
         rubbish.put(spooled, 0)
         counters = metrics.Metrics()
         drain = spool_drain.Drain(
             rubbish,
             decoder.Decoder(config.Topics(), config.Limits(), 90),
             rig.drain,
-            rig.settings,
+            policy.of(rig.settings),
             counters,
+            outage=outage.Outage(counters),
         )
         while drain.step():
             pass

@@ -67,7 +67,7 @@ def test_the_daemons_job_does_it(dsn):
     made = jobs.Jobs(settings, set_fleets=lambda _fleets: None, look=lambda: well)
     made.start()
     try:
-        harness.wait_for(lambda: made._locks.holds(locks.LEADER), what="this daemon to lead")
+        harness.wait_for(lambda: made._leader.holds(locks.LEADER), what="this daemon to lead")
         made._scheduler.modify_job("retention", next_run_time=dt.datetime.now(dt.UTC))
         harness.wait_for(lambda: ages(dsn) == {0: 1}, what="the old ones to go")
     finally:

@@ -23,7 +23,7 @@ def rig(module_database, monkeypatch):
 
 def _on(rig, kernel, database_ahead_s=0.0):
     rig.clock = host_clock.HostClock(kernel=lambda: kernel)
-    rig.clock.note_database(witnesses.Database(database_ahead_s, 0.1))
+    rig.clock.note_database(witnesses.DatabaseClock(database_ahead_s, 0.1))
     rig.start()
 
 
@@ -120,7 +120,7 @@ def test_the_host_is_set_back(rig, restarts):
     _minutes(rig, -1200, 1, FAST, vehicles=("V1",))
     assert rig.alerts() == [("overspeed", "warning", "open")]
     rig.set_back(1200)
-    _on(rig, SURE) if restarts else rig.clock.note_database(witnesses.Database(0.0, 0.1))
+    _on(rig, SURE) if restarts else rig.clock.note_database(witnesses.DatabaseClock(0.0, 0.1))
     _minutes(rig, 0, 1, SLOW, vehicles=("V1",))
     assert rig.alerts() == [("overspeed", "warning", "over")]
     _minutes(rig, 0, 1, FAST, vehicles=("V1", "V2"))

@@ -11,7 +11,7 @@ from psycopg import conninfo
 from support import alert_rig, harness
 from voltd import config, models
 from voltd.commands import check
-from voltd.daemon import jobs, wiring
+from voltd.daemon import jobs, leader, wiring
 from voltd.database import locks, session
 from voltd.pipeline.decode import decoder
 
@@ -28,7 +28,7 @@ class Rig:
 
     def daemon(self, name, **alerts):
         settings = self.settings(name, **alerts)
-        made = wiring.Wiring(settings, on_subscribed=lambda: None, require_schema=lambda: None)
+        made = wiring.Wiring(settings)
         self._stack.callback(self._end, made)
         made.jobs.start()
         return made
@@ -148,7 +148,7 @@ def test_a_daemon_that_died_long_ago(rig):
     )
     made = rig.daemon("here", enabled=False)
     harness.wait_for(lambda: rig.execute("SELECT 1 FROM volt.daemon WHERE instance = 'here'"), what="the report")
-    harness.wait_for(lambda: made.jobs._locks.holds(locks.LEADER), what="the lead")
+    harness.wait_for(lambda: made.jobs._leader.holds(locks.LEADER), what="the lead")
     made.jobs._scheduler.modify_job("retention", next_run_time=dt.datetime.now(dt.UTC))
     names = "SELECT instance FROM volt.daemon ORDER BY 1"
     harness.wait_for(lambda: rig.execute(names) == [("here",), ("today",)], what="the old one to go")
@@ -157,7 +157,7 @@ def test_a_daemon_that_died_long_ago(rig):
 def test_the_holder_of_the_locks_dies(migrated_database):
     """What one held another takes, and only what it asks for; who lost its connection holds nothing."""
     connect = session.connector(config.Settings(database={"dsn": migrated_database}))
-    first, second = locks.Locks(connect, (1, 2)), locks.Locks(connect, (2, 3))
+    first, second = leader.Locks(connect, (1, 2)), leader.Locks(connect, (2, 3))
     try:
         assert first.take() == {1, 2}
         assert first.take() == set()
@@ -178,6 +178,11 @@ def test_the_holder_of_the_locks_dies(migrated_database):
         second.release()
 
 
+def _outage(*daemons):
+    """Whether all of these see the database away."""
+    return all(one._leader.role in {leader.Role.OFFLINE, leader.Role.WAITS} for one in daemons)
+
+
 def test_an_outage_that_all_daemons_see(migrated_database, monkeypatch):
     """Who checked the rules before does so afterwards, however quick another one is: it knows what it has told."""
     info = conninfo.conninfo_to_dict(migrated_database)
@@ -188,14 +193,14 @@ def test_an_outage_that_all_daemons_see(migrated_database, monkeypatch):
         rig.dsn = conninfo.make_conninfo(migrated_database, host=proxy.address[0], port=proxy.address[1])
         monkeypatch.setattr(jobs, "_LEAD_S", 1.5)
         first = rig.daemon("first", mqtt=False).jobs
-        harness.wait_for(lambda: first._locks.holds(locks.RULES), what="the lead")
+        harness.wait_for(lambda: first._leader.holds(locks.RULES), what="the lead")
         monkeypatch.setattr(jobs, "_LEAD_S", 0.2)
         second = rig.daemon("second", mqtt=False).jobs
-        harness.wait_for(lambda: second._follows, what="the second to follow")
+        harness.wait_for(lambda: second._leader.role is leader.Role.FOLLOWS, what="the second to follow")
         proxy.shut_out()
         proxy.cut()
-        harness.wait_for(lambda: first._store_away and second._store_away, what="both to see the outage")
+        harness.wait_for(lambda: _outage(first, second), what="both to see the outage")
         proxy.admit()
-        harness.wait_for(lambda: not first._store_away, what="the first to see its end")
-        assert first._locks.holds(locks.RULES)
-        assert not second._locks.holds(locks.RULES)
+        harness.wait_for(lambda: not _outage(first), what="the first to see its end")
+        assert first._leader.holds(locks.RULES)
+        assert not second._leader.holds(locks.RULES)

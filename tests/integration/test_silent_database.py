@@ -9,7 +9,7 @@ from psycopg import conninfo
 from support import alert_rig, harness
 from voltd import config
 from voltd.alerts import service
-from voltd.daemon import health, jobs
+from voltd.daemon import health, jobs, leader
 from voltd.database import locks, session
 from voltd.pipeline.write import excursions as write_excursions
 
@@ -49,7 +49,7 @@ def test_an_answer_that_never_comes(through, proxy):
 
 def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, monkeypatch):
     """The daemon that led sees it, judges itself, and tells what it finds."""
-    monkeypatch.setattr(jobs, "_LEADER_PATIENCE_S", 1.0)
+    monkeypatch.setattr(leader, "_ANSWER_S", 1.0)
     monkeypatch.setattr(jobs, "_LEAD_S", 0.5)
     settings = config.Settings(
         instance="t",
@@ -68,7 +68,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
     alerting.start()
     made.start()
     try:
-        harness.wait_for(lambda: made._locks.holds(locks.RULES), what="this daemon to lead")
+        harness.wait_for(lambda: made._leader.holds(locks.RULES), what="this daemon to lead")
         proxy.fall_silent()
         report = health.Report(100.0, spooling=True, healthy=False)
         harness.wait_for(lambda: hook.posts, 45, "the alert of the outage")

@@ -45,7 +45,7 @@ def make(through, tmp_path):
             daemon = app.Daemon(config.Settings(database={"dsn": through}, spool=directory))
             made.callback(daemon._notifier.close)
             if spool:
-                made.callback(daemon._spool.close)
+                made.callback(daemon._wiring.spool.close)
             return daemon
 
         yield make
@@ -56,7 +56,7 @@ def test_the_spool_takes_what_comes(make, monkeypatch):
     monkeypatch.setattr(migrate, "_ANSWER_S", 0.5)
     daemon = make(spool=True)
     assert daemon._wait_for_schema()
-    assert daemon._spool.in_use
+    assert daemon._wiring.outage.spooling
 
 
 def test_the_second_question_is_not_answered(migrated_database, make, monkeypatch):
@@ -66,7 +66,7 @@ def test_the_second_question_is_not_answered(migrated_database, make, monkeypatc
     monkeypatch.setattr(migrate, "status", lambda _dsn: asked)
     daemon = make(spool=True)
     assert daemon._wait_for_schema()
-    assert daemon._spool.in_use
+    assert daemon._wiring.outage.spooling
 
 
 def test_systemd_is_told_meanwhile(make, monkeypatch):

@@ -11,6 +11,7 @@ from voltd.pipeline.consume import window as consume_window
 from voltd.pipeline.decode import decoder as decode
 from voltd.pipeline.decode import fast
 from voltd.pipeline.flush import ahead as decode_ahead
+from voltd.pipeline.flush import policy
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
@@ -29,7 +30,7 @@ def made():
         settings = config.Settings(batch={"linger_ms": 0, **batch})
         window = consume_window.Window(1 << 30)
         decoder = decode.Decoder(settings.mqtt.topics, settings.limits, 90)
-        ahead = decode_ahead.DecodeAhead(window, decoder, settings)
+        ahead = decode_ahead.DecodeAhead(window, decoder, policy.of(settings))
         ahead.start()
         started.append(ahead)
         return window, ahead

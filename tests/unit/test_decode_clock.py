@@ -23,7 +23,7 @@ class Rig:
         self.guard = clock.ClockGuard(topics, limits, 90, self.world.clock)
         self.decoder = decoder.Decoder(topics, limits, 90)
         if database:
-            self.world.clock.note_database(witnesses.Database(-off_s, 0.01))
+            self.world.clock.note_database(witnesses.DatabaseClock(-off_s, 0.01))
 
     def batch(self, ahead, *, retained=False):
         """A reading of each device, so many seconds ahead (a list of them: an array), received now."""
@@ -65,7 +65,7 @@ def test_a_firmware_with_a_bug():
 def test_some_devices_of_a_fleet(wrong):
     """Where most are not ahead it is theirs, whatever kernel and database say."""
     rig = Rig(LOST)
-    rig.world.clock.note_database(witnesses.Database(DAY, 0.1))
+    rig.world.clock.note_database(witnesses.DatabaseClock(DAY, 0.1))
     for _ in range(3):
         assert rig.judge(fleet(wrong, DAY, "W") | fleet(9)) is None
 

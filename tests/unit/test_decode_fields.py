@@ -13,7 +13,7 @@ from voltd import config, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import decoder, fast
 from voltd.pipeline.decode import fields as decode_fields
-from voltd.pipeline.flush import guard as decode_guard
+from voltd.pipeline.flush import circuit_breaker
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, 0, tzinfo=dt.UTC)
 AT = "2026-05-01T11:59:58Z"
@@ -209,12 +209,12 @@ def test_both_ways_have_the_same_fields_and_bounds():
 
 def test_a_fleet_with_a_bad_sensor_does_not_stop_the_stream():
     """The circuit breaker counts messages that are nothing but dead letters: of these a reading was stored."""
-    guard = decode_guard.DeadLetterGuard(config.DeadLetters(ratio_over=100, max_run=20))
+    guard = circuit_breaker.CircuitBreaker(config.DeadLetters(ratio_over=100, max_run=20))
     body = json.dumps({"timestamp": AT, "soc": 64, "batteryTemp": -127}).encode()
     messages = [models.Message(f"volt/vehicle/V{number}/telemetry", body, number, NOW) for number in range(500)]
     batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
     assert (batch.readings, len(batch.dead_letters)) == (500, 500)
-    assert guard.judge(batch) is None
+    assert guard.evaluate(batch) is None
 
 
 VALUES = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats() | st.text(max_size=40)

@@ -12,7 +12,7 @@ from support.fakes import FakeBroker, FakeStore
 from voltd import config, metrics
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import decoder
-from voltd.pipeline.flush import flusher
+from voltd.pipeline.flush import flusher, outage, policy
 
 TOPIC = "volt/vehicle/V1/telemetry"
 
@@ -36,8 +36,9 @@ class Rig:
             self.window,
             decoder.Decoder(self.settings.mqtt.topics, self.settings.limits, 90),
             self.store,
-            self.settings,
+            policy.of(self.settings),
             self.counters,
+            outage=outage.Outage(self.counters),
             ack=self._ack,
         )
         self.broker.connect(self.window)

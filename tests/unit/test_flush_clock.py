@@ -13,7 +13,7 @@ from voltd.daemon import host_clock_witnesses as witnesses
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import clock
 from voltd.pipeline.decode import decoder as decode
-from voltd.pipeline.flush import flusher
+from voltd.pipeline.flush import flusher, outage, policy
 from voltd.pipeline.spool import drain
 from voltd.pipeline.spool import file as spool
 
@@ -25,16 +25,18 @@ class Rig:
 
     def __init__(self, off_s):
         self.world = World(SURE, off_s)
-        self.world.clock.note_database(witnesses.Database(-off_s, 0.01))
+        self.world.clock.note_database(witnesses.DatabaseClock(-off_s, 0.01))
         self.window = window.Window(SETTINGS.limits.max_held_bytes)
         self.broker = FakeBroker(SETTINGS.mqtt.receive_maximum)
         self.store, self.counters, self.acked = FakeStore(), metrics.Metrics(), []
+        self.outage = outage.Outage(self.counters)
         self.flusher = flusher.Flusher(
             self.window,
             self.decoder(),
             self.store,
-            SETTINGS,
+            policy.of(SETTINGS),
             self.counters,
+            outage=self.outage,
             ack=self.acked.extend,
             clock_guard=self.guard(),
         )
@@ -125,7 +127,7 @@ def test_set_right_without_a_step_that_was_seen():
     rig = Rig(-HOUR)
     rig.start("V1")
     rig.until(lambda: rig.counters.clock_hold)
-    rig.world.clock.note_database(witnesses.Database(0.0, 0.01))
+    rig.world.clock.note_database(witnesses.DatabaseClock(0.0, 0.01))
     rig.world.clock._wall = lambda: at(5)
     rig.world.clock._seen = (at(5), rig.world.passed_s)
     rig.until(lambda: rig.acked)
@@ -136,9 +138,15 @@ def test_set_right_without_a_step_that_was_seen():
 class _Drain(Rig):
     def __init__(self, off_s, folder):
         super().__init__(off_s)
-        self.spool = spool.Spool(folder / "spool", 1 << 30, 0)
+        self.spool = spool.SpoolFile(folder / "spool", 1 << 30, 0)
         self.drain = drain.Drain(
-            self.spool, self.decoder(), self.store, SETTINGS, self.counters, clock_guard=self.guard()
+            self.spool,
+            self.decoder(),
+            self.store,
+            policy.of(SETTINGS),
+            self.counters,
+            outage=self.outage,
+            clock_guard=self.guard(),
         )
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from voltd.daemon import host_clock, jobs_trigger
+from voltd.daemon import host_clock, scheduler
 from voltd.daemon import host_clock_witnesses as witnesses
 
 T0 = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
@@ -98,7 +98,7 @@ def test_a_clock_that_steps_there_and_back():
 def test_two_witnesses(ahead_s, devices, kernel, database, wrong):
     """The host is wrong where the kernel, or a database with another clock, says so beside most devices."""
     world = World(kernel)
-    world.clock.note_database(None if database is None else witnesses.Database(*database))
+    world.clock.note_database(None if database is None else witnesses.DatabaseClock(*database))
     assert bool(world.clock.wrong(ahead_s, devices)) is wrong
 
 
@@ -115,7 +115,7 @@ def test_who_was_believed_before():
     world = World(LOST)
     world.clock.confirmed = True
     assert not world.clock.wrong(HOUR, 20)
-    world.clock.note_database(witnesses.Database(HOUR, 0.1))
+    world.clock.note_database(witnesses.DatabaseClock(HOUR, 0.1))
     assert world.clock.wrong(HOUR, 20)
     world.clock.accepted = True
     assert not world.clock.wrong(HOUR, 20)
@@ -127,7 +127,7 @@ def test_who_was_believed_before():
 def test_the_database_after_a_step():
     """What it said goes on counting: whoever sets the clock right is believed at once."""
     world = World()
-    world.clock.note_database(witnesses.Database(HOUR, 0.1))
+    world.clock.note_database(witnesses.DatabaseClock(HOUR, 0.1))
     assert world.clock.describe() == "60 min behind the database's"
     world.step(HOUR)
     assert world.clock.describe() == ""
@@ -174,7 +174,7 @@ def test_what_the_database_says():
 @pytest.mark.parametrize("years", [1, 56])
 def test_periodic_jobs_after_a_step(years):
     """The next run is found at once, however many were skipped, and the rhythm stays."""
-    every, now = jobs_trigger.Every(1.0), at(86400 * 365 * years + 0.25)
+    every, now = scheduler.Every(1.0), at(86400 * 365 * years + 0.25)
     started = time.monotonic()
     assert every.get_next_fire_time(T0, now) == now + dt.timedelta(seconds=0.75)
     assert time.monotonic() - started < 0.1
@@ -205,7 +205,7 @@ def test_the_process_is_stopped_between_two_clocks():
 def test_a_clock_that_the_database_says_is_off(by_s):
     """People are told how far, and what to do; no more once it is set, an admin goes on, or devices deny it."""
     world = World()
-    world.clock.note_database(witnesses.Database(by_s, 0.1))
+    world.clock.note_database(witnesses.DatabaseClock(by_s, 0.1))
     off_s, text = world.clock.trouble()
     assert off_s == abs(by_s)
     assert "this host's clock is" in text
@@ -214,7 +214,7 @@ def test_a_clock_that_the_database_says_is_off(by_s):
     assert world.clock.trouble() == (0.0, "")
     world.step(by_s)
     assert world.clock.trouble() == (0.0, "")
-    world.clock.note_database(witnesses.Database(50.0, 0.1))
+    world.clock.note_database(witnesses.DatabaseClock(50.0, 0.1))
     assert world.clock.trouble() == (0.0, "")
 
 
@@ -222,7 +222,7 @@ def test_a_database_whose_clock_is_wrong():
     """Devices agree with this host: nobody is sent to set the clock that is right."""
     world = World()
     world.clock.confirmed = True
-    world.clock.note_database(witnesses.Database(-1200, 0.1))
+    world.clock.note_database(witnesses.DatabaseClock(-1200, 0.1))
     assert world.clock.trouble() == (0.0, "")
     assert world.clock.mistrusts_database()
 

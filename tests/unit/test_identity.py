@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from voltd.daemon import identity
-from voltd.daemon.identity import Fate
+from voltd.daemon.identity import Liveness
 
 ME = identity.own()
 
@@ -43,27 +43,27 @@ def ended():
 
 
 def test_killed_on_this_machine(ended):
-    assert identity.fate(ME._replace(run="r", pid=ended), ME) is Fate.DEAD
+    assert identity.liveness(ME._replace(run="r", pid=ended), ME) is Liveness.DEAD
 
 
 def test_number_given_to_another_process():
     """The same number, another start."""
-    assert identity.fate(ME._replace(run="r", pid=os.getppid(), ticks=1), ME) is Fate.DEAD
+    assert identity.liveness(ME._replace(run="r", pid=os.getppid(), ticks=1), ME) is Liveness.DEAD
 
 
 def test_alive_on_this_machine():
-    assert identity.fate(ME._replace(run="r"), ME) is Fate.HERE
+    assert identity.liveness(ME._replace(run="r"), ME) is Liveness.HERE
 
 
 def test_in_another_container_of_this_machine(ended):
     """Its number says nothing here."""
     other = ME._replace(run="r", pid=ended, namespace="pid:[1]", host="container")
-    assert identity.fate(other, ME) is Fate.HERE
+    assert identity.liveness(other, ME) is Liveness.HERE
 
 
 def test_before_this_machine_was_started_again():
     other = ME._replace(run="r", boot="earlier", machine="m")
-    assert identity.fate(other, ME._replace(machine="m")) is Fate.DEAD
+    assert identity.liveness(other, ME._replace(machine="m")) is Liveness.DEAD
 
 
 @pytest.mark.parametrize("hidden", ["both", "theirs", "ours"])
@@ -71,10 +71,10 @@ def test_boot_hidden_by_the_service_manager(hidden, ended):
     """The machine and its name stand in for it; without the machine nothing is known."""
     other = ME._replace(run="r", pid=ended, machine="m", boot="" if hidden != "ours" else ME.boot)
     me = ME._replace(machine="m", boot="" if hidden != "theirs" else ME.boot)
-    assert identity.fate(other, me) is Fate.DEAD
-    assert identity.fate(other._replace(machine=""), me._replace(machine="")) is Fate.ELSEWHERE
+    assert identity.liveness(other, me) is Liveness.DEAD
+    assert identity.liveness(other._replace(machine=""), me._replace(machine="")) is Liveness.ELSEWHERE
 
 
 def test_on_another_machine():
     """Also on a clone, whose machine id is the same."""
-    assert identity.fate(ME._replace(run="r", boot="other", host="far"), ME) is Fate.ELSEWHERE
+    assert identity.liveness(ME._replace(run="r", boot="other", host="far"), ME) is Liveness.ELSEWHERE

@@ -21,7 +21,7 @@ from support.fakes import FakeBroker, FakeStore
 from voltd import config, errors, metrics, models
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import decoder
-from voltd.pipeline.flush import flusher
+from voltd.pipeline.flush import flusher, outage, policy
 from voltd.pipeline.spool import drain
 from voltd.pipeline.spool import file as spool
 
@@ -54,13 +54,23 @@ class Pipeline(stateful.RuleBasedStateMachine):
         """A daemon's start: nothing is left but store, broker and the spool's file."""
         self.window = window.Window(1 << 20, RECEIVE_MAXIMUM)
         self.counters = metrics.Metrics()
-        self.spool = spool.Spool(self.folder / "spool.sqlite3", 64 << 20, 0)
+        self.spool = spool.SpoolFile(self.folder / "spool.sqlite3", 64 << 20, 0)
         self.spool.open()
         self.decoder = decoder.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, 90)
+        self.outage = outage.Outage(self.counters)
         self.flusher = flusher.Flusher(
-            self.window, self.decoder, self.store, SETTINGS, self.counters, ack=self.ack, spool=self.spool
+            self.window,
+            self.decoder,
+            self.store,
+            policy.of(SETTINGS),
+            self.counters,
+            outage=self.outage,
+            ack=self.ack,
+            spool=self.spool,
         )
-        self.drain = drain.Drain(self.spool, self.decoder, self.store, SETTINGS, self.counters)
+        self.drain = drain.Drain(
+            self.spool, self.decoder, self.store, policy.of(SETTINGS), self.counters, outage=self.outage
+        )
         self.broker.connect(self.window)
 
     def ack(self, messages):
@@ -160,7 +170,7 @@ class Pipeline(stateful.RuleBasedStateMachine):
         """Everything is healthy again: each message has exactly one fate (invariant 3), once (invariant 4)."""
         try:
             self.spool._max_bytes = 64 << 20
-            self.spool.in_use = False
+            self.outage.spooling = False
             self.broker.connect(self.window)
             self.overdue()
             while self.window.held:

@@ -67,10 +67,20 @@ def test_told_while_waiting(made, number):
     assert time.monotonic() - started < 10
 
 
+def test_subscribed_while_waiting(made):
+    """The wait ends at once, and a report is due, once."""
+    threading.Timer(0.1, made.subscribed).start()
+    started = time.monotonic()
+    assert not made.wait(60)
+    assert time.monotonic() - started < 10
+    assert made.report_wanted()
+    assert not made.report_wanted()
+
+
 def test_a_second_signal_leaves_at_once():
     """Whoever is in a hurry need not wait for what hangs."""
     program = (
-        "import os, signal, time; from voltd import signals; made = signals.Signals(); made.listen()\n"
+        "import os, signal, time; from voltd.daemon import signals; made = signals.Signals(); made.listen()\n"
         "os.kill(os.getpid(), signal.SIGTERM); assert made.wait(60)\n"
         "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"
     )

@@ -34,7 +34,7 @@ def make(file):
     def opened(max_bytes=1 << 20, min_free_bytes=0):
         for one in made:
             one._close()
-        made.append(spool.Spool(file, max_bytes, min_free_bytes))
+        made.append(spool.SpoolFile(file, max_bytes, min_free_bytes))
         made[-1].open()
         return made[-1]
 
@@ -222,7 +222,7 @@ def test_a_second_process_is_told(make, file):
     """Two daemons with one spool would drain each other's messages."""
     made = make()
     made.put(messages(1), 1)
-    other = spool.Spool(file, 1 << 20, 0)
+    other = spool.SpoolFile(file, 1 << 20, 0)
     with pytest.raises(errors.SpoolUnavailable, match="another process"):
         other.open()
 

@@ -18,7 +18,7 @@ import structlog
 
 from voltd import backoff, config, errors, log
 from voltd.config import loading
-from voltd.daemon import database_ready, host_clock, signals, status, systemd, watchdog, wiring
+from voltd.daemon import status, systemd, threads, watchdog, wiring
 from voltd.pipeline.consume import client, consumer
 
 _log = structlog.get_logger()
@@ -34,7 +34,7 @@ _SWITCH_S = 0.0002
 
 def tune_interpreter() -> None:
     """Sets Python up for many short-lived tuples and a few threads that wait for answers."""
-    # Readings are tuples without cycles: looking through them again and again for garbage is a sixth of the time.
+    # Readings are tuples without cycles: the search for garbage among them takes a sixth of the time.
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
     # A thread that folds states or decodes yields to one that has an answer from broker or database to read.
@@ -52,26 +52,12 @@ class Daemon:
     def __init__(self, settings: config.Settings, config_path: pathlib.Path | None = None) -> None:
         self._settings = settings
         self._config_path = config_path
-        self._signals = signals.Signals()
         self._failure: BaseException | None = None
         self._notifier = systemd.Notifier()
         self._watchdog = watchdog.Watchdog()
         self._threads: dict[str, threading.Thread] = {}
-
-        self._clock = host_clock.HostClock()
-        self._database_ready = database_ready.DatabaseReady(settings, self._clock)
-        made = wiring.Wiring(
-            settings,
-            clock=self._clock,
-            on_subscribed=self._report,
-            on_claim=self._signals.wake,
-            require_schema=self._database_ready.require,
-        )
-        self.counters = made.counters
-        self._window, self._consumer, self._presence = made.window, made.consumer, made.presence
-        self._store, self._flusher, self._current = made.store, made.flusher, made.current
-        self._spool, self._drain, self._drain_store = made.spool, made.drain, made.drain_store
-        self._reporter, self._alerting, self._jobs = made.reporter, made.alerting, made.jobs
+        self._wiring = wiring.Wiring(settings)
+        self._signals = self._wiring.signals
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns 0.
@@ -80,47 +66,48 @@ class Daemon:
             SchemaError: the database's schema is not the one this version expects; nothing was taken.
             VoltdError: what ended a thread, for example BrokerRefused or ClientIdTaken.
         """
+        wired = self._wiring
         self._signals.listen()
-        self._start("presence", self._presence.run)
+        self._start("presence", wired.presence.run)
         if not (self._wait_for_claim() and self._wait_for_schema()):
             self._leave()
             return 0
         tune_interpreter()
         self._look_after_threads()
-        self._start("current", self._current.run)
-        self._start("flush", self._flusher.run)
-        self._start("network", self._consumer.run)
-        if self._drain is not None:
-            self._start("drain", self._drain.run)
-        if self._alerting is not None:
-            self._alerting.start()
-        self._jobs.start()
+        self._start("current", wired.current.run)
+        self._start("flush", wired.flusher.run)
+        self._start("network", wired.consumer.run)
+        if wired.drain is not None:
+            self._start("drain", wired.drain.run)
+        if wired.alerting is not None:
+            wired.alerting.start()
+        wired.jobs.start()
         _log.info("daemon.started", instance=self._settings.instance, client_id=self._settings.client_id)
         self._watch()
         self._shut_down()
         self._leave()
-        _log.info("daemon.stopped", **self.counters.snapshot())
+        _log.info("daemon.stopped", **wired.counters.snapshot())
         return 0
 
     def _leave(self) -> None:
-        """The last of it: others may have the client id now. Raises what ended a thread."""
-        self._presence.close()
+        """Gives up the client id, for others to take. Raises what ended a thread."""
+        self._wiring.presence.close()
         self._join("presence", time.monotonic() + _PRESENCE_GETS_S)
         self._notifier.close()
         if self._failure is not None:
             raise self._failure
 
     def _wait_for_claim(self) -> bool:
-        """True once nobody else has the client id, which may go with the same spool, or the broker is away."""
-        while self._presence.undecided and not self._signals.wait(_REPORT_S):
+        """True once no other daemon has the client id (it may use the same spool), or the broker is away."""
+        while self._wiring.presence.undecided and not self._signals.wait(_REPORT_S):
             self._notifier.waiting("asking whether another daemon has the client id")
         return not self._signals.stopping
 
     def _wait_for_schema(self) -> bool:
-        """True once readings can be taken; False when told to stop.
+        """True once readings can be taken; False if the daemon is to stop first.
 
-        That is when the schema is found current. While the database is away, readings go to the spool, or, without
-        one, this waits.
+        They can be once the schema is found current. While the database is away, readings go to the spool; without
+        a spool this waits.
         """
         delays = backoff.Backoff(0.5, self._settings.database.retry_max_s)
         self._open_spool()
@@ -129,9 +116,8 @@ class Daemon:
                 self._ask_database()
             except errors.StoreUnavailable as error:
                 _log.warning("store.unavailable", error=str(error), hint=error.hint, attempt=delays.attempts + 1)
-                if self._spool is not None:
-                    self._spool.in_use = True
-                    self.counters.store_available = False
+                if self._wiring.spool is not None:
+                    self._wiring.outage.store_failed(spool=True)
                     return True
                 self._notifier.waiting("waiting for the database")
                 self._signals.wait(delays.next_s())
@@ -140,32 +126,35 @@ class Daemon:
         return False
 
     def _ask_database(self) -> None:
-        """Whether readings can be taken and the broker should know us; hears signals while it waits for the answers.
+        """Returns if readings can be taken; expects a session if the daemon has run before. Hears signals meanwhile.
 
         Raises:
             SchemaError, StoreUnavailable: see ``database_ready.DatabaseReady.require``.
         """
 
         def ask() -> None:
-            self._database_ready.require()
-            if self._current.has_run():
-                self._consumer.expect_session(expected=True)
+            self._wiring.database_ready.require()
+            if self._wiring.current.has_run():
+                self._wiring.consumer.expect_session(expected=True)
 
-        asked = database_ready.Asked(ask, self._signals.wake)
-        while asked.waiting and not self._signals.wait(_REPORT_S):
+        asked = threads.DaemonThreads("ask").submit(ask)
+        asked.add_done_callback(lambda _asked: self._signals.wake())
+        while not (asked.done() or self._signals.wait(_REPORT_S)):
             self._notifier.waiting("waiting for the database")
-        asked.raise_error()
+        if asked.done():
+            asked.result()
 
     def _open_spool(self) -> None:
-        if self._spool is None:
+        spool = self._wiring.spool
+        if spool is None:
             return
         try:
-            self._spool.open()
+            spool.open()
         except errors.SpoolUnavailable as error:
             _log.error("spool.unavailable", error=str(error), hint=error.hint)
-        if self._spool.messages:
-            self._consumer.expect_session(expected=True)
-            _log.warning("spool.found", readings=self._spool.readings, since=str(self._spool.oldest_at))
+        if spool.messages:
+            self._wiring.consumer.expect_session(expected=True)
+            _log.warning("spool.found", readings=spool.readings, since=str(spool.oldest_at))
 
     def _start(self, name: str, body: Callable[[], None]) -> None:
         def guarded() -> None:
@@ -183,19 +172,18 @@ class Daemon:
         thread.start()
 
     def _watch(self) -> None:
-        """Until told to stop: readiness, status line, and the watchdog fed by the threads' own progress."""
-        ready = False
-        next_report = time.monotonic()
-        steps = self._clock.look()
+        """Until the daemon is to stop: readiness, status, and a watchdog that the threads' own progress feeds."""
+        wired, ready, next_report = self._wiring, False, time.monotonic()
+        steps = wired.clock.look()
         while not self._signals.wait(0.5 if ready else 0.05):
-            if steps != (steps := self._clock.look()):
-                self._jobs.clock_stepped()
+            if steps != (steps := wired.clock.look()):
+                wired.jobs.clock_stepped()
             if self._signals.reload_wanted():
                 self._read_settings_again()
-            if not ready and self._consumer.subscribed.is_set():
+            if not ready and wired.consumer.subscribed.is_set():
                 ready = True
                 self._notifier.ready("subscribed")
-            if time.monotonic() < next_report:
+            if not self._signals.report_wanted() and time.monotonic() < next_report:
                 continue
             next_report = time.monotonic() + _REPORT_S
             stalled = self._watchdog.look()
@@ -206,46 +194,46 @@ class Daemon:
                 self._notifier.watchdog()
 
     def _look_after_threads(self) -> None:
-        """An answer of the database is progress; one that never comes is given up by its connection, long before."""
+        """An answer of the database is progress; a connection gives up a silent database long before the limit."""
         limit_s = self._settings.database.statement_timeout_s * 2 + 60
-        watch = self._watchdog.add
-        watch(watchdog.Watched("network", lambda: self._consumer.beat, _NETWORK_STALL_S))
-        watch(watchdog.Watched("presence", lambda: self._presence.beat, _NETWORK_STALL_S))
-        watch(watchdog.Watched("flush", lambda: max(self._flusher.beat, self._store.heard_at), limit_s))
-        watch(watchdog.Watched("current", lambda: max(self._current.beat, self._current.heard_at), limit_s))
-        if self._drain is not None:
-            drain = self._drain
-            watch(watchdog.Watched("drain", lambda: max(drain.beat, self._drain_store.heard_at), limit_s))
+        watch, wired = self._watchdog.add, self._wiring
+        watch(watchdog.Watched("network", lambda: wired.consumer.beat, _NETWORK_STALL_S))
+        watch(watchdog.Watched("presence", lambda: wired.presence.beat, _NETWORK_STALL_S))
+        watch(watchdog.Watched("flush", lambda: max(wired.flusher.beat, wired.store.heard_at), limit_s))
+        watch(watchdog.Watched("current", lambda: max(wired.current.beat, wired.current.heard_at), limit_s))
+        if (drain := wired.drain) is not None:
+            watch(watchdog.Watched("drain", lambda: max(drain.beat, wired.drain_store.heard_at), limit_s))
 
     def _shut_down(self) -> None:
-        """Stop taking, write what is held, ack, disconnect keeping the session."""
+        """Stops taking, writes what is in flight, acks, and disconnects but keeps the session."""
+        wired = self._wiring
         self._notifier.stopping()
-        _log.info("daemon.stopping", in_flight=self._window.held)
+        _log.info("daemon.stopping", in_flight=wired.window.held)
         ends = time.monotonic() + _STOP_WITHIN_S - 1
-        self._consumer.stop_taking()
-        self._threads["jobs"] = self._jobs.stop()
-        if self._alerting is not None:
-            self._alerting.stop(0.0)
-        if self._drain is not None:
-            self._drain.stop()
-        self._flusher.stop(_STORE_GETS_S)
+        wired.consumer.stop_taking()
+        self._threads["jobs"] = wired.jobs.stop()
+        if wired.alerting is not None:
+            wired.alerting.stop(0.0)
+        if wired.drain is not None:
+            wired.drain.stop()
+        wired.flusher.stop(_STORE_GETS_S)
         self._join("flush", ends - 1.5)
-        if self._spool is not None:
+        if wired.spool is not None:
             self._join("drain", ends - 1.25)
             if not self._threads["drain"].is_alive() and not self._threads["flush"].is_alive():
-                self._spool.close()
-        self._current.stop()
+                wired.spool.close()
+        wired.current.stop()
         self._join("current", ends - 0.75)
-        self._consumer.close()
+        wired.consumer.close()
         self._join("network", ends)
         if not self._threads["flush"].is_alive():
-            self._store.close()
-        if self._drain is not None and not self._threads["drain"].is_alive():
-            self._drain_store.close()
+            wired.store.close()
+        if wired.drain is not None and not self._threads["drain"].is_alive():
+            wired.drain_store.close()
         ends = min(ends, time.monotonic() + _OTHERS_GET_S)
         self._join("jobs", ends)
-        if self._alerting is not None:
-            self._alerting.stop(ends - time.monotonic())
+        if wired.alerting is not None:
+            wired.alerting.stop(ends - time.monotonic())
 
     def _join(self, name: str, until: float) -> None:
         thread = self._threads[name]
@@ -254,32 +242,34 @@ class Daemon:
             _log.warning("thread.left_behind", thread=name)
 
     def _report(self) -> None:
-        """Publishes the status: every few seconds, and after each subscribe, as the last will may have spoken."""
-        if self._spool is not None:
-            self.counters.readings_spooled, self.counters.spool_bytes = self._spool.readings, self._spool.bytes
-            self.counters.dropped_total = self._spool.dropped
-        if self._alerting is not None:
-            told = self._alerting.counters
-            self.counters.alerts_open = self._alerting.check.firing
-            self.counters.alerts_sent_total = told.alerts_sent_total
-            self.counters.deliveries_failed_total = told.deliveries_failed_total
-            self.counters.channels_failing = ", ".join(sorted(told.channels_failing))
-        self.counters.clock = self._clock.describe()
-        built = self._reporter.build()
+        """Publishes the status: every few seconds, and after each subscribe, as the last will may have replaced it."""
+        wired, counters = self._wiring, self._wiring.counters
+        if wired.spool is not None:
+            counters.readings_spooled, counters.spool_bytes = wired.spool.readings, wired.spool.bytes
+            counters.dropped_total = wired.spool.dropped
+        if wired.alerting is not None:
+            delivery = wired.alerting.counters
+            counters.alerts_open = wired.alerting.check.firing
+            counters.alerts_sent_total = delivery.alerts_sent_total
+            counters.deliveries_failed_total = delivery.deliveries_failed_total
+            counters.channels_failing = ", ".join(sorted(delivery.channels_failing))
+        counters.clock = wired.clock.describe()
+        built = wired.reporter.build()
         topic = client.status_topic(self._settings.instance)
-        self._consumer.publish(consumer.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
+        wired.consumer.publish(consumer.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
         self._notifier.status(status.line(built))
 
     def _read_settings_again(self) -> None:
         """SIGHUP: takes log level, rules and channels over; a broken file changes nothing."""
+        wired = self._wiring
         try:
             fresh = loading.load(self._config_path)
-            if self._alerting is not None:
-                self._alerting.reload(fresh)
+            if wired.alerting is not None:
+                wired.alerting.reload(fresh)
         except errors.ConfigurationError as error:
             _log.error("settings.refused", error=str(error), hint=error.hint)
             return
         log.configure(fresh.log.level, fresh.log.format)
-        if self.counters.halted or self.counters.clock_hold:
-            self._flusher.resume()
+        if wired.counters.halted or wired.counters.clock_hold:
+            wired.flusher.resume()
         _log.info("settings.reloaded", level=fresh.log.level)

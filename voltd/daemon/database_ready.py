@@ -1,13 +1,10 @@
-"""Whether readings can be stored: asked by ``app`` before any are taken, and by the drain when the database is back.
+"""Whether readings can be stored. ``app`` asks before it takes any, and the drain when the database is back.
 
 The schema is this version's, the database keeps readings for as long as they are taken, and its clock is noted beside
-the host's. Answers may take long, so ``Asked`` asks in a thread of its own while the main thread hears signals.
+the host's. Answers may take long, so ``app`` asks in a thread of its own while the main thread hears signals.
 """
 
 from __future__ import annotations
-
-import threading
-from collections.abc import Callable
 
 import psycopg
 import structlog
@@ -33,7 +30,7 @@ class DatabaseReady:
         self._settings, self._clock = settings, clock
 
     def require(self) -> None:
-        """Returns where readings can be stored; blocks for some round trips.
+        """Returns if readings can be stored; blocks for some round trips.
 
         Raises:
             SchemaError: the schema is not the one that this version expects; nothing was written.
@@ -48,31 +45,3 @@ class DatabaseReady:
                     _log.warning("retention.raised", days=self._settings.max_age_days)
         except psycopg.Error as error:
             raise sqlstate.wrap(error) from error
-
-
-class Asked:
-    """A question that is asked in a thread of its own.
-
-    Args:
-        question: raises what is wrong.
-        answered: called when it has returned or raised.
-    """
-
-    def __init__(self, question: Callable[[], None], answered: Callable[[], None]) -> None:
-        self._question, self._answered = question, answered
-        self.waiting = True
-        self._error: BaseException | None = None
-        threading.Thread(target=self._ask, name="ask", daemon=True).start()
-
-    def raise_error(self) -> None:
-        """Raises what the question raised, if it has an answer."""
-        if self._error is not None:
-            raise self._error
-
-    def _ask(self) -> None:
-        try:
-            self._question()
-        except BaseException as error:  # noqa: BLE001 raised where it was asked
-            self._error = error
-        self.waiting = False
-        self._answered()

@@ -1,7 +1,7 @@
-"""Whether this daemon can hear its devices now: what the rules need to tell a silent fleet from a deaf daemon.
+"""Whether this daemon can hear its devices now: so that the rules can distinguish a silent fleet from a deaf daemon.
 
 ``wiring`` makes one; the scheduler's jobs ask it every two seconds, whatever else they do, and write the answer into
-``volt.daemon``. The check of the rules asks too, and puts together what all daemons say.
+``volt.daemon``. The evaluation cycle asks too, and combines what all daemons say.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Report(NamedTuple):
     """How one daemon is.
 
     Attributes:
-        lag_s: seconds that the oldest held message has waited for its COMMIT, that the broker has been away, or that
-            this host's clock is off, where that is certain: the most of these.
+        lag_s: seconds that the oldest message in flight has waited for its COMMIT, that the broker has been away, or
+            that this host's clock is certainly off: the largest of these.
         spooling: readings go to the spool, or wait in it.
         healthy: broker and database are there and nothing holds messages back, hiccups of a few seconds aside, so
             silence is the devices' own.
@@ -74,8 +74,8 @@ class Health:
     def look(self) -> Report:
         """How things are now.
 
-        To be called every few seconds: it notices when the broker went away, and takes a longer time without a call
-        for one in which this daemon was stopped, with its machine say, and heard nobody.
+        To be called every few seconds: it notices when the broker went away. After a longer time without a call it
+        assumes that this daemon was stopped, perhaps with its machine, and heard nobody.
         """
         counters, now = self._counters, time.monotonic()
         if self._subscribed.is_set():
@@ -91,7 +91,7 @@ class Health:
         return Report(max(lag_s, self._clock_off_s()), spooling, *self._over_time(well=well, now=self._clock()))
 
     def well_since(self) -> dt.datetime | None:
-        """Since when it has been healthy without a break; None: it is not, or nobody has looked for a while."""
+        """Since when it has been healthy without a break; None: it is not, or ``look`` was not called for a while."""
         well_at, unwell_at = self._well_at, self._unwell_at
         if well_at is None or self._clock() - well_at > _HICCUP:
             return None
@@ -122,7 +122,7 @@ class Health:
 
 
 class HealthyStreak:
-    """Since when all daemons have been healthy, as the check of the rules puts it together; None: one is not."""
+    """Since when all daemons have been healthy, as the evaluation cycle sees it; None: one is not."""
 
     def __init__(self) -> None:
         self.since: dt.datetime | None = None
@@ -130,11 +130,11 @@ class HealthyStreak:
         self._starts_until: dt.datetime | None = None
 
     def note(self, *, healthy: bool, now: dt.datetime, unwell_s: float | None = None) -> None:
-        """How it is now. Checks may be far apart: the time between two of these says nothing, ``unwell_s`` does.
+        """How it is now. Cycles may be far apart: ``unwell_s`` says what was between two of them.
 
         Args:
             healthy: all are.
-            now: the time of the check.
+            now: the time of the cycle.
             unwell_s: how many seconds ago one was not; None: not as far as they know.
         """
         self._noted = True
@@ -147,7 +147,7 @@ class HealthyStreak:
             self.since = None
 
     def resume(self, since: dt.datetime | None, at: dt.datetime | None, now: dt.datetime) -> None:
-        """Goes on where a daemon was that ended a moment ago; does nothing where this one knows more.
+        """Continues the streak of a daemon that ended a moment ago; does nothing if this one knows more.
 
         Until this one has heard the broker, a few seconds pass: they are forgiven.
         """

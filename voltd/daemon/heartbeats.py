@@ -1,15 +1,14 @@
 """Another daemon with our client id, as the database knows it: for a broker that lets daemons ask nothing.
 
-``consume.presence`` asks it, in its own thread. Every running daemon reports to ``volt.daemon`` each two
-seconds (``jobs``): one whose report gets newer while we look is alive, whatever the clocks say. Nothing else tells:
-a pid is of one machine, and two machines may have one host name.
+``consume.presence`` asks it, in its own thread. Every running daemon reports to ``volt.daemon`` every two seconds
+(``jobs``): a daemon whose report gets newer while this one looks is alive, whatever the clocks say. Nothing else proves
+it: a pid belongs to one machine, and two machines may have the same host name.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import Any
 
 import psycopg
 import structlog
@@ -40,12 +39,12 @@ class Heartbeats:
         self._connect = session.connector(settings, patience_s=_ANSWER_S)
 
     def living(self, before: dt.datetime | None) -> identity.Identity | None:
-        """A process with our client id that goes on reporting; None where there is none, or the database is away.
+        """A process with our client id that keeps reporting; None if there is none, or the database is away.
 
-        Blocks for up to 5 s where there may be one, and while the database does not answer.
+        Blocks for up to 5 s if there may be one, and while the database does not answer.
 
         Args:
-            before: only one that started earlier; None: any, and without one that can be alive it does not wait.
+            before: only a process that started earlier counts; None: any, and it returns at once if none can be alive.
         """
         try:
             with self._connect() as connection:
@@ -69,11 +68,8 @@ class Heartbeats:
         return None
 
     def _look(self, connection: session.Connection) -> list[tuple[_Process, dt.datetime]]:
-        me = self._me
-        ours: dict[str, Any] = {"host": me.host, "pid": me.pid, "started_at": me.started_at}
-        rows = connection.execute(
-            queries.text("daemons_of_client_id"), {"client_id": self._settings.client_id, **ours}
-        ).fetchall()
+        ours = {"client_id": self._settings.client_id, **self._me._asdict()}
+        rows = connection.execute(queries.text("daemons_of_client_id"), ours).fetchall()
         return [
             ((host, pid, started_at), reported_at)
             for host, pid, started_at, reported_at, age_s in rows

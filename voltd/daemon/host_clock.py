@@ -1,7 +1,7 @@
 """This host's clock: its steps, and whether it is to be believed.
 
-``wiring`` makes one. ``app`` has it look twice a second, the jobs tell it once a minute what the database's clock says,
-and the clock guard of ``flush`` asks it whether a fleet that seems to be ahead may be right. After a step,
+``wiring`` makes one. ``app`` has it look twice a second, the jobs pass it the database's time once a minute, and the
+clock guard of ``flush`` asks it whether a fleet that seems to be ahead may be right. After a step,
 ``corrected`` brings a time of receipt that was taken before it into the frame of the present clock.
 """
 
@@ -37,7 +37,7 @@ ADVICE = "set the clock: timedatectl set-ntp true, or chronyc makestep; timedate
 
 
 def _monotonic() -> float:
-    """Goes on while the machine sleeps: waking up is no step."""
+    """Counts while the machine sleeps as well: waking up is no step."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -96,7 +96,7 @@ class HostClock:
         self._lock = threading.Lock()
         self._frames = collections.deque([_Frame()], maxlen=_MOST_FRAMES)
         self._seen = self._both()
-        self._database: witnesses.Database | None = None
+        self._database: witnesses.DatabaseClock | None = None
         self._agreed = False
         self._suspected: tuple[Suspicion, float] | None = None
         self.steps = 0  # so far
@@ -147,8 +147,8 @@ class HostClock:
                 ends = frame.before or ends
         return at + by
 
-    def note_database(self, found: witnesses.Database) -> None:
-        """What the database's clock says now. It goes on counting while the database is away: both clocks go on."""
+    def note_database(self, found: witnesses.DatabaseClock) -> None:
+        """What the database's clock says now. While the database is away both clocks are taken to run on."""
         with self._lock:
             known = self._database
             if known is not None and known.differs(DIFFERS_S) and not found.differs(DIFFERS_S):
@@ -156,11 +156,11 @@ class HostClock:
             self._database = found
 
     def wrong(self, ahead_s: float, devices: int, *, by_database: bool = False) -> str:
-        """Who agrees with most devices that this clock, not theirs, is wrong; empty: nobody.
+        """Who agrees with most devices that this clock is wrong and theirs are right; empty: nobody.
 
         Args:
             ahead_s: how far the devices are ahead; negative: behind.
-            devices: how many of them say so.
+            devices: how many agree on that.
             by_database: no other witness will do.
         """
         if self.accepted:
@@ -184,10 +184,10 @@ class HostClock:
             self._suspected = None if suspicion is None else (suspicion, self._monotonic())
 
     def trouble(self) -> tuple[float, str]:
-        """How far off this clock is, s, where people have to set it, and what to tell them; 0 and empty: it is not.
+        """By how many seconds this clock is off, if people have to set it, and a text for them; 0 and empty: right.
 
-        As devices show it, or the database's clock: where that is off by far and devices agree with this one, it is
-        the database's that is wrong.
+        Devices show it, or the database's clock. If that one is far off while devices agree with this one, the
+        database's is wrong.
         """
         with self._lock:
             suspected, database, now_s = self._suspected, self._database, self._monotonic()

@@ -31,7 +31,7 @@ class Kernel(NamedTuple):
     Attributes:
         synchronised: as the kernel says; None: it does not say (a container, a sandbox).
         kept: whether a service here would synchronise it: only then is a clock that is not synchronised a reason for
-            doubt. Many a container and virtual machine has a clock that is right, and says so to nobody.
+            doubt. Many containers and virtual machines have a clock that is right and no service that says so.
         impossible: it is earlier than the installation of voltd.
     """
 
@@ -47,7 +47,7 @@ class Kernel(NamedTuple):
         return "the kernel says that it is not synchronised" if self.synchronised is False and self.kept else ""
 
 
-class Database(NamedTuple):
+class DatabaseClock(NamedTuple):
     """The database's clock against this host's.
 
     Attributes:
@@ -98,7 +98,7 @@ def _synchronised() -> bool | None:
     return answer != _TIME_ERROR and not buffer.status & _STA_UNSYNC
 
 
-def database(connection: psycopg.Connection[Any], wall: Clock = lambda: dt.datetime.now(dt.UTC)) -> Database:
+def database(connection: psycopg.Connection[Any], wall: Clock = lambda: dt.datetime.now(dt.UTC)) -> DatabaseClock:
     """Asks the database for the time, a few times; the quickest answer counts.
 
     Raises:
@@ -111,5 +111,5 @@ def database(connection: psycopg.Connection[Any], wall: Clock = lambda: dt.datet
         answered_at = wall()
         took = (answered_at - asked_at) / 2
         if row is not None:
-            found.append(Database((row[0] - (asked_at + took)).total_seconds(), abs(took.total_seconds())))
+            found.append(DatabaseClock((row[0] - (asked_at + took)).total_seconds(), abs(took.total_seconds())))
     return min(found, key=lambda one: one.within_s)

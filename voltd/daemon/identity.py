@@ -1,8 +1,8 @@
-"""Which process a daemon is: what it says of itself, and whether another one can still be alive.
+"""Which process a daemon is: how it identifies itself, and whether another one can still be alive.
 
 ``status`` and ``jobs`` publish it; ``consume.claim`` compares it with the daemon that has the client id.
-Reads this machine's own facts and nothing else. Every fact may be missing: containers and a strict service manager
-hide some of them.
+Reads this machine's facts and nothing else. Every fact may be missing: containers and a strict service manager hide
+some of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 _START_TICKS = 19  # of /proc/<pid>/stat, counted from the state, which follows the name in brackets: proc(5), field 22
 
 
-class Fate(enum.Enum):
+class Liveness(enum.Enum):
     """What is known of another process without asking it."""
 
     DEAD = "dead"
@@ -62,7 +62,7 @@ class Identity(NamedTuple):
 
 
 def parse(facts: Any) -> Identity | None:
-    """An identity from JSON that anybody may have written; None where it is none."""
+    """An identity from JSON that anybody may have written; None if it is malformed."""
     try:
         started_at = dt.datetime.fromisoformat(facts["started_at"])
         texts = [facts[name] for name in ("run", "host")] + [facts.get(name, "") for name in _HIDEABLE]
@@ -97,29 +97,27 @@ def own() -> Identity:
     )
 
 
-def fate(other: Identity, me: Identity) -> Fate:
+def liveness(other: Identity, me: Identity) -> Liveness:
     """Whether another process can be alive, as far as this one can see."""
     boots_known = bool(other.boot and me.boot)
     same_host = bool(other.machine) and (other.machine, other.host) == (me.machine, me.host)
     if boots_known and other.boot != me.boot:
-        return Fate.DEAD if same_host else Fate.ELSEWHERE  # this machine has been started again since
+        return Liveness.DEAD if same_host else Liveness.ELSEWHERE  # this machine has been started again since
     if not boots_known and not same_host:
-        return Fate.ELSEWHERE
+        return Liveness.ELSEWHERE
     if other.namespace and other.namespace == me.namespace and _is_gone(other):
-        return Fate.DEAD
-    return Fate.HERE
+        return Liveness.DEAD
+    return Liveness.HERE
 
 
 def _pid_is_gone(pid: int) -> bool:
     """Whether no process of this machine has that number, in this process's view."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
     except OSError:  # somebody else's
         return False
-    except OverflowError:
-        return True
     return False
 
 

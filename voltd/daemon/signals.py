@@ -1,8 +1,8 @@
-"""What the main thread is told from outside: SIGTERM and SIGINT end the daemon, SIGHUP has it read its files again.
+"""What the main thread waits for: SIGTERM and SIGINT end the daemon, SIGHUP has it read its files again.
 
-Python runs a signal's handler in the main thread between any two steps of it, also within an Event's own ``wait``,
-whose lock the handler's ``set`` would then wait for, for ever. So a handler sets plain flags, and wakes the main thread
-through the one queue whose ``put`` is made for handlers (queue.SimpleQueue: "reentrant").
+Python runs a signal's handler in the main thread between any two of its steps, also within an Event's own ``wait``: the
+handler's ``set`` would then wait for the lock of that Event for ever. So a handler sets plain flags, and wakes the main
+thread through the one queue whose ``put`` is made for handlers (queue.SimpleQueue: "reentrant").
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import FrameType
 
 
 class Signals:
-    """What was told; ``stop`` may come from any thread, all else is the main thread's.
+    """What has come; ``stop``, ``wake`` and ``subscribed`` are for any thread, all else is the main thread's.
 
     Attributes:
         stopping: whether the daemon is to end.
@@ -23,11 +23,11 @@ class Signals:
 
     def __init__(self) -> None:
         self.stopping = False
-        self._reload = False
+        self._reload = self._subscribed = False
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def listen(self) -> None:
-        """Takes the process's signals over. A second one that says stop leaves at once; unacked messages come back."""
+        """Handles the process's signals. A second one to stop ends it at once; unacked messages are sent again."""
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             if self.stopping:
@@ -52,15 +52,27 @@ class Signals:
         self._news.put(None)
 
     def wait(self, seconds: float) -> bool:
-        """Waits for news, but no longer than so; whether the daemon is to end."""
+        """Waits for news, at most so long; returns whether the daemon is to end."""
         if not self.stopping:
             with contextlib.suppress(queue.Empty):
                 self._news.get(timeout=seconds)
         return self.stopping
 
+    def subscribed(self) -> None:
+        """The broker sends messages, perhaps once more: its last word on this daemon may be the last will."""
+        self._subscribed = True
+        self.wake()
+
+    def report_wanted(self) -> bool:
+        """Whether it has subscribed since the last call."""
+        if not self._subscribed:
+            return False
+        self._subscribed = False  # a subscription before the report needs no second report
+        return True
+
     def reload_wanted(self) -> bool:
         """Whether SIGHUP came since the last call."""
         if not self._reload:
             return False
-        self._reload = False  # one that comes before the files are read is served by the same reading
+        self._reload = False  # a signal that comes before the files are read needs no second reading
         return True

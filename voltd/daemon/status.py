@@ -23,7 +23,7 @@ _STALE_S = 15.0  # a status older than this is not how things are
 
 
 class Reporter:
-    """Builds the status of a running daemon; rates are per second since the last call."""
+    """Builds the status of a running daemon; rates are per second since the last call. One thread calls it."""
 
     def __init__(self, settings: config.Settings, counters: metrics.Metrics) -> None:
         self._settings = settings
@@ -58,7 +58,7 @@ class Reporter:
         return "slow" if since is not None and time.monotonic() - since > _SLOW_S else "ok"
 
     def _lag_s(self) -> float:
-        """Age of the oldest message that is being written; when none is, of the oldest of the last batch at COMMIT."""
+        """Age of the oldest message of the batch being written; without one, of the last batch at its COMMIT."""
         oldest_at = self._counters.batch_oldest_at
         if oldest_at is None:
             return round(self._counters.lag_s, 6)
@@ -130,7 +130,7 @@ def show(status: dict[str, Any]) -> str:
     off = bool(status.get("clock_hold") or status.get("clock"))
     stale = " - by the daemon's own clock" if off else ""
     if age_s > _STALE_S and not off:
-        stale = " - stale: the daemon does not report any more"
+        stale = " - stale: the daemon has stopped reporting"
     rows = [
         ("instance", f"{status['instance']} (voltd {status['version']}, {status['host']}, pid {status['pid']})"),
         ("online since", status["started_at"]),
@@ -139,7 +139,7 @@ def show(status: dict[str, Any]) -> str:
         ("taking", _taking(status)),
         ("clock", _clock(status)),
         ("rate", f"{status['messages_per_s']:.0f} messages/s in, {status['readings_per_s']:.0f} readings/s stored"),
-        ("window", f"{status['in_flight']} of {status['receive_maximum']} messages held"),
+        ("window", f"{status['in_flight']} of {status['receive_maximum']} messages in flight"),
         ("last flush", f"{status['last_batch_messages']} messages in {status['last_flush_ms']:.1f} ms"),
         ("lag", f"{status['lag_s']:.3f} s (p50 {status['latency_p50_ms']} ms, p99 {status['latency_p99_ms']} ms)"),
         ("spool", f"{status['readings_spooled']} readings wait, {status['spool_bytes']} bytes"),
@@ -147,7 +147,7 @@ def show(status: dict[str, Any]) -> str:
         ("dead letters", ", ".join(f"{count} {reason}" for reason, count in dead.items()) or "none"),
         ("bad fields", _bad_fields(status)),
         ("unknown", _unknown(status)),
-        ("alerts", f"{status['alerts_open']} open, {status['alerts_sent_total']} told"),
+        ("alerts", f"{status['alerts_open']} open, {status['alerts_sent_total']} notified"),
         ("channels", f"failing: {status['channels_failing']}" if status["channels_failing"] else "ok"),
         ("sessions lost", str(status["session_lost_total"])),
     ]
@@ -159,7 +159,7 @@ def _taking(status: dict[str, Any]) -> str:
         return f"nothing: {status['halted']}; look at the dead letters, then reload"
     if status.get("clock_hold"):
         return (
-            f"nothing: {status['clock_hold']}; {host_clock.ADVICE}; or, to go on with the clock as it is, reload"
+            f"nothing: {status['clock_hold']}; {host_clock.ADVICE}; or, to continue with the clock as it is, reload"
             " (SIGHUP)"
         )
     return "yes"
@@ -172,13 +172,13 @@ def _clock(status: dict[str, Any]) -> str:
 
 
 def _bad_fields(status: dict[str, Any]) -> str:
-    """Fields that were left out; what is left of their readings is stored."""
+    """Fields that were left out; the rest of their readings is stored."""
     counted = status.get("fields_dead_lettered_total") or {}
     return ", ".join(f"{count} {name}" for name, count in counted.items()) or "none"
 
 
 def _unknown(status: dict[str, Any]) -> str:
-    """Fields that no reading has, by name; a daemon of an earlier version counts them alone."""
+    """Fields that no reading has, by name; a daemon of an earlier version only counts them."""
     names = status.get("unknown_names") or {}
     if not names:
         return f"{status.get('unknown_fields_total', 0)} fields"

@@ -30,7 +30,7 @@ class Notifier:
         self._send(f"READY=1\nSTATUS={status}")
 
     def waiting(self, reason: str) -> None:
-        """Start-up is not over yet and not stuck: asks for another half minute (EXTEND_TIMEOUT_USEC)."""
+        """Start-up takes longer and is not stuck: asks for another half minute (EXTEND_TIMEOUT_USEC)."""
         self._send(f"EXTEND_TIMEOUT_USEC=30000000\nSTATUS={reason}\nWATCHDOG=1")
 
     def status(self, line: str) -> None:
@@ -39,14 +39,14 @@ class Notifier:
 
     def stopping(self) -> None:
         """Shutdown has begun."""
-        self._send("STOPPING=1\nSTATUS=writing what is held")
+        self._send("STOPPING=1\nSTATUS=writing what is in flight")
 
     def watchdog(self) -> None:
-        """Real progress was seen; without this call in time systemd restarts the daemon."""
+        """All threads make progress; without this call in time systemd restarts the daemon."""
         self._send("WATCHDOG=1")
 
     def close(self) -> None:
-        """Gives the socket back."""
+        """Closes the socket."""
         self._socket.close()
 
     def _send(self, text: str) -> None:

@@ -1,6 +1,6 @@
-"""Which thread has made no progress for too long: what ``app`` feeds systemd's watchdog by. Pure but for the clock.
+"""Finds a thread that has made no progress for too long; then ``app`` stops feeding systemd's watchdog.
 
-A thread that waits for a silent server is none of its business: the connection gives that up by itself.
+It does not look for threads that wait for a silent server: the connection gives that up by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Watched(NamedTuple):
     Attributes:
         name: of the thread.
         beat: when it last made progress, on the monotonic clock.
-        limit_s: without progress for longer it has stalled.
+        limit_s: after so long without progress it has stalled.
     """
 
     name: str
@@ -25,16 +25,16 @@ class Watched(NamedTuple):
 
 
 class Watchdog:
-    """Looks after threads; called from one thread, now and then."""
+    """Watches threads; called from one thread, now and then."""
 
     def __init__(self) -> None:
         self._watched: list[Watched] = []
 
     def add(self, watched: Watched) -> None:
-        """Looks after one more."""
+        """Watches one more thread."""
         self._watched.append(watched)
 
     def look(self) -> str | None:
         """The name of a thread that has stalled, or None."""
         now = time.monotonic()
-        return next((one.name for one in self._watched if now - one.beat() > one.limit_s), None)
+        return next((thread.name for thread in self._watched if now - thread.beat() > thread.limit_s), None)

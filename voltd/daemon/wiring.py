@@ -6,24 +6,16 @@ Opens nothing and starts no thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from voltd import config, metrics
 from voltd.alerts import service
-from voltd.daemon import health, heartbeats, host_clock, jobs, status
+from voltd.daemon import database_ready, health, heartbeats, host_clock, jobs, signals, status
 from voltd.database import session
 from voltd.pipeline.consume import consumer, presence, window
-from voltd.pipeline.current import live
-from voltd.pipeline.current import state as write_current
-from voltd.pipeline.decode import clock as decode_clock
-from voltd.pipeline.decode import decoder
-from voltd.pipeline.flush import flusher
-from voltd.pipeline.spool import drain
-from voltd.pipeline.spool import file as spool
-from voltd.pipeline.write import bounds as write_bounds
-from voltd.pipeline.write import excursions as write_excursions
-from voltd.pipeline.write import refused as write_refused
-from voltd.pipeline.write import store
+from voltd.pipeline.current import live, state
+from voltd.pipeline.decode import clock, decoder
+from voltd.pipeline.flush import flusher, outage, policy
+from voltd.pipeline.spool import drain, file
+from voltd.pipeline.write import bounds, excursions, refused, store
 
 _BUSY_PART = 10
 
@@ -33,59 +25,58 @@ class Wiring:
 
     Args:
         settings: checked settings.
-        clock: this host's; None: one of its own.
-        on_subscribed: called by the network's thread after each subscribe.
-        on_claim: called when more is known of who has the client id.
-        require_schema: raises where readings cannot be stored; asked before the spool is written to the database.
     """
 
-    def __init__(
-        self,
-        settings: config.Settings,
-        *,
-        clock: host_clock.HostClock | None = None,
-        on_subscribed: Callable[[], None],
-        on_claim: Callable[[], None] = lambda: None,
-        require_schema: Callable[[], None],
-    ) -> None:
+    def __init__(self, settings: config.Settings) -> None:
         self._settings = settings
+        self.signals = signals.Signals()
         self.counters = metrics.Metrics()
-        self.clock = clock or host_clock.HostClock()
+        self.clock = host_clock.HostClock()
+        self.database_ready = database_ready.DatabaseReady(settings, self.clock)
+        self.outage = outage.Outage(self.counters)
         connect = session.connector(settings)
         self.window = window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self.presence = presence.Presence(
             settings,
             in_use=lambda: self.consumer.subscribed.is_set(),  # noqa: PLW0108 made below
-            on_news=on_claim,
+            on_news=self.signals.wake,
             heartbeat=heartbeats.Heartbeats(settings).living,
         )
         self.consumer = consumer.Consumer(
             settings,
             self.window,
             self.counters,
-            on_subscribed=on_subscribed,
+            on_subscribed=self.signals.subscribed,
             come=self.presence.come,
             contested=self.presence.doubt,
         )
-        excursions = write_excursions.Excursions()
-        bounds = write_bounds.Bounds(excursions)
-        self.store = store.PostgresStore(
-            connect, settings.client_id, excursions=excursions, bounds=bounds, refused=self._refused()
+        noted = excursions.Excursions()
+        ranges = bounds.Bounds(noted)
+        self.store, self.drain_store = (
+            store.PostgresStore(
+                connect,
+                settings.client_id,
+                excursions=noted,
+                bounds=ranges,
+                refused=refused.Refused(settings.mqtt.topics),
+                part=part,
+            )
+            for part in ("stream", "spool")
         )
         publisher = live.LivePublisher(self.consumer.publish, settings.live.max_per_second, settings.current_interval_s)
         self.spool = (
-            spool.Spool(settings.spool_file, settings.spool.max_bytes, settings.spool.min_free_bytes)
+            file.SpoolFile(settings.spool_file, settings.spool.max_bytes, settings.spool.min_free_bytes)
             if settings.spool.enabled
             else None
         )
         watch = health.Health(
             self.counters,
             self.consumer.subscribed,
-            lambda: self.spool is not None and self.spool.in_use,
+            lambda: self.outage.spooling,
             settings.mqtt.receive_maximum,
             clock_off_s=lambda: self.clock.trouble()[0],
         )
-        self.current = write_current.CurrentState(
+        self.current = state.CurrentState(
             connect,
             settings.instance,
             settings.current_interval_s,
@@ -93,19 +84,18 @@ class Wiring:
             spooled_since=lambda: self.spool.oldest_at if self.spool is not None else None,
             well_since=watch.well_since,
         )
+        batches = policy.of(settings)
         self.flusher = flusher.Flusher(
             self.window,
             self._decoder(),
             self.store,
-            settings,
+            batches,
             self.counters,
+            outage=self.outage,
             ack=self.consumer.ack,
             committed=self.current.note,
             spool=self.spool,
             clock_guard=self._clock_guard(),
-        )
-        self.drain_store = store.PostgresStore(
-            connect, settings.client_id, excursions=excursions, bounds=bounds, refused=self._refused(), part="spool"
         )
         self.drain = (
             None
@@ -114,9 +104,10 @@ class Wiring:
                 self.spool,
                 self._decoder(),
                 self.drain_store,
-                settings,
+                batches,
                 self.counters,
-                ready=require_schema,
+                outage=self.outage,
+                ready=self.database_ready.require,
                 committed=self.current.note,
                 clock_guard=self._clock_guard(),
             )
@@ -127,7 +118,7 @@ class Wiring:
                 settings,
                 connect,
                 look=watch.look,
-                excursions=excursions,
+                excursions=noted,
                 busy=self._busy,
                 trouble=self._trouble,
                 clock=self.clock,
@@ -140,7 +131,7 @@ class Wiring:
             set_fleets=publisher.set_fleets,
             look=watch.look,
             alerting=self.alerting,
-            bounds=bounds,
+            bounds=ranges,
             busy=self._busy,
             trouble=self._trouble,
             clock=self.clock,
@@ -151,17 +142,14 @@ class Wiring:
             self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days, self._settings.timestamps
         )
 
-    def _refused(self) -> write_refused.Refused:
-        return write_refused.Refused(self._settings.mqtt.topics)
-
-    def _clock_guard(self) -> decode_clock.ClockGuard:
+    def _clock_guard(self) -> clock.ClockGuard:
         settings = self._settings
-        return decode_clock.ClockGuard(
+        return clock.ClockGuard(
             settings.mqtt.topics, settings.limits, settings.max_age_days, self.clock, settings.timestamps
         )
 
     def _trouble(self) -> str:
-        """What keeps messages from being taken or dated, and what to do, for the alert of an outage."""
+        """Why messages are not taken or not dated, and what to do, for the alert of an outage."""
         held = self.counters.clock_hold
         return f"{held}; messages are held until it is right: {host_clock.ADVICE}" if held else self.clock.trouble()[1]
 

@@ -27,7 +27,7 @@ QUIET_S = 0.5  # so long nobody else has spoken
 _ROUND_TRIPS = 4.0  # where our own question takes long to come back, others' answers do, too
 _AGAIN_S, _SOON_S = 0.4, 0.05
 # The status says that another one is online. One that is alive answers at once, unless it is just reconnecting.
-_PATIENCE_S = {identity.Fate.DEAD: QUIET_S, identity.Fate.HERE: 1.5, identity.Fate.ELSEWHERE: 10.0}
+_PATIENCE_S = {identity.Liveness.DEAD: QUIET_S, identity.Liveness.HERE: 1.5, identity.Liveness.ELSEWHERE: 10.0}
 _ECHO_S = 1.5  # our own question has come back by then, if the broker lets these topics pass
 _POSTPONED_S = 2.0  # by others who ask, at most
 _RETRY_S = 60.0
@@ -115,11 +115,11 @@ class Claim:
             process = found.get("process")
             other = identity.parse({**found, **(process if isinstance(process, dict) else {})})
             if other is None:  # an earlier version's, or no daemon's word at all
-                fate = identity.Fate.HERE if found.get("host") == self._me.host else identity.Fate.ELSEWHERE
+                fate = identity.Liveness.HERE if found.get("host") == self._me.host else identity.Liveness.ELSEWHERE
             elif other.run == self._me.run:
                 return
             else:
-                fate = identity.fate(other, self._me)
+                fate = identity.liveness(other, self._me)
             self._patience_s = max(self._patience_s, _PATIENCE_S[fate])
 
     def hear_ask(self, payload: bytes, now: float) -> None:
@@ -152,7 +152,7 @@ class Claim:
                 self.state = State.CLAIMING
                 self._began_at = now
             elif not self._echoed:
-                slow_s = min(_ROUND_TRIPS * (now - self._began_at), _PATIENCE_S[identity.Fate.HERE])
+                slow_s = min(_ROUND_TRIPS * (now - self._began_at), _PATIENCE_S[identity.Liveness.HERE])
                 self._patience_s = max(self._patience_s, slow_s)
             self._echoed = True
             return

@@ -1,8 +1,7 @@
 """Decode ahead: while one batch commits, the next one grows.
 
-A thread of its own between the window and ``flush``: it decodes what has arrived, piece by piece, into the batch that
-``flush`` takes as soon as the previous COMMIT has returned. Bounded by the batch limit; without a clock or I/O of its
-own. Must not touch the store.
+A thread of its own between the window and ``flush``. It decodes what has arrived, piece by piece, into the batch that
+``flush`` takes as soon as the previous COMMIT has returned. The batch limit bounds it. It does no I/O.
 """
 
 from __future__ import annotations
@@ -10,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 
-from voltd import config, models
-from voltd.pipeline.consume import window as consume_window
-from voltd.pipeline.decode import decoder as decode
+from voltd import models
+from voltd.pipeline.consume import window
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.flush import policy
 
 _IDLE_S = 0.5
 _PIECE_MESSAGES = 500  # decoded at once: the longest that ``next`` waits for is a few milliseconds
@@ -25,16 +25,14 @@ class DecodeAhead:
     Args:
         window: where messages wait.
         decoder: the pure step from messages to a batch; from now on this thread's.
-        settings: batch bounds and linger.
+        policy: of a batch.
     """
 
-    def __init__(self, window: consume_window.Window, decoder: decode.Decoder, settings: config.Settings) -> None:
+    def __init__(self, window: window.Window, decoder: decoder.Decoder, policy: policy.Policy) -> None:
         self._window = window
         self._decoder = decoder
-        self._max_messages = settings.max_batch_messages
-        self._max_bytes = settings.batch.max_bytes
-        self._linger_s = settings.batch.linger_ms / 1000
-        self._lock = threading.Lock()  # held while a piece is decoded into the batch, and while it is taken away
+        self._policy = policy
+        self._lock = threading.Lock()  # while a piece is decoded into the batch, and while the batch is taken
         self._batch, self._bytes = models.Batch([]), 0
         self._some = threading.Event()
         self._room = threading.Event()
@@ -49,14 +47,14 @@ class DecodeAhead:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread when the window is empty; ``next`` still hands over what is left."""
+        """Ends the thread once the window is empty; ``next`` still returns what is left."""
         self._stopping.set()
 
     def next(self) -> models.Batch | None:
         """The batch as it has grown, with at least one message; None: nothing has arrived for half a second.
 
         Raises:
-            BaseException: whatever ended the thread; no batch comes any more, and no message of the last is acked.
+            BaseException: whatever ended the thread; no batch follows, and no message of the last one is acked.
         """
         some = self._some.wait(0.0 if self.finished else _IDLE_S)
         with self._lock:
@@ -78,7 +76,7 @@ class DecodeAhead:
         try:
             while self._grow() or not self._stopping.is_set():
                 self.beat = time.monotonic()
-        except BaseException as error:  # noqa: BLE001 raised in the flusher, which must not go on without us
+        except BaseException as error:  # noqa: BLE001 raised in the flusher, which must not continue alone
             self._failure = error
 
     def _grow(self) -> bool:
@@ -86,9 +84,9 @@ class DecodeAhead:
         if not self._room.wait(_IDLE_S):
             return True
         messages = self._window.take(
-            min(_PIECE_MESSAGES, self._max_messages - len(self._batch.messages)),
-            self._max_bytes - self._bytes,
-            self._linger_s,
+            min(_PIECE_MESSAGES, self._policy.max_messages - len(self._batch.messages)),
+            self._policy.max_bytes - self._bytes,
+            self._policy.linger_s,
             0.0 if self._stopping.is_set() else _IDLE_S,
         )
         if not messages:
@@ -101,8 +99,8 @@ class DecodeAhead:
                 raise
             self._bytes += sum(len(message.payload) for message in messages)
             if (
-                len(batch.messages) >= self._max_messages
-                or self._bytes >= self._max_bytes
+                len(batch.messages) >= self._policy.max_messages
+                or self._bytes >= self._policy.max_bytes
                 or batch.readings + len(batch.dead_letters) >= _MOST_ELEMENTS
             ):
                 self._room.clear()

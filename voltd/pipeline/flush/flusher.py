@@ -1,8 +1,8 @@
 """Flush: takes the batch that has grown meanwhile, hands it to ``write``, and acks after COMMIT.
 
 One thread, and ``flush.ahead``'s beside it. The batch policy is group commit: whatever has arrived when the previous
-COMMIT returned is the next batch. A transient failure of the store keeps the batch and the window closed, or, when it
-lasts, puts the messages into the spool; a batch is acked once, whole, or not at all.
+COMMIT returned is the next batch. At a transient failure of the store the batch is kept and the window stays
+closed; if it lasts, the messages go into the spool. A batch is acked once, whole, or not at all.
 """
 
 from __future__ import annotations
@@ -15,24 +15,22 @@ from typing import Protocol
 
 import structlog
 
-from voltd import backoff, config, errors, metrics, models
+from voltd import backoff, errors, metrics, models
 from voltd.daemon import host_clock
-from voltd.pipeline.consume import window as consume_window
-from voltd.pipeline.decode import clock
-from voltd.pipeline.decode import decoder as decode
-from voltd.pipeline.flush import ahead
-from voltd.pipeline.flush import guard as decode_guard
-from voltd.pipeline.spool import file as spool
+from voltd.pipeline.consume import window
+from voltd.pipeline.decode import clock, decoder
+from voltd.pipeline.flush import ahead, circuit_breaker, outage, policy
+from voltd.pipeline.spool import file
 
 _log = structlog.get_logger()
 
 _COMPLAIN_EVERY_S = 30.0
 _HALTED_HINT = (
-    "nothing more is taken: look at voltd dead-letters list; to go on, systemctl reload voltd (SIGHUP);"
+    "nothing more is taken: look at voltd dead-letters list; to continue, systemctl reload voltd (SIGHUP);"
     " limits: dead_letters.*"
 )
 _CLOCK_HINT = (
-    f"messages are held until it is right: {host_clock.ADVICE}; to go on with the clock as it is, systemctl reload"
+    f"messages are held until it is right: {host_clock.ADVICE}; to continue with the clock as it is, systemctl reload"
     " voltd (SIGHUP)"
 )
 
@@ -60,38 +58,41 @@ class Flusher:
         window: where messages wait.
         decoder: the pure step from messages to a batch.
         store: where batches are made durable.
-        settings: batch bounds and retry ceiling.
+        policy: of batches and of waiting.
         counters: this thread writes the ``readings_*``, ``batches_*`` and dead letter ones.
+        outage: shared with the drain; whether the store is away, and where messages go.
         ack: called with the batch's messages after COMMIT, in the order received.
         committed: called with batch and result after COMMIT; must not block or raise.
         spool: where messages go while the store stays away; None: they stay with the broker.
-        clock_guard: says when this host's clock is wrong; None: it is believed.
+        clock_guard: says when this host's clock is wrong; None: it is trusted.
     """
 
     def __init__(
         self,
-        window: consume_window.Window,
-        decoder: decode.Decoder,
+        window: window.Window,
+        decoder: decoder.Decoder,
         store: Store,
-        settings: config.Settings,
+        policy: policy.Policy,
         counters: metrics.Metrics,
         *,
+        outage: outage.Outage,
         ack: Callable[[list[models.Message]], None],
         committed: Callable[[models.Batch, models.WriteResult], None] = lambda _batch, _result: None,
-        spool: spool.Spool | None = None,
+        spool: file.SpoolFile | None = None,
         clock_guard: clock.ClockGuard | None = None,
     ) -> None:
         self._window = window
-        self._ahead = ahead.DecodeAhead(window, decoder, settings)
+        self._ahead = ahead.DecodeAhead(window, decoder, policy)
         self._store = store
-        self._settings = settings
+        self._policy = policy
         self._counters = counters
+        self._outage = outage
         self._ack = ack
         self._committed = committed
         self._spool = spool
         self._clock_guard = clock_guard
-        self._guard = decode_guard.DeadLetterGuard(settings.dead_letters)
-        self._looked_at = threading.Event()
+        self._breaker = circuit_breaker.CircuitBreaker(policy.dead_letters)
+        self._resumed = threading.Event()
         self._deadline = float("inf")
         self._beat = time.monotonic()
 
@@ -101,8 +102,8 @@ class Flusher:
         self._ahead.stop()
 
     def resume(self) -> None:
-        """Goes on after a guard has stopped the stream: an admin has looked; for another thread."""
-        self._looked_at.set()
+        """Continues after the stream was stopped: an admin has looked. For another thread."""
+        self._resumed.set()
 
     @property
     def beat(self) -> float:
@@ -130,7 +131,7 @@ class Flusher:
             batch = timed
             self._counters.batch_oldest_at = batch.messages[0].received_at
         messages = batch.messages
-        kept = timed is not None and self._pass_guard(batch) and self._keep(batch, started)
+        kept = timed is not None and self._pass_breaker(batch) and self._keep(batch, started)
         self._counters.batch_since = self._counters.batch_oldest_at = None
         if kept:
             self._window.release(messages)
@@ -138,9 +139,9 @@ class Flusher:
         return kept
 
     def _pass_clock(self, batch: models.Batch) -> models.Batch | None:
-        """Holds a batch while this host's clock is wrong; then as its messages are to be taken. None: stopped before.
+        """Holds a batch while this host's clock is wrong; returns it with corrected times, or None if stopped before.
 
-        What is held here was dated by devices that are right: it would all become dead letters.
+        Devices whose clocks are right dated these messages: with a wrong clock they would all become dead letters.
         """
         guard = self._clock_guard
         if guard is None:
@@ -148,7 +149,7 @@ class Flusher:
         batch = guard.corrected(batch)
         if (suspicion := guard.judge(batch)) is None:
             return batch
-        self._looked_at.clear()
+        self._resumed.clear()
         complain_at = 0.0
         while suspicion is not None:
             self._counters.clock_hold = str(suspicion)
@@ -156,62 +157,61 @@ class Flusher:
                 complain_at = time.monotonic() + _COMPLAIN_EVERY_S
                 _log.error("clock.wrong", error=self._counters.clock_hold, hint=_CLOCK_HINT)
             self._beat = time.monotonic()
-            if self._deadline < float("inf"):  # it would only be refused
+            if self._deadline < float("inf"):  # the store would refuse it
                 _log.warning("batch.left_to_broker", messages=len(batch.messages))
                 return None
-            if self._looked_at.wait(0.1):
-                self._looked_at.clear()
+            if self._resumed.wait(0.1):
+                self._resumed.clear()
                 guard.accept()
             batch, suspicion = guard.again(batch, suspicion)
         self._counters.clock_hold = ""
         _log.warning("messages.resumed")
         return batch
 
-    def _pass_guard(self, batch: models.Batch) -> bool:
-        """Holds a batch that passes the limits of dead letters until somebody has looked; False: stopped before."""
-        problem = self._guard.judge(batch)
+    def _pass_breaker(self, batch: models.Batch) -> bool:
+        """Holds a batch that exceeds the limits of dead letters until an admin has looked; False: stopped before."""
+        problem = self._breaker.evaluate(batch)
         if problem is None:
             return True
         self._counters.halted = problem
-        self._looked_at.clear()
+        self._resumed.clear()
         complain_at = 0.0
-        while not self._looked_at.is_set():
+        while not self._resumed.is_set():
             if time.monotonic() >= complain_at:
                 complain_at = time.monotonic() + _COMPLAIN_EVERY_S
                 _log.error("messages.halted", error=problem, hint=_HALTED_HINT)
             if not self._wait(0.1):
                 return False
-        self._guard.reset()
+        self._breaker.reset()
         self._counters.halted = ""
         _log.warning("messages.resumed")
         return True
 
     def _keep(self, batch: models.Batch, started: float) -> bool:
-        """Makes the batch durable, in the store or in the spool; False where neither could until the deadline."""
-        delays = backoff.Backoff(0.1, self._settings.database.retry_max_s)
+        """Makes the batch durable, in the store or in the spool; False if neither did until the deadline."""
+        delays = backoff.Backoff(0.1, self._policy.retry_max_s)
         complain_at = 0.0
         behind = self._belongs_behind(batch)
         while True:
             self._beat = time.monotonic()
             try:
-                if self._spool is not None and (self._spool.in_use or behind):
+                if self._spool is not None and (self._outage.spooling or behind):
                     self._put(self._spool, batch)
                 else:
                     self._write(batch, started)
             except errors.StoreUnavailable as error:
                 self._counters.flush_retries_total += 1
-                self._counters.store_available = False
+                spool = self._spool is not None and time.monotonic() - started >= self._policy.spool_after_s
+                self._outage.store_failed(spool=spool)
                 if time.monotonic() >= complain_at:
                     complain_at = time.monotonic() + _COMPLAIN_EVERY_S
                     _log.error("store.unavailable", error=str(error), hint=error.hint, messages=len(batch.messages))
-                if self._spool is not None and time.monotonic() - started >= self._settings.spool.after_s:
-                    self._spool.in_use = True
+                if spool:
                     continue
             except errors.SpoolUnavailable as error:
                 _log.error("spool.unavailable", error=str(error), hint=error.hint, messages=len(batch.messages))
                 behind = False
-                if self._spool is not None:
-                    self._spool.in_use = False  # so that the store is asked as well
+                self._outage.spool_failed()
             else:
                 return True
             if not self._wait(delays.next_s()):
@@ -224,13 +224,11 @@ class Flusher:
 
     def _write(self, batch: models.Batch, started: float) -> None:
         result = self._store.write(batch)
-        if not self._counters.store_available:
-            self._counters.store_available = True
-            _log.info("store.recovered")
+        self._outage.store_answered()
         self._count(batch, result, started)
         self._committed(batch, result)
 
-    def _put(self, spool: spool.Spool, batch: models.Batch) -> None:
+    def _put(self, spool: file.SpoolFile, batch: models.Batch) -> None:
         before = spool.messages
         spool.put(batch.messages, batch.readings)
         self._counters.messages_spooled_total += len(batch.messages)
@@ -271,7 +269,7 @@ class Flusher:
 
 
 def log_unknown(names: list[tuple[str, str]]) -> None:
-    """One line a name: a field that no reading has, and what was probably meant."""
+    """Logs fields that no reading has, and what was probably meant."""
     for name, meant in names:
         if meant:
             _log.warning("field.unknown", field=name, hint=f"{name}: did you mean {meant}?")

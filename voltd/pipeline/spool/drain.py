@@ -1,7 +1,7 @@
-"""Drain: what the spool holds goes into the store, oldest first, while new readings flow beside it.
+"""Drain: moves the spool's messages into the store, oldest first, while new readings flow beside it.
 
-A thread of its own with a connection of its own. It is also what finds out that the store is back: ``flush`` asks it
-no more than ``spool.in_use``. A batch leaves the spool after its COMMIT; killed in between, the same messages come once
+A thread of its own with a connection of its own. It also finds out that the store is back: while messages go into the
+spool ``flush`` does not ask. A batch leaves the spool after its COMMIT; killed in between, the same messages come once
 more and are duplicates.
 """
 
@@ -13,12 +13,11 @@ from collections.abc import Callable
 
 import structlog
 
-from voltd import backoff, config, errors, metrics, models
+from voltd import backoff, errors, metrics, models
 from voltd.daemon import host_clock
-from voltd.pipeline.decode import clock
-from voltd.pipeline.decode import decoder as decode
-from voltd.pipeline.flush import flusher
-from voltd.pipeline.spool import file as spool
+from voltd.pipeline.decode import clock, decoder
+from voltd.pipeline.flush import flusher, outage, policy
+from voltd.pipeline.spool import file
 
 _log = structlog.get_logger()
 
@@ -33,21 +32,23 @@ class Drain:
         spool: what is drained.
         decoder: not shared with another thread.
         store: not shared with another thread.
-        settings: batch bounds and retry ceiling.
+        policy: of batches and of waiting.
         counters: readings and dead letters are counted when the store has them.
+        outage: shared with ``flush``; learns that the store is back.
         ready: raises StoreUnavailable until the store may be written to; called before the first write.
         committed: called with batch and result after COMMIT; must not block or raise.
-        clock_guard: says when this host's clock is wrong, or was when messages were put; None: it is believed.
+        clock_guard: says when this host's clock is wrong, or was wrong when messages were spooled; None: trusted.
     """
 
     def __init__(
         self,
-        spool: spool.Spool,
-        decoder: decode.Decoder,
+        spool: file.SpoolFile,
+        decoder: decoder.Decoder,
         store: flusher.Store,
-        settings: config.Settings,
+        policy: policy.Policy,
         counters: metrics.Metrics,
         *,
+        outage: outage.Outage,
         ready: Callable[[], None] = lambda: None,
         committed: Callable[[models.Batch, models.WriteResult], None] = lambda _batch, _result: None,
         clock_guard: clock.ClockGuard | None = None,
@@ -55,8 +56,9 @@ class Drain:
         self._spool = spool
         self._decoder = decoder
         self._store = store
-        self._settings = settings
+        self._policy = policy
         self._counters = counters
+        self._outage = outage
         self._ready: Callable[[], None] | None = ready
         self._committed = committed
         self._clock_guard = clock_guard
@@ -66,16 +68,16 @@ class Drain:
         self.beat = time.monotonic()
 
     def stop(self) -> None:
-        """Ends ``run`` after the batch under way; what is left stays in the spool."""
+        """Ends ``run`` after the current batch; the rest stays in the spool."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Drains until stopped; while the store is away it tries again, ever less often.
+        """Drains until stopped; while the store is away it retries with growing pauses.
 
         Raises:
             SchemaError: the store is back and is not what this version expects; nothing was written.
         """
-        delays = backoff.Backoff(0.1, self._settings.database.retry_max_s)
+        delays = backoff.Backoff(0.1, self._policy.retry_max_s)
         while not self._stopping.is_set():
             self.beat = time.monotonic()
             try:
@@ -97,17 +99,16 @@ class Drain:
         if self._ready is not None:
             self._ready()
             self._ready = None
-            self._back()
-        batching = self._settings.batch
-        spooled = self._spool.oldest(self._settings.max_batch_messages, batching.max_bytes, self._done)
+            self._outage.store_answered()
+        spooled = self._spool.oldest(self._policy.max_messages, self._policy.max_bytes, self._done)
         if spooled is None:
-            if self._spool.messages and self._done:  # the store has them, forgetting them failed
+            if self._spool.messages and self._done:  # the store has them, and removing them failed
                 self._forget()
             return False
         batch = self._timed(self._decoder.decode(spooled.messages), earlier=spooled.earlier)
         result = self._store.write(batch)
         self._done = spooled.through
-        self._back()
+        self._outage.store_answered()
         self._counters.count(result)
         flusher.log_unknown(self._counters.note_decoded(batch))
         self._committed(batch, result)
@@ -115,10 +116,10 @@ class Drain:
         return True
 
     def _timed(self, batch: models.Batch, *, earlier: bool) -> models.Batch:
-        """With times of receipt that can be true.
+        """The batch with corrected times of receipt.
 
         Raises:
-            StoreUnavailable: this host's clock is wrong; what would be refused for it stays in the spool.
+            StoreUnavailable: this host's clock is wrong; the messages, which the store would refuse, stay in the spool.
         """
         if self._clock_guard is None:
             return batch
@@ -129,18 +130,11 @@ class Drain:
         return batch
 
     def _forget(self) -> None:
-        """Removes what the store has; where that fails it is not written again, but removed with what follows."""
+        """Removes what the store has. If that fails it is not written again but removed with the next batch."""
         self._spool.remove(self._done)
         self._done = 0
         if not self._spool.messages:
             _log.info("spool.drained")
-
-    def _back(self) -> None:
-        """The store has answered: new messages go there again."""
-        self._spool.in_use = False
-        if not self._counters.store_available:
-            self._counters.store_available = True
-            _log.info("store.recovered")
 
     def _complain(self, error: errors.VoltdError) -> None:
         if time.monotonic() >= self._complain_at:

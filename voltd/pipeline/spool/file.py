@@ -2,7 +2,7 @@
 
 ``flush`` puts a batch's messages here when the database has been away for longer than a few seconds, and acks them once
 they are on disk; ``spool.drain`` takes them out, oldest first, when it is back. An SQLite file in WAL mode, synced at
-each commit. Holds messages as they arrived, so that draining is the same way again; nothing is decoded here.
+each commit. Keeps messages as they arrived; nothing is decoded here.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _unpack = msgspec.msgpack.Decoder(list[models.Message]).decode
 
 
 class Spooled(NamedTuple):
-    """The oldest messages of the spool, and the number through which ``remove`` forgets them."""
+    """The oldest messages of the spool, and the number up to which ``remove`` is to remove them."""
 
     through: int
     messages: list[models.Message]
-    earlier: bool  # all of them were received by an earlier run; else all by this one
+    earlier: bool  # an earlier run received all of them; otherwise this one did
 
 
-class Spool:
-    """One daemon's spool. Opened when it is first needed; ``put`` and ``remove`` may come from different threads.
+class SpoolFile:
+    """One daemon's spool. Opened when it is first needed; ``put`` and ``remove`` may be called from different threads.
 
     Args:
         file: where; its folder is made. Only the owner can read it.
@@ -65,18 +65,17 @@ class Spool:
         self._min_free_bytes = min_free_bytes
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._number = 0  # the last one given; never given again, not even after the file was replaced by another
+        self._number = 0  # the last one given; never given again, not even after another file replaced this one
         self._earlier = -1  # the last number that an earlier run gave; negative: not known yet
         self.messages = self.readings = self.bytes = 0
         self.oldest_at: dt.datetime | None = None
         self.dropped = 0  # messages of damaged files or batches
-        self.in_use = False  # whether new messages go here: the flusher sets it, the store's return ends it
 
     def open(self) -> None:
-        """Opens what an earlier run has left; where there is nothing, the file is made when it is first needed.
+        """Opens what an earlier run has left; without that, the file is made when it is first needed.
 
         Raises:
-            SpoolUnavailable: the disk does not let us, or another process has it; a damaged file was set aside.
+            SpoolUnavailable: the disk failed, or another process has the file; a damaged file was set aside.
         """
         with self._lock, self._errors():
             if self.file.exists():
@@ -86,7 +85,7 @@ class Spool:
         """Makes the messages durable; blocks until they are on disk.
 
         Raises:
-            SpoolUnavailable: full, or the disk does not take it: nothing was kept, the messages must not be acked.
+            SpoolUnavailable: full, or the disk failed: nothing was stored, the messages must not be acked.
         """
         body = _pack(messages)
         packing = _RAW
@@ -109,19 +108,19 @@ class Spool:
     def oldest(self, max_messages: int, max_bytes: int, after: int = 0) -> Spooled | None:
         """The oldest messages put after number ``after``: at least one batch, further ones while they fit; None: none.
 
-        They come as they were put, but of no connection: no ack of theirs is awaited. The store may have any of them:
+        They come as they were put, but of no connection: nobody waits for their acks. The store may have any of them:
         after a COMMIT whose reply was lost, an ack that never arrived, a kill between COMMIT and ``remove``.
 
         Args:
             max_messages: so many together.
             max_bytes: of payload, together.
-            after: what ``Spooled.through`` said last, for what the store has and ``remove`` could not forget.
+            after: the last ``Spooled.through``, if the store has these messages and ``remove`` failed.
 
         Returns:
-            Messages with a bounded number of readings and array elements, too (one larger batch comes alone).
+            Messages with a bounded number of readings and array elements (a larger batch comes alone).
 
         Raises:
-            SpoolUnavailable: the disk does not give them; try again.
+            SpoolUnavailable: the disk failed; try again.
         """
         found: list[models.Message] = []
         through = after
@@ -150,12 +149,12 @@ class Spool:
         return Spooled(through, found, through <= self._earlier) if found else None
 
     def remove(self, through: int) -> None:
-        """Forgets the messages up to a number, which the store has now.
+        """Removes the messages up to a number, which the store has now.
 
-        Where the file was set aside meanwhile, its successor keeps what it holds: no number comes twice.
+        If the file was set aside meanwhile, nothing of its successor is removed: no number comes twice.
 
         Raises:
-            SpoolUnavailable: the disk does not take it; they are still there.
+            SpoolUnavailable: the disk failed; they are still there.
         """
         with self._lock, self._errors():
             connection = self._open()
@@ -168,12 +167,12 @@ class Spool:
                 connection.execute("DELETE FROM batch WHERE number <= ? AND packing <> ?", gone)
                 self._count(*(-value for value in row))
                 self._look_at_oldest(connection)
-            else:  # without a byte of room on the disk, too
+            else:  # works without a byte of room on the disk
                 self._close()
                 self._unlink()
 
     def close(self) -> None:
-        """Closes the file; what is in it stays for the next start, an empty one is removed."""
+        """Closes the file; its messages stay for the next start, an empty file is removed."""
         with self._lock:
             empty = False
             if self._connection is not None:
@@ -185,7 +184,7 @@ class Spool:
                     self._unlink()
 
     def _unlink(self) -> None:
-        """Removes the file that holds nothing any more; the next message makes a new one."""
+        """Removes the empty file; the next message makes a new one."""
         for suffix in _SUFFIXES:
             self._beside(suffix).unlink(missing_ok=True)
         self.messages = self.readings = self.bytes = 0
@@ -224,7 +223,7 @@ class Spool:
         if self.bytes + size > self._max_bytes:
             raise errors.SpoolUnavailable(
                 f"the spool is full: {self.bytes} of spool.max_bytes = {self._max_bytes} bytes are used",
-                hint="bring the database back, or raise spool.max_bytes; the broker keeps what comes until then",
+                hint="bring the database back, or raise spool.max_bytes; until then the broker keeps new messages",
             )
         disk = os.statvfs(self.file.parent)
         free = disk.f_bavail * disk.f_frsize
@@ -246,7 +245,7 @@ class Spool:
         self.oldest_at = None if row is None else dt.datetime.fromtimestamp(row[0], dt.UTC)
 
     def _unpacked(self, number: int, count: int, packing: int, body: bytes) -> list[models.Message]:
-        """The messages of a row; one that the disk has spoilt stays in the file, and the others go on."""
+        """The messages of a row; a damaged row stays in the file, and the others continue."""
         try:
             return _unpack(zlib.decompress(body) if packing == _ZLIB else body)
         except (zlib.error, msgspec.DecodeError) as error:
@@ -257,7 +256,7 @@ class Spool:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """SQLite's and the disk's errors into ours; after one the file is opened anew."""
+        """SQLite's and the disk's errors as ours; after one the file is opened again."""
         try:
             yield
         except sqlite3.Error as error:
@@ -276,10 +275,10 @@ class Spool:
             raise errors.SpoolUnavailable(f"the spool {self.file} does not work: {error}", hint=_DISK_HINT) from error
 
     def _set_aside(self) -> None:
-        """A damaged file must not end the spooling, nor be overwritten: somebody may still get messages out of it.
+        """A damaged file must neither end the spooling nor be overwritten: messages may still be recovered from it.
 
-        It goes with its log into a folder of its own, which SQLite's tools can open. The log goes last: SQLite would
-        delete one without a file, and take a file without its log for whole.
+        It is moved with its log into a folder of its own, which SQLite's tools can open. The log is moved last: SQLite
+        would delete a log without a file, and take a file without its log for complete.
         """
         aside = self._beside(f".damaged-{time.time_ns()}")
         with contextlib.suppress(OSError):
@@ -287,7 +286,7 @@ class Spool:
             for suffix in _SUFFIXES:
                 with contextlib.suppress(FileNotFoundError):
                     self._beside(suffix).rename(aside / (self.file.name + suffix))
-            _log.error("spool.damaged", kept_as=aside.name, hint="what it held and the store has not is in there")
+            _log.error("spool.damaged", kept_as=aside.name, hint="messages that the store lacks may be in there")
         self.dropped += self.messages
         self.messages = self.readings = self.bytes = 0
         self.oldest_at = None

@@ -1,8 +1,8 @@
-"""Guard: says when so much is rubbish that somebody should look before it all becomes dead letters.
+"""Circuit breaker: stops the stream when so much is malformed that somebody should look before it is all dead letters.
 
-A broken roll-out turns the stream of a whole fleet into dead letters. ``flush`` asks the guard about each batch before
-it is written; past a limit the batch stays unacked, the broker keeps the rest, and an admin decides. Pure: no clock, no
-I/O.
+A broken roll-out turns the stream of a whole fleet into dead letters. ``flush`` asks the circuit breaker about each
+batch before it is written; past a limit the batch stays unacked, the broker keeps the rest, and an admin decides. Pure:
+no clock, no I/O.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import itertools
 from voltd import config, models
 
 
-class DeadLetterGuard:
+class CircuitBreaker:
     """Counts messages that are nothing but dead letters, by their share and by the length of their run.
 
     One broken device must not stop a fleet: the limits hold only where the bad messages came from at least
@@ -28,14 +28,14 @@ class DeadLetterGuard:
         self.reset()
 
     def reset(self) -> None:
-        """Begins anew: an admin has looked."""
+        """Counts from zero: an admin has looked."""
         self._recent: collections.deque[tuple[int, int, frozenset[str]]] = collections.deque()
         self._seen = self._bad = self._run = 0
         self._topics: collections.Counter[str] = collections.Counter()  # of the bad among the recent, by batches
         self._run_topics: set[str] = set()
 
-    def judge(self, batch: models.Batch) -> str | None:
-        """Takes the batch into account, once: a sentence where a limit is passed, else None.
+    def evaluate(self, batch: models.Batch) -> str | None:
+        """Counts the batch; returns a sentence if a limit is passed, else None. To be called once a batch.
 
         The last ``ratio_over`` messages are counted in whole batches. A batch without dead letters costs the same
         whatever its size.
@@ -81,14 +81,14 @@ class DeadLetterGuard:
 
 
 def _bad(batch: models.Batch) -> dict[int, models.Message]:
-    """The messages without any reading, by identity; what is only too old is somebody's history, not rubbish."""
-    rubbish = [
+    """The messages without any reading, by identity; what is only too old is a recording, not malformed."""
+    malformed = [
         letter
         for letter in batch.dead_letters
         if (letter.nothing_left or not letter.partial) and letter.reason is not models.Reason.TOO_OLD
     ]
-    bad = {id(letter.message): letter.message for letter in rubbish}
-    if any(letter.element is not None for letter in rubbish):  # of an array, which may have good ones too
+    bad = {id(letter.message): letter.message for letter in malformed}
+    if any(letter.element is not None for letter in malformed):  # of an array, which may have good ones too
         for index in {index for index, _ in itertools.chain(batch.vehicle_sources, batch.meter_sources)}:
             bad.pop(id(batch.messages[index]), None)
     return bad
