@@ -6,9 +6,9 @@ import pytest
 
 from support.replay_rig import CSV, NOW, Broker, payloads, replay
 from voltd import errors
-from voltd.simulate import cells
-from voltd.simulate.publish import MqttTarget
-from voltd.simulate.replay import Plan, ReplayOptions, prepare
+from voltd.simulate.publish.target import MqttTarget
+from voltd.simulate.replay import cells
+from voltd.simulate.replay.plan import Plan, ReplayOptions, prepare
 
 
 @pytest.fixture

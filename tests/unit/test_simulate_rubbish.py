@@ -8,8 +8,8 @@ import pytest
 from voltd import config, models
 from voltd.models import Reason
 from voltd.pipeline.decode import decoder as decode
-from voltd.simulate import rubbish, wire
-from voltd.simulate.fleet import Fleet, FleetOptions
+from voltd.simulate.fleet import malformed, wire
+from voltd.simulate.fleet.fleet import Fleet, FleetOptions
 
 NOW = dt.datetime(2026, 5, 1, 8, tzinfo=dt.UTC)
 TYPES = (models.DeviceType.VEHICLE, models.DeviceType.METER)
@@ -43,7 +43,7 @@ def _decode(decoder, publication):
 
 @pytest.mark.parametrize("envelope", [False, True])
 @pytest.mark.parametrize("device_type", TYPES)
-@pytest.mark.parametrize("kind", rubbish.KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", malformed.KINDS, ids=lambda kind: kind.name)
 def test_each_kind(decoder, kind, device_type, envelope):
     """One bad reading is one dead letter with a fitting reason; good ones beside it are stored."""
     device = _device(device_type, envelope=envelope)
@@ -56,14 +56,14 @@ def test_each_kind(decoder, kind, device_type, envelope):
 
 def test_every_reason_occurs():
     """All reasons that one message on a subscribed topic can have are caused."""
-    reasons = frozenset().union(*(kind.reasons for kind in rubbish.KINDS))
+    reasons = frozenset().union(*(kind.reasons for kind in malformed.KINDS))
     assert set(models.Reason) - reasons == {Reason.UNKNOWN_TOPIC, Reason.REJECTED, Reason.CONFLICT}
 
 
 def test_every_kind_is_picked():
     """No kind has a weight of nothing."""
     rng = random.Random(1)
-    assert {rubbish.pick(rng).name for _ in range(5000)} == {kind.name for kind in rubbish.KINDS}
+    assert {malformed.pick(rng).name for _ in range(5000)} == {kind.name for kind in malformed.KINDS}
 
 
 def test_a_noisy_fleet_through_the_decoder(decoder):

@@ -8,10 +8,11 @@ import pytest
 
 from support.replay_rig import CSV, NOW, Broker, replay
 from voltd import errors
-from voltd.simulate import recording
-from voltd.simulate.publish import MqttTarget
-from voltd.simulate.replay import Plan, Replay, ReplayOptions, prepare
-from voltd.simulate.source import Source
+from voltd.simulate.publish.target import MqttTarget
+from voltd.simulate.replay import recording
+from voltd.simulate.replay.plan import Plan, ReplayOptions, prepare
+from voltd.simulate.replay.run import Replay
+from voltd.simulate.replay.source import Source
 
 
 @pytest.fixture

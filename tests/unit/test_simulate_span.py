@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from voltd.simulate import span
+from voltd.simulate.replay import span
 
 NOW_S = dt.datetime(2026, 11, 1, tzinfo=dt.UTC).timestamp()
 DAY = span.DAY_S

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from voltd.simulate import path
-from voltd.simulate.meter import Meter
-from voltd.simulate.vehicle import MODELS, Activity, Vehicle
+from voltd.simulate.fleet import path
+from voltd.simulate.fleet.meter import Meter
+from voltd.simulate.fleet.vehicle import MODELS, Activity, Vehicle
 
 HOME = (52.09, 5.12)
 

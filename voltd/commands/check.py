@@ -5,6 +5,7 @@ Connects, looks and leaves; changes nothing at the broker or in the database. Th
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import threading
@@ -32,7 +33,11 @@ _KERNEL = {
 }
 
 
-def run(settings: config.Settings) -> int:
+def add_arguments(_parser: argparse.ArgumentParser) -> None:
+    """None."""
+
+
+def run(_args: argparse.Namespace, settings: config.Settings) -> int:
     """Prints a line per check; 0 when all are ok, 78 when one needs an admin, 1 when a server cannot be reached."""
     print(f"ok    configuration: instance {settings.instance}, client id {settings.client_id}")
     return max(

@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from voltd.database import queries
 from voltd.pipeline.consume import client as consume_client
-from voltd.simulate.publish import Tally
+from voltd.simulate.publish.publication import Tally
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

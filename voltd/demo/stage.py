@@ -22,7 +22,7 @@ from psycopg import conninfo
 
 from voltd import errors, local
 from voltd.database import edition, migrate
-from voltd.simulate import registry
+from voltd.simulate.fleet import registry
 
 INSTANCE = "demo"
 _STOP_WITHIN_S = 15.0

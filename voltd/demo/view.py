@@ -12,7 +12,7 @@ import rich.table
 import rich.text
 
 from voltd.demo import facts
-from voltd.simulate.publish import Tally
+from voltd.simulate.publish.publication import Tally
 
 _PLAIN_EVERY_S = 5.0
 

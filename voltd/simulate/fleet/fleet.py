@@ -15,10 +15,10 @@ import re
 from collections.abc import Iterator
 
 from voltd import errors
-from voltd.simulate import rubbish
-from voltd.simulate.registry import FleetRow, LinkRow, MeterRow, Registry, VehicleRow
-from voltd.simulate.site import DEPOTS, SMALLEST_RESET_KWH, Sender, Site
-from voltd.simulate.wire import Publication
+from voltd.simulate.fleet import malformed
+from voltd.simulate.fleet.registry import FleetRow, LinkRow, MeterRow, Registry, VehicleRow
+from voltd.simulate.fleet.site import DEPOTS, SMALLEST_RESET_KWH, Sender, Site
+from voltd.simulate.publish.publication import Publication
 
 IN_SERVICE_SINCE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 BACKLOG = (3, 15)  # intervals that a device stays offline
@@ -184,7 +184,7 @@ class Fleet:
         else:
             publication = device.message((text,))
             if options.bad_share and rng.random() < options.bad_share:
-                wrong = rubbish.pick(rng).make(device, due_s, text)
+                wrong = malformed.pick(rng).make(device, due_s, text)
                 if not wrong.vehicle + wrong.meter:
                     yield publication
                 publication = wrong

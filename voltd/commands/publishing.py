@@ -1,11 +1,10 @@
-"""What the publishing commands show: progress and warnings on stderr, the tally on stdout; and how they are ended.
-
-Used by ``commands`` and ``replay_command``.
-"""
+"""What ``simulate``, ``replay`` and ``demo`` share: progress and warnings on stderr, the tally on stdout, signals."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import datetime as dt
 import signal
 import sys
 import threading
@@ -13,7 +12,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from voltd.simulate.publish import Tally
+from voltd.simulate.publish.publication import Tally
 
 PLAIN_EVERY_S = (5.0, 30.0)  # at first, and after a minute
 _FIRST_S = 60.0
@@ -21,7 +20,7 @@ _FIRST_S = 60.0
 
 def say(line: str) -> None:
     """A line for the person who typed the command."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(line, file=sys.stderr, flush=True)
 
 
 def counts(tally: Tally) -> str:
@@ -35,15 +34,15 @@ def counts(tally: Tally) -> str:
 def print_tally(tally: Tally, elapsed_s: float) -> None:
     """What came of it all."""
     rate = tally.messages / elapsed_s if elapsed_s else 0.0
-    print(f"published {counts(tally)}: {tally.messages} messages in {elapsed_s:.1f} s ({rate:.0f}/s)")  # noqa: T201
+    print(f"published {counts(tally)}: {tally.messages} messages in {elapsed_s:.1f} s ({rate:.0f}/s)")
     if tally.unheard:
-        print(f"stored by nobody: {tally.unheard} of these readings had no subscriber")  # noqa: T201
+        print(f"stored by nobody: {tally.unheard} of these readings had no subscriber")
     if tally.resent:
-        print(f"sent again after a lost connection: {tally.resent} readings")  # noqa: T201
+        print(f"sent again after a lost connection: {tally.resent} readings")
     if tally.oversize:
-        print(f"not sent, larger than the broker takes: {tally.oversize} messages")  # noqa: T201
+        print(f"not sent, larger than the broker takes: {tally.oversize} messages")
     if tally.in_flight:
-        print(f"not acknowledged by the broker: {tally.in_flight} messages")  # noqa: T201
+        print(f"not acknowledged by the broker: {tally.in_flight} messages")
 
 
 class Progress:
@@ -81,6 +80,17 @@ class Progress:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._open = False
+
+
+def moment(text: str) -> dt.datetime:
+    """A time with an offset, as an argument."""
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        moment = dt.datetime.min  # noqa: DTZ901 - has no offset either
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time with an offset: write it like 2026-05-01T08:00:00Z")
+    return moment
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""The command ``voltd replay``: checks a recording, says what is odd about it, publishes it, says what came of it.
+"""``voltd replay``: checks a recording, warns of what voltd would refuse, publishes it, and prints the tally.
 
-``commands`` has its arguments; ``cli`` calls ``run_replay``. Warnings and progress go to stderr, the tally to stdout.
+Warnings and progress go to stderr, the tally to stdout.
 """
 
 from __future__ import annotations
@@ -9,34 +9,62 @@ import argparse
 import contextlib
 import datetime as dt
 import math
+import pathlib
 import threading
 
 from voltd import config, errors
-from voltd.commands import terminal
+from voltd.commands import publishing, terminal
 from voltd.daemon import status
-from voltd.simulate import cells, checks, console, recording, span
-from voltd.simulate.plan import Plan, ReplayOptions, prepare
-from voltd.simulate.publish import MqttTarget, Tally
-from voltd.simulate.replay import ReplayTally, replay
-from voltd.simulate.source import Source, Stopped
+from voltd.simulate.publish.publication import Tally
+from voltd.simulate.publish.target import MqttTarget
+from voltd.simulate.replay import cells, checks, recording, span
+from voltd.simulate.replay.plan import Plan, ReplayOptions, prepare
+from voltd.simulate.replay.run import ReplayTally, replay
+from voltd.simulate.replay.source import Source, Stopped
 
 MOST_ETA_S = 10 * 365 * 86_400.0
 _SHOW_READINGS = 5000
 STATUS_S = 1.0  # retained: it comes at once or not at all
 
 
-def run_replay(args: argparse.Namespace, mqtt: MqttTarget, settings: config.Settings) -> int:
-    """``voltd replay`` with the arguments of ``commands.add_replay_arguments``.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``voltd replay``, but for those that name the broker."""
+    parser.epilog = (
+        "Before anything is published the recording is checked against the settings: unknown columns, times, values, "
+        "cells that are no numbers. A pipe is first read to its end, into a temporary file; with --fast, and without "
+        "--now, --from-now, --until and --strict, each row of it goes out as it comes and is checked then. Exit: 0 "
+        "everything published, 1 not everything, refused by --strict, stored by nobody or ended by Ctrl-C, 2 usage."
+    )
+    add = parser.add_argument
+    add("file", type=pathlib.Path, metavar="FILE", help="CSV or NDJSON, gzip or not, a pipe, or - for standard input; columns named as the payload's fields")  # fmt: skip # noqa: E501
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--speed", type=float, default=1.0, metavar="X", help="X times the recorded pace, 0 for as fast as it goes (default 1); rows of an unsorted file that are overdue go out at once")  # fmt: skip # noqa: E501
+    pace.add_argument("--fast", action="store_true", help="as fast as it goes")
+    shift = parser.add_mutually_exclusive_group()
+    shift.add_argument("--now", action="store_true", help="shift the times so that the last reading is dated now; prints the shift")  # fmt: skip # noqa: E501
+    shift.add_argument("--from-now", action="store_true", help="shift the times so that the first reading is dated now: at the recorded pace each is published when it is due")  # fmt: skip # noqa: E501
+    shift.add_argument("--until", type=publishing.moment, metavar="TIME", help="shift the times so that the last reading is dated TIME")  # fmt: skip # noqa: E501
+    shift.add_argument("--shift", dest="shift_s", type=float, metavar="SECONDS", help="shift the times by so much: repeats a replay exactly")  # fmt: skip # noqa: E501
+    add("--strict", action="store_true", help="publish nothing where the check of the recording finds anything")
+    add("--zone", metavar="ZONE", help="times without offset are of this zone, like Europe/Berlin or --zone=+02:00 (default: they stay without one, and count as UTC where --now, --from-now or --until moves them)")  # fmt: skip # noqa: E501
+    add("--decimal-comma", action="store_true", help="63,5 is the number 63.5")
+    add("--skip-na", action="store_true", help="leave out cells that say NA, N/A, NaN, null and the like")
+    add("--array", type=int, default=1, metavar="N", help="up to N consecutive readings of a device in one message (default 1)")  # fmt: skip # noqa: E501
+    add("--connections", type=int, default=2, metavar="N", help="connections to the broker (default %(default)s)")
+
+
+def run(args: argparse.Namespace, settings: config.Settings) -> int:
+    """Checks and publishes the recording.
 
     Returns:
         0 when every line was dealt with and every reading that was published had a subscriber; 1 when nothing could be
         published, it was ended before, or the broker had nobody to give readings to.
 
     Raises:
-        VoltdError: for ``cli`` to explain; ``--strict`` refuses before anything is published.
+        VoltdError: the recording or the broker cannot be used; ``--strict`` refuses before anything is published.
     """
     options = ReplayOptions(
-        target=mqtt,
+        target=MqttTarget.from_settings(settings),
         path=args.file,
         speed=0.0 if args.fast else args.speed,
         now=args.now,
@@ -49,11 +77,11 @@ def run_replay(args: argparse.Namespace, mqtt: MqttTarget, settings: config.Sett
         decimal_comma=args.decimal_comma,
         skip_na=args.skip_na,
     )
-    with console.signals() as stop, Source(options.path, stop) as source:
+    with publishing.signals() as stop, Source(options.path, stop) as source:
         try:
             return _Command(options, settings, source, stop, strict=args.strict).run()
         except Stopped:
-            console.say("ended before anything was published")
+            publishing.say("ended before anything was published")
             return 1
 
 
@@ -72,15 +100,15 @@ class _Command:
         self._checks: checks.Checks | None = None
         self._shown: set[tuple[str, ...]] = set()
         self._unheard_shown = False
-        self._progress = console.Progress()
+        self._progress = publishing.Progress()
 
     def run(self) -> int:
-        """See ``run_replay``."""
+        """See the function ``run``."""
         options, source = self._options, self._source
         if self._passes:
-            console.say(f"{source.name}: rows are published as they come and checked then; nobody knows how many")
+            publishing.say(f"{source.name}: rows are published as they come and checked then; nobody knows how many")
         elif source.is_pipe:
-            console.say(f"{source.name} is read to its end first, into a temporary file")
+            publishing.say(f"{source.name} is read to its end first, into a temporary file")
             source.buffer()
         plan = prepare(options, _now(), source)
         found = self._checks = checks.Checks(self._settings, options, plan, _now())
@@ -88,7 +116,7 @@ class _Command:
             plan = self._look(found, plan)
         self._say_offline()
         plan = self._dated(plan)
-        self._progress = console.Progress()
+        self._progress = publishing.Progress()
         tally = replay(
             options,
             stop=self._stop,
@@ -114,7 +142,7 @@ class _Command:
         self._progress.end()
         self._report(found)
         if found.readings and found.refused == found.readings:
-            console.say(f"voltd with these settings stores none of the {found.readings} readings")
+            publishing.say(f"voltd with these settings stores none of the {found.readings} readings")
         if self._strict and found.findings:
             raise errors.VoltdError(
                 f"--strict: {self._source.name} has findings of {len(found.findings)} kinds, nothing was published",
@@ -129,11 +157,11 @@ class _Command:
         if plan.shift_s:
             zone = " --zone UTC" if options.moves and options.zone is None and self._naive() else ""
             shift = f"{plan.shift_s:.15g}"
-            console.say(f"{_range(plan)} shifted by {shift} s; the same again: --shift {shift}{zone}")
+            publishing.say(f"{_range(plan)} shifted by {shift} s; the same again: --shift {shift}{zone}")
         lasts_s = plan.lasts_s(options)
         if options.now and lasts_s is not None and lasts_s >= 1 and options.speed == 1:
             late = terminal.lasting(dt.timedelta(seconds=min(lasts_s, MOST_ETA_S)))
-            console.say(f"each reading is published {late} after its time: --from-now publishes it when it is due")
+            publishing.say(f"each reading is published {late} after its time: --from-now publishes it when it is due")
         return plan
 
     def _naive(self) -> bool:
@@ -144,16 +172,16 @@ class _Command:
             if key not in self._shown:
                 self._shown.add(key)
                 self._progress.end()
-                console.say(f"{self._source.name}:{finding}")
+                publishing.say(f"{self._source.name}:{finding}")
         if found.more and ("more",) not in self._shown:
             self._shown.add(("more",))
-            console.say(f"{self._source.name}: further kinds of findings are only counted")
+            publishing.say(f"{self._source.name}: further kinds of findings are only counted")
 
     def _say_offline(self) -> None:
         """Whether the daemon of the settings says that it is away; nothing where nobody knows."""
         with contextlib.suppress(errors.VoltdError, KeyError, ValueError, TypeError):  # anybody may publish there
             if status.fetch(self._settings, timeout_s=STATUS_S)["status"] == "offline":
-                console.say(
+                publishing.say(
                     f"voltd {self._settings.instance} is offline: the broker keeps readings for its session, as far as "
                     "its queue goes, and nothing is stored before it is back"
                 )
@@ -177,7 +205,7 @@ class _Command:
         if published.unheard and not self._unheard_shown:
             self._unheard_shown = True
             self._progress.end()
-            console.say(
+            publishing.say(
                 f"the broker has no subscriber for {terminal.printable(published.unheard_topic)}: nobody stores this. "
                 'Is voltd running, and subscribed there ("voltd check", mqtt.topics)?'
             )
@@ -202,18 +230,18 @@ class _Command:
         if self._passes and self._checks is not None:  # the first of each kind was shown as it passed
             for finding in self._checks.findings.values():
                 if finding.rows > 1:
-                    console.say(f"{self._source.name}:{finding}")
+                    publishing.say(f"{self._source.name}:{finding}")
         if tally.unpublishable:
-            console.say(f"{tally.unpublishable} lines could not be published")
+            publishing.say(f"{tally.unpublishable} lines could not be published")
         if self._checks is not None and self._checks.refused:
             refused, readings = self._checks.refused, self._checks.readings
-            console.say(f"{refused} of {readings} readings are refused by voltd with these settings, see above")
-        console.print_tally(published, self._progress.elapsed_s)
+            publishing.say(f"{refused} of {readings} readings are refused by voltd with these settings, see above")
+        publishing.print_tally(published, self._progress.elapsed_s)
         if not tally.complete:
-            console.say("ended before everything was published and acknowledged")
+            publishing.say("ended before everything was published and acknowledged")
             return 1
         if not published.vehicle + published.meter:
-            console.say("nothing was published")
+            publishing.say("nothing was published")
             return 1
         return 1 if published.unheard else 0
 

@@ -14,7 +14,7 @@ import zoneinfo
 from typing import Any, NamedTuple
 
 from voltd import errors
-from voltd.simulate import fields
+from voltd.simulate.replay import fields
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _EPOCHS = ((1, 1e11), (1000, 1e14))  # seconds up to the year 5138, beyond that milliseconds, from 1973

@@ -13,35 +13,19 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from voltd import errors
-from voltd.simulate.fleet import Fleet, FleetOptions
-from voltd.simulate.publish import MqttTarget, Publisher, Tally
-from voltd.simulate.wire import Publication
+from voltd.simulate.fleet.fleet import Fleet, FleetOptions
+from voltd.simulate.publish.publication import Publication, Tally
+from voltd.simulate.publish.publisher import PROGRESS_S, Publisher, Publishes
+from voltd.simulate.publish.target import MqttTarget
 
 TICK_S = 0.1
-PROGRESS_S = 1.0
 OVERTIME_S = 2.0  # a fleet that lags behind (rate limit, slow broker) is cut off this long after its duration
 FINISH_S = 10.0  # for what devices still hold back at the end, and again for the last acknowledgements
 FINISH_STOPPED_S = 3.0  # the same when somebody waits for the prompt
 DEFAULT_PAST_H = 24.0
 MOST_PAST_H = 876_000.0  # a hundred years
-
-
-class Publishes(Protocol):
-    """What a run needs of a ``publish.Publisher``; same contracts."""
-
-    def publish(
-        self, publication: Publication, *, stop: threading.Event | None = None, timeout_s: float | None = None
-    ) -> bool:
-        """Send one."""
-
-    def drain(self, timeout_s: float) -> bool:
-        """Wait for the acknowledgements."""
-
-    def tally(self) -> Tally:
-        """Acknowledged so far."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,31 +13,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from voltd import models
-from voltd.simulate.meter import Meter
-from voltd.simulate.vehicle import Vehicle
+from voltd.simulate.fleet.meter import Meter
+from voltd.simulate.fleet.vehicle import Vehicle
+from voltd.simulate.publish.publication import Publication
 
 INGEST_TOPIC = "volt/ingest"
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MOST_SKEW_US = 2_000_000
-
-
-class Publication(NamedTuple):
-    """One message to publish and the readings in it.
-
-    ``vehicle`` and ``meter`` count good readings (each sent copy again), ``bad`` the dead letters it must become,
-    ``duplicate`` those of the good readings that were sent before.
-    """
-
-    topic: str
-    payload: bytes
-    vehicle: int = 0
-    meter: int = 0
-    bad: int = 0
-    duplicate: int = 0
-
-    def again(self) -> Publication:
-        """The same message sent once more."""
-        return self._replace(duplicate=self.vehicle + self.meter)
 
 
 class Habits(NamedTuple):

@@ -1,4 +1,4 @@
-"""The command ``voltd demo``: stage, fleet, view, and the sum at the end. Called by ``cli``."""
+"""``voltd demo``: servers, daemon and fleet on this machine, a view of them, and the sum at the end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from voltd import errors
+from voltd.commands import publishing
 from voltd.demo import facts, stage, view
-from voltd.simulate import connection, console
-from voltd.simulate import run as fleet_run
-from voltd.simulate.fleet import Fleet
-from voltd.simulate.publish import Tally
+from voltd.simulate.fleet import run as fleet_run
+from voltd.simulate.fleet.fleet import Fleet
+from voltd.simulate.publish.publication import Tally
+from voltd.simulate.publish.target import MqttTarget
 
 _ONLINE_WITHIN_S = 30.0
 _SETTLE_WITHIN_S = 30.0
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.summary is not None and not args.summary.resolve().parent.is_dir():
         raise errors.UsageError(f"--summary {args.summary}: no such folder", hint="create it first")
-    with console.signals() as stop, stage.Stage(_say) as on:
+    with publishing.signals() as stop, stage.Stage(_say) as on:
         summary = _play(args, on, stop)
     _say("")
     for line in _story(summary):
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 def _play(args: argparse.Namespace, on: stage.Stage, stop: threading.Event) -> dict[str, Any]:
     broker = on.servers.broker
     options = fleet_run.SimulateOptions(
-        target=connection.MqttTarget(broker.host, broker.port),
+        target=MqttTarget(broker.host, broker.port),
         vehicles=args.vehicles,
         meters=args.meters,
         speed=args.speed,

@@ -1,6 +1,6 @@
-"""What ``voltd local up|down|env`` do: servers that keep running after the command has ended.
+"""Servers in a home folder, which keep running after the command that started them has ended.
 
-Called by ``cli``. The home folder holds everything: data, logs and the ports, which stay the same over down and up.
+``voltd.commands.local`` calls it. The folder holds data, logs and the ports, which stay the same over down and up.
 """
 
 from __future__ import annotations

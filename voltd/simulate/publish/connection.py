@@ -7,12 +7,10 @@ the caller does.
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import ssl
 import threading
 import time
-from typing import Any, Literal
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -20,7 +18,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from voltd import errors
-from voltd.simulate.wire import Publication
+from voltd.simulate.publish.publication import Publication, Tally
+from voltd.simulate.publish.target import MqttTarget
 
 CONNECT_TIMEOUT_S = 10.0
 RETRY_S = (0.2, 5.0)  # first and longest wait between two attempts to reconnect
@@ -28,59 +27,6 @@ POLL_S = 0.2  # how often a blocked caller looks around although nobody woke it
 MOST_HEADER_BYTES = 16  # of a PUBLISH without properties, beside topic and payload
 NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5, 3.4.2.1: taken, and nobody is there to have it
 REFUSALS = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # protocol, client id, password, authorisation, banned, method
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class MqttTarget:
-    """Where to publish. Files are PEM; ``tls`` without ``ca_file`` trusts the system's authorities.
-
-    ``transport`` is tcp or websockets; ``websocket_path`` counts for the latter only.
-    """
-
-    host: str = "localhost"
-    port: int = 1883
-    username: str | None = None
-    password: str | None = dataclasses.field(default=None, repr=False)
-    tls: bool = False
-    ca_file: str | os.PathLike[str] | None = None
-    cert_file: str | os.PathLike[str] | None = None
-    key_file: str | os.PathLike[str] | None = None
-    transport: Literal["tcp", "websockets"] = "tcp"
-    websocket_path: str = "/mqtt"
-
-
-@dataclasses.dataclass(slots=True)
-class Tally:
-    """What the broker has acknowledged, counted in readings.
-
-    Attributes:
-        vehicle, meter: good readings; each sent copy of a duplicate counts.
-        bad: dead letters that it must come to.
-        duplicates: of ``vehicle`` and ``meter``, those sent before on purpose.
-        messages: publications.
-        resent: readings (good or bad) in flight when a connection broke and sent again: the broker may have passed
-            them on twice, so up to this many duplicates or dead letters more than published are no fault.
-        in_flight: messages sent and not acknowledged; at the end, those whose fate is unknown.
-        oversize: messages not sent because the broker takes none of their size; counted nowhere else.
-        unheard: of the readings (good or bad), those that the broker took and passed on to nobody.
-        unheard_topic: the first topic without a subscriber.
-    """
-
-    vehicle: int = 0
-    meter: int = 0
-    bad: int = 0
-    duplicates: int = 0
-    messages: int = 0
-    resent: int = 0
-    in_flight: int = 0
-    oversize: int = 0
-    unheard: int = 0
-    unheard_topic: str = ""
-
-    @property
-    def readings(self) -> int:
-        """Everything that must be stored, dead-lettered or found a duplicate."""
-        return self.vehicle + self.meter + self.bad
 
 
 class Connection:

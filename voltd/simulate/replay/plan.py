@@ -13,9 +13,9 @@ import pathlib
 from typing import NamedTuple
 
 from voltd import errors
-from voltd.simulate import cells, recording, span
-from voltd.simulate.connection import MqttTarget
-from voltd.simulate.source import Source
+from voltd.simulate.publish.target import MqttTarget
+from voltd.simulate.replay import cells, recording, span
+from voltd.simulate.replay.source import Source
 
 MOST_IN_ARRAY = 10_000  # limits.max_array_readings
 MOST_CONNECTIONS = 100

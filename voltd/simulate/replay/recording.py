@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from voltd import errors
-from voltd.simulate import cells, fields
-from voltd.simulate.source import Source
+from voltd.simulate.replay import cells, fields
+from voltd.simulate.replay.source import Source
 
 MOST_ID_LENGTH = 64
 _NO_TOPIC_LEVEL = re.compile(r"[/+#\x00]|[\ud800-\udfff]")  # MQTT 5, 4.7: separators, wildcards; 1.5.4: text

@@ -12,14 +12,29 @@ import secrets
 import threading
 import time
 import zlib
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from voltd.simulate.connection import POLL_S, Connection, MqttTarget, Tally
-from voltd.simulate.wire import Publication
+from voltd.simulate.publish.connection import POLL_S, Connection
+from voltd.simulate.publish.publication import Publication, Tally
+from voltd.simulate.publish.target import MqttTarget
 
-__all__ = ["MqttTarget", "Publisher", "Tally"]
-
+PROGRESS_S = 1.0  # between two calls of on_progress, about
 WINDOW = 1000  # in flight per connection; the broker's Receive Maximum may lower it
+
+
+class Publishes(Protocol):
+    """What a run needs of a ``publish.Publisher``; same contracts."""
+
+    def publish(
+        self, publication: Publication, *, stop: threading.Event | None = None, timeout_s: float | None = None
+    ) -> bool:
+        """Send one."""
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait for the acknowledgements."""
+
+    def tally(self) -> Tally:
+        """Acknowledged so far."""
 
 
 class Publisher:

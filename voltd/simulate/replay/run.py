@@ -14,12 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from voltd.simulate import recording
-from voltd.simulate.plan import Plan, ReplayOptions, prepare
-from voltd.simulate.publish import Publisher, Tally
-from voltd.simulate.run import PROGRESS_S, Publishes
-from voltd.simulate.source import Source, Stopped
-from voltd.simulate.wire import Publication
+from voltd.simulate.publish.publication import Publication, Tally
+from voltd.simulate.publish.publisher import PROGRESS_S, Publisher, Publishes
+from voltd.simulate.replay import recording
+from voltd.simulate.replay.plan import Plan, ReplayOptions, prepare
+from voltd.simulate.replay.source import Source, Stopped
 
 __all__ = ["Plan", "Replay", "ReplayOptions", "ReplayTally", "prepare", "replay"]
 

@@ -9,9 +9,10 @@ import math
 import random
 
 from voltd import models
-from voltd.simulate import path, wire
-from voltd.simulate.meter import Meter
-from voltd.simulate.vehicle import MODELS, Activity, Vehicle
+from voltd.simulate.fleet import path, wire
+from voltd.simulate.fleet.meter import Meter
+from voltd.simulate.fleet.vehicle import MODELS, Activity, Vehicle
+from voltd.simulate.publish.publication import Publication
 
 DEPOTS = (
     ("utrecht", "Utrecht", "A. de Wit", (52.0907, 5.1214)),
@@ -39,9 +40,9 @@ class Sender:
         self.register_kwh = rng.uniform(500.0, 40_000.0)
         self.backlog: list[str] = []
         self.offline_for = 0
-        self.copy: wire.Publication | None = None
+        self.copy: Publication | None = None
 
-    def message(self) -> wire.Publication:
+    def message(self) -> Publication:
         """The backlog as one array; afterwards it is empty and the device online."""
         texts, self.backlog, self.offline_for = self.backlog, [], 0
         return self.device.message(texts, array=True)

@@ -16,9 +16,9 @@ from typing import Any
 from voltd import config, models
 from voltd.commands import terminal
 from voltd.pipeline.decode import decoder
-from voltd.simulate import cells, fields, recording, span
-from voltd.simulate.plan import Plan, ReplayOptions
-from voltd.simulate.replay import topic_of
+from voltd.simulate.replay import cells, fields, recording, span
+from voltd.simulate.replay.plan import Plan, ReplayOptions
+from voltd.simulate.replay.run import topic_of
 
 MOST_KINDS = 60  # nothing is unbounded, not even mistakes
 MOST_NAMES = 15  # a file with a thousand unknown columns must not fill the screen

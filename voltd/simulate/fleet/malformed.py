@@ -14,14 +14,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from voltd.models import Reason
-from voltd.simulate import wire
+from voltd.simulate.fleet import wire
+from voltd.simulate.publish.publication import Publication
 
 LARGE_BYTES = (4 << 20) + 1  # over limits.max_payload_bytes
 MANY = 10_001  # over limits.max_array_readings
 CENTURY = dt.timedelta(days=36_525)  # in the future and too old whatever the clock's and the limits' settings
 
 
-Make = Callable[[wire.Device, float, str], wire.Publication]
+Make = Callable[[wire.Device, float, str], Publication]
 Change = Callable[[wire.Device, float], dict[str, Any]]
 
 
@@ -46,12 +47,12 @@ def pick(rng: random.Random) -> Kind:
     return rng.choices(KINDS, cum_weights=_CUMULATIVE)[0]
 
 
-def _own(device: wire.Device, payload: bytes | str) -> wire.Publication:
-    return wire.Publication(device.topic, payload.encode() if isinstance(payload, str) else payload, bad=1)
+def _own(device: wire.Device, payload: bytes | str) -> Publication:
+    return Publication(device.topic, payload.encode() if isinstance(payload, str) else payload, bad=1)
 
 
-def _ingest(payload: str) -> wire.Publication:
-    return wire.Publication(wire.INGEST_TOPIC, payload.encode(), bad=1)
+def _ingest(payload: str) -> Publication:
+    return Publication(wire.INGEST_TOPIC, payload.encode(), bad=1)
 
 
 def _fields(device: wire.Device, now_s: float, **changes: Any) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def _fields(device: wire.Device, now_s: float, **changes: Any) -> dict[str, Any]
 def _changed(name: str, weight: int, reasons: set[Reason], change: Change) -> Kind:
     """A reading on the device's own topic with some fields changed."""
 
-    def make(device: wire.Device, now_s: float, _good: str) -> wire.Publication:
+    def make(device: wire.Device, now_s: float, _good: str) -> Publication:
         return _own(device, json.dumps(_fields(device, now_s, **change(device, now_s))))
 
     return Kind(name, weight, frozenset(reasons), make)
@@ -81,7 +82,7 @@ def _fixed(name: str, weight: int, reasons: set[Reason], payload: bytes) -> Kind
 def _enveloped(name: str, weight: int, reasons: set[Reason], envelope: Change) -> Kind:
     """A message on the gateway's topic."""
 
-    def make(device: wire.Device, now_s: float, _good: str) -> wire.Publication:
+    def make(device: wire.Device, now_s: float, _good: str) -> Publication:
         return _ingest(json.dumps(envelope(device, now_s)))
 
     return Kind(name, weight, frozenset(reasons), make)
@@ -100,7 +101,7 @@ def _number(text: str) -> Make:
     return lambda device, now_s, _: _own(device, json.dumps(_fields(device, now_s)).replace("50.5", text))
 
 
-def _bad_element(device: wire.Device, now_s: float, good: str) -> wire.Publication:
+def _bad_element(device: wire.Device, now_s: float, good: str) -> Publication:
     bad = _fields(device, now_s, **{device.measure: "faulty"})
     if device.habits.envelope:
         bad = _envelope(device, bad)

@@ -11,7 +11,7 @@ import math
 import random
 from typing import NamedTuple
 
-from voltd.simulate import path
+from voltd.simulate.fleet import path
 
 SUBSTEP_S = 15.0  # a traffic light is shorter than a reporting interval
 ACCELERATION_KMH_S = 4.5
