@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from voltd import config
-from voltd.commands import dead_letters_filters, terminal
+from voltd.commands import terminal
 from voltd.database import queries, session
 
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--type", choices=["vehicle", "meter"], help="only these")
     listing.add_argument("--status", choices=[*_STATUSES.values(), "unregistered"], help="only these")
     listing.add_argument("--fleet", type=terminal.given, help="only this fleet's")
-    listing.add_argument("--limit", type=dead_letters_filters.number, help="how many (default: all)")
+    listing.add_argument("--limit", type=terminal.number, help="how many (default: all)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     for action, sentence in (
         ("retire", "it is gone for good: no rule looks at it any more"),

@@ -1,7 +1,7 @@
 """What the commands around alerts and rules read and print alike: times, spans, names, tables, errors.
 
 Times are read and shown in the time zone of whoever types (TZ), because that is the clock on the wall at night; JSON is
-in UTC. Used by ``commands``, its parts, and ``rules.commands``. Asks the database nothing.
+in UTC. Sends no query.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from voltd.database import sqlstate
 WHEN = "WHEN is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d."
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST = dt.timedelta(days=3660)
+_LARGEST = (1 << 63) - 1  # of PostgreSQL's bigint
 
 
 def span(text: str) -> dt.timedelta:
@@ -55,6 +56,13 @@ def given(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} names nothing")
     return text
+
+
+def number(text: str) -> int:
+    """A count or an id, from 1 on."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= _LARGEST):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def login() -> str:
@@ -91,9 +99,11 @@ def figure(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def printable(text: str) -> str:
-    """Without what would steer a terminal: anybody who may publish decides on the names of devices."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+def printable(text: str, keep: str = "") -> str:
+    """Escapes control characters but those in ``keep``: publishers choose the text, which must not steer a terminal."""
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f]", lambda found: found[0] if found[0] in keep else f"\\x{ord(found[0]):02x}", text
+    )
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -111,16 +121,16 @@ def print_json(row: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def explained(privilege_hint: str) -> Iterator[None]:
-    """Database errors as ours, with the two that an admin can mend told apart."""
+    """Raises database errors as voltd's own; a missing privilege or schema becomes a ConfigurationError with a hint."""
     try:
         yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise errors.ConfigurationError(_first_line(error), hint=privilege_hint) from error
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
-        raise errors.SchemaError(_first_line(error), hint='run "voltd migrate"') from error
-    except psycopg.Error as error:
-        raise sqlstate.wrap(error) from error
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().split("\n", 1)[0]
+    except (psycopg.Error, errors.StoreUnavailable) as error:
+        cause = error if isinstance(error, psycopg.Error) else error.__cause__
+        first_line = str(cause).strip().split("\n", 1)[0]
+        if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+            raise errors.ConfigurationError(first_line, hint=privilege_hint) from error
+        if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
+            raise errors.SchemaError(first_line, hint='run "voltd migrate"') from error
+        if isinstance(error, psycopg.Error):
+            raise sqlstate.wrap(error) from error
+        raise
