@@ -12,7 +12,7 @@ import psycopg
 
 from voltd import config, models
 from voltd.database import session
-from voltd.pipeline.consume import stream as consume_stream
+from voltd.pipeline.consume import stream
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store
@@ -63,11 +63,11 @@ def through_stream(rng, sources, received_at):
             data += _PING
             pings += 1
         data += publish_packet(source, packet_id)
-    stream = consume_stream.PublishStream(1)
+    reader = stream.PublishStream(1)
     messages, position = [], 0
     while position < len(data):
         piece = rng.choice((1, 7, 1500, 65_536, 262_144, 262_144))
-        for item in stream.feed(bytes(data[position : position + piece]), received_at):
+        for item in reader.feed(bytes(data[position : position + piece]), received_at):
             if isinstance(item, list):
                 messages += item
             elif item == _PING:

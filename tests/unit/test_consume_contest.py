@@ -1,10 +1,10 @@
 """Whether the ends of connections speak for another client with the same client id."""
 
-from voltd.pipeline.consume import contest
+from voltd.pipeline.consume.client_id.closes import Closes
 
 
 def _after(*ends):
-    closes = contest.Closes()
+    closes = Closes()
     for now, stood_s, taken_over in ends:
         closes.note(now, stood_s=stood_s, taken_over=taken_over)
     return closes.contested, closes.hopeless

@@ -18,8 +18,8 @@ from voltd import config, errors
 from voltd.alerts import channels
 from voltd.daemon import host_clock, host_clock_witnesses
 from voltd.database import edition, migrate, queries, session, sqlstate
-from voltd.pipeline.consume import client as consume_client
-from voltd.pipeline.consume import look as consume_look
+from voltd.pipeline.consume import clients
+from voltd.pipeline.consume.client_id import probe
 from voltd.rules import load
 
 _MEANING = {
@@ -68,7 +68,7 @@ def _broker(settings: config.Settings) -> list[str]:
     answered = threading.Event()
     answer: list[Any] = []
     refused: list[str] = []
-    wanted = consume_client.subscriptions_to_look(mqtt)
+    wanted = clients.observer_subscriptions(mqtt)
 
     def on_connect(client: Any, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         answer.extend((reason, properties))
@@ -81,7 +81,7 @@ def _broker(settings: config.Settings) -> list[str]:
         refused.extend(name for (name, _), reason in zip(wanted, reasons, strict=True) if reason.is_failure)
         answered.set()
 
-    client = consume_client.observer(settings)
+    client = clients.observer(settings)
     client.on_connect, client.on_subscribe = on_connect, on_subscribe
     try:
         client.connect(mqtt.host, mqtt.port)
@@ -113,7 +113,7 @@ def _broker(settings: config.Settings) -> list[str]:
 
 
 def _client_id(settings: config.Settings) -> list[str]:
-    found = consume_look.look(settings)
+    found = probe.probe(settings)
     if not found.allowed:
         print(
             "warn  client id: the broker does not let daemons ask each other whether one has it already; allow this "

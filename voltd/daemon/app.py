@@ -19,7 +19,7 @@ import structlog
 from voltd import backoff, config, errors, log
 from voltd.config import loading
 from voltd.daemon import database_ready, host_clock, signals, status, systemd, watchdog, wiring
-from voltd.pipeline.consume import client, consumer
+from voltd.pipeline.consume import clients, consumer
 
 _log = structlog.get_logger()
 
@@ -220,7 +220,7 @@ class Daemon:
     def _shut_down(self) -> None:
         """Stop taking, write what is held, ack, disconnect keeping the session."""
         self._notifier.stopping()
-        _log.info("daemon.stopping", in_flight=self._window.held)
+        _log.info("daemon.stopping", in_flight=self._window.in_flight)
         ends = time.monotonic() + _STOP_WITHIN_S - 1
         self._consumer.stop_taking()
         self._threads["jobs"] = self._jobs.stop()
@@ -266,7 +266,7 @@ class Daemon:
             self.counters.channels_failing = ", ".join(sorted(told.channels_failing))
         self.counters.clock = self._clock.describe()
         built = self._reporter.build()
-        topic = client.status_topic(self._settings.instance)
+        topic = clients.status_topic(self._settings.instance)
         self._consumer.publish(consumer.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
         self._notifier.status(status.line(built))
 

@@ -12,7 +12,8 @@ from voltd import config, metrics
 from voltd.alerts import service
 from voltd.daemon import health, heartbeats, host_clock, jobs, status
 from voltd.database import session
-from voltd.pipeline.consume import consumer, presence, window
+from voltd.pipeline.consume import consumer, window
+from voltd.pipeline.consume.client_id import presence
 from voltd.pipeline.current import live
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import clock as decode_clock
@@ -56,7 +57,7 @@ class Wiring:
         self.presence = presence.Presence(
             settings,
             in_use=lambda: self.consumer.subscribed.is_set(),  # noqa: PLW0108 made below
-            on_news=on_claim,
+            on_change=on_claim,
             heartbeat=heartbeats.Heartbeats(settings).living,
         )
         self.consumer = consumer.Consumer(
@@ -64,8 +65,8 @@ class Wiring:
             self.window,
             self.counters,
             on_subscribed=on_subscribed,
-            come=self.presence.come,
-            contested=self.presence.doubt,
+            may_connect=self.presence.may_connect,
+            contested=self.presence.recheck,
         )
         excursions = write_excursions.Excursions()
         bounds = write_bounds.Bounds(excursions)

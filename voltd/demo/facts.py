@@ -16,7 +16,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from voltd.database import queries
-from voltd.pipeline.consume import client as consume_client
+from voltd.pipeline.consume import clients
 from voltd.simulate.publish.publication import Tally
 
 
@@ -40,7 +40,7 @@ class Facts:
     def __init__(self, dsn: str, host: str, port: int, instance: str) -> None:
         self._dsn = dsn
         self._address = (host, port)
-        self._topic = consume_client.status_topic(instance)
+        self._topic = clients.status_topic(instance)
         self.status: dict[str, Any] = {}
 
     def __enter__(self) -> Self:

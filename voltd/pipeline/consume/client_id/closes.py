@@ -1,7 +1,8 @@
-"""Whether another client uses our client id, as far as the ends of our own connections tell. Pure; used by the session.
+"""Detects from the ends of our own connections that another client uses our client id. Pure; used by the session.
 
-A broker that accepts a second client of one id closes the first's connection: at best with reason 0x8E (session taken
-over), but a reset or any other reason is seen as well, so connections that end right after CONNACK count alike.
+A broker that accepts a second client with the same id closes the first one's connection. The reason should be 0x8E
+(session taken over), but some brokers reset the connection or send another reason, so every connection that ends right
+after CONNACK counts.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import collections
 SHORT_S = 5.0  # a connection that ends sooner
 _WITHIN_S = 60.0
 _CONTESTED = 2
-# Another daemon that we ask yields, or we do, within two seconds, while the pauses between our attempts grow. One
-# alone may be an earlier connection of our own, whose CONNECT was held up on a network that was dead.
+# One of two daemons yields within two seconds, while the pauses between our attempts grow. A single takeover may be
+# an earlier connection of our own, whose CONNECT was delayed by the network.
 _HOPELESS = 6
 
 
 class Closes:
-    """The last ends of connections that were not our wish."""
+    """The latest ends of connections that we did not close ourselves."""
 
     def __init__(self) -> None:
         self._suspicious: collections.deque[float] = collections.deque(maxlen=_CONTESTED)
@@ -25,12 +26,12 @@ class Closes:
         self._now = 0.0
 
     def note(self, now: float, *, stood_s: float, taken_over: bool) -> None:
-        """A connection has ended.
+        """Records the end of a connection.
 
         Args:
             now: seconds of the monotonic clock.
             stood_s: how long it lasted after CONNACK.
-            taken_over: whether the broker said so.
+            taken_over: whether the broker gave the reason session taken over.
         """
         self._now = now
         if taken_over:
@@ -40,12 +41,12 @@ class Closes:
 
     @property
     def contested(self) -> bool:
-        """Whether there is reason to ask who else has the client id."""
+        """Whether another client may have the client id, so that asking is worth while."""
         return self._are_close(self._suspicious)
 
     @property
     def hopeless(self) -> bool:
-        """Whether the broker has said so often that another client takes over that to go on would be a tug of war."""
+        """Whether the session was taken over so often that two clients must be evicting each other."""
         return self._are_close(self._takeovers)
 
     def _are_close(self, ends: collections.deque[float]) -> bool:

@@ -1,8 +1,8 @@
-"""The daemon's second, small connection to the broker: it asks who has the client id, and answers when asked.
+"""The daemon's second connection to the broker: it asks which daemon has the client id, and answers such questions.
 
-A thread of its own, under a client id of its own, so that it hears a question while the window is full or the database
-is away. ``consume`` connects under the shared client id only when ``come`` says so. What is decided is
-``consume.claim``'s; here are socket, clock and words for people.
+It has a thread and a client id of its own, so that it answers while the window is full or the database is away. The
+``Consumer`` connects with the shared client id only when ``may_connect`` returns True. ``claim`` decides; this module
+has the socket, the clock and the messages for people.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from voltd import backoff, config, errors
 from voltd.daemon import identity
-from voltd.pipeline.consume import claim as consume_claim
-from voltd.pipeline.consume import client as consume_client
+from voltd.pipeline.consume import clients
+from voltd.pipeline.consume.client_id import claim
 
 _log = structlog.get_logger()
 
 _HANDSHAKE_S = 10.0
 _RECONNECT_MAX_S = 5.0
 _IDLE_S, _ASKING_S = 0.5, 0.05
-# A broker may let one connection in and not two. Who waits for the second then takes nothing for ever.
-_GIVEN_UP_AFTER = 10
-_SAY_AGAIN_S = 60.0
-_REFUSALS = 3  # by then a daemon that the broker does not want at all has ended
+# A broker may allow one connection per user. A daemon that waited for the second would never take anything.
+_OPEN_AFTER = 10
+_WARN_AGAIN_S = 60.0
+_REFUSALS = 3  # a daemon that the broker refuses altogether has ended by then
 _REFUSED = 0x80  # and above: a SUBACK's reason code (MQTT 5, 3.9.3)
 
 
@@ -42,10 +42,10 @@ class Presence:
     Args:
         settings: broker and client id.
         me: this process.
-        in_use: whether a connection under the client id stands.
-        on_news: called in the thread when ``come`` may have another answer; must not block.
-        heartbeat: a living daemon with this client id by another witness, for a broker that lets no questions pass; may
-            block for some seconds. Its argument: only one that started before this time counts; None: any.
+        in_use: whether this daemon is connected with the client id.
+        on_change: called in the thread when the answer of ``may_connect`` may have changed; must not block.
+        heartbeat: finds a running daemon with this client id in the database, for a broker that does not pass questions
+            on; may block for some seconds. With a time it finds only daemons that started before it.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Presence:
         me: identity.Identity | None = None,
         *,
         in_use: Callable[[], bool] = lambda: False,
-        on_news: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
         heartbeat: Callable[[dt.datetime | None], identity.Identity | None] = lambda _before: None,
     ) -> None:
         self._settings = settings
         self._me = me or identity.own()
-        self._claim = consume_claim.Claim(settings.client_id, self._me)
-        self._topics = consume_claim.topics(settings.client_id)
-        self._status_topic = consume_client.status_topic(settings.instance)
-        self._in_use, self._on_news, self._heartbeat = in_use, on_news, heartbeat
+        self._claim = claim.ClientIdClaim(settings.client_id, self._me)
+        self._topics = claim.topics(settings.client_id)
+        self._status_topic = clients.status_topic(settings.instance)
+        self._in_use, self._on_change, self._heartbeat = in_use, on_change, heartbeat
         self._closing = threading.Event()
-        self._doubted = threading.Event()
+        self._recheck = threading.Event()
         self._changed = threading.Condition()
         self._open = False
         self._problem: errors.BrokerUnavailable | None = None
@@ -72,17 +72,17 @@ class Presence:
         self._subscribed = self._refused = self._ended = False
         self._asked_at = 0.0
         self._refusals = 0
-        self._told_unheard = False
-        self._told_contested_at = float("-inf")
+        self._warned_unheard = False
+        self._warned_contested_at = float("-inf")
         self.beat = time.monotonic()
 
     # -- from other threads
 
-    def come(self, timeout_s: float) -> bool:
-        """Whether to connect under the client id now; waits up to so long for a yes.
+    def may_connect(self, timeout_s: float) -> bool:
+        """Whether to connect with the client id now; waits up to ``timeout_s`` until it may.
 
         Raises:
-            BrokerUnavailable: the broker cannot be reached; said once for each attempt.
+            BrokerUnavailable: the broker cannot be reached; raised once for each attempt.
         """
         with self._changed:
             if not self._open and self._problem is None:
@@ -94,18 +94,18 @@ class Presence:
                 raise problem
             return False
 
-    def doubt(self) -> None:
-        """Connections under the client id do not last: another client may have it."""
-        self._doubted.set()
+    def recheck(self) -> None:
+        """Asks again: connections with the client id do not last, so another client may use it."""
+        self._recheck.set()
 
     @property
     def undecided(self) -> bool:
-        """Whether nothing is known yet: neither who has the client id, nor that the broker is away."""
+        """Whether it is still unknown which daemon has the client id and whether the broker can be reached."""
         with self._changed:
             return not self._open and self._problem is None and not self._failures
 
     def close(self) -> None:
-        """Ends ``run`` within a second; for last, when the connection under the client id has ended."""
+        """Ends ``run`` within a second. Call it after the connection with the client id has ended."""
         self._closing.set()
 
     # -- the thread
@@ -114,7 +114,7 @@ class Presence:
         """Asks and answers until ``close``.
 
         Raises:
-            ClientIdTaken: another daemon has the client id; nothing more may be taken under it.
+            ClientIdTaken: another daemon has the client id; this one must take no more messages.
         """
         delays = backoff.Backoff(0.25, min(self._settings.mqtt.reconnect_max_s, _RECONNECT_MAX_S))
         while not self._closing.is_set():
@@ -130,14 +130,14 @@ class Presence:
         mqtt = self._settings.mqtt
         self._subscribed = self._refused = self._ended = False
         self._claim.lose()
-        client = consume_client.presence(self._settings)
+        client = clients.presence(self._settings)
         client.on_connect, client.on_subscribe = self._connected, self._suback
         client.on_message, client.on_disconnect = self._message, self._disconnected
         client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
         handshake_ends = time.monotonic() + _HANDSHAKE_S
         try:
             while not self._ended and not self._closing.is_set():
-                asking = not self._subscribed or self._claim.state is consume_claim.State.CLAIMING
+                asking = not self._subscribed or self._claim.state is claim.ClaimState.CLAIMING
                 if client.loop(_ASKING_S if asking else _IDLE_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
                     break
                 now = self.beat = time.monotonic()
@@ -150,90 +150,90 @@ class Presence:
             client.disconnect()
             if self._subscribed:
                 self._set_open(open_=False)
-        if self._refused:  # the daemon's own connection finds out by itself whether that is for good
+        if self._refused:  # the main connection finds out whether that is permanent
             self._refusals += 1
-            self._go_unheard(say=self._refusals >= _REFUSALS)
+            self._go_unheard(warn=self._refusals >= _REFUSALS)
         elif not self._subscribed and not self._closing.is_set():
             self._failed(f"{mqtt.host}:{mqtt.port}: no answer to CONNECT")
 
     def _turn(self, client: paho.Client, now: float) -> None:
-        claim, before = self._claim, self._claim.state
-        if self._doubted.is_set():
-            self._doubted.clear()
-            self._look_around(now)
-        claim.tick(now)
-        while claim.outbox:
-            client.publish(*claim.outbox.popleft())
-        if claim.state is consume_claim.State.TAKEN:
-            self._give_way(claim.other)
-        if claim.state is consume_claim.State.HOLDING and before is not claim.state:
+        mine, before = self._claim, self._claim.state
+        if self._recheck.is_set():
+            self._recheck.clear()
+            self._check_contested(now)
+        mine.tick(now)
+        while mine.outbox:
+            client.publish(*mine.outbox.popleft())
+        if mine.state is claim.ClaimState.TAKEN:
+            self._require_none(mine.other)
+        if mine.state is claim.ClaimState.HOLDING and before is not mine.state:
             _log.debug("client_id.held", waited_s=round(now - self._asked_at, 3))
-            client.unsubscribe(self._status_topic)  # ours, from now on
-        if claim.state is consume_claim.State.UNHEARD:
-            self._go_unheard(say=True)
+            client.unsubscribe(self._status_topic)  # from now on it is our own
+        if mine.state is claim.ClaimState.UNHEARD:
+            self._go_unheard(warn=True)
         else:
-            self._set_open(open_=claim.state is consume_claim.State.HOLDING)
+            self._set_open(open_=mine.state is claim.ClaimState.HOLDING)
 
-    def _go_unheard(self, *, say: bool) -> None:
-        """Nobody can be asked: goes on unless another witness knows better."""
-        if say:
-            self._say_unheard()
+    def _go_unheard(self, *, warn: bool) -> None:
+        """Continues without an answer, unless the database has a heartbeat of another daemon."""
+        if warn:
+            self._warn_unheard()
         if not self._open:
-            self._give_way(self._heartbeat(None))
+            self._require_none(self._heartbeat(None))
             self._set_open(open_=True)
 
-    def _look_around(self, now: float) -> None:
-        if now - self._told_contested_at > _SAY_AGAIN_S:
-            self._told_contested_at = now
+    def _check_contested(self, now: float) -> None:
+        if now - self._warned_contested_at > _WARN_AGAIN_S:
+            self._warned_contested_at = now
             _log.warning(
                 "client_id.contested",
                 client_id=self._settings.client_id,
-                hint="the broker closes connections right after it has accepted them: looking for another daemon with "
-                "this client id; if none is found, look for another MQTT client that uses it",
+                hint="the broker closes connections right after it has accepted them: asking for another daemon with "
+                "this client id; if there is none, find the MQTT client that uses it",
             )
-        if self._claim.state is consume_claim.State.UNHEARD:
-            self._give_way(self._heartbeat(self._me.started_at))
-        self._claim.doubt(now)
+        if self._claim.state is claim.ClaimState.UNHEARD:
+            self._require_none(self._heartbeat(self._me.started_at))
+        self._claim.recheck(now)
 
-    def _give_way(self, other: identity.Identity | None) -> None:
+    def _require_none(self, other: identity.Identity | None) -> None:
         if other is None:
             return
         self._set_open(open_=False)
         raise errors.ClientIdTaken(
             f"another daemon has client id {self._settings.client_id!r}: {other}",
-            hint="each daemon needs its own: set instance (or mqtt.client_id) differently for each, or end the "
-            "other one; where brokers are bridged, keep voltd/client/# out of the bridge",
+            hint="give each daemon its own instance (or mqtt.client_id), or end the other daemon; if brokers are "
+            "bridged, exclude voltd/client/# from the bridge",
         )
 
-    def _say_unheard(self) -> None:
-        if not self._told_unheard:
-            self._told_unheard = True
+    def _warn_unheard(self) -> None:
+        if not self._warned_unheard:
+            self._warned_unheard = True
             _log.warning(
                 "client_id.unheard",
                 topics=list(self._topics),
-                hint="the broker does not let voltd ask whether another daemon has its client id: allow its user a "
-                "second connection, and to read and write voltd/client/# in the broker's access list",
+                hint="the broker does not let voltd ask whether another daemon has its client id: in the broker's "
+                "access list, allow this user a second connection and reading and writing voltd/client/#",
             )
 
     def _set_open(self, *, open_: bool) -> None:
         with self._changed:
-            news = open_ is not self._open
+            changed = open_ is not self._open
             self._open = open_
             if open_:
                 self._problem, self._failures = None, 0
-            if news:
+            if changed:
                 self._changed.notify_all()
-        if news:
-            self._on_news()
+        if changed:
+            self._on_change()
 
     def _failed(self, text: str) -> None:
-        hint = "is the broker up, and are mqtt.host, mqtt.port and mqtt.transport right? try: voltd check"
+        hint = "check that the broker runs, and mqtt.host, mqtt.port and mqtt.transport; voltd check tests them"
         with self._changed:
             self._problem = errors.BrokerUnavailable(text, hint=hint)
             self._failures += 1
-            self._open = self._failures >= _GIVEN_UP_AFTER
+            self._open = self._failures >= _OPEN_AFTER
             self._changed.notify_all()
-        self._on_news()
+        self._on_change()
 
     # -- paho's callbacks
 
@@ -265,9 +265,9 @@ class Presence:
         now, payload = time.monotonic(), bytes(message.payload)
         if message.topic == self._status_topic:
             self._claim.note_status(payload)
-        elif message.retain:  # nobody's who is there
+        elif message.retain:  # not from a daemon that runs now
             return
         elif message.topic == self._topics.ask:
-            self._claim.hear_ask(payload, now)
+            self._claim.receive_question(payload, now)
         elif message.topic == self._topics.answer:
-            self._claim.hear_answer(payload, now)
+            self._claim.receive_answer(payload, now)

@@ -1,6 +1,6 @@
-"""A paho client set up the way voltd talks to any MQTT 5 broker; ``consume`` runs it.
+"""paho clients for an MQTT 5 broker: the daemon's, its second one, and one that only observes; and their subscriptions.
 
-MQTT 5 only: Receive Maximum is what bounds the window, and a 3.1.1 client has none.
+MQTT 5 only: Receive Maximum bounds the window, and MQTT 3.1.1 has none.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _ClientT = TypeVar("_ClientT", bound=paho.Client)
 
 
 def status_topic(instance: str) -> str:
-    """Where a daemon says whether it is there: retained, and its last will."""
+    """The topic of a daemon's status: retained, and the topic of its last will."""
     return f"voltd/{instance}/status"
 
 
 def offline_payload(reason: str) -> bytes:
-    """The retained status of a daemon that has gone."""
+    """The retained status of a daemon that has ended."""
     return json.dumps({"status": "offline", "reason": reason}).encode()
 
 
 class StreamClient(paho.Client):
-    """paho fed by hand: whoever reads the socket gives it the packets that are not messages.
+    """A paho client that does not read the socket: ``session`` passes it the packets that are not messages.
 
     Relies on two of paho's internals, ``_sock_recv`` and ``_packet_queue``; a contract test fails when they change.
     """
@@ -41,14 +41,14 @@ class StreamClient(paho.Client):
     _at_end = False
 
     def give(self, packet: bytes) -> None:
-        """Has paho deal with one whole packet now: its callbacks run before this returns."""
+        """Passes one whole packet to paho; its callbacks run before this returns."""
         self._given = packet
         while self._given and self.socket() is not None:
             self.loop_read()
         self._given = b""
 
     def end(self) -> None:
-        """The broker has closed the connection: paho notices and calls ``on_disconnect``."""
+        """Reports to paho that the broker has closed the connection; paho calls ``on_disconnect``."""
         self._at_end = True
         try:
             self.loop_read()
@@ -80,12 +80,12 @@ def create(settings: config.Settings) -> StreamClient:
 
 
 def observer(settings: config.Settings) -> paho.Client:
-    """A client for a short look at the broker: a client id of its own, a session that ends with the connection."""
+    """A client for a short visit: a client id of its own, and a session that ends with the connection."""
     return _client(paho.Client, settings.mqtt, "", manual_ack=False)
 
 
 def presence(settings: config.Settings) -> paho.Client:
-    """The daemon's second client, for questions about the client id: its own begins with it, for brokers that check."""
+    """The daemon's second client, for questions about the client id; its own begins with it, for access lists."""
     return _client(paho.Client, settings.mqtt, f"{settings.client_id}.ask-{secrets.token_hex(4)}", manual_ack=False)
 
 
@@ -109,7 +109,7 @@ def _client(made: type[_ClientT], mqtt: config.Mqtt, client_id: str, *, manual_a
 
 
 def connect_properties(mqtt: config.Mqtt) -> Properties:
-    """The session that outlives connections, the window, and no topic aliases (MQTT 5, 3.1.2.11)."""
+    """A session that outlives connections, the window as Receive Maximum, no topic aliases (MQTT 5, 3.1.2.11)."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's gap
     properties.SessionExpiryInterval = mqtt.session_expiry_s
     properties.ReceiveMaximum = mqtt.receive_maximum
@@ -118,18 +118,18 @@ def connect_properties(mqtt: config.Mqtt) -> Properties:
 
 
 def subscriptions(mqtt: config.Mqtt) -> list[tuple[str, SubscribeOptions]]:
-    """Every filter at QoS 1: the broker then sends QoS 2 messages as QoS 1, which a late PUBACK covers.
+    """Every filter at QoS 1: the broker then sends QoS 2 messages as QoS 1, which voltd acks after COMMIT.
 
-    Retained messages come once, when the subscription is new (MQTT 5, 3.8.3.1, Retain Handling 1). With a share group
-    the broker gives each message to one daemon of the group only (4.8.2).
+    Retained messages arrive once, when the subscription is new (MQTT 5, 3.8.3.1, Retain Handling 1). With a share group
+    the broker sends each message to one daemon of the group only (4.8.2).
     """
     prefix = f"$share/{mqtt.share_group}/" if mqtt.share_group else ""
     options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=1)
     return [(name if name.startswith("$share/") else prefix + name, options) for name in _filters(mqtt)]
 
 
-def subscriptions_to_look(mqtt: config.Mqtt) -> list[tuple[str, SubscribeOptions]]:
-    """The same filters for somebody who takes nothing: not in the group, whose share it would be; nothing retained."""
+def observer_subscriptions(mqtt: config.Mqtt) -> list[tuple[str, SubscribeOptions]]:
+    """The same filters for an observer: outside the share group, whose messages it would take, and nothing retained."""
     options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=2)
     return [
         (name.split("/", maxsplit=2)[-1] if name.startswith("$share/") else name, options) for name in _filters(mqtt)
@@ -137,7 +137,7 @@ def subscriptions_to_look(mqtt: config.Mqtt) -> list[tuple[str, SubscribeOptions
 
 
 def replaced_filters(mqtt: config.Mqtt) -> list[str]:
-    """Filters that a session may still have from a time without the share group: it would be sent all of them, too."""
+    """Filters that a session may have from before the share group was set; the broker would send each message twice."""
     return [name for name in _filters(mqtt) if mqtt.share_group and not name.startswith("$share/")]
 
 

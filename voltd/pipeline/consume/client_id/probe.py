@@ -1,4 +1,4 @@
-"""Who has the client id now, for ``voltd check``: asks like a daemon, but claims nothing and answers nobody."""
+"""Asks which daemon has the client id, for ``voltd check``. It claims nothing and answers no question."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from voltd import config, errors
 from voltd.daemon import identity
-from voltd.pipeline.consume import claim
-from voltd.pipeline.consume import client as consume_client
+from voltd.pipeline.consume import clients
+from voltd.pipeline.consume.client_id import claim
 
 _ECHO_S = 2.0
 
 
-class Found(NamedTuple):
-    """What a look finds.
+class ProbeResult(NamedTuple):
+    """What the probe found.
 
     Attributes:
-        allowed: the broker passes questions and answers on.
-        daemon: the daemon that answers; None: there is none, or it may not be asked.
+        allowed: whether the broker passes questions and answers on.
+        daemon: the daemon that answered; None: none did, or the broker does not allow the question.
     """
 
     allowed: bool
     daemon: identity.Identity | None
 
 
-def look(settings: config.Settings) -> Found:
-    """Asks who has the client id of the settings; blocks for up to some seconds.
+def probe(settings: config.Settings) -> ProbeResult:
+    """Asks which daemon has the client id of the settings; blocks for up to three seconds.
 
     Raises:
         BrokerUnavailable: no connection.
@@ -48,26 +48,26 @@ def look(settings: config.Settings) -> Found:
         client.publish(topics.ask, json.dumps({"nonce": nonce, "run": run, "state": "looking"}))
 
     def on_message(client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        word = claim.parse(bytes(message.payload))
-        if message.retain or word.get("nonce") != nonce:
+        found = claim.parse(bytes(message.payload))
+        if message.retain or found.get("nonce") != nonce:
             return
         if message.topic == topics.ask:
             client.publish(topics.answer, json.dumps({"nonce": nonce, "run": run}))
-        elif word.get("run") == run:
+        elif found.get("run") == run:
             echoed.set()
-        elif (other := identity.parse(word)) is not None:
+        elif (other := identity.parse(found)) is not None:
             others.append(other)
             answered.set()
 
-    client = consume_client.presence(settings)
+    client = clients.presence(settings)
     client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
     try:
         client.connect(settings.mqtt.host, settings.mqtt.port)
     except (OSError, ValueError, paho.WebsocketConnectionError) as error:
-        raise errors.BrokerUnavailable(str(error), hint="is the broker up?") from error
+        raise errors.BrokerUnavailable(str(error), hint="start the broker") from error
     client.loop_start()
     if echoed.wait(_ECHO_S):
         answered.wait(claim.QUIET_S)
     client.disconnect()
     client.loop_stop()
-    return Found(echoed.is_set(), others[0] if others else None)
+    return ProbeResult(echoed.is_set(), others[0] if others else None)
