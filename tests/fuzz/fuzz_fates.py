@@ -13,7 +13,7 @@ import psycopg
 from voltd import config, models
 from voltd.database import session
 from voltd.pipeline.consume import stream
-from voltd.pipeline.current import state as write_current
+from voltd.pipeline.current import state
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store
 
@@ -154,7 +154,7 @@ class Rig:
         connect = session.connector(config.Settings(database={"dsn": dsn}))
         self._decoder = decoder.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, SETTINGS.max_age_days)
         self._store = store.PostgresStore(connect, "fuzz")
-        self._current = write_current.CurrentState(connect, "fuzz", 1.0)
+        self._current = state.CurrentState(connect, "fuzz", 1.0)
 
     def close(self):
         self._store.close()

@@ -22,7 +22,7 @@ def decoder():
 
 def _device(device_type, *, envelope):
     habits = wire.draw_habits(random.Random(3), register_share=0.0, envelope_share=float(envelope))
-    return wire.Device("D-1", device_type, habits)
+    return wire.SimulatedDevice("D-1", device_type, habits)
 
 
 def _good(device):

@@ -11,7 +11,7 @@ DAY = span.DAY_S
 
 
 def _span(*times):
-    found = span.Times()
+    found = span.RecordedTimes()
     for line, text in enumerate(times, start=2):
         found.add(line, text if isinstance(text, float) else dt.datetime.fromisoformat(text).timestamp())
     return found.span(NOW_S)

@@ -14,8 +14,8 @@ from typing import Any
 from voltd import errors
 from voltd.commands import publishing
 from voltd.demo import facts, stage, view
-from voltd.simulate.fleet import run as fleet_run
 from voltd.simulate.fleet.fleet import Fleet
+from voltd.simulate.fleet.run import SimulateOptions, fleet_options, simulate
 from voltd.simulate.publish.publication import Tally
 from voltd.simulate.publish.target import MqttTarget
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _play(args: argparse.Namespace, on: stage.Stage, stop: threading.Event) -> dict[str, Any]:
     broker = on.servers.broker
-    options = fleet_run.SimulateOptions(
+    options = SimulateOptions(
         target=MqttTarget(broker.host, broker.port),
         vehicles=args.vehicles,
         meters=args.meters,
@@ -68,7 +68,7 @@ def _play(args: argparse.Namespace, on: stage.Stage, stop: threading.Event) -> d
         bad_share=args.bad_share,
         seed=args.seed,
     )
-    made_of = fleet_run.fleet_options(options, dt.datetime.now(dt.UTC))
+    made_of = fleet_options(options, dt.datetime.now(dt.UTC))
     on.write_registry(Fleet(made_of).registry())
     on.start_daemon()
     headline = f"voltd demo   {args.vehicles} vehicles, {args.meters} meters, {args.speed:g} x real time"
@@ -94,7 +94,7 @@ def _play(args: argparse.Namespace, on: stage.Stage, stop: threading.Event) -> d
 class _Fleet(threading.Thread):
     """The simulated fleet in a thread; ``tally`` is what the broker has acknowledged so far."""
 
-    def __init__(self, options: fleet_run.SimulateOptions, stop: threading.Event) -> None:
+    def __init__(self, options: SimulateOptions, stop: threading.Event) -> None:
         super().__init__(name="fleet", daemon=True)
         self._options, self._ending = options, stop
         self._error: BaseException | None = None
@@ -103,9 +103,7 @@ class _Fleet(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.tally = fleet_run.simulate(
-                self._options, stop=self._ending, on_progress=self._progress, progress_s=0.1
-            )
+            self.tally = simulate(self._options, stop=self._ending, on_progress=self._progress, progress_s=0.1)
         except BaseException as error:  # noqa: BLE001 raised again in the main thread
             self._error = error
 

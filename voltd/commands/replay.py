@@ -18,7 +18,7 @@ from voltd.daemon import status
 from voltd.simulate.publish.publication import Tally
 from voltd.simulate.publish.target import MqttTarget
 from voltd.simulate.replay import cells, checks, recording, span
-from voltd.simulate.replay.plan import Plan, ReplayOptions, prepare
+from voltd.simulate.replay.plan import ReplayOptions, ReplayPlan, prepare
 from voltd.simulate.replay.run import ReplayTally, replay
 from voltd.simulate.replay.source import Source, Stopped
 
@@ -129,7 +129,7 @@ class _Command:
         self._progress.end()
         return self._end(tally)
 
-    def _look(self, found: checks.Checks, plan: Plan) -> Plan:
+    def _look(self, found: checks.Checks, plan: ReplayPlan) -> ReplayPlan:
         """The whole recording before any of it is published."""
         for row in recording.read(self._source, self._options.reading):
             if isinstance(row, recording.RecordedRow):
@@ -150,7 +150,7 @@ class _Command:
             )
         return plan._replace(readings=found.readings)
 
-    def _dated(self, plan: Plan) -> Plan:
+    def _dated(self, plan: ReplayPlan) -> ReplayPlan:
         """The shift as of now, and what it means."""
         options = self._options
         plan = plan.dated(options, _now())
@@ -196,7 +196,7 @@ class _Command:
             self._checks.fault(fault)
             self._report(self._checks)
 
-    def _show(self, tally: ReplayTally, plan: Plan) -> None:
+    def _show(self, tally: ReplayTally, plan: ReplayPlan) -> None:
         published = tally.published
         self._say_unheard(published)
         self._progress.show(self._how_far(published.vehicle + published.meter, plan), published.messages)
@@ -210,7 +210,7 @@ class _Command:
                 'Is voltd running, and subscribed there ("voltd check", mqtt.topics)?'
             )
 
-    def _how_far(self, done: int, plan: Plan) -> str:
+    def _how_far(self, done: int, plan: ReplayPlan) -> str:
         if not plan.readings:
             return f"{done} readings"
         text = f"{done} of {plan.readings} readings ({100 * done // plan.readings} %)"
@@ -246,7 +246,7 @@ class _Command:
         return 1 if published.unheard else 0
 
 
-def _range(plan: Plan) -> str:
+def _range(plan: ReplayPlan) -> str:
     """From when to when a recording goes, so that a wrong clock that nothing has recognised is seen."""
     if plan.first_s is None or plan.last_s is None:
         return "times are"

@@ -72,7 +72,7 @@ class Mqtt(_Section):
         return self
 
 
-class Database(_Section):
+class DatabaseSettings(_Section):
     """How to reach TimescaleDB."""
 
     dsn: _Dsn = "host=localhost dbname=volt"
@@ -129,7 +129,7 @@ class DeadLetters(_Section):
     least_topics: PositiveInt = 10
 
 
-class Spool(_Section):
+class SpoolSettings(_Section):
     """Where readings wait on this machine's disk while the database is away."""
 
     enabled: bool = True
@@ -161,13 +161,13 @@ class Settings(pydantic_settings.BaseSettings):
 
     instance: _Name = "main"
     mqtt: Mqtt = Mqtt()
-    database: Database = Database()
+    database: DatabaseSettings = DatabaseSettings()
     batch: Batching = Batching()
     limits: Limits = Limits()
     timestamps: Timestamps = Timestamps()
     live: Live = Live()
     dead_letters: DeadLetters = DeadLetters()
-    spool: Spool = Spool()
+    spool: SpoolSettings = SpoolSettings()
     alerts: _alerts.Alerts = _alerts.Alerts()
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()

@@ -96,7 +96,7 @@ def _with_secrets(settings: config.Settings, environ: Mapping[str, str]) -> conf
     folder = environ.get("CREDENTIALS_DIRECTORY")
     changes: dict[str, Any] = {}
     for name in ("mqtt", "database"):
-        section: config.Mqtt | config.Database = getattr(settings, name)
+        section: config.Mqtt | config.DatabaseSettings = getattr(settings, name)
         path = section.password_file
         if path is None and folder and section.password is None:
             candidate = pathlib.Path(folder, f"{name}-password")

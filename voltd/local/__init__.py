@@ -5,7 +5,7 @@ private tree of Debian packages. These are the real servers; nothing here imitat
 none of this package's business.
 """
 
-from voltd.local.interfaces import Broker, Database, Source
+from voltd.local.interfaces import BrokerServer, DatabaseServer, ServerSource
 from voltd.local.servers import Servers, prepare, start
 
-__all__ = ["Broker", "Database", "Servers", "Source", "prepare", "start"]
+__all__ = ["BrokerServer", "DatabaseServer", "ServerSource", "Servers", "prepare", "start"]

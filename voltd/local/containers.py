@@ -81,7 +81,7 @@ class _Container:
             self.ours.stop(force=True, delete_volume=True)
 
 
-class DockerBroker(interfaces.Broker):
+class DockerBroker(interfaces.BrokerServer):
     """Mosquitto in a container; its data lives as long as the container, over restarts too."""
 
     def __init__(self, conf: Sequence[str]) -> None:
@@ -92,15 +92,15 @@ class DockerBroker(interfaces.Broker):
         self.port = self._container.port
 
     def start(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._container.start(lambda: mosquitto.answers(self.host, self.port))
 
     def stop(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._container.signal("SIGTERM")
 
     def kill(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._container.signal("SIGKILL")
 
     def remove(self) -> None:
@@ -108,7 +108,7 @@ class DockerBroker(interfaces.Broker):
         self._container.remove()
 
 
-class DockerDatabase(interfaces.Database):
+class DockerDatabase(interfaces.DatabaseServer):
     """PostgreSQL with TimescaleDB in a container."""
 
     def __init__(self, conf: Sequence[str], durable: bool) -> None:
@@ -129,11 +129,11 @@ class DockerDatabase(interfaces.Database):
         self.dsn = f"host={self.host} port={self.port} dbname=volt user=postgres"
 
     def start(self) -> None:
-        """See Database."""
+        """See DatabaseServer."""
         self._container.start(self._answers)
 
     def stop(self, immediate: bool = False) -> None:
-        """See Database."""
+        """See DatabaseServer."""
         self._container.signal("SIGQUIT" if immediate else "SIGINT")
 
     def remove(self) -> None:

@@ -15,7 +15,7 @@ from voltd import errors
 Progress = Callable[[str], None]
 
 
-class Source(enum.StrEnum):
+class ServerSource(enum.StrEnum):
     """Where servers come from, in the order in which they are tried."""
 
     SETTINGS = "settings"  # servers that are there already: VOLTD_TEST_DATABASE_DSN, VOLTD_TEST_MQTT_HOST
@@ -24,7 +24,7 @@ class Source(enum.StrEnum):
     PRIVATE = "private"  # a tree of Debian packages in the cache, see private_tree
 
 
-class Broker(abc.ABC):
+class BrokerServer(abc.ABC):
     """One Mosquitto. Port and stored messages stay the same over restarts; anonymous clients on loopback.
 
     ``controllable`` is False where the broker belongs to somebody else: start does nothing then, stop and
@@ -52,7 +52,7 @@ class Broker(abc.ABC):
         """SIGKILL: what it had not saved is lost; blocks until it is gone."""
 
 
-class Database(abc.ABC):
+class DatabaseServer(abc.ABC):
     """One PostgreSQL cluster with a database ``volt`` in which the extension timescaledb is created.
 
     ``dsn`` is the superuser's conninfo to that database; it stays the same over restarts.
@@ -76,7 +76,7 @@ class Database(abc.ABC):
         """Ends it and blocks until it is gone; ``immediate`` is a crash: the next start recovers from the WAL."""
 
 
-class GivenBroker(Broker):
+class GivenBroker(BrokerServer):
     """A broker that somebody else runs."""
 
     controllable = False
@@ -97,7 +97,7 @@ class GivenBroker(Broker):
         self.stop()
 
 
-class GivenDatabase(Database):
+class GivenDatabase(DatabaseServer):
     """A database that somebody else runs."""
 
     controllable = False

@@ -21,7 +21,7 @@ _ATTEMPTS = 5
 _CONNECT = b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x00"
 
 
-class Mosquitto(interfaces.Broker):
+class Mosquitto(interfaces.BrokerServer):
     """A broker of our own.
 
     Args:
@@ -50,7 +50,7 @@ class Mosquitto(interfaces.Broker):
         return bool(process.find(["mosquitto"], self._file))
 
     def start(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         if self.port and self.running:
             self._settled = True
             return
@@ -68,11 +68,11 @@ class Mosquitto(interfaces.Broker):
         )
 
     def stop(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._end([(signal.SIGTERM, 20), (signal.SIGKILL, 10)])
 
     def kill(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._end([(signal.SIGKILL, 10)])
 
     def _end(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:

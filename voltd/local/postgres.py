@@ -31,7 +31,7 @@ class Programs:
     timescaledb: str
 
 
-class Postgres(interfaces.Database):
+class Postgres(interfaces.DatabaseServer):
     """A cluster of our own: loopback only, every local user is trusted.
 
     Args:
@@ -73,7 +73,7 @@ class Postgres(interfaces.Database):
         return bool(process.find(["postgres"], self._data))
 
     def start(self) -> None:
-        """See Database."""
+        """See DatabaseServer."""
         if self.port and self.running:
             self._settled = True
             self._await(self.port)
@@ -94,7 +94,7 @@ class Postgres(interfaces.Database):
         )
 
     def stop(self, immediate: bool = False) -> None:
-        """See Database."""
+        """See DatabaseServer."""
         at_once = [(signal.SIGQUIT, 20.0), (signal.SIGKILL, 10.0)]
         in_order = [(signal.SIGINT, 60.0)]
         process.end(["postgres"], self._data, at_once if immediate else in_order + at_once)

@@ -19,7 +19,7 @@ import psycopg
 
 from voltd import errors
 from voltd.local import containers, interfaces, mosquitto, postgres, process, sources
-from voltd.local.interfaces import Broker, Database, Progress, Source
+from voltd.local.interfaces import BrokerServer, DatabaseServer, Progress, ServerSource
 from voltd.local.keeper import Keeper
 
 _STATE = "servers.json"
@@ -36,8 +36,8 @@ class Servers:
         tools: folders that hold psql and mosquitto_pub, as far as they came with the servers.
     """
 
-    broker: Broker
-    database: Database
+    broker: BrokerServer
+    database: DatabaseServer
     source: str
     tools: tuple[pathlib.Path, ...] = ()
     clean_up: Callable[[], None] | None = None  # of ephemeral servers: deletes their home or containers
@@ -95,7 +95,7 @@ def start(
         given_database = _given_database(environ) if wanted is None else None
         if given_broker and given_database:
             return Servers(given_broker, given_database, "servers named in the environment")
-        if wanted in {None, Source.DOCKER} and containers.engine_answers():
+        if wanted in {None, ServerSource.DOCKER} and containers.engine_answers():
             try:
                 return _in_docker(
                     given_broker,
@@ -106,14 +106,14 @@ def start(
                     progress=progress,
                 )
             except Exception as problem:  # no image, no network, an engine that is not this host's
-                if wanted is Source.DOCKER:
+                if wanted is ServerSource.DOCKER:
                     raise errors.VoltdError(
                         f"Docker answers, but the servers did not start in it: {problem}"
                     ) from problem
                 progress(f"Docker answers, but the servers did not start in it ({problem}); trying without")
     else:
         given_broker = given_database = None
-    if wanted is Source.DOCKER:
+    if wanted is ServerSource.DOCKER:
         reason = "no Docker engine answers" if ephemeral else "servers that keep running do not come from Docker"
         raise errors.ServersNotFound(f"VOLTD_LOCAL_SOURCE asks for Docker, but {reason}.\n{sources.HOW_TO_GET_SERVERS}")
 
@@ -124,7 +124,7 @@ def start(
         account = process.account()
         process.hand_over(home, account)
         ports = recorded(home)
-        database: Database = given_database or postgres.Postgres(
+        database: DatabaseServer = given_database or postgres.Postgres(
             chosen.postgres,
             home,
             account,
@@ -132,7 +132,7 @@ def start(
             conf=postgres_conf,
             durable=durable,
         )
-        broker: Broker = given_broker or mosquitto.Mosquitto(
+        broker: BrokerServer = given_broker or mosquitto.Mosquitto(
             chosen.mosquitto, home, account, port=ports.get("broker_port", 0), conf=broker_conf
         )
         servers = Servers(broker, database, chosen.text, chosen.tools, keeper.finish if keeper else None)
@@ -157,7 +157,7 @@ def prepare(progress: Progress, environ: Mapping[str, str] = os.environ) -> None
     wanted = sources.forced(environ)
     if wanted is None and (given or containers.engine_answers()):
         return
-    if wanted is not Source.DOCKER:
+    if wanted is not ServerSource.DOCKER:
         sources.choose(environ, progress)
 
 
@@ -191,12 +191,12 @@ def _major(home: pathlib.Path) -> int | None:
         return None
 
 
-def _given_broker(environ: Mapping[str, str]) -> Broker | None:
+def _given_broker(environ: Mapping[str, str]) -> BrokerServer | None:
     host = environ.get("VOLTD_TEST_MQTT_HOST")
     return interfaces.GivenBroker(host, int(environ.get("VOLTD_TEST_MQTT_PORT", "1883"))) if host else None
 
 
-def _given_database(environ: Mapping[str, str]) -> Database | None:
+def _given_database(environ: Mapping[str, str]) -> DatabaseServer | None:
     dsn = environ.get("VOLTD_TEST_DATABASE_DSN")
     if not dsn:
         return None
@@ -211,8 +211,8 @@ def _given_database(environ: Mapping[str, str]) -> Database | None:
 
 
 def _in_docker(
-    broker: Broker | None,
-    database: Database | None,
+    broker: BrokerServer | None,
+    database: DatabaseServer | None,
     *,
     broker_conf: Sequence[str],
     postgres_conf: Sequence[str],

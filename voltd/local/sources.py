@@ -38,7 +38,7 @@ class Chosen:
     tools: tuple[pathlib.Path, ...]
 
 
-def forced(environ: Mapping[str, str]) -> interfaces.Source | None:
+def forced(environ: Mapping[str, str]) -> interfaces.ServerSource | None:
     """What VOLTD_LOCAL_SOURCE asks for; None tries all in order.
 
     ``docker``, ``host`` (the private tree only for what the host lacks) or ``private``.
@@ -50,7 +50,7 @@ def forced(environ: Mapping[str, str]) -> interfaces.Source | None:
         raise errors.UsageError(
             f"VOLTD_LOCAL_SOURCE is {value!r}", hint="Use docker, host or private, or leave it unset."
         )
-    return interfaces.Source(value)
+    return interfaces.ServerSource(value)
 
 
 def choose(environ: Mapping[str, str], progress: interfaces.Progress, major: int | None = None) -> Chosen:
@@ -64,7 +64,7 @@ def choose(environ: Mapping[str, str], progress: interfaces.Progress, major: int
     Raises:
         ServersNotFound: nothing fits; the message names the ways to get servers.
     """
-    private = forced(environ) is interfaces.Source.PRIVATE
+    private = forced(environ) is interfaces.ServerSource.PRIVATE
     database = None if private else next(host_postgres(environ, major), None)
     mosquitto = None if private else host_mosquitto(environ)
     tools = [database.bin] if database else []

@@ -20,7 +20,7 @@ import psycopg
 from voltd import config, models
 from voltd.commands.dead_letters import tally
 from voltd.database import migrate, queries, retention, rollup, session
-from voltd.pipeline.current import state as write_current
+from voltd.pipeline.current import state
 from voltd.pipeline.decode import clock, decoder, fields
 from voltd.pipeline.write import store
 
@@ -112,7 +112,7 @@ class _Replay:
             keep=not options.dry_run,
         )
         self._corrected_days: set[dt.datetime] = set()
-        self._current = write_current.CurrentState(connect, _INSTANCE, 1.0, heal=False)
+        self._current = state.CurrentState(connect, _INSTANCE, 1.0, heal=False)
 
     def run(self) -> None:
         letters = self._next(0)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from voltd import errors
 from voltd.simulate.fleet import malformed
 from voltd.simulate.fleet.registry import FleetRow, LinkRow, MeterRow, Registry, VehicleRow
-from voltd.simulate.fleet.site import DEPOTS, SMALLEST_RESET_KWH, Sender, Site
+from voltd.simulate.fleet.site import DEPOTS, SMALLEST_RESET_KWH, SimulatedSender, Site
 from voltd.simulate.publish.publication import Publication
 
 IN_SERVICE_SINCE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
@@ -166,7 +166,7 @@ class Fleet:
             yield from self._send(sender, due_s, sender.device.meter_reading(due_s, meter, sender.register_kwh))
         site.began = True
 
-    def _send(self, sender: Sender, due_s: float, text: str) -> Iterator[Publication]:
+    def _send(self, sender: SimulatedSender, due_s: float, text: str) -> Iterator[Publication]:
         options, rng, device = self._options, self._rng, sender.device
         if sender.copy is not None:
             copy, sender.copy = sender.copy, None

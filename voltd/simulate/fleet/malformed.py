@@ -22,11 +22,11 @@ MANY = 10_001  # over limits.max_array_readings
 CENTURY = dt.timedelta(days=36_525)  # in the future and too old whatever the clock's and the limits' settings
 
 
-Make = Callable[[wire.Device, float, str], Publication]
-Change = Callable[[wire.Device, float], dict[str, Any]]
+Make = Callable[[wire.SimulatedDevice, float, str], Publication]
+Change = Callable[[wire.SimulatedDevice, float], dict[str, Any]]
 
 
-class Kind(NamedTuple):
+class MalformedKind(NamedTuple):
     """One kind of rubbish.
 
     Attributes:
@@ -42,12 +42,12 @@ class Kind(NamedTuple):
     make: Make
 
 
-def pick(rng: random.Random) -> Kind:
+def pick(rng: random.Random) -> MalformedKind:
     """One kind, by weight."""
     return rng.choices(KINDS, cum_weights=_CUMULATIVE)[0]
 
 
-def _own(device: wire.Device, payload: bytes | str) -> Publication:
+def _own(device: wire.SimulatedDevice, payload: bytes | str) -> Publication:
     return Publication(device.topic, payload.encode() if isinstance(payload, str) else payload, bad=1)
 
 
@@ -55,7 +55,7 @@ def _ingest(payload: str) -> Publication:
     return Publication(wire.INGEST_TOPIC, payload.encode(), bad=1)
 
 
-def _fields(device: wire.Device, now_s: float, **changes: Any) -> dict[str, Any]:
+def _fields(device: wire.SimulatedDevice, now_s: float, **changes: Any) -> dict[str, Any]:
     """A good reading as a mapping, then changed; a change to None leaves the field out."""
     fields = {
         device.id_key: device.device_id,
@@ -66,33 +66,33 @@ def _fields(device: wire.Device, now_s: float, **changes: Any) -> dict[str, Any]
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _changed(name: str, weight: int, reasons: set[Reason], change: Change) -> Kind:
+def _changed(name: str, weight: int, reasons: set[Reason], change: Change) -> MalformedKind:
     """A reading on the device's own topic with some fields changed."""
 
-    def make(device: wire.Device, now_s: float, _good: str) -> Publication:
+    def make(device: wire.SimulatedDevice, now_s: float, _good: str) -> Publication:
         return _own(device, json.dumps(_fields(device, now_s, **change(device, now_s))))
 
-    return Kind(name, weight, frozenset(reasons), make)
+    return MalformedKind(name, weight, frozenset(reasons), make)
 
 
-def _fixed(name: str, weight: int, reasons: set[Reason], payload: bytes) -> Kind:
-    return Kind(name, weight, frozenset(reasons), lambda device, _now_s, _: _own(device, payload))
+def _fixed(name: str, weight: int, reasons: set[Reason], payload: bytes) -> MalformedKind:
+    return MalformedKind(name, weight, frozenset(reasons), lambda device, _now_s, _: _own(device, payload))
 
 
-def _enveloped(name: str, weight: int, reasons: set[Reason], envelope: Change) -> Kind:
+def _enveloped(name: str, weight: int, reasons: set[Reason], envelope: Change) -> MalformedKind:
     """A message on the gateway's topic."""
 
-    def make(device: wire.Device, now_s: float, _good: str) -> Publication:
+    def make(device: wire.SimulatedDevice, now_s: float, _good: str) -> Publication:
         return _ingest(json.dumps(envelope(device, now_s)))
 
-    return Kind(name, weight, frozenset(reasons), make)
+    return MalformedKind(name, weight, frozenset(reasons), make)
 
 
-def _type(device: wire.Device) -> str:
+def _type(device: wire.SimulatedDevice) -> str:
     return "VEHICLE" if device.is_vehicle else "METER"
 
 
-def _envelope(device: wire.Device, fields: dict[str, Any]) -> dict[str, Any]:
+def _envelope(device: wire.SimulatedDevice, fields: dict[str, Any]) -> dict[str, Any]:
     return {"type": _type(device), "payload": fields}
 
 
@@ -101,19 +101,19 @@ def _number(text: str) -> Make:
     return lambda device, now_s, _: _own(device, json.dumps(_fields(device, now_s)).replace("50.5", text))
 
 
-def _bad_element(device: wire.Device, now_s: float, good: str) -> Publication:
+def _bad_element(device: wire.SimulatedDevice, now_s: float, good: str) -> Publication:
     bad = _fields(device, now_s, **{device.measure: "faulty"})
     if device.habits.envelope:
         bad = _envelope(device, bad)
     return device.message([good, json.dumps(bad)], bad=1)
 
 
-def _text(device: wire.Device, value: str) -> dict[str, Any]:
+def _text(device: wire.SimulatedDevice, value: str) -> dict[str, Any]:
     """A text field of the contract set to ``value``; a meter's only text is its id."""
     return {"chargingStatus": value} if device.is_vehicle else {"meterId": device.device_id + value}
 
 
-def _alone(device: wire.Device, field: dict[str, Any]) -> dict[str, Any]:
+def _alone(device: wire.SimulatedDevice, field: dict[str, Any]) -> dict[str, Any]:
     """The field as the only measurement: beside a good one it alone would be refused."""
     return {device.measure: None, **field}
 
@@ -124,7 +124,7 @@ def _at(now_s: float, away: dt.timedelta) -> str:
 
 R = Reason
 KINDS = (
-    Kind("truncated", 6, frozenset({R.NOT_JSON}),
+    MalformedKind("truncated", 6, frozenset({R.NOT_JSON}),
          lambda device, now_s, _: _own(device, json.dumps(_fields(device, now_s))[:-9])),
     _fixed("empty", 2, {R.NOT_JSON}, b""),
     _fixed("not_utf8", 6, {R.NOT_JSON}, b'{"note":"\xff\xfe\x80","soc":1}'),
@@ -138,9 +138,9 @@ KINDS = (
              lambda device, _: _alone(device, {"soc": 140.5} if device.is_vehicle else {"voltage": 4000.5})),
     _changed("negative_energy", 6, {R.OUT_OF_RANGE},
              lambda device, _: _alone(device, {"kwhDeliveredDc" if device.is_vehicle else "kwhConsumedAc": -0.25})),
-    Kind("not_a_number", 6, frozenset({R.OUT_OF_RANGE, R.NOT_JSON}), _number("NaN")),
-    Kind("infinite", 4, frozenset({R.OUT_OF_RANGE, R.NOT_JSON}), _number("-Infinity")),
-    Kind("overflows", 2, frozenset({R.OUT_OF_RANGE, R.NOT_JSON}), _number("1e999")),
+    MalformedKind("not_a_number", 6, frozenset({R.OUT_OF_RANGE, R.NOT_JSON}), _number("NaN")),
+    MalformedKind("infinite", 4, frozenset({R.OUT_OF_RANGE, R.NOT_JSON}), _number("-Infinity")),
+    MalformedKind("overflows", 2, frozenset({R.OUT_OF_RANGE, R.NOT_JSON}), _number("1e999")),
     _changed("nul_in_text", 6, {R.BAD_TEXT, R.ID_MISMATCH},
              lambda device, _: _alone(device, _text(device, "CHARGE\0"))),
     _changed("lone_surrogate", 4, {R.BAD_TEXT, R.NOT_JSON, R.ID_MISMATCH},
@@ -163,7 +163,7 @@ KINDS = (
                lambda device, now_s: _envelope(device, _fields(device, now_s, **{device.id_key: None}))),
     _enveloped("empty_id", 3, {R.BAD_TEXT, R.MISSING_FIELD, R.OUT_OF_RANGE},
                lambda device, now_s: _envelope(device, _fields(device, now_s, **{device.id_key: ""}))),
-    Kind("bad_element", 20, frozenset({R.WRONG_TYPE}), _bad_element),
+    MalformedKind("bad_element", 20, frozenset({R.WRONG_TYPE}), _bad_element),
     _changed("too_large", 1, {R.TOO_LARGE}, lambda _device, _: {"note": "x" * LARGE_BYTES}),
     _fixed("too_many", 1, {R.TOO_MANY}, b"[" + b"{}," * (MANY - 1) + b"{}]"),
 )  # fmt: skip

@@ -24,7 +24,7 @@ class Leg(NamedTuple):
     limit_kmh: float
 
 
-class Route:
+class DrivenRoute:
     """Waypoints joined by great circles. ``length_km`` is its length over ground."""
 
     __slots__ = ("_ends_km", "_legs", "_limits", "_points", "length_km")
@@ -64,12 +64,12 @@ class Route:
         z = behind * leg.start[2] + ahead * leg.end[2]
         return math.degrees(math.atan2(z, math.hypot(x, y))), math.degrees(math.atan2(y, x))
 
-    def reversed(self) -> Route:
+    def reversed(self) -> DrivenRoute:
         """The same way back."""
-        return Route(self._points[::-1], self._limits[::-1])
+        return DrivenRoute(self._points[::-1], self._limits[::-1])
 
 
-def plan(rng: random.Random, home: tuple[float, float], reach_km: float) -> Route:
+def plan(rng: random.Random, home: tuple[float, float], reach_km: float) -> DrivenRoute:
     """A route of about ``reach_km`` away from ``home``: through town, over a motorway if it is far, into town."""
     bearing = rng.uniform(0.0, 2 * math.pi)
     points, limits = [home], list[float]()
@@ -88,7 +88,7 @@ def plan(rng: random.Random, home: tuple[float, float], reach_km: float) -> Rout
             go((reach_km - town_km) / stretches, rng.choice(MOTORWAY_LIMITS_KMH), 0.25)
     for _ in range(blocks):
         go(town_km / 2 / blocks, rng.choice(URBAN_LIMITS_KMH), 0.9)
-    return Route(points, limits)
+    return DrivenRoute(points, limits)
 
 
 def destination(origin: tuple[float, float], bearing: float, distance_km: float) -> tuple[float, float]:

@@ -29,14 +29,14 @@ SMALLEST_RESET_KWH = 2.0  # a counter falls from at least this, or the fall coul
 PHASE_MARGIN_S = 2.5  # more than the skew: both sides of a pair fall into the same minute, so into the same hour
 
 
-class Sender:
+class SimulatedSender:
     """One device with what it holds back: a register, a backlog while offline, a copy to send later."""
 
     __slots__ = ("backlog", "copy", "device", "offline_for", "register_kwh")
 
     def __init__(self, name: str, device_type: models.DeviceType, rng: random.Random) -> None:
         habits = wire.draw_habits(rng, register_share=REGISTER_SHARE, envelope_share=ENVELOPE_SHARE)
-        self.device = wire.Device(name, device_type, habits)
+        self.device = wire.SimulatedDevice(name, device_type, habits)
         self.register_kwh = rng.uniform(500.0, 40_000.0)
         self.backlog: list[str] = []
         self.offline_for = 0
@@ -68,14 +68,14 @@ class Site:
         self.began = self.counts_sessions = False
         self.exchange_at_s = math.inf
         self.meter: Meter | None = None
-        self.meter_sender: Sender | None = None
+        self.meter_sender: SimulatedSender | None = None
         self.vehicle: Vehicle | None = None
-        self.vehicle_sender: Sender | None = None
+        self.vehicle_sender: SimulatedSender | None = None
 
     def equip(self, name: str, start_s: float, rng: random.Random) -> None:
         """Bring the meter ``name``."""
         self.meter = Meter(rng)
-        self.meter_sender = Sender(name, models.DeviceType.METER, rng)
+        self.meter_sender = SimulatedSender(name, models.DeviceType.METER, rng)
         if self.meter_sender.device.habits.registers and rng.random() < EXCHANGE_SHARE:
             self.exchange_at_s = start_s + rng.uniform(0.0, EXCHANGED_WITHIN_S)
 
@@ -86,7 +86,7 @@ class Site:
         activity = (Activity.CHARGING, Activity.DRIVING, Activity.HOME)[index % 3]
         charger_kw = (self.meter or Meter(rng)).charger_kw
         self.vehicle = Vehicle(MODELS[index % len(MODELS)], home, activity, rng, charger_kw)
-        self.vehicle_sender = Sender(name, models.DeviceType.VEHICLE, rng)
+        self.vehicle_sender = SimulatedSender(name, models.DeviceType.VEHICLE, rng)
         if self.vehicle_sender.device.habits.registers and rng.random() < SESSION_COUNTER_SHARE:
             self.counts_sessions = True
             self.vehicle_sender.register_kwh = rng.uniform(3.0, 25.0)

@@ -83,7 +83,7 @@ class Vehicle:
         self.speed_kmh = self.dc_kwh = 0.0
         self.plugged_in = False
         self.activity = activity
-        self._route = path.Route([home, home], [30.0])
+        self._route = path.DrivenRoute([home, home], [30.0])
         self._km = self._target_kmh = self._hold_s = self._rest_s = 0.0
         self._comes_back = False
         self._target_pct = 100.0

@@ -63,7 +63,7 @@ def draw_habits(rng: random.Random, *, register_share: float, envelope_share: fl
     )
 
 
-class Device:
+class SimulatedDevice:
     """Identity and voice of one device. ``topic`` is its own, ``publishes_to`` the one it uses for good readings."""
 
     __slots__ = ("_head", "_tail", "_temperature_key", "_zone", "device_id", "habits", "id_key", "is_vehicle",

@@ -29,7 +29,7 @@ NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5, 3.4.2.1: taken, and nobody is there to
 REFUSALS = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # protocol, client id, password, authorisation, banned, method
 
 
-class Connection:
+class PublishConnection:
     """One connection. Its network thread runs the callbacks; ``arrived`` guards everything shared with it."""
 
     def __init__(

@@ -14,7 +14,7 @@ import time
 import zlib
 from typing import Any, Protocol, Self
 
-from voltd.simulate.publish.connection import POLL_S, Connection
+from voltd.simulate.publish.connection import POLL_S, PublishConnection
 from voltd.simulate.publish.publication import Publication, Tally
 from voltd.simulate.publish.target import MqttTarget
 
@@ -55,7 +55,8 @@ class Publisher:
         self._tally = Tally()
         name = f"voltd-publish-{secrets.token_hex(4)}"
         self._connections = [
-            Connection(target, f"{name}-{index}", window, self._arrived, self._tally) for index in range(connections)
+            PublishConnection(target, f"{name}-{index}", window, self._arrived, self._tally)
+            for index in range(connections)
         ]
 
     @classmethod

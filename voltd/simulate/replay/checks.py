@@ -17,7 +17,7 @@ from voltd import config, models
 from voltd.commands import terminal
 from voltd.pipeline.decode import decoder
 from voltd.simulate.replay import cells, fields, recording, span
-from voltd.simulate.replay.plan import Plan, ReplayOptions
+from voltd.simulate.replay.plan import ReplayOptions, ReplayPlan
 from voltd.simulate.replay.run import topic_of
 
 MOST_KINDS = 60  # nothing is unbounded, not even mistakes
@@ -58,7 +58,7 @@ class Checks:
         now: when publishing begins, aware.
     """
 
-    def __init__(self, settings: config.Settings, options: ReplayOptions, plan: Plan, now: dt.datetime) -> None:
+    def __init__(self, settings: config.Settings, options: ReplayOptions, plan: ReplayPlan, now: dt.datetime) -> None:
         self._decoder = decoder.Decoder(
             settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps
         )

@@ -83,7 +83,7 @@ class ReplayOptions:
         return cells.Reading(zone, decimal_comma=self.decimal_comma, skip_na=self.skip_na)
 
 
-class Plan(NamedTuple):
+class ReplayPlan(NamedTuple):
     """What has to be known before the first row goes out.
 
     Attributes:
@@ -99,7 +99,7 @@ class Plan(NamedTuple):
     readings: int | None = None
     outliers: tuple[span.Outlier, ...] = ()
 
-    def dated(self, options: ReplayOptions, now: dt.datetime) -> Plan:
+    def dated(self, options: ReplayOptions, now: dt.datetime) -> ReplayPlan:
         """The same with the shift that the options mean at ``now``: in whole seconds, never after the moment meant."""
         if self.first_s is None or self.last_s is None or not options.moves:
             return self
@@ -117,7 +117,7 @@ class Plan(NamedTuple):
         return (self.last_s - self.first_s) / options.speed
 
 
-def prepare(options: ReplayOptions, now: dt.datetime, source: Source | None = None) -> Plan:
+def prepare(options: ReplayOptions, now: dt.datetime, source: Source | None = None) -> ReplayPlan:
     """Find the shift, and the first and last time where pace or shift depend on them (reads the whole recording).
 
     Args:
@@ -129,9 +129,9 @@ def prepare(options: ReplayOptions, now: dt.datetime, source: Source | None = No
         UsageError: the file is no recording, or has no times although the options need one.
     """
     if not (options.speed or options.moves):
-        return Plan(options.shift_s or 0.0)
+        return ReplayPlan(options.shift_s or 0.0)
     source = source or Source(options.path)
-    times = span.Times()
+    times = span.RecordedTimes()
     readings = 0
     for row in recording.read(source, options.reading):
         if isinstance(row, recording.RecordedRow):
@@ -143,5 +143,5 @@ def prepare(options: ReplayOptions, now: dt.datetime, source: Source | None = No
         raise errors.UsageError(
             f"{source.name} has no readable times to go by", hint="replay it with --fast and without a shift"
         )
-    plan = Plan(options.shift_s or 0.0, found.first_s, found.last_s, readings, found.outliers)
+    plan = ReplayPlan(options.shift_s or 0.0, found.first_s, found.last_s, readings, found.outliers)
     return plan.dated(options, now)

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from voltd.simulate.publish.publication import Publication, Tally
 from voltd.simulate.publish.publisher import PROGRESS_S, Publisher, Publishes
 from voltd.simulate.replay import recording
-from voltd.simulate.replay.plan import Plan, ReplayOptions, prepare
+from voltd.simulate.replay.plan import ReplayOptions, ReplayPlan, prepare
 from voltd.simulate.replay.source import Source, Stopped
 
-__all__ = ["Plan", "Replay", "ReplayOptions", "ReplayTally", "prepare", "replay"]
+__all__ = ["Replay", "ReplayOptions", "ReplayPlan", "ReplayTally", "prepare", "replay"]
 
 DRAIN_S = 30.0
 DRAIN_STOPPED_S = 5.0  # somebody waits for the prompt
@@ -51,7 +51,7 @@ def replay(
     on_progress: Callable[[ReplayTally], None] | None = None,
     on_fault: Callable[[recording.Fault], None] | None = None,
     on_row: Callable[[recording.RecordedRow], None] | None = None,
-    plan: Plan | None = None,
+    plan: ReplayPlan | None = None,
     source: Source | None = None,
 ) -> ReplayTally:
     """Connect, publish every row, wait for the acknowledgements. Blocks until then or until ``stop`` is set.
@@ -78,7 +78,7 @@ class Replay:
     def __init__(
         self,
         options: ReplayOptions,
-        plan: Plan,
+        plan: ReplayPlan,
         publisher: Publishes,
         *,
         stop: threading.Event,

@@ -44,7 +44,7 @@ class Span(NamedTuple):
     outliers: tuple[Outlier, ...] = ()
 
 
-class Times:
+class RecordedTimes:
     """The recorded times of a file, counted by day."""
 
     def __init__(self) -> None:
