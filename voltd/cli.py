@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.name == "run":
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)  # all is said and done; a job's thread that hangs in the database must not hold up the exit
+        os._exit(code)  # a job that hangs in the database must not delay the exit
     return code
 
 

@@ -31,13 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--meters", type=int, default=200, metavar="N", help="meters (default %(default)s)")
     add("--for", dest="duration_s", type=float, metavar="SECONDS", help="end after so long (default: at Ctrl-C)")
     add("--speed", type=float, default=_SPEED, metavar="X", help="fleet life X times faster (default %(default)g)")
-    add("--bad-share", type=float, default=0.005, metavar="P", help="rubbish per good reading (default %(default)g)")
+    add(
+        "--bad-share",
+        type=float,
+        default=0.005,
+        metavar="P",
+        help="malformed messages per good reading (default %(default)g)",
+    )
     add("--seed", type=int, default=1, metavar="N", help="same seed, same fleet (default %(default)s)")
     add("--summary", type=pathlib.Path, metavar="FILE", help="write the numbers of the run as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the demo; 0 when every published reading has met its fate.
+    """Runs the demo; 0 if every published reading was stored, dead-lettered or a duplicate.
 
     Raises:
         ServersNotFound, VoltdError: servers or daemon did not come up; nothing is left running.
@@ -47,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     with publishing.signals() as stop, stage.Stage(_say) as on:
         summary = _play(args, on, stop)
     _say("")
-    for line in _story(summary):
+    for line in _report(summary):
         _say(line)
     if args.summary is not None:
         args.summary.write_text(json.dumps(summary, indent=2) + "\n")
@@ -108,7 +114,7 @@ class _Fleet(threading.Thread):
             self._error = error
 
     def result(self) -> Tally:
-        """What was published in all; raises what ended the fleet."""
+        """The final tally; raises the error that ended the fleet."""
         if self._error is not None:
             raise self._error
         return self.tally
@@ -118,7 +124,7 @@ class _Fleet(threading.Thread):
 
 
 def _wait(fact: Callable[[], bool], within_s: float, on: stage.Stage) -> bool:
-    """Whether it came true in time; a daemon that ends meanwhile is an error."""
+    """Waits until ``fact`` is true; False if it is not in time. A daemon that ends meanwhile is an error."""
     ends = time.monotonic() + within_s
     while not fact():
         on.check_daemon()
@@ -128,7 +134,7 @@ def _wait(fact: Callable[[], bool], within_s: float, on: stage.Stage) -> bool:
     return True
 
 
-def _story(summary: dict[str, Any]) -> list[str]:
+def _report(summary: dict[str, Any]) -> list[str]:
     published, stored = summary["published"], summary["stored"]
     sent = published["vehicle"] + published["meter"] + published["bad"]
     kinds = "({vehicle:,} vehicle, {meter:,} meter, {bad:,} bad)".format_map(published)

@@ -1,8 +1,8 @@
-"""``voltd devices list|retire|activate|maintenance``: which devices there are, and which of them still count.
+"""``voltd devices list|retire|activate|maintenance``: lists devices and sets their status.
 
-Writes the status in the registry (``volt.vehicle``, ``volt.meter``), which rules go by: a retired device raises
-nothing, and its open alerts end without a message. The registry is the schema's owner's, so what changes it uses the
-connection of ``voltd migrate``. Readings of a retired device are stored as ever.
+The status is in the registry (``volt.vehicle``, ``volt.meter``), and rules observe it: a retired device raises no
+alert, and its open alerts end without a notification. Its readings are still stored. The registry belongs to the
+schema's owner, so the actions that change it use the connection of ``voltd migrate``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from voltd.database import queries, session
 
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"
 _OWNER_HINT = (
-    "the registry is for the schema's owner: set database.migrate_dsn (VOLTD_DATABASE__MIGRATE_DSN) to a user with the"
-    " role volt_owner"
+    "only the schema's owner may change the registry: set database.migrate_dsn (VOLTD_DATABASE__MIGRATE_DSN) to a user"
+    " with the role volt_owner"
 )
 _STATUSES = {"retire": "retired", "activate": "active", "maintenance": "maintenance"}
 _LONGEST_ID = 64
@@ -29,7 +29,7 @@ _Connection = psycopg.Connection[Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions and their filters."""
+    """Adds the actions and their filters."""
     actions = parser.add_subparsers(dest="action", required=True)
     listing = actions.add_parser("list", help="devices that are registered or were heard")
     listing.add_argument("--type", choices=["vehicle", "meter"], help="only these")
@@ -56,11 +56,11 @@ def _id(text: str) -> str:
 
 
 def run(args: argparse.Namespace, settings: config.Settings) -> int:
-    """The command.
+    """Runs the action.
 
     Raises:
-        ConfigurationError: this user may not do it; nothing was changed.
-        StoreUnavailable: the database went away; nothing was changed.
+        ConfigurationError: the user lacks the privilege; nothing was changed.
+        StoreUnavailable: the connection was lost; nothing was changed.
     """
     listing = args.action == "list"
     with (

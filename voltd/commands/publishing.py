@@ -19,12 +19,12 @@ _FIRST_S = 60.0
 
 
 def say(line: str) -> None:
-    """A line for the person who typed the command."""
+    """Prints a line on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
 def counts(tally: Tally) -> str:
-    """What was published, in readings."""
+    """The published readings, as text."""
     text = f"{tally.vehicle} vehicle and {tally.meter} meter readings"
     if tally.bad or tally.duplicates:
         text += f" ({tally.duplicates} of them sent before), {tally.bad} bad ones"
@@ -32,11 +32,11 @@ def counts(tally: Tally) -> str:
 
 
 def print_tally(tally: Tally, elapsed_s: float) -> None:
-    """What came of it all."""
+    """Prints the tally on stdout."""
     rate = tally.messages / elapsed_s if elapsed_s else 0.0
     print(f"published {counts(tally)}: {tally.messages} messages in {elapsed_s:.1f} s ({rate:.0f}/s)")
-    if tally.unheard:
-        print(f"stored by nobody: {tally.unheard} of these readings had no subscriber")
+    if tally.undelivered:
+        print(f"stored by nobody: {tally.undelivered} of these readings had no subscriber")
     if tally.resent:
         print(f"sent again after a lost connection: {tally.resent} readings")
     if tally.oversize:
@@ -46,7 +46,7 @@ def print_tally(tally: Tally, elapsed_s: float) -> None:
 
 
 class Progress:
-    """On a terminal one line that is rewritten, elsewhere a line every five seconds, after a minute every thirty."""
+    """Progress: on a terminal one line that is rewritten, elsewhere a line every five and later thirty seconds."""
 
     def __init__(self) -> None:
         self._began_s = self._shown_s = time.monotonic()
@@ -56,11 +56,11 @@ class Progress:
 
     @property
     def elapsed_s(self) -> float:
-        """Since it was made."""
+        """Seconds since the start."""
         return time.monotonic() - self._began_s
 
     def show(self, text: str, done: int, unit: str = "messages") -> None:
-        """Say how far it is, unless it was said a moment ago; ``done`` counts all so far."""
+        """Shows the progress, unless it was shown a moment ago; ``done`` counts all so far."""
         now_s = time.monotonic()
         since_s = now_s - self._shown_s
         if not self._tty and since_s < PLAIN_EVERY_S[now_s - self._began_s > _FIRST_S]:
@@ -75,7 +75,7 @@ class Progress:
             say(line)
 
     def end(self) -> None:
-        """Leave the terminal's line empty, for something else to be said."""
+        """Clears the line on the terminal, so that other output can follow."""
         if self._open:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
@@ -95,7 +95,7 @@ def moment(text: str) -> dt.datetime:
 
 @contextlib.contextmanager
 def signals() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets; the second signal is a KeyboardInterrupt. Main thread only, else inert."""
+    """An event that SIGINT or SIGTERM sets; a second signal raises KeyboardInterrupt. Only in the main thread."""
     stop = threading.Event()
 
     def handle(_number: int, _frame: FrameType | None) -> None:

@@ -24,15 +24,15 @@ from voltd.simulate.replay.source import Source, Stopped
 
 MOST_ETA_S = 10 * 365 * 86_400.0
 _SHOW_READINGS = 5000
-STATUS_S = 1.0  # retained: it comes at once or not at all
+STATUS_S = 1.0  # a retained message arrives at once or not at all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``voltd replay``, but for those that name the broker."""
+    """Adds the options of ``voltd replay``; the settings name the broker."""
     parser.epilog = (
         "Before anything is published the recording is checked against the settings: unknown columns, times, values, "
         "cells that are no numbers. A pipe is first read to its end, into a temporary file; with --fast, and without "
-        "--now, --from-now, --until and --strict, each row of it goes out as it comes and is checked then. Exit: 0 "
+        "--now, --from-now, --until and --strict, each row is published as it arrives and is checked then. Exit: 0 "
         "everything published, 1 not everything, refused by --strict, stored by nobody or ended by Ctrl-C, 2 usage."
     )
     add = parser.add_argument
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     """Checks and publishes the recording.
 
     Returns:
-        0 when every line was dealt with and every reading that was published had a subscriber; 1 when nothing could be
-        published, it was ended before, or the broker had nobody to give readings to.
+        0 if every line was processed and every published reading had a subscriber; 1 if nothing could be published, the
+        command was ended before, or the broker had no subscriber.
 
     Raises:
         VoltdError: the recording or the broker cannot be used; ``--strict`` refuses before anything is published.
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
 
 
 class _Command:
-    """One call of the command."""
+    """One run of the command."""
 
     def __init__(
         self, options: ReplayOptions, settings: config.Settings, source: Source, stop: threading.Event, *, strict: bool
@@ -99,22 +99,24 @@ class _Command:
         self._passes = source.is_pipe and not (options.speed or options.moves or strict)  # published as it is read
         self._checks: checks.Checks | None = None
         self._shown: set[tuple[str, ...]] = set()
-        self._unheard_shown = False
+        self._undelivered_shown = False
         self._progress = publishing.Progress()
 
     def run(self) -> int:
         """See the function ``run``."""
         options, source = self._options, self._source
         if self._passes:
-            publishing.say(f"{source.name}: rows are published as they come and checked then; nobody knows how many")
+            publishing.say(
+                f"{source.name}: rows are published as they come and checked then; their number is not known"
+            )
         elif source.is_pipe:
             publishing.say(f"{source.name} is read to its end first, into a temporary file")
             source.buffer()
         plan = prepare(options, _now(), source)
         found = self._checks = checks.Checks(self._settings, options, plan, _now())
         if not self._passes:
-            plan = self._look(found, plan)
-        self._say_offline()
+            plan = self._check_all(found, plan)
+        self._warn_offline()
         plan = self._dated(plan)
         self._progress = publishing.Progress()
         tally = replay(
@@ -129,8 +131,8 @@ class _Command:
         self._progress.end()
         return self._end(tally)
 
-    def _look(self, found: checks.Checks, plan: ReplayPlan) -> ReplayPlan:
-        """The whole recording before any of it is published."""
+    def _check_all(self, found: checks.Checks, plan: ReplayPlan) -> ReplayPlan:
+        """Checks the whole recording before any of it is published."""
         for row in recording.read(self._source, self._options.reading):
             if isinstance(row, recording.RecordedRow):
                 found.row(row)
@@ -146,12 +148,12 @@ class _Command:
         if self._strict and found.findings:
             raise errors.VoltdError(
                 f"--strict: {self._source.name} has findings of {len(found.findings)} kinds, nothing was published",
-                hint="correct the recording or the options as said above, or leave --strict",
+                hint="correct the recording or the options as said above, or omit --strict",
             )
         return plan._replace(readings=found.readings)
 
     def _dated(self, plan: ReplayPlan) -> ReplayPlan:
-        """The shift as of now, and what it means."""
+        """Sets the shift as of now, and says what it means."""
         options = self._options
         plan = plan.dated(options, _now())
         if plan.shift_s:
@@ -177,8 +179,8 @@ class _Command:
             self._shown.add(("more",))
             publishing.say(f"{self._source.name}: further kinds of findings are only counted")
 
-    def _say_offline(self) -> None:
-        """Whether the daemon of the settings says that it is away; nothing where nobody knows."""
+    def _warn_offline(self) -> None:
+        """Warns if the status of the settings' daemon is offline; does nothing without a status."""
         with contextlib.suppress(errors.VoltdError, KeyError, ValueError, TypeError):  # anybody may publish there
             if status.fetch(self._settings, timeout_s=STATUS_S)["status"] == "offline":
                 publishing.say(
@@ -198,16 +200,16 @@ class _Command:
 
     def _show(self, tally: ReplayTally, plan: ReplayPlan) -> None:
         published = tally.published
-        self._say_unheard(published)
+        self._warn_undelivered(published)
         self._progress.show(self._how_far(published.vehicle + published.meter, plan), published.messages)
 
-    def _say_unheard(self, published: Tally) -> None:
-        if published.unheard and not self._unheard_shown:
-            self._unheard_shown = True
+    def _warn_undelivered(self, published: Tally) -> None:
+        if published.undelivered and not self._undelivered_shown:
+            self._undelivered_shown = True
             self._progress.end()
             publishing.say(
-                f"the broker has no subscriber for {terminal.printable(published.unheard_topic)}: nobody stores this. "
-                'Is voltd running, and subscribed there ("voltd check", mqtt.topics)?'
+                f"the broker has no subscriber for {terminal.printable(published.undelivered_topic)}: nobody stores "
+                'this. Check that voltd runs and subscribes to it ("voltd check", mqtt.topics)'
             )
 
     def _how_far(self, done: int, plan: ReplayPlan) -> str:
@@ -226,8 +228,8 @@ class _Command:
 
     def _end(self, tally: ReplayTally) -> int:
         published = tally.published
-        self._say_unheard(published)
-        if self._passes and self._checks is not None:  # the first of each kind was shown as it passed
+        self._warn_undelivered(published)
+        if self._passes and self._checks is not None:  # the first of each kind has been printed
             for finding in self._checks.findings.values():
                 if finding.rows > 1:
                     publishing.say(f"{self._source.name}:{finding}")
@@ -243,11 +245,11 @@ class _Command:
         if not published.vehicle + published.meter:
             publishing.say("nothing was published")
             return 1
-        return 1 if published.unheard else 0
+        return 1 if published.undelivered else 0
 
 
 def _range(plan: ReplayPlan) -> str:
-    """From when to when a recording goes, so that a wrong clock that nothing has recognised is seen."""
+    """The span of the recording, which reveals a wrong clock that the checks have not recognised."""
     if plan.first_s is None or plan.last_s is None:
         return "times are"
     return f"recorded {span.time_of(plan.first_s)} to {span.time_of(plan.last_s)}: times are"

@@ -14,7 +14,7 @@ from voltd.simulate.publish.target import MqttTarget
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``voltd simulate``, but for those that name the broker."""
+    """Adds the options of ``voltd simulate``; the settings name the broker."""
     defaults = SimulateOptions(MqttTarget())
     add = parser.add_argument
     add("--vehicles", type=int, default=defaults.vehicles, metavar="N", help="vehicles (default %(default)s)")
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     begin.add_argument("--start", type=publishing.moment, metavar="TIME", help="fleet life begins then, like 2026-05-01T08:00:00Z")  # fmt: skip # noqa: E501
     begin.add_argument("--past", dest="past_h", type=float, metavar="HOURS", help="fleet life begins so long ago, and goes on in real time once it has caught up (default with --speed over 1 and without --for: 24)")  # fmt: skip # noqa: E501
     add("--seed", type=int, default=defaults.seed, metavar="N", help="same seed, same start: same readings (default %(default)s)")  # fmt: skip # noqa: E501
-    add("--bad-share", type=float, default=defaults.bad_share, metavar="P", help="rubbish messages per good reading, 0-1 (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--bad-share", type=float, default=defaults.bad_share, metavar="P", help="malformed messages per good reading, 0-1 (default %(default)g)")  # fmt: skip # noqa: E501
     add("--duplicate-share", type=float, default=defaults.duplicate_share, metavar="P", help="messages sent twice, 0-1 (default %(default)g)")  # fmt: skip # noqa: E501
     add("--offline-share", type=float, default=defaults.offline_share, metavar="P", help="devices offline at a time, 0-0.5; their backlog follows as an array (default %(default)g)")  # fmt: skip # noqa: E501
     add("--rate", type=float, metavar="N", help="at most N messages a second (default: as the fleet has them)")

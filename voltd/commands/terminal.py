@@ -1,7 +1,6 @@
-"""What the commands around alerts and rules read and print alike: times, spans, names, tables, errors.
+"""What commands read and print alike: times, durations, names, tables, errors of the database.
 
-Times are read and shown in the time zone of whoever types (TZ), because that is the clock on the wall at night; JSON is
-in UTC. Sends no query.
+Times are read and printed in the user's time zone (TZ); JSON is in UTC. Sends no query.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def moment(text: str) -> dt.datetime:
 
 
 def given(text: str) -> str:
-    """A filter that says something: an empty one is a mistake, not "all"."""
+    """A filter that is not empty: an empty one is a mistake, not "all"."""
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} names nothing")
     return text
@@ -66,7 +65,7 @@ def number(text: str) -> int:
 
 
 def login() -> str:
-    """Who is at the keyboard, also behind sudo."""
+    """The user's name, also behind sudo."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in a container
@@ -74,7 +73,7 @@ def login() -> str:
 
 
 def local(moment: dt.datetime) -> str:
-    """For people: to the second, with the offset of their time zone; in UTC where their calendar ends."""
+    """A time to the second with the local offset; in UTC where the calendar ends."""
     try:
         moment = moment.astimezone()
     except OverflowError:  # year 1 or 9999
@@ -83,7 +82,7 @@ def local(moment: dt.datetime) -> str:
 
 
 def lasting(length: dt.timedelta) -> str:
-    """For people, as coarse as it is long: ``45 s``, ``2 h 5 min``, ``3 d``."""
+    """A duration in its two largest units: ``45 s``, ``2 h 5 min``, ``3 d``."""
     seconds = max(0, round(length.total_seconds()))
     sizes = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
     first = next((index for index, (_, size) in enumerate(sizes) if seconds >= size), len(sizes) - 1)
@@ -95,7 +94,7 @@ def lasting(length: dt.timedelta) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A value without digits that nobody needs."""
+    """A value with at most two decimals."""
     return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
@@ -107,7 +106,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell; the last one is as long as it is."""
+    """Prints columns as wide as their widest cell; the last one is not padded."""
     cells = [[printable(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for row in cells:
@@ -115,7 +114,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_json(row: Mapping[str, Any]) -> None:
-    """One object on one line, times in UTC."""
+    """Prints one object on one line, times in UTC."""
     print(json.dumps(dict(row), default=lambda moment: moment.astimezone(dt.UTC).isoformat()))
 
 

@@ -1,7 +1,7 @@
-"""The settings and what makes them coherent, so that nothing later has to check them again.
+"""The settings, validated as a whole, so that no other module has to check them again.
 
-``loading.load`` makes them from the TOML file and the environment. ``config/voltd.toml`` documents each one; a test
-holds the two together.
+``loading.load`` reads them from the TOML file and the environment. ``config/voltd.toml`` documents each one; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Live(_Section):
 
 
 class Retention(_Section):
-    """How long data is kept. Hourly and daily history is kept for ever."""
+    """How long data is kept. Hourly and daily history is never deleted."""
 
     raw_days: _Days = 90
     columnstore_after_days: _Days = 7
@@ -121,7 +121,7 @@ class Retention(_Section):
 
 
 class DeadLetters(_Section):
-    """When so much is rubbish that no more is taken until somebody has looked. 1.0 and 0 switch a limit off."""
+    """When too many messages are malformed, so that voltd stops taking more. 1.0 and 0 switch a limit off."""
 
     max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
     ratio_over: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
@@ -191,14 +191,14 @@ class Settings(pydantic_settings.BaseSettings):
         if self.batch.max_messages is not None and self.batch.max_messages > self.mqtt.receive_maximum:
             raise ValueError(
                 f"batch.max_messages = {self.batch.max_messages} is above mqtt.receive_maximum = "
-                f"{self.mqtt.receive_maximum}: such a batch can never fill, the broker stops sending before; "
-                "lower the one or raise the other"
+                f"{self.mqtt.receive_maximum}: such a batch can never fill; "
+                "lower max_messages or raise receive_maximum"
             )
         if self.limits.max_held_bytes < 2 * max(self.limits.max_payload_bytes, self.batch.max_bytes):
             raise ValueError(
                 f"limits.max_held_bytes = {self.limits.max_held_bytes} is below twice the larger of "
-                f"limits.max_payload_bytes and batch.max_bytes: the window could not hold one batch while the next "
-                "arrives; raise it"
+                f"limits.max_payload_bytes and batch.max_bytes: one batch and the next one do not fit "
+                "into memory; raise max_held_bytes"
             )
         for zoned in self.timestamps.zone:
             if not self.mqtt.topics.may_match(zoned):
@@ -209,13 +209,13 @@ class Settings(pydantic_settings.BaseSettings):
         if self.spool.enabled and self.spool.max_bytes < 2 * self.batch.max_bytes:
             raise ValueError(
                 f"spool.max_bytes = {self.spool.max_bytes} is below twice batch.max_bytes = {self.batch.max_bytes}: "
-                "there must be room for some batches; raise it, or set spool.enabled = false"
+                "the spool needs room for some batches; raise max_bytes, or set spool.enabled = false"
             )
         return self
 
     @property
     def client_id(self) -> str:
-        """The MQTT client id: stable over restarts, because the session at the broker hangs on it."""
+        """The MQTT client id: stable over restarts, because the session at the broker belongs to it."""
         return self.mqtt.client_id or f"voltd-{self.instance}"
 
     @property
@@ -240,5 +240,5 @@ class Settings(pydantic_settings.BaseSettings):
 
     @property
     def raw_retention_days(self) -> int:
-        """How long raw readings are kept, in days: at least as long as they may be old when they arrive."""
+        """How long raw readings are kept, in days: at least as long as the greatest age on arrival."""
         return max(self.retention.raw_days, self.max_age_days)

@@ -1,4 +1,4 @@
-"""Which topics are subscribed to, by what is published there: the settings ``mqtt.topics``."""
+"""The section ``[mqtt.topics]``: the topic filters, by what is published there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the rest of voltd knows of a local server: where it is, and how to start, stop and kill it.
+"""The interface of a local server: where it is, and how to start, stop and kill it.
 
-The demo, ``voltd local`` and the test fixtures hold these two classes; ``mosquitto``, ``postgres`` and
-``containers`` implement them. Nothing here starts a process.
+The demo, ``voltd local`` and the test fixtures use these two classes; ``mosquitto``, ``postgres`` and ``containers``
+implement them. Nothing here starts a process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Progress = Callable[[str], None]
 class ServerSource(enum.StrEnum):
     """Where servers come from, in the order in which they are tried."""
 
-    SETTINGS = "settings"  # servers that are there already: VOLTD_TEST_DATABASE_DSN, VOLTD_TEST_MQTT_HOST
+    SETTINGS = "settings"  # servers that run already: VOLTD_TEST_DATABASE_DSN, VOLTD_TEST_MQTT_HOST
     DOCKER = "docker"  # official images
     HOST = "host"  # programs installed on this host
     PRIVATE = "private"  # a tree of Debian packages in the cache, see private_tree
@@ -27,8 +27,7 @@ class ServerSource(enum.StrEnum):
 class BrokerServer(abc.ABC):
     """One Mosquitto. Port and stored messages stay the same over restarts; anonymous clients on loopback.
 
-    ``controllable`` is False where the broker belongs to somebody else: start does nothing then, stop and
-    kill raise.
+    ``controllable`` is False for a broker that voltd did not start: start does nothing then, stop and kill raise.
     """
 
     controllable = True
@@ -37,7 +36,7 @@ class BrokerServer(abc.ABC):
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Blocks until the broker answers a CONNECT; does nothing where it runs already.
+        """Starts it unless it runs, and blocks until it answers a CONNECT.
 
         Raises:
             VoltdError: it did not come up; the message quotes its log.
@@ -45,11 +44,11 @@ class BrokerServer(abc.ABC):
 
     @abc.abstractmethod
     def stop(self) -> None:
-        """Ends it in good order (it saves its sessions first); blocks until it is gone."""
+        """Shuts it down cleanly, so that it saves its sessions; blocks until it has ended."""
 
     @abc.abstractmethod
     def kill(self) -> None:
-        """SIGKILL: what it had not saved is lost; blocks until it is gone."""
+        """Kills it: what it had not saved is lost; blocks until it has ended."""
 
 
 class DatabaseServer(abc.ABC):
@@ -65,7 +64,7 @@ class DatabaseServer(abc.ABC):
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Blocks until SQL with TimescaleDB works; does nothing where it runs already.
+        """Starts it unless it runs, and blocks until SQL with TimescaleDB works.
 
         Raises:
             VoltdError: it did not come up; the message quotes its log.
@@ -73,11 +72,11 @@ class DatabaseServer(abc.ABC):
 
     @abc.abstractmethod
     def stop(self, immediate: bool = False) -> None:
-        """Ends it and blocks until it is gone; ``immediate`` is a crash: the next start recovers from the WAL."""
+        """Ends it and blocks until it has ended; ``immediate`` is a crash: the next start recovers from the WAL."""
 
 
 class GivenBroker(BrokerServer):
-    """A broker that somebody else runs."""
+    """A broker that voltd did not start."""
 
     controllable = False
 
@@ -98,7 +97,7 @@ class GivenBroker(BrokerServer):
 
 
 class GivenDatabase(DatabaseServer):
-    """A database that somebody else runs."""
+    """A database that voltd did not start."""
 
     controllable = False
 
@@ -117,6 +116,6 @@ class GivenDatabase(DatabaseServer):
 
 def _not_ours(what: str) -> errors.VoltdError:
     return errors.VoltdError(
-        f"{what} was not started by voltd, so voltd does not stop it",
-        hint="Unset VOLTD_TEST_DATABASE_DSN and VOLTD_TEST_MQTT_HOST to get servers of voltd's own.",
+        f"{what} was not started by voltd, which therefore does not stop it",
+        hint="To get servers of voltd's own, unset VOLTD_TEST_DATABASE_DSN and VOLTD_TEST_MQTT_HOST.",
     )

@@ -27,14 +27,14 @@ def up(home: pathlib.Path, progress: interfaces.Progress, environ: Mapping[str, 
     """Starts both servers, or finds them running; they stay up when this process ends.
 
     Raises:
-        VoltdError: a server does not start; what did start keeps running, ``down`` ends it.
+        VoltdError: a server does not start; one that did start keeps running until ``down``.
     """
     home = home.resolve()
     process.claim(home)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second `up` waits here and then finds everything running
         if not servers.recorded(home):
-            down(home)  # what an `up` left that was cut short before it wrote down its ports
+            down(home)  # ends what an interrupted `up` left before it had recorded its ports
         if all(_running(home)):
             progress("The servers run already")
             progress = _say_nothing
@@ -42,7 +42,7 @@ def up(home: pathlib.Path, progress: interfaces.Progress, environ: Mapping[str, 
 
 
 def down(home: pathlib.Path) -> bool:
-    """Ends the home's servers in good order and blocks until they are gone; the data stays.
+    """Shuts the home's servers down and blocks until they have ended; the data stays.
 
     Returns:
         False where none was running.
@@ -84,4 +84,4 @@ def _running(home: pathlib.Path) -> tuple[bool, bool]:
 
 
 def _say_nothing(_line: str) -> None:
-    """Progress of what is done already."""
+    """Drops progress messages."""

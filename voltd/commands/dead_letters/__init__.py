@@ -20,13 +20,13 @@ from voltd.database import queries, session
 _Connection = psycopg.Connection[dict[str, Any]]
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"
 _OWNER_HINT = (
-    "payloads are for the schema's owner only, and so is what is done with them: set database.migrate_dsn"
+    "only the schema's owner may read and process payloads: set database.migrate_dsn"
     " (VOLTD_DATABASE__MIGRATE_DSN) to a user with the role volt_owner"
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions and their filters."""
+    """Adds the actions and their filters."""
     actions = parser.add_subparsers(dest="action", required=True)
     listing = actions.add_parser("list", help="newest first")
     filters.add(listing)
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     replaying = actions.add_parser("replay", help="store what can be stored now; the others stay")
     filters.add(replaying)
     replaying.add_argument("--again", action="store_true", help="also those that were replayed before")
-    replaying.add_argument("--dry-run", action="store_true", help="only say what would come of it")
+    replaying.add_argument("--dry-run", action="store_true", help="only print what would be stored")
     replaying.add_argument(
         "--overwrite",
         action="store_true",
@@ -50,12 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: config.Settings) -> int:
-    """The command; 1 where ``show`` finds nothing or ``replay`` leaves some.
+    """Runs the action; 1 if ``show`` finds nothing or ``replay`` leaves some.
 
     Raises:
-        ConfigurationError: this user may not do it, or there is no schema; nothing was done.
-        StoreUnavailable: the database went away; a discard deleted nothing, a replay can be run again.
-        UsageError: a discard that nobody has confirmed.
+        ConfigurationError: the user lacks the privilege, or there is no schema; nothing was done.
+        StoreUnavailable: the connection was lost; a discard deleted nothing, a replay can be run again.
+        UsageError: a discard without confirmation.
     """
     if args.action == "replay":
         if args.overwrite and args.reason != models.Reason.CONFLICT:
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
 def _discard(connection: _Connection, args: argparse.Namespace) -> int:
     chosen = filters.parameters(args)
     row = connection.execute(queries.text("count_dead_letters"), chosen).fetchone() or {"count": 0, "last": None}
-    connection.commit()  # no transaction stays open while a person thinks
+    connection.commit()  # no transaction stays open while the user decides
     many = tally.many(row["count"], "dead letter")
     if not args.yes:
         if not sys.stdin.isatty():
@@ -90,7 +90,7 @@ def _discard(connection: _Connection, args: argparse.Namespace) -> int:
         if not row["count"] or not _confirmed(f"delete {many} for good? [y/N] "):
             print("nothing was deleted")
             return 0
-    # What came since was not counted and is not deleted.
+    # Dead letters that arrived meanwhile were not counted and are not deleted.
     deleted = connection.execute(queries.text("discard_dead_letters"), {**chosen, "last": row["last"]}).rowcount
     connection.commit()
     print(f"{tally.many(deleted, 'dead letter')} deleted")
@@ -133,7 +133,7 @@ def _list(connection: _Connection, args: argparse.Namespace) -> int:
 def _show(connection: _Connection, identity: int, *, raw: bool) -> int:
     row = connection.execute(queries.text("show_dead_letter"), {"id": identity}).fetchone()
     if row is None:
-        raise errors.VoltdError(f"no dead letter {identity}", hint="voltd dead-letters list shows which there are")
+        raise errors.VoltdError(f"no dead letter {identity}", hint="voltd dead-letters list prints their ids")
     payload: bytes = row.pop("payload")
     if raw:
         sys.stdout.buffer.write(payload)

@@ -1,7 +1,6 @@
-"""Which dead letters a command means: the words of ``voltd dead-letters`` and the parameters of its SQL.
+"""The filters of ``voltd dead-letters``: arguments, and parameters of its SQL. Alike for list, replay and discard.
 
-Used by ``dead_letters``, alike for list, replay and discard. A filter that is there but says nothing is a mistake, not
-"all": with ``discard --topic "$UNSET"`` it would cost every dead letter.
+An empty filter is an error, not "all": ``discard --topic "$UNSET"`` would delete every dead letter.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """The filters as arguments."""
+    """Adds the filters to a parser."""
     when = "WHEN is a time (RFC 3339; UTC where it names no offset), or how long ago: 90s, 15m, 6h, 7d"
     parser.epilog = f"Several filters: those that pass all of them. {when}."
     parser.add_argument("ids", type=terminal.number, nargs="*", metavar="ID", help="only these (default: all)")
@@ -55,7 +54,7 @@ def _topic(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text that stands for itself in an expression of PostgreSQL's."""
+    """Escapes a text for a regular expression of PostgreSQL."""
     return re.sub(r"[.^$*+?()\[\]{}|\\]", r"\\\g<0>", text)
 
 

@@ -1,10 +1,10 @@
-"""``voltd dead-letters replay``: dead letters through decode and write once more, after a limit or voltd has changed.
+"""``voltd dead-letters replay``: decodes and writes dead letters again, after a limit or voltd has changed.
 
-Called by ``dead_letters``. Time is judged against when the message was received, as then. Asked for ``in_future``
-alone, it takes that time for wrong: what is not in the future any more may have been received when it is dated. What
-is stored (or was there already) is marked last, so a replay that is killed can be run again; what is refused again
-stays as it is, and no second dead letter is made of it. With ``--overwrite`` the values of conflicts replace the stored
-ones, one dead letter at a time in the order of their numbers, so that of several the last one counts.
+Times are compared with the time of receipt, as at first. With ``--reason in_future`` that time is taken for wrong: a
+reading that is no longer in the future may have been received when it is dated. Stored dead letters (and duplicates)
+are marked last, so a replay that was killed can be run again. A dead letter that is refused again stays unchanged, and
+no second one is made of it. With ``--overwrite`` the values of conflicts replace the stored ones, one dead letter at a
+time in the order of their ids, so that the last one wins.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from voltd.pipeline.decode import clock, decoder, fields
 from voltd.pipeline.write import store
 
 _AT_ONCE = 1000  # dead letters in one transaction
-# Of payloads in one transaction; the smallest readings there are then stay below what CurrentState holds.
+# Of payloads in one transaction; this many of the smallest readings fit into CurrentState.
 _MOST_BYTES = 8 << 20
 _INSTANCE = "dead-letters"
 _PROGRESS_S = 10.0
@@ -34,7 +34,7 @@ _FOUND_BY_THE_DATABASE = frozenset({models.Reason.CONFLICT, models.Reason.REJECT
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """What is replayed: the filters of the SQL, and how."""
+    """Which dead letters are processed (the filters of the SQL), and how."""
 
     filters: dict[str, Any]
     again: bool = False
@@ -54,21 +54,21 @@ class _Letter:
     detail: str
     element: int | None
     field: str | None
-    partial: bool  # the rest of its reading was taken, or has dead letters of its own
-    repeats: int  # further messages that are counted in it
+    partial: bool  # the rest of its reading was stored, or has dead letters of its own
+    repeats: int  # further messages that it stands for
 
 
 def is_cut(payload: bytes, detail: str) -> bool:
-    """Whether only the beginning of a ``too_large`` message was kept, by the size that its detail names."""
+    """Whether only the beginning of a ``too_large`` message was stored, by the size in its detail."""
     return not detail.startswith(f"payload of {len(payload)} bytes ")
 
 
 def run(settings: config.Settings, options: Options) -> int:
-    """Replays and prints what came of it, also of a part; 1 where some were refused again.
+    """Processes the dead letters and prints the tally, after an error too; 1 if some were refused again.
 
     Raises:
         SchemaError: the schema is not this version's; nothing was done.
-        StoreUnavailable, psycopg.Error: what was marked until then is stored, call again for the rest.
+        StoreUnavailable, psycopg.Error: dead letters marked until then are stored; call it again for the rest.
     """
     dsn = session.dsn(settings, migrate=True)
     migrate.status(dsn).require_current()
@@ -149,13 +149,13 @@ class _Replay:
             return cursor.execute(queries.text("next_dead_letters"), parameters).fetchall()
 
     def _now(self) -> dt.datetime:
-        """By the clock, this host's or the database's, that is behind: what it says has passed has passed."""
+        """The earlier one of this host's clock and the database's: a time before it has certainly passed."""
         row = self._connection.execute(queries.text("clock")).fetchone()
         now = dt.datetime.now(dt.UTC)
         return min(now, row[0]) if row else now
 
     def _oldest_kept(self) -> dt.datetime:
-        """Older readings would be dropped by the retention at once, without having reached the hourly history."""
+        """Retention would drop older readings at once, before the hourly history has them."""
         row = self._connection.execute(queries.text("raw_retention_days")).fetchone()
         days = max(self._keep_days, int(row[0]) if row else 0)
         return dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
@@ -179,7 +179,7 @@ class _Replay:
         done = [letter for index, letter in enumerate(letters) if index not in refused]
         if not self._options.dry_run:
             self._connection.execute(queries.text("mark_replayed"), {"ids": [letter.id for letter in done]})
-        for name, count in counts.items():  # not before they are marked: what is not comes once more
+        for name, count in counts.items():  # after they are marked: others are processed again
             setattr(self.tally, name, getattr(self.tally, name) + count)
         self.tally.replayed += len(done)
         self.tally.repeats_lost += sum(letter.repeats for letter in done)
@@ -189,7 +189,7 @@ class _Replay:
         self.tally.partly += len({batch.messages[at].packet_id for at, _ in sources} & kept)
 
     def _write(self, batch: models.Batch, letters: list[_Letter], refused: dict[int, str]) -> dict[str, int]:
-        """Stores, and says what it came to by name of the tally; adds what the database refuses."""
+        """Stores the batch; returns counts by name of the tally, and adds to ``refused`` what the database refuses."""
         if not batch.readings:
             return {}
         result = self._store.write(batch)
@@ -211,14 +211,14 @@ class _Replay:
 
 
 def _message(index: int, letter: _Letter) -> models.Message:
-    """As it was received; one element of an array in an array of its own, so that it is judged as an element again."""
+    """The message as received; an element of an array in an array of its own, so that it is decoded as an element."""
     payload = letter.payload if letter.element is None else b"[" + letter.payload + b"]"
-    # Retained: history, not news. It refreshes no liveness and fires no rule.
+    # Retained messages are history: they refresh no liveness and fire no rule.
     return models.Message(letter.topic, payload, index, letter.received_at, retained=True, size=len(payload))
 
 
 def _its_own(found: list[models.DeadLetter], letters: list[_Letter]) -> list[models.DeadLetter]:
-    """Without the fields that have dead letters of their own, left when the replayed one was."""
+    """Drops fields that have dead letters of their own, made together with this one."""
     return [
         one
         for one in found
@@ -228,12 +228,12 @@ def _its_own(found: list[models.DeadLetter], letters: list[_Letter]) -> list[mod
 
 
 def _others_have_letters(letter: _Letter) -> bool:
-    """Whether its reading's fields were looked at one by one when it was left: not where id or time was refused."""
+    """Whether the reading's fields were validated one by one then: not if its id or time was refused."""
     return letter.partial or (letter.field is None and letter.reason in _FOUND_BY_THE_DATABASE)
 
 
 def _against(batch: models.Batch, result: models.WriteResult, letters: list[_Letter]) -> list[models.DeadLetter]:
-    """What the database refused, without the conflicts of other fields than the one that is replayed."""
+    """What the database refused, without the conflicts of fields other than the one that is processed."""
     if not any(one.reason is models.Reason.CONFLICT for one in result.dead_letters):
         return result.dead_letters
     contradicting: dict[int, set[str]] = {}  # columns, by packet id
@@ -264,7 +264,7 @@ def _refuse(found: list[models.DeadLetter], refused: dict[int, str]) -> None:
 
 
 def _drop_older(batch: models.Batch, oldest: dt.datetime, refused: dict[int, str]) -> None:
-    """Takes the readings out that raw history does not reach back to any more."""
+    """Removes readings that are older than raw history."""
     for readings, sources in ((batch.vehicles, batch.vehicle_sources), (batch.meters, batch.meter_sources)):
         for at in range(len(readings) - 1, -1, -1):
             if readings[at].recorded_at < oldest:

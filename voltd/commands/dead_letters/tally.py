@@ -1,4 +1,4 @@
-"""What ``voltd dead-letters replay`` came to, for the person who asked for it.
+"""The tally that ``voltd dead-letters replay`` prints.
 
 ``replay`` counts in it and prints it at the end.
 """
@@ -13,12 +13,12 @@ from voltd import models
 
 @dataclasses.dataclass(slots=True)
 class ReprocessTally:
-    """What came of a replay so far: readings, and dead letters by fate.
+    """Readings and dead letters so far, by fate.
 
     Attributes:
-        partly: refused again in part; what was good was stored.
-        cut: of which only the beginning was kept.
-        repeats_lost: how many more messages the counted ones stand for, of which no payload was kept.
+        partly: refused again in part; the good readings were stored.
+        cut: too large, so that only the beginning was stored.
+        repeats_lost: further messages that the processed ones stand for, and whose payload was not stored.
     """
 
     readings: int = 0
@@ -33,11 +33,11 @@ class ReprocessTally:
 
     @property
     def letters(self) -> int:
-        """How many were looked at."""
+        """How many were processed."""
         return self.replayed + self.refused.total()
 
     def show(self, *, dry_run: bool, again: bool, reason: str | None) -> None:
-        """Prints it; the arguments are what was asked for."""
+        """Prints the tally; the arguments are the command's."""
         would = "would be " if dry_run else ""
         if not self.letters:
             print("nothing to replay" + ("" if again else " (what was replayed before: --again)"))
@@ -63,5 +63,5 @@ class ReprocessTally:
 
 
 def many(count: int, noun: str) -> str:
-    """A number and what is counted, as one writes it."""
+    """A count with its noun, in the plural if needed."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

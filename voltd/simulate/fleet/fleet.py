@@ -1,8 +1,8 @@
-"""The fleet: who is in it, and what it publishes up to a moment of its own time.
+"""The fleet: its devices, and what they publish up to a moment of its own time.
 
-``run`` steps it and gives the publications to ``publish``. Every vehicle and the meter at its charger report together
-once an interval, each pair at its own second, so the load is even and the two sides of a charge always cover the same
-seconds. Same options, same publications, however the steps are cut. No I/O, no clock.
+``run`` steps it and passes the publications to the publisher. A vehicle and the meter at its charger report together
+once an interval, each pair at its own second, so that the load is even and both sides of a charge cover the same
+seconds. The same options give the same publications, whatever the steps. No I/O, no clock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FleetOptions:
         seed: of everything random.
         start: aware; nothing is dated before it (but for a clock's skew of up to two seconds).
         interval_s: seconds between two readings of a device, at least 1.
-        bad_share: rubbish messages per good reading, 0-1.
+        bad_share: malformed messages per good reading, 0-1.
         duplicate_share: messages that are sent twice, 0-1.
         offline_share: devices that are offline at a time, 0-0.5; they send their backlog as an array later.
         prefix: put before every device id, so that several fleets share a broker; letters, digits, ``._-``, at most 32.
@@ -50,7 +50,7 @@ class FleetOptions:
     prefix: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what makes no fleet."""
+        """Validates the options."""
         if self.vehicles < 0 or self.meters < 0 or self.vehicles + self.meters == 0:
             raise errors.UsageError("a fleet has at least one vehicle or meter", hint="raise --vehicles or --meters")
         if not 1.0 <= self.interval_s <= 3600.0:  # noqa: PLR2004
@@ -86,7 +86,7 @@ class Fleet:
     def step(self, now: dt.datetime) -> Iterator[Publication]:
         """Everything the fleet publishes up to ``now`` (aware) that it has not published before, in order of time.
 
-        Lazy: devices live on as the iterator is consumed. The first report of a pair is a baseline without energy.
+        Lazy: devices advance as the iterator is consumed. The first report of a pair is a baseline without energy.
         """
         now_s = now.timestamp()
         while True:
@@ -101,7 +101,7 @@ class Fleet:
             yield from self._visit(site, due_s)
 
     def finish(self) -> Iterator[Publication]:
-        """What the devices still hold back: copies to send later, and the backlogs of those that are offline."""
+        """The publications that devices have delayed: copies to send later, and the backlogs of offline devices."""
         for site in self._sites:
             for sender in (site.vehicle_sender, site.meter_sender):
                 if sender is None:
@@ -113,7 +113,7 @@ class Fleet:
                     yield sender.message()
 
     def efficiency(self, index: int, at: dt.datetime) -> float:
-        """True efficiency of the charger of the ``index``-th pair at ``at``: what the database should find.
+        """True efficiency of the charger of the ``index``-th pair at ``at``: what the database should compute.
 
         Raises:
             LookupError: there is no such meter.
@@ -124,7 +124,7 @@ class Fleet:
         return meter.efficiency(at.timestamp())
 
     def registry(self) -> Registry:
-        """Who is who: fleets, vehicles, meters and which meter feeds which vehicle (``volt.fleet`` and so on)."""
+        """The registry: fleets, vehicles, meters, and which meter feeds which vehicle."""
         options = self._options
         fleets = [
             FleetRow(fleet_id, f"Depot {city}", manager) for fleet_id, city, manager, _ in DEPOTS[: options.vehicles]

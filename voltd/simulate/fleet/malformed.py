@@ -1,7 +1,7 @@
-"""What a simulated fleet says wrongly: every kind of bad input of the wire contract, each one dead letter.
+"""Malformed messages of a simulated fleet: every kind of bad input of the wire contract, each one a dead letter.
 
 ``fleet`` picks a kind by weight; each makes one message with exactly one bad reading (a whole message, or one element
-of an array whose other element is good). ``reasons`` are those that the contract's words allow for it. Pure.
+of an array whose other element is good). ``reasons`` are those that the contract permits for it. Pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from voltd.simulate.publish.publication import Publication
 
 LARGE_BYTES = (4 << 20) + 1  # over limits.max_payload_bytes
 MANY = 10_001  # over limits.max_array_readings
-CENTURY = dt.timedelta(days=36_525)  # in the future and too old whatever the clock's and the limits' settings
+CENTURY = dt.timedelta(days=36_525)  # in the future, and too old, for any clock and limits
 
 
 Make = Callable[[wire.SimulatedDevice, float, str], Publication]
@@ -27,7 +27,7 @@ Change = Callable[[wire.SimulatedDevice, float], dict[str, Any]]
 
 
 class MalformedKind(NamedTuple):
-    """One kind of rubbish.
+    """One kind of malformed message.
 
     Attributes:
         name: for tests and people.
@@ -43,7 +43,7 @@ class MalformedKind(NamedTuple):
 
 
 def pick(rng: random.Random) -> MalformedKind:
-    """One kind, by weight."""
+    """Draws a kind by weight."""
     return rng.choices(KINDS, cum_weights=_CUMULATIVE)[0]
 
 

@@ -1,7 +1,7 @@
-"""Who is who in a simulated fleet, and how it gets into the database's registry.
+"""The registry of a simulated fleet, and how it is written to the database.
 
-``fleet`` makes a ``Registry``; ``voltd demo`` and tests write it with ``write_registry``. Readings do not need it:
-devices are stored whether they are registered or not, but efficiency needs to know which meter feeds which vehicle.
+``fleet`` makes a ``Registry``; ``voltd demo`` and tests write it with ``write_registry``. Readings of unregistered
+devices are stored, too, but efficiency needs to know which meter feeds which vehicle.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LinkRow(NamedTuple):
 
 
 class Registry(NamedTuple):
-    """All of it, in the order in which foreign keys want it written."""
+    """All rows, in the order that foreign keys require."""
 
     fleets: list[FleetRow]
     vehicles: list[VehicleRow]
@@ -58,7 +58,7 @@ class Registry(NamedTuple):
 
 
 def write_registry(connection: psycopg.Connection[Any], registry: Registry) -> None:
-    """Insert what is missing of ``registry``, in one transaction; writing it again changes nothing.
+    """Inserts the missing rows in one transaction; writing them again changes nothing.
 
     Needs INSERT on the four registry tables. Blocks; on return it is committed (or part of the caller's transaction).
 

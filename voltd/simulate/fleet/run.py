@@ -1,8 +1,8 @@
-"""Runs a simulated fleet against a broker, in real time or faster; ``commands`` and ``voltd demo`` call ``simulate``.
+"""Runs a simulated fleet against a broker, in real time or faster; ``voltd simulate`` and ``demo`` call it.
 
-Gives ``fleet`` its clock and ``publish`` its publications. The fleet's clock never passes the wall clock, so that no
-reading is dated in the future: a faster run begins in the past. With a duration it begins so early that it ends now;
-open-ended it begins ``past_h`` hours ago and goes on in real time once it has caught up.
+It gives the fleet its clock and passes the publications to the publisher. The fleet's clock never passes the wall
+clock, so that no reading is dated in the future: a faster run begins in the past. With a duration it begins so early
+that it ends now; without one it begins ``past_h`` hours ago and continues in real time once it has caught up.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from voltd.simulate.publish.target import MqttTarget
 
 TICK_S = 0.1
 OVERTIME_S = 2.0  # a fleet that lags behind (rate limit, slow broker) is cut off this long after its duration
-FINISH_S = 10.0  # for what devices still hold back at the end, and again for the last acknowledgements
-FINISH_STOPPED_S = 3.0  # the same when somebody waits for the prompt
+FINISH_S = 10.0  # for delayed publications at the end, and again for the last acknowledgements
+FINISH_STOPPED_S = 3.0  # the same after Ctrl-C
 DEFAULT_PAST_H = 24.0
 MOST_PAST_H = 876_000.0  # a hundred years
 
@@ -58,7 +58,7 @@ class SimulateOptions:
     prefix: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run."""
+        """Validates the options."""
         for name, value in (("speed", self.speed), ("for", self.duration_s), ("rate", self.rate)):
             if value is not None and not 0 < value < math.inf:
                 raise errors.UsageError(f"--{name} {value:g}", hint=f"choose --{name} above 0")
@@ -80,7 +80,7 @@ def fleet_start(options: SimulateOptions, now: dt.datetime) -> dt.datetime:
         if options.start > now:
             raise errors.UsageError(
                 f"--start {options.start.isoformat()} is in the future",
-                hint="readings must not be: choose an earlier start",
+                hint="choose an earlier start: readings must not be dated in the future",
             )
         return options.start
     if options.past_h is not None:
@@ -115,10 +115,10 @@ def simulate(
     progress_s: float = PROGRESS_S,
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> Tally:
-    """Connect, run the fleet until its duration is over or ``stop`` is set, wait for the acknowledgements. Blocks.
+    """Connects, runs the fleet for its duration or until ``stop`` is set, waits for the acknowledgements. Blocks.
 
-    At the end devices send what they hold back (backlogs, late copies), so that no charge is reported by one side
-    only. ``on_progress`` is called about every ``progress_s``, in this thread.
+    At the end devices send what they have delayed (backlogs, copies), so that no charge is reported by one side only.
+    ``on_progress`` is called about every ``progress_s``, in this thread.
 
     Raises:
         BrokerUnavailable, BrokerRefused: see ``publish``. UsageError: the options make no fleet.
@@ -138,7 +138,7 @@ def simulate(
 
 
 class Run:
-    """One run of a fleet; ``clock`` is the wall clock, ``monotonic`` measures how long it has been going."""
+    """One run of a fleet; ``clock`` is the wall clock, ``monotonic`` measures its duration."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A charger's site: the vehicle that charges there, the meter that measures it, and what each of them holds back.
+"""A charger's site: the vehicle that charges there, the meter that measures it, and the messages that each delays.
 
 ``fleet`` makes the sites of a fleet and visits each once an interval. Pure: everything random is drawn here, once.
 """
@@ -30,7 +30,7 @@ PHASE_MARGIN_S = 2.5  # more than the skew: both sides of a pair fall into the s
 
 
 class SimulatedSender:
-    """One device with what it holds back: a register, a backlog while offline, a copy to send later."""
+    """A device with its state: a register, a backlog while offline, a copy to send later."""
 
     __slots__ = ("backlog", "copy", "device", "offline_for", "register_kwh")
 
@@ -43,7 +43,7 @@ class SimulatedSender:
         self.copy: Publication | None = None
 
     def message(self) -> Publication:
-        """The backlog as one array; afterwards it is empty and the device online."""
+        """Returns the backlog as one array; then the backlog is empty and the device online."""
         texts, self.backlog, self.offline_for = self.backlog, [], 0
         return self.device.message(texts, array=True)
 
@@ -62,7 +62,7 @@ class Site:
                  "vehicle_sender")  # fmt: skip
 
     def __init__(self, interval_s: float, rng: random.Random) -> None:
-        """Nothing but the place; ``equip`` and ``assign`` bring a meter and a vehicle."""
+        """An empty site; ``equip`` and ``assign`` add a meter and a vehicle."""
         margin_s = min(PHASE_MARGIN_S, interval_s / 4)
         self.phase_s = round(rng.uniform(margin_s, interval_s - margin_s), 3)
         self.began = self.counts_sessions = False
@@ -73,14 +73,14 @@ class Site:
         self.vehicle_sender: SimulatedSender | None = None
 
     def equip(self, name: str, start_s: float, rng: random.Random) -> None:
-        """Bring the meter ``name``."""
+        """Adds the meter ``name``."""
         self.meter = Meter(rng)
         self.meter_sender = SimulatedSender(name, models.DeviceType.METER, rng)
         if self.meter_sender.device.habits.registers and rng.random() < EXCHANGE_SHARE:
             self.exchange_at_s = start_s + rng.uniform(0.0, EXCHANGED_WITHIN_S)
 
     def assign(self, name: str, index: int, rng: random.Random) -> None:
-        """Bring the ``index``-th vehicle ``name``: a third of them drives, a third charges, a third is parked."""
+        """Adds the ``index``-th vehicle ``name``: a third of them drives, a third charges, a third is parked."""
         _, _, _, centre = DEPOTS[index % len(DEPOTS)]
         home = path.destination(centre, rng.uniform(0.0, 2 * math.pi), rng.uniform(0.2, 4.0))
         activity = (Activity.CHARGING, Activity.DRIVING, Activity.HOME)[index % 3]

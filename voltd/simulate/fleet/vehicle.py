@@ -1,7 +1,7 @@
 """One simulated vehicle: drives out and back, parks, charges at home; battery, temperature, position, odometer.
 
-``fleet`` advances it by one interval at a time and reads its attributes; the meter beside it takes ``dc_kwh`` of the
-same interval, so the two sides of a charge always agree. Pure: time and the seeded generator come in as arguments.
+``fleet`` advances it by one interval at a time and reads its attributes; its meter uses ``dc_kwh`` of the
+same interval, so that both sides of a charge agree. Pure: time and the seeded generator are arguments.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Vehicle:
         rng: random.Random,
         charger_kw: float,
     ) -> None:
-        """Somewhere in the middle of ``activity``; ``home`` is (latitude, longitude), ``charger_kw`` the DC side."""
+        """Starts in the middle of ``activity``; ``home`` is (latitude, longitude), ``charger_kw`` the DC side."""
         self.model = model
         self.home = home
         # Alternating current passes through the vehicle's own rectifier, a fast charger's direct current does not.
@@ -101,13 +101,13 @@ class Vehicle:
 
     @property
     def charging_status(self) -> str:
-        """What the vehicle says of its charging: CHARGING, CONNECTED or DISCONNECTED."""
+        """The vehicle's charging status: CHARGING, CONNECTED or DISCONNECTED."""
         if self.activity is Activity.CHARGING:
             return "CHARGING"
         return "CONNECTED" if self.activity is Activity.HOME else "DISCONNECTED"
 
     def advance(self, now_s: float, dt_s: float, rng: random.Random) -> None:
-        """Live through ``dt_s`` seconds that end at ``now_s`` (seconds since the epoch)."""
+        """Advances by ``dt_s`` seconds that end at ``now_s`` (seconds since the epoch)."""
         self.dc_kwh = 0.0
         self.plugged_in = False
         load_kw = 0.0
@@ -126,7 +126,7 @@ class Vehicle:
         self.battery_temp_c += (goal_c - self.battery_temp_c) * (1.0 - math.exp(-dt_s / WARMING_TIME_S))
 
     def _drive(self, dt_s: float, rng: random.Random) -> float:
-        """Follow the route; returns the mean power drawn in kW."""
+        """Follows the route; returns the mean power drawn in kW."""
         used_kwh, left_s = 0.0, dt_s
         while left_s > 0.0:
             h = min(left_s, SUBSTEP_S)

@@ -1,7 +1,7 @@
-"""How a simulated device says what it measured: topic, payload text, habits (aliases, offsets, envelope, resolution).
+"""The messages of a simulated device: topic, payload, and habits (aliases, offsets, envelope, resolution).
 
-``fleet`` asks for one text per reading and puts texts together to messages; ``rubbish`` needs the same words to say
-them wrongly. Payloads are built as text, not through a JSON encoder: 20,000 devices have to be cheap. Pure.
+``fleet`` requests one text per reading and joins texts to messages; ``malformed`` changes them. Payloads are built as
+text, not with a JSON encoder, so that 20,000 devices are cheap. Pure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Habits(NamedTuple):
         skew_us: how far its clock is ahead, microseconds, within two seconds.
         registers: reports a cumulative register instead of interval energy.
         envelope: publishes through the gateway's topic.
-        aliases: says createdAt and temperature.
+        aliases: writes createdAt and temperature.
         names_itself: has its id in the payload too.
         offset_h: of the local time it reports, None for ``Z``.
         millis: its clock reads milliseconds, otherwise microseconds.
@@ -47,7 +47,7 @@ class Habits(NamedTuple):
 
 
 def draw_habits(rng: random.Random, *, register_share: float, envelope_share: float) -> Habits:
-    """Habits of one device; the shares say how common registers and the envelope are."""
+    """Draws the habits of a device; the shares are those of registers and of the envelope."""
     millis = rng.random() < 0.8  # noqa: PLR2004
     skew_us = rng.randint(-MOST_SKEW_US, MOST_SKEW_US)
     envelope = rng.random() < envelope_share
@@ -64,7 +64,7 @@ def draw_habits(rng: random.Random, *, register_share: float, envelope_share: fl
 
 
 class SimulatedDevice:
-    """Identity and voice of one device. ``topic`` is its own, ``publishes_to`` the one it uses for good readings."""
+    """One device and how it writes its messages. Good readings go to ``publishes_to``, others to ``topic``."""
 
     __slots__ = ("_head", "_tail", "_temperature_key", "_zone", "device_id", "habits", "id_key", "is_vehicle",
                  "measure", "publishes_to", "topic")  # fmt: skip
@@ -126,7 +126,7 @@ class SimulatedDevice:
         )
 
     def message(self, texts: Sequence[str], *, bad: int = 0, array: bool = False) -> Publication:
-        """One message of ``texts`` of which the last ``bad`` are rubbish; several of them are an array."""
+        """One message of ``texts`` of which the last ``bad`` are malformed; several of them are an array."""
         text = texts[0] if len(texts) == 1 and not array else f"[{','.join(texts)}]"
         good = len(texts) - bad
         payload = text.encode()

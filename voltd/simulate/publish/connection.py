@@ -1,7 +1,7 @@
-"""One MQTT 5 connection to publish on: paho underneath, a window of messages in flight, one tally for all of them.
+"""One MQTT 5 connection to publish on: with a window of messages in flight and a tally shared by all connections.
 
-``publish`` opens a few and says which device belongs to which. Reconnects with backoff; paho then sends again what was
-not acknowledged, and that is counted, because the broker may have passed it on already. Must not wait for the window:
+``publisher`` opens several and assigns devices to them. It reconnects with backoff; paho then sends unacknowledged
+messages again, which are counted, because the broker may have passed them on already. Must not wait for the window:
 the caller does.
 """
 
@@ -23,9 +23,9 @@ from voltd.simulate.publish.target import MqttTarget
 
 CONNECT_TIMEOUT_S = 10.0
 RETRY_S = (0.2, 5.0)  # first and longest wait between two attempts to reconnect
-POLL_S = 0.2  # how often a blocked caller looks around although nobody woke it
+POLL_S = 0.2  # longest wait of a blocked caller for a notification
 MOST_HEADER_BYTES = 16  # of a PUBLISH without properties, beside topic and payload
-NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5, 3.4.2.1: taken, and nobody is there to have it
+NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5, 3.4.2.1: accepted, but there is no subscriber
 REFUSALS = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # protocol, client id, password, authorisation, banned, method
 
 
@@ -43,7 +43,9 @@ class PublishConnection:
         self._connected = False
         self._failure: errors.VoltdError | None = None
         self._sent: dict[int, Publication] = {}
-        self._early: dict[int, bool] = {}  # acknowledged before publish() had returned their id; whether heard
+        self._early: dict[
+            int, bool
+        ] = {}  # acknowledged before publish() returned the id; whether there was a subscriber
         self.in_flight = 0
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, transport=target.transport
@@ -60,7 +62,7 @@ class PublishConnection:
         client.on_publish = self._on_publish
 
     def connect(self) -> None:
-        """Connect and wait until the broker has let us in, up to ten seconds. Raises as ``Publisher.__enter__``."""
+        """Connects and waits for CONNACK, up to ten seconds. Raises as ``Publisher.__enter__``."""
         where = f"{self._target.host}:{self._target.port}"
         try:
             if self._target.tls:
@@ -68,7 +70,7 @@ class PublishConnection:
             self._client.connect(self._target.host, self._target.port, keepalive=30)
         except OSError as error:
             raise errors.BrokerUnavailable(
-                f"no broker at {where}: {error}", hint="start it, or point at another one (host, port, TLS)"
+                f"no broker at {where}: {error}", hint="start it, or set another one (host, port, TLS)"
             ) from error
         self._client.loop_start()
         ends = time.monotonic() + CONNECT_TIMEOUT_S
@@ -78,22 +80,22 @@ class PublishConnection:
                 if time.monotonic() > ends:
                     raise errors.BrokerUnavailable(
                         f"{where} accepts connections but does not answer as an MQTT 5 broker",
-                        hint="check the port, and whether it expects TLS",
+                        hint="check the port and the TLS settings",
                     )
                 self._arrived.wait(POLL_S)
 
     def ready(self) -> bool:
-        """Whether one more may be sent now. Holds the lock."""
+        """Whether one more may be sent now. The caller has the lock."""
         self._raise_failure()
         return self._connected and self.in_flight < self._window
 
     def busy(self) -> bool:
-        """Whether acknowledgements are missing. Holds the lock."""
+        """Whether acknowledgements are missing. The caller has the lock."""
         self._raise_failure()
         return self.in_flight > 0
 
     def send(self, publication: Publication) -> None:
-        """Hand it to the network thread; only when ``ready``."""
+        """Passes it to the network thread; only when ``ready``."""
         with self._arrived:
             if len(publication.topic) + len(publication.payload) + MOST_HEADER_BYTES > self._most_bytes:
                 self._tally.oversize += 1
@@ -103,20 +105,20 @@ class PublishConnection:
         mid = self._client.publish(publication.topic, publication.payload, qos=1).mid
         with self._arrived:
             if mid in self._early:
-                self._count(publication, heard=self._early.pop(mid))
+                self._count(publication, delivered=self._early.pop(mid))
             else:
                 self._sent[mid] = publication
 
     def close(self) -> None:
-        """Disconnect; what is not acknowledged by now stays uncounted."""
+        """Disconnects; messages that are not acknowledged stay uncounted."""
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _count(self, publication: Publication, *, heard: bool) -> None:
+    def _count(self, publication: Publication, *, delivered: bool) -> None:
         tally = self._tally
-        if not heard:
-            tally.unheard += publication.vehicle + publication.meter + publication.bad
-            tally.unheard_topic = tally.unheard_topic or publication.topic
+        if not delivered:
+            tally.undelivered += publication.vehicle + publication.meter + publication.bad
+            tally.undelivered_topic = tally.undelivered_topic or publication.topic
         tally.vehicle += publication.vehicle
         tally.meter += publication.meter
         tally.bad += publication.bad
@@ -170,12 +172,12 @@ class PublishConnection:
             if reason.is_failure:
                 self._fail("refused a message", reason)
                 return
-            heard = reason.value != NO_MATCHING_SUBSCRIBERS
+            delivered = reason.value != NO_MATCHING_SUBSCRIBERS
             publication = self._sent.pop(mid, None)
             if publication is None:
-                self._early[mid] = heard
+                self._early[mid] = delivered
             else:
-                self._count(publication, heard=heard)
+                self._count(publication, delivered=delivered)
 
 
 def _tls_context(target: MqttTarget) -> ssl.SSLContext:

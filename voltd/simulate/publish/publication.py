@@ -9,8 +9,8 @@ from typing import NamedTuple
 class Publication(NamedTuple):
     """One message to publish and the readings in it.
 
-    ``vehicle`` and ``meter`` count good readings (each sent copy again), ``bad`` the dead letters it must become,
-    ``duplicate`` those of the good readings that were sent before.
+    ``vehicle`` and ``meter`` count good readings (each sent copy again), ``bad`` the dead letters that it must become,
+    ``duplicate`` the good readings that were sent before.
     """
 
     topic: str
@@ -31,15 +31,15 @@ class Tally:
 
     Attributes:
         vehicle, meter: good readings; each sent copy of a duplicate counts.
-        bad: dead letters that it must come to.
+        bad: readings that must become dead letters.
         duplicates: of ``vehicle`` and ``meter``, those sent before on purpose.
         messages: publications.
-        resent: readings (good or bad) in flight when a connection broke and sent again: the broker may have passed
-            them on twice, so up to this many duplicates or dead letters more than published are no fault.
+        resent: readings (good or bad) in flight when a connection broke, and sent again: the broker may have passed
+            them on twice, so up to this many more duplicates or dead letters are no error.
         in_flight: messages sent and not acknowledged; at the end, those whose fate is unknown.
-        oversize: messages not sent because the broker takes none of their size; counted nowhere else.
-        unheard: of the readings (good or bad), those that the broker took and passed on to nobody.
-        unheard_topic: the first topic without a subscriber.
+        oversize: messages not sent because they exceed the broker's limit; not counted elsewhere.
+        undelivered: of the readings (good or bad), those that the broker accepted without a subscriber.
+        undelivered_topic: the first topic without a subscriber.
     """
 
     vehicle: int = 0
@@ -50,10 +50,10 @@ class Tally:
     resent: int = 0
     in_flight: int = 0
     oversize: int = 0
-    unheard: int = 0
-    unheard_topic: str = ""
+    undelivered: int = 0
+    undelivered_topic: str = ""
 
     @property
     def readings(self) -> int:
-        """Everything that must be stored, dead-lettered or found a duplicate."""
+        """Readings that must be stored, dead-lettered or duplicates."""
         return self.vehicle + self.meter + self.bad

@@ -1,8 +1,7 @@
-"""Publishes at QoS 1 from a few connections, with a bounded number of messages in flight, and counts what arrived.
+"""Publishes at QoS 1 from a few connections, with a bounded number of messages in flight, and counts acknowledgements.
 
-Called by ``run`` and ``replay`` with one publication at a time; ``connection`` does the talking. A publication counts
-as published once the broker has acknowledged it. A device always uses the same connection, so its readings stay in
-order. Must not decide what is published or when.
+``fleet.run`` and ``replay.run`` pass it one publication at a time. A publication counts once the broker has
+acknowledged it. A device always uses the same connection, so that its readings stay in order.
 """
 
 from __future__ import annotations
@@ -23,25 +22,25 @@ WINDOW = 1000  # in flight per connection; the broker's Receive Maximum may lowe
 
 
 class Publishes(Protocol):
-    """What a run needs of a ``publish.Publisher``; same contracts."""
+    """The part of ``Publisher`` that a run uses, with the same contracts."""
 
     def publish(
         self, publication: Publication, *, stop: threading.Event | None = None, timeout_s: float | None = None
     ) -> bool:
-        """Send one."""
+        """Sends one publication."""
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait for the acknowledgements."""
+        """Waits for the acknowledgements."""
 
     def tally(self) -> Tally:
-        """Acknowledged so far."""
+        """The acknowledged publications so far."""
 
 
 class Publisher:
     """Connections to one broker; a context manager. ``publish`` and ``drain`` are for one thread."""
 
     def __init__(self, host: str, port: int, *, connections: int = 2, window: int = WINDOW, **how: Any) -> None:
-        """Prepare; ``__enter__`` connects.
+        """Prepares; ``__enter__`` connects.
 
         Args:
             host: of the broker.
@@ -65,10 +64,10 @@ class Publisher:
         return cls(connections=connections, window=window, **dataclasses.asdict(target))
 
     def __enter__(self) -> Self:
-        """Connect; blocks for up to ten seconds a connection.
+        """Connects; blocks for up to ten seconds a connection.
 
         Raises:
-            BrokerUnavailable: not reachable. BrokerRefused: reachable, but not for us.
+            BrokerUnavailable: not reachable. BrokerRefused: the broker refuses the connection.
         """
         try:
             for connection in self._connections:
@@ -84,14 +83,14 @@ class Publisher:
     def publish(
         self, publication: Publication, *, stop: threading.Event | None = None, timeout_s: float | None = None
     ) -> bool:
-        """Send one; blocks while the window is full or the connection is down.
+        """Sends one publication; blocks while the window is full or the connection is down.
 
         Returns:
-            True once it is on its way (or counted as ``oversize``: the broker takes no such). False if ``stop`` was
-            set or ``timeout_s`` was over before it could be sent: it was not published.
+            True once it is sent (or counted as ``oversize``). False if ``stop`` was set or ``timeout_s`` passed before
+            it could be sent: it was not published.
 
         Raises:
-            BrokerRefused: the broker does not let us publish to this topic, or no longer lets us in.
+            BrokerRefused: the broker refuses this topic, or a new connection.
         """
         connection = self._connections[zlib.crc32(publication.topic.encode()) % len(self._connections)]
         ends = None if timeout_s is None else time.monotonic() + timeout_s
@@ -104,7 +103,7 @@ class Publisher:
         return True
 
     def drain(self, timeout_s: float = 30.0) -> bool:
-        """Wait until everything sent is acknowledged. False if that took longer than ``timeout_s``.
+        """Waits until every publication is acknowledged; False if that takes longer than ``timeout_s``.
 
         Raises:
             BrokerRefused: as for ``publish``.
@@ -119,12 +118,12 @@ class Publisher:
         return True
 
     def tally(self) -> Tally:
-        """What has been acknowledged so far; a copy."""
+        """A copy of the tally so far."""
         with self._arrived:
             in_flight = sum(connection.in_flight for connection in self._connections)
             return dataclasses.replace(self._tally, in_flight=in_flight)
 
     def close(self) -> None:
-        """Disconnect; what is not acknowledged by now stays uncounted."""
+        """Disconnects; publications that are not acknowledged stay uncounted."""
         for connection in self._connections:
             connection.close()

@@ -11,9 +11,9 @@ from voltd import config
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MqttTarget:
-    """Where to publish. Files are PEM; ``tls`` without ``ca_file`` trusts the system's authorities.
+    """A broker to publish to. Files are PEM; ``tls`` without ``ca_file`` trusts the system's authorities.
 
-    ``transport`` is tcp or websockets; ``websocket_path`` counts for the latter only.
+    ``transport`` is tcp or websockets; ``websocket_path`` is for the latter only.
     """
 
     host: str = "localhost"

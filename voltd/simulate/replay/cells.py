@@ -1,7 +1,7 @@
-"""How the cells and times of a recording are read: numbers, decimal commas, cells that say NA, times and their zone.
+"""Reads the cells and times of a recording: numbers, decimal commas, cells that say NA, times and their zone.
 
-``recording`` calls this for each cell. What is not understood is passed on as it was written, because whether it can be
-stored is the daemon's business. Pure.
+``recording`` calls it for each cell. A value that it cannot read is passed on unchanged: the daemon decides whether it
+can be stored. Pure.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NA_WORDS = {"na", "n/a", "#n/a", "<na>", "n.a.", "nan", "null"}  # in a column 
 
 
 class Reading(NamedTuple):
-    """What to make of cells that are no payload as they stand.
+    """How cells are read that are no payload values.
 
     Attributes:
-        zone: of times without offset; None leaves them without one.
+        zone: the zone of times without offset; None leaves them without one.
         decimal_comma: ``63,5`` is 63.5, ``1.234,5`` is 1234.5.
         skip_na: leave cells out that say NA and the like.
     """
@@ -43,9 +43,9 @@ class Time(NamedTuple):
     """When a row was recorded.
 
     Attributes:
-        key: the payload field that says so.
-        at: aware, or naive where neither the row nor the zone gives an offset; None where it is no time.
-        epoch: it is a number, in this many to the second (1 or 1000); 0 where it is a text.
+        key: the payload field with the time.
+        at: aware, or naive if neither the row nor the zone has an offset; None if it is no time.
+        epoch: 1 or 1000 for a number in seconds or milliseconds; 0 for a text.
         naive: it was written without offset.
     """
 
@@ -56,17 +56,17 @@ class Time(NamedTuple):
 
 
 def says_na(text: str, *, is_text: bool = False) -> bool:
-    """Whether a cell says that there is no value; in a column of texts fewer words do."""
+    """Whether a cell means that there is no value; in a column of texts fewer words do."""
     return text.strip().lower() in (_NA_WORDS if is_text else _NA)
 
 
 def has_decimal_comma(text: str) -> bool:
-    """Whether a cell is a number with a decimal comma, with points between thousands or not."""
+    """Whether a cell is a number with a decimal comma, with or without points between thousands."""
     return _COMMA.fullmatch(text.strip()) is not None
 
 
 def json_text(name: str, cell: str, reading: Reading) -> str:
-    """A cell as JSON: a number where it is one and the column is no text, an object in diagnostics, else a text."""
+    """A cell as JSON: a number if it is one and the column is no text, an object in diagnostics, else a text."""
     if name in fields.TEXTS:
         return cell if name in fields.TIME_KEYS and _JSON_NUMBER.fullmatch(cell) else json.dumps(cell)
     if name == "diagnostics":
@@ -90,7 +90,7 @@ def _is_object(cell: str) -> bool:
 
 
 def time(key: str, written: Any, reading: Reading) -> Time:
-    """What a time field says: RFC 3339 and its relatives, or seconds or milliseconds since the epoch."""
+    """Parses a time: RFC 3339 and similar forms, or seconds or milliseconds since the epoch."""
     number = float(written) if isinstance(written, str) and _JSON_NUMBER.fullmatch(written) else written
     epoch = _epoch(key, number)
     if not isinstance(written, str) or (epoch is not None and number >= _LEAST_EPOCH_S):
@@ -115,15 +115,15 @@ def _epoch(key: str, number: Any) -> Time | None:
 
 
 def time_text(time: Time, shift: dt.timedelta) -> str | None:
-    """The JSON of a time ``shift`` later; None where it stays as it is written."""
+    """The JSON of a time ``shift`` later; None if it stays as written."""
     if time.at is None or not (shift or (time.naive and time.at.tzinfo)):
         return None
     try:
-        # By way of UTC: adding to a local time adds on its clock face, and misses an hour where the clock is changed.
+        # Add in UTC: adding to a local time is wrong by an hour when daylight saving time begins or ends.
         shifted = time.at + shift if time.at.tzinfo is None else (time.at.astimezone(dt.UTC) + shift)
         if time.at.tzinfo is not None:
             shifted = shifted.astimezone(time.at.tzinfo)
-    except OverflowError:  # the year 9999 of a clock that was never set: as it was
+    except OverflowError:  # the year 9999 of a clock that was never set stays
         shifted = time.at
     if not time.epoch:
         return f'"{shifted.isoformat()}"'
@@ -132,7 +132,7 @@ def time_text(time: Time, shift: dt.timedelta) -> str | None:
 
 
 def zone(text: str) -> dt.tzinfo:
-    """The time zone that somebody named: ``Europe/Berlin``, ``UTC``, ``+02:00``.
+    """Parses a time zone: ``Europe/Berlin``, ``UTC``, ``+02:00``.
 
     Raises:
         UsageError: unknown.
@@ -151,6 +151,6 @@ def zone(text: str) -> dt.tzinfo:
 
 
 def is_ambiguous(time: Time) -> bool:
-    """Whether a local time came twice, in the hour in which the clock is set back; the first is taken."""
+    """Whether a local time exists twice, in the hour in which the clock is set back; the first is used."""
     at = time.at
     return time.naive and at is not None and at.tzinfo is not None and at.utcoffset() != at.replace(fold=1).utcoffset()

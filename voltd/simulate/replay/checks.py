@@ -1,9 +1,9 @@
-"""Foretells what will become of a recording: which fields are ignored, which readings refused, and what to do about it.
+"""Checks a recording before it is published: which fields voltd would ignore, which readings refuse, and what to do.
 
-``replay_command`` asks before anything is published, or of each row as it passes where a pipe can be read once only.
-What can be stored is decided by the daemon's own decoder with the settings at hand; what a person is likely to have
-meant (another name, a decimal comma, NA, a time without offset) is recognised here. Each kind of finding is reported
-once, with the line of the first and how many there are. No I/O but the settings; must not publish.
+``voltd replay`` checks the whole recording first, or each row as it passes when a pipe can be read only once. The
+daemon's own decoder decides with the current settings what can be stored. This module recognises likely mistakes:
+another name, a decimal comma, NA, a time without offset. It reports each kind once, with the first line and the number
+of rows. No I/O; must not publish.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from voltd.simulate.replay import cells, fields, recording, span
 from voltd.simulate.replay.plan import ReplayOptions, ReplayPlan
 from voltd.simulate.replay.run import topic_of
 
-MOST_KINDS = 60  # nothing is unbounded, not even mistakes
+MOST_KINDS = 60  # bounds memory and output
 MOST_NAMES = 15  # a file with a thousand unknown columns must not fill the screen
 MOST_OUTLIERS = 5
 MOST_SHOWN = 60  # characters of a cell
-OVERDUE_S = 60.0  # a row out of order by less is of no account
+OVERDUE_S = 60.0  # a row that is out of order by less is not reported
 _MOST_LATER_S = 36_500 * 86_400.0
 _PIECE_ROWS = 500
 _WORDS = fields.TEXTS - set(fields.TIME_KEYS)
@@ -32,24 +32,24 @@ _WORDS = fields.TEXTS - set(fields.TIME_KEYS)
 
 @dataclasses.dataclass(slots=True)
 class Finding:
-    """One kind of thing that somebody should know before the recording is published."""
+    """One kind of problem in the recording."""
 
     line: int
     text: str
     rows: int = 1
 
     def __str__(self) -> str:
-        """Line and text, and how many there are."""
+        """Line, text and number of rows."""
         more = f" ({self.rows} rows)" if self.rows > 1 else ""
         return f"{self.line}: {self.text}{more}"
 
 
 class Checks:
-    """Looks at one row after the other.
+    """Checks one row after the other.
 
     Attributes:
-        findings: what it has found, by kind. ``more``: there were more kinds than are kept.
-        readings: looked at. refused: of them, those that voltd would not store at all.
+        findings: by kind. more: whether there were more kinds than are recorded.
+        readings: checked readings. refused: those of them that voltd would not store at all.
 
     Args:
         settings: of the daemon that is expected to store the readings: topics and limits.
@@ -66,7 +66,7 @@ class Checks:
         self._plan = plan
         self._now = now
         self._shift = dt.timedelta(seconds=plan.shift_s)
-        self._held: list[tuple[recording.RecordedRow, dt.datetime, str]] = []
+        self._waiting: list[tuple[recording.RecordedRow, dt.datetime, str]] = []
         self._names_found = 0
         self._latest_s: float | None = None
         self.findings: dict[tuple[str, ...], Finding] = {}
@@ -77,22 +77,22 @@ class Checks:
             self._outlier(outlier)
 
     def fault(self, fault: recording.Fault) -> None:
-        """A line that is no reading."""
+        """Records a line that is no reading."""
         self._find(("fault", fault.kind), fault.line, f"not published: {fault.why}")
 
     def row(self, row: recording.RecordedRow, *, published_at: dt.datetime | None = None) -> None:
-        """A reading that will be published; with ``published_at`` it is now, and nothing is left for ``finish``."""
+        """Checks a reading; with ``published_at`` at once, else ``finish`` checks the remaining ones."""
         self.readings += 1
         self._names(row)
         self._cells(row)
         self._order(row)
-        self._held.append((row, published_at or self._published_at(), row.text(self._shift)))
-        if published_at or len(self._held) >= _PIECE_ROWS:
+        self._waiting.append((row, published_at or self._published_at(), row.text(self._shift)))
+        if published_at or len(self._waiting) >= _PIECE_ROWS:
             self.finish()
 
     def finish(self) -> None:
-        """Look at the readings that were put aside."""
-        rows, self._held = self._held, []
+        """Checks the readings that are waiting."""
+        rows, self._waiting = self._waiting, []
         batch = self._decoder.decode([
             models.Message(topic_of(row), text.encode(), number, at)
             for number, (row, at, text) in enumerate(rows)
@@ -190,7 +190,7 @@ class Checks:
         )  # fmt: skip
 
     def _time(self, row: recording.RecordedRow, reasons: set[models.Reason]) -> None:
-        """What is odd about the time as it is written; the limits are the decoder's."""
+        """Checks how the time is written; the decoder checks its limits."""
         time = row.time
         written = _shown(row.values.get(time.key, ""))
         if not time.key:
@@ -214,7 +214,7 @@ class Checks:
             )
 
     def _letter(self, row: recording.RecordedRow, letter: models.DeadLetter) -> None:
-        """A refusal that nothing else has explained yet."""
+        """Reports a refusal that no other finding explains."""
         reason = letter.reason
         at_s = row.at_s
         if reason is models.Reason.BAD_TIME and (row.time.naive or row.time.at is None):

@@ -1,7 +1,7 @@
-"""The names that payloads use, with their units, and the name that somebody meant by another one.
+"""The field names of payloads with their units, and suggestions for unknown names.
 
-The simulator's side of the wire contract: ``recording`` sorts a row's columns with it, ``checks`` explains what is
-unknown. Ranges and types are not here; ``pipeline.decode`` has them. Pure.
+``recording`` sorts a row's columns with it, ``checks`` explains unknown ones. Ranges and types are in
+``pipeline.decode``. Pure.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def of(*, is_vehicle: bool) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=1000)
 def near(name: str, *, is_vehicle: bool | None = None) -> str | None:
-    """The known name that ``name`` most likely stands for; None where there is none.
+    """The known name that ``name`` most likely means; None if there is none.
 
     Args:
         name: unknown to the wire contract.

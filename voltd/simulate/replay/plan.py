@@ -1,7 +1,6 @@
-"""How a recording is to be replayed, and what has to be known of it before the first row goes out.
+"""The options of a replay, and the plan: shift and times of the recording, known before the first row is published.
 
-``commands`` makes the options, ``prepare`` the plan: it reads the whole recording where pace or shift depend on its
-times. ``checks`` and ``replay`` go by both.
+``prepare`` makes the plan; it reads the whole recording if pace or shift depend on its times.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class ReplayOptions:
 
     Attributes:
         path: ``-`` is standard input.
-        speed: times the recorded pace; 0 for as fast as it goes.
+        speed: multiple of the recorded pace; 0: as fast as possible.
         now: shift so that the last reading is dated now.
         from_now: shift so that the first reading is dated now: at the recorded pace each is published when it is due.
         shift_s: shift by this many seconds. until: shift so that the last reading is dated this (aware).
@@ -53,13 +52,13 @@ class ReplayOptions:
     skip_na: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, alone or together."""
+        """Validates the options."""
         if self.now + self.from_now + (self.shift_s is not None) + (self.until is not None) > 1:
             raise errors.UsageError(
                 "--now, --from-now, --shift and --until contradict each other", hint="give one of them"
             )
         if self.speed < 0 or not math.isfinite(self.speed):
-            raise errors.UsageError(f"--speed {self.speed:g}", hint="choose 0 (as fast as it goes) or more")
+            raise errors.UsageError(f"--speed {self.speed:g}", hint="choose 0 (as fast as possible) or more")
         if not 1 <= self.array <= MOST_IN_ARRAY:
             raise errors.UsageError(f"--array {self.array}", hint=f"choose 1 to {MOST_IN_ARRAY}")
         if not 1 <= self.connections <= MOST_CONNECTIONS:
@@ -73,7 +72,7 @@ class ReplayOptions:
 
     @property
     def moves(self) -> bool:
-        """Whether the shift follows from the recording and a moment."""
+        """Whether the shift depends on the recording's times."""
         return self.now or self.from_now or self.until is not None
 
     @property
@@ -84,7 +83,7 @@ class ReplayOptions:
 
 
 class ReplayPlan(NamedTuple):
-    """What has to be known before the first row goes out.
+    """What is known before the first row is published.
 
     Attributes:
         shift_s: added to every recorded time; give it as ``shift_s`` to repeat the replay exactly.
@@ -100,25 +99,25 @@ class ReplayPlan(NamedTuple):
     outliers: tuple[span.Outlier, ...] = ()
 
     def dated(self, options: ReplayOptions, now: dt.datetime) -> ReplayPlan:
-        """The same with the shift that the options mean at ``now``: in whole seconds, never after the moment meant."""
+        """The plan with the shift at ``now``: in whole seconds, never past the requested time."""
         if self.first_s is None or self.last_s is None or not options.moves:
             return self
         recorded_s = self.first_s if options.from_now else self.last_s
         return self._replace(shift_s=float(math.floor((options.until or now).timestamp() - recorded_s)))
 
     def odd(self, at_s: float) -> bool:
-        """Whether this recorded time is an outlier's."""
+        """Whether this recorded time is an outlier."""
         return self.first_s is not None and self.last_s is not None and not self.first_s <= at_s <= self.last_s
 
     def lasts_s(self, options: ReplayOptions) -> float | None:
-        """How long the replay takes at its pace; None where the broker alone decides, or nobody knows."""
+        """How long the replay takes at its pace; None if that is unknown or depends on the broker."""
         if not options.speed or self.first_s is None or self.last_s is None:
             return None
         return (self.last_s - self.first_s) / options.speed
 
 
 def prepare(options: ReplayOptions, now: dt.datetime, source: Source | None = None) -> ReplayPlan:
-    """Find the shift, and the first and last time where pace or shift depend on them (reads the whole recording).
+    """Makes the plan; reads the whole recording if pace or shift depend on its times.
 
     Args:
         options: the recording and how to replay it.

@@ -1,8 +1,7 @@
-"""Reads recorded readings: CSV or NDJSON, plain or gzip, told apart by content; one line at a time.
+"""Reads recorded readings: CSV or NDJSON, plain or gzip, recognised by content; one line at a time.
 
-Called by ``plan``, ``checks`` and ``replay``, once for each time the rows are needed; ``source`` opens the file or
-pipe, ``cells`` reads values. Says for each line what it is worth: a ``RecordedRow`` to publish (two where it names a
-vehicle and a meter) or a ``Fault`` to report. Never evaluates values: that is the daemon's business.
+``source`` opens the file or pipe, ``cells`` reads values. A line becomes a ``RecordedRow`` to publish (two if it names
+a vehicle and a meter) or a ``Fault`` to report. It does not validate values: the daemon does.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from voltd.simulate.replay.source import Source
 
 MOST_ID_LENGTH = 64
 _NO_TOPIC_LEVEL = re.compile(r"[/+#\x00]|[\ud800-\udfff]")  # MQTT 5, 4.7: separators, wildcards; 1.5.4: text
-_SEPARATOR = re.compile(r"sep=[,;\t]", re.IGNORECASE)  # how a spreadsheet says it
+_SEPARATOR = re.compile(r"sep=[,;\t]", re.IGNORECASE)  # as spreadsheets write it
 _AS_WRITTEN = cells.Reading()
 _NO_TIME = cells.Time("", None)
 
@@ -33,8 +32,8 @@ class RecordedRow(NamedTuple):
 
     Attributes:
         is_vehicle: otherwise a meter's.
-        device_id: fit for a topic.
-        time: when it was recorded; its key is empty where the row has no time.
+        device_id: valid as a topic level.
+        time: when it was recorded; its key is empty if the row has no time.
         values: by payload name, each value as JSON text.
     """
 
@@ -93,7 +92,7 @@ def read(recording: Source | pathlib.Path, reading: cells.Reading = _AS_WRITTEN)
         raise errors.UsageError(f"{name}: {error.strerror}", hint="name a readable CSV or NDJSON file") from error
     except (OSError, EOFError, zlib.error) as error:
         raise errors.VoltdError(
-            f"{name} is damaged: {error}", hint="what came before the damage was read; copy the file again"
+            f"{name} is damaged: {error}", hint="copy the file again; the lines before the damage were read"
         ) from error
 
 
@@ -201,7 +200,7 @@ def _json_value(name: str, value: Any, reading: cells.Reading) -> str:
 def _readings(
     number: int, values: dict[str, Any], texts: dict[str, str], reading: cells.Reading
 ) -> Iterator[RecordedRow | Fault]:
-    """The reading of a line, or both where it names a vehicle and a meter: each with what belongs to it."""
+    """The readings of a line: one, or two if it names a vehicle and a meter, each with its own fields."""
     named = [key for key in fields.IDS if values.get(key)]
     if not named:
         yield Fault(number, "neither vehicleId nor meterId", "id")
@@ -216,7 +215,7 @@ def _readings(
         is_vehicle = key == "vehicleId"
         foreign = {*fields.of(is_vehicle=not is_vehicle), *fields.IDS} - {key}
         halves.append((key, {name: text for name, text in texts.items() if name not in foreign}))
-    # A half without a measurement is no reading; what nobody knows belongs to the vehicle, so that it is reported once.
+    # A half without a measurement is no reading. Unknown fields go to the vehicle, so that they are reported once.
     measured = [half for half in halves if half[1].keys() & fields.of(is_vehicle=half[0] == "vehicleId").keys()]
     unknown = texts.keys() - {*fields.VEHICLE, *fields.METER, *fields.IDS, *fields.TIME_KEYS}
     for position, (key, own) in enumerate(measured or halves[:1]):

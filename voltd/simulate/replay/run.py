@@ -1,9 +1,8 @@
-"""Publishes recorded readings again: at their own pace, faster, or as fast as it goes; ``commands`` calls it.
+"""Publishes a recording: at its own pace, faster, or as fast as possible. ``voltd replay`` calls it.
 
-Reads the recording through ``recording`` without ever holding it, twice where it must know the first and last time
-before it begins. Rows go out in the order of the file: in an unsorted one, a row that is due earlier than one before it
-goes out at once; so does one whose clock was wrong (``span``). Values are passed on as recorded; whether they can be
-stored is for the daemon to say, and for ``checks`` to foretell.
+It reads the recording line by line, twice if it needs the first and last time in advance. Rows are published in the
+order of the file. In an unsorted file, a row that is overdue is published at once; so is a row whose clock was wrong
+(``span``). Values are passed on as recorded; the daemon decides whether they can be stored.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from voltd.simulate.replay.source import Source, Stopped
 __all__ = ["Replay", "ReplayOptions", "ReplayPlan", "ReplayTally", "prepare", "replay"]
 
 DRAIN_S = 30.0
-DRAIN_STOPPED_S = 5.0  # somebody waits for the prompt
+DRAIN_STOPPED_S = 5.0  # after Ctrl-C
 MOST_ARRAY_CHARS = 200_000  # well under limits.max_payload_bytes
 
 
 @dataclasses.dataclass(slots=True)
 class ReplayTally:
-    """What came of a replay.
+    """The result of a replay.
 
     Attributes:
         published: acknowledged readings.
         unpublishable: lines that could not be published.
         shift_s: the shift that was used.
-        complete: every line was dealt with and everything sent was acknowledged.
+        complete: every line was processed and every message acknowledged.
     """
 
     published: Tally
@@ -54,7 +53,7 @@ def replay(
     plan: ReplayPlan | None = None,
     source: Source | None = None,
 ) -> ReplayTally:
-    """Connect, publish every row, wait for the acknowledgements. Blocks until then or until ``stop`` is set.
+    """Connects, publishes every row, waits for the acknowledgements. Blocks until then or until ``stop`` is set.
 
     ``on_progress`` is called about once a second, ``on_row`` for each reading before it is published, ``on_fault`` for
     each line that cannot be, all in this thread. ``plan`` is ``prepare``'s, made here if it is not given; ``source`` is
@@ -73,7 +72,7 @@ def replay(
 
 
 class Replay:
-    """One replay; ``monotonic`` measures how long it has been going."""
+    """One replay; ``monotonic`` measures its duration."""
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class Replay:
         return self._tally(complete=complete and acknowledged)
 
     def _publish(self) -> bool:
-        """Everything in turn; False where it was ended before."""
+        """Publishes every row; False if it was ended before."""
         began_s = self._monotonic()
         speed, first_s = self._options.speed, self._plan.first_s
         for publication, at_s in self._publications():
@@ -162,7 +161,7 @@ class Replay:
 
 
 def topic_of(row: recording.RecordedRow) -> str:
-    """Where a reading is published."""
+    """The topic of a reading."""
     return f"volt/{'vehicle' if row.is_vehicle else 'meter'}/{row.device_id}/telemetry"
 
 

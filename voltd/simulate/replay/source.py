@@ -1,6 +1,6 @@
-"""Where a recording comes from: a file, which can be read again and again, or a pipe, which cannot.
+"""The bytes of a recording: a file, which can be read repeatedly, or a pipe, which cannot.
 
-``recording`` opens it, once for each time the rows are needed. A pipe (``-`` is standard input) is either read once,
+``recording`` opens it each time the rows are needed. A pipe (``-`` is standard input) is either read once,
 as it arrives, or first copied to a temporary file (``buffer``). gzip is recognised by content.
 """
 
@@ -21,20 +21,20 @@ from voltd import errors
 
 STDIN = pathlib.Path("-")
 _GZIP_MAGIC = b"\x1f\x8b"
-_LOOK_S = 0.2  # how often a reader that waits for a pipe looks whether it should stop
+_LOOK_S = 0.2  # how often a reader that waits for a pipe checks whether to stop
 _PIECE_BYTES = 1 << 20
 
 
 class Stopped(Exception):
-    """Somebody ended the command while it was reading."""
+    """The command was ended while it was reading."""
 
 
 class Source:
-    """A recording's bytes; a context manager that gives the pipe and the temporary file back.
+    """A recording's bytes; a context manager that closes the pipe and the temporary file.
 
     Args:
         path: of the file or pipe; ``-`` is standard input.
-        stop: set to end what is read, also while it waits for a pipe: ``Stopped`` is raised.
+        stop: set to end reading, also while it waits for a pipe: ``Stopped`` is raised.
     """
 
     def __init__(self, path: pathlib.Path, stop: threading.Event | None = None) -> None:
@@ -48,7 +48,7 @@ class Source:
             mode = 0 if path == STDIN else path.stat().st_mode
             self.is_pipe = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
         except OSError:
-            self.is_pipe = False  # ``open`` says what is wrong with it
+            self.is_pipe = False  # ``open`` reports the error
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +65,7 @@ class Source:
         return not self.is_pipe or self._copy is not None
 
     def go_on(self) -> None:
-        """Nothing, unless somebody wants an end of it.
+        """Does nothing unless the command is to end.
 
         Raises:
             Stopped: see ``Source``.
@@ -74,7 +74,7 @@ class Source:
             raise Stopped
 
     def buffer(self) -> None:
-        """Copy a pipe to its end into a temporary file, so that it can be read again. Blocks until the end.
+        """Copies a pipe into a temporary file, so that it can be read again. Blocks until the pipe ends.
 
         Raises:
             Stopped: see ``Source``. UsageError: it cannot be opened. VoltdError: it breaks, or there is no room for it.
@@ -158,7 +158,7 @@ class _Copy:
 
 
 class _Raw(io.RawIOBase):
-    """``_Reads`` as Python's buffered readers want it, with a look ahead."""
+    """``_Reads`` for Python's buffered readers, with peeking."""
 
     def __init__(self, source: _Reads) -> None:
         self._source = source

@@ -1,7 +1,7 @@
-"""From when to when a recording goes, without the rows whose clock was wrong.
+"""The time span of a recording, without rows whose clock was wrong.
 
-One row dated 2032, or 1970 from a clock that was never set, must decide neither the shift nor how long a replay waits.
-``replay`` adds each row's time; the days are counted, not the rows kept. Pure.
+A row dated 2032, or 1970 from a clock that was never set, must not decide the shift or how long a replay waits.
+``plan`` adds each row's time; only counts per day are stored. Pure.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 DAY_S = 86_400.0
 YEAR_2000_S = 946_684_800.0  # clocks that were never set begin in 1970, 1980 or 2000
-FAR_S = (30 * DAY_S, 365 * DAY_S)  # least and most distance at which a few rows do not belong to the others
-FAR_SPANS = 10  # between the two: this many times as long as all others together
+FAR_S = (30 * DAY_S, 365 * DAY_S)  # least and greatest distance that separates a few rows from the others
+FAR_SPANS = 10  # between the two: this multiple of the span of all others
 FEW = 0.01
-ENOUGH_ROWS = 10  # of less nobody knows how far they reach
+ENOUGH_ROWS = 10  # fewer rows have no reliable span
 
 
 @dataclasses.dataclass(slots=True)
@@ -51,7 +51,7 @@ class RecordedTimes:
         self._days: dict[int, _Group] = {}
 
     def add(self, line: int, at_s: float) -> None:
-        """Count the time of a row."""
+        """Counts the time of a row."""
         day = int(at_s // DAY_S)
         group = self._days.get(day)
         if group is None:
@@ -62,9 +62,9 @@ class RecordedTimes:
         group.last_s = max(group.last_s, at_s)
 
     def span(self, now_s: float) -> Span | None:
-        """The span of all rows that belong together; None where there is no time at all.
+        """The span without outliers; None if there is no time at all.
 
-        Apart lie, more than a day from all others:
+        Outliers are, more than a day from all others:
 
         - at most half of the rows, where they are dated after ``now_s`` and a day (a recording holds no future) or
           before 2000 (a clock that was never set);
@@ -99,7 +99,7 @@ class RecordedTimes:
 
 
 def _odd(groups: list[_Group], at: int, now_s: float, total: int) -> bool:
-    """Whether the first (0) or last (-1) of the groups lies apart; ``total`` counts those taken away before, too."""
+    """Whether the first (0) or last (-1) group is an outlier; ``total`` includes groups removed before."""
     group = groups[at]
     rest = groups[1:] if at == 0 else groups[:-1]
     rest_rows = sum(other.rows for other in rest)

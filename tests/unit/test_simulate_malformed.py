@@ -1,4 +1,4 @@
-"""Rubbish is rubbish by the contract's own judge, the decoder, and good readings are good by the same judge."""
+"""The decoder refuses each malformed message for the reason that its kind names, and accepts good readings."""
 
 import datetime as dt
 import random
