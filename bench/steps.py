@@ -1,4 +1,4 @@
-"""Where the microseconds of a message go: each step on its own, so that the next improvement starts from facts."""
+"""The microseconds of a message in each step, measured separately, to find what to improve."""
 
 from __future__ import annotations
 
