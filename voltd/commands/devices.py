@@ -31,19 +31,19 @@ _Connection = psycopg.Connection[Any]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the actions and their filters."""
     actions = parser.add_subparsers(dest="action", required=True)
-    listing = actions.add_parser("list", help="devices that are registered or were heard")
+    listing = actions.add_parser("list", help="devices that are registered or have sent messages")
     listing.add_argument("--type", choices=["vehicle", "meter"], help="only these")
     listing.add_argument("--status", choices=[*_STATUSES.values(), "unregistered"], help="only these")
     listing.add_argument("--fleet", type=terminal.given, help="only this fleet's")
     listing.add_argument("--limit", type=terminal.number, help="how many (default: all)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     for action, sentence in (
-        ("retire", "it is gone for good: no rule looks at it any more"),
-        ("activate", "it counts: rules look at it"),
-        ("maintenance", "it is in the workshop: no rule looks at it for now"),
+        ("retire", "decommissioned: rules ignore it"),
+        ("activate", "in service: rules apply to it"),
+        ("maintenance", "in the workshop: rules ignore it for now"),
     ):
         change = actions.add_parser(
-            action, help=sentence, description=f"{sentence}. A device that is not registered yet is, by this."
+            action, help=sentence, description=f"{sentence}. Registers a device that is not registered."
         )
         change.add_argument("type", choices=["vehicle", "meter"])
         change.add_argument("ids", type=_id, nargs="+", metavar="ID")
@@ -107,16 +107,16 @@ def _change(connection: _Connection, args: argparse.Namespace) -> int:
     before = connection.execute(queries.text("devices_before"), {"device_type": args.type, "ids": ids}).fetchall()
     connection.execute(queries.text(f"set_{args.type}_status"), {"ids": ids, "status": status})
     connection.commit()
-    for device_id, was, heard, alerts in before:
-        print(terminal.printable(f"{args.type} {device_id}: {_said(status, was, heard=heard, alerts=alerts)}"))
+    for device_id, was, seen, alerts in before:
+        print(terminal.printable(f"{args.type} {device_id}: {_said(status, was, seen=seen, alerts=alerts)}"))
     return 0
 
 
-def _said(status: str, was: str | None, *, heard: bool, alerts: int) -> str:
+def _said(status: str, was: str | None, *, seen: bool, alerts: int) -> str:
     if was == status:
         return f"is {status} already"
     text = f"{status}, was {was}" if was else f"{status}, and registered"
-    if was is None and not heard:
+    if was is None and not seen:
         text += "; voltd has never heard it: is the name right?"
     if alerts and status != "active":
         many = "1 open alert ends" if alerts == 1 else f"{alerts} open alerts end"

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", type=pathlib.Path, metavar="FILE", help="CSV or NDJSON, gzip or not, a pipe, or - for standard input; columns named as the payload's fields")  # fmt: skip # noqa: E501
     pace = parser.add_mutually_exclusive_group()
-    pace.add_argument("--speed", type=float, default=1.0, metavar="X", help="X times the recorded pace, 0 for as fast as it goes (default 1); rows of an unsorted file that are overdue go out at once")  # fmt: skip # noqa: E501
+    pace.add_argument("--speed", type=float, default=1.0, metavar="X", help="X times the recorded pace, 0 for as fast as it goes (default 1); overdue rows of an unsorted file are published at once")  # fmt: skip # noqa: E501
     pace.add_argument("--fast", action="store_true", help="as fast as it goes")
     shift = parser.add_mutually_exclusive_group()
     shift.add_argument("--now", action="store_true", help="shift the times so that the last reading is dated now; prints the shift")  # fmt: skip # noqa: E501

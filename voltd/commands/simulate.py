@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--for", dest="duration_s", type=float, metavar="SECONDS", help="end after so long (default: run until stopped)")  # fmt: skip # noqa: E501
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--start", type=publishing.moment, metavar="TIME", help="fleet life begins then, like 2026-05-01T08:00:00Z")  # fmt: skip # noqa: E501
-    begin.add_argument("--past", dest="past_h", type=float, metavar="HOURS", help="fleet life begins so long ago, and goes on in real time once it has caught up (default with --speed over 1 and without --for: 24)")  # fmt: skip # noqa: E501
+    begin.add_argument("--past", dest="past_h", type=float, metavar="HOURS", help="fleet life begins so long ago, and continues in real time once it has caught up (default with --speed over 1 and without --for: 24)")  # fmt: skip # noqa: E501
     add("--seed", type=int, default=defaults.seed, metavar="N", help="same seed, same start: same readings (default %(default)s)")  # fmt: skip # noqa: E501
     add("--bad-share", type=float, default=defaults.bad_share, metavar="P", help="malformed messages per good reading, 0-1 (default %(default)g)")  # fmt: skip # noqa: E501
     add("--duplicate-share", type=float, default=defaults.duplicate_share, metavar="P", help="messages sent twice, 0-1 (default %(default)g)")  # fmt: skip # noqa: E501

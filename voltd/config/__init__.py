@@ -16,17 +16,12 @@ import pydantic_settings
 from psycopg import conninfo
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from voltd.config import alerts as _alerts
-from voltd.config import limits as _limits
-from voltd.config import section
-from voltd.config import topics as _topics
+from voltd.config.alerts import Alerts, ChannelSettings
+from voltd.config.limits import Days, Limits, Timestamps
+from voltd.config.section import Name, Section
+from voltd.config.topics import Topics
 
-_Name = section.Name
-_Section = section.Section
-Topics = _topics.Topics
-Limits = _limits.Limits
-Timestamps = _limits.Timestamps
-ChannelSettings = _alerts.ChannelSettings
+__all__ = ["ChannelSettings", "Limits", "Section", "Settings", "Timestamps", "Topics"]
 
 
 def _dsn(text: str) -> str:
@@ -37,11 +32,10 @@ def _dsn(text: str) -> str:
     return text
 
 
-_Days = _limits.Days
 _Dsn = Annotated[str, pydantic.AfterValidator(_dsn)]
 
 
-class Mqtt(_Section):
+class Mqtt(Section):
     """How to reach the broker and how much it may send ahead of the acks."""
 
     host: Annotated[str, Field(min_length=1)] = "localhost"
@@ -56,7 +50,7 @@ class Mqtt(_Section):
     cert_file: pathlib.Path | None = None
     key_file: pathlib.Path | None = None
     client_id: str | None = None
-    share_group: _Name | None = None
+    share_group: Name | None = None
     keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
     session_expiry_s: Annotated[int, Field(ge=60, le=4294967295)] = 7 * 86400
     receive_maximum: Annotated[int, Field(ge=1, le=65535)] = 20_000
@@ -72,7 +66,7 @@ class Mqtt(_Section):
         return self
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """How to reach TimescaleDB."""
 
     dsn: _Dsn = "host=localhost dbname=volt"
@@ -84,7 +78,7 @@ class DatabaseSettings(_Section):
     retry_max_s: PositiveFloat = 10.0
 
 
-class Batching(_Section):
+class Batching(Section):
     """How much is written in one transaction.
 
     Without ``max_messages``: the whole window up to 1,000, beyond that half of it, at most 10,000.
@@ -95,20 +89,20 @@ class Batching(_Section):
     linger_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
 
 
-class Live(_Section):
+class Live(Section):
     """The latest state of each vehicle on ``voltd/live/<fleet_id>/<vehicle_id>``."""
 
     enabled: bool = True
     max_per_second: PositiveInt = 500
 
 
-class Retention(_Section):
+class Retention(Section):
     """How long data is kept. Hourly and daily history is never deleted."""
 
-    raw_days: _Days = 90
-    columnstore_after_days: _Days = 7
-    dead_letter_days: _Days = 30
-    alert_days: _Days = 730
+    raw_days: Days = 90
+    columnstore_after_days: Days = 7
+    dead_letter_days: Days = 30
+    alert_days: Days = 730
 
     @pydantic.model_validator(mode="after")
     def _columnstore_before_drop(self) -> Self:
@@ -120,7 +114,7 @@ class Retention(_Section):
         return self
 
 
-class DeadLetters(_Section):
+class DeadLetters(Section):
     """When too many messages are malformed, so that voltd stops taking more. 1.0 and 0 switch a limit off."""
 
     max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
@@ -129,7 +123,7 @@ class DeadLetters(_Section):
     least_topics: PositiveInt = 10
 
 
-class SpoolSettings(_Section):
+class SpoolSettings(Section):
     """Where readings wait on this machine's disk while the database is away."""
 
     enabled: bool = True
@@ -139,13 +133,13 @@ class SpoolSettings(_Section):
     min_free_bytes: Annotated[int, Field(ge=0)] = 1 << 30
 
 
-class Efficiency(_Section):
-    """What a complete hour looks like."""
+class Efficiency(Section):
+    """How many readings a complete hour has."""
 
     expected_interval_s: Annotated[int, Field(ge=1, le=3600)] = 60
 
 
-class Log(_Section):
+class Log(Section):
     """What is logged and how; ``auto`` is readable lines on a terminal and JSON elsewhere."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -159,7 +153,7 @@ class Settings(pydantic_settings.BaseSettings):
         env_prefix="VOLTD_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
     )
 
-    instance: _Name = "main"
+    instance: Name = "main"
     mqtt: Mqtt = Mqtt()
     database: DatabaseSettings = DatabaseSettings()
     batch: Batching = Batching()
@@ -168,7 +162,7 @@ class Settings(pydantic_settings.BaseSettings):
     live: Live = Live()
     dead_letters: DeadLetters = DeadLetters()
     spool: SpoolSettings = SpoolSettings()
-    alerts: _alerts.Alerts = _alerts.Alerts()
+    alerts: Alerts = Alerts()
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()
     log: Log = Log()

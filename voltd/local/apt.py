@@ -157,13 +157,13 @@ Acquire::Retries "3";
             errors="replace",
             pass_fds=self._inherit,
         ) as running:
-            said = []
+            output = []
             for line in running.stdout or ():
                 yield line
                 if line.startswith(("E:", "W:", "Err:")):
-                    said.append("  " + line.strip())
+                    output.append("  " + line.strip())
         if running.returncode != 0:
-            raise AptFailed("\n".join([f"apt-get {arguments[0]} failed:", *said[-8:]]))
+            raise AptFailed("\n".join([f"apt-get {arguments[0]} failed:", *output[-8:]]))
 
 
 def _progress(what: str, lines: Iterable[str]) -> Iterator[str]:

@@ -156,7 +156,7 @@ def remove(folder: pathlib.Path) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody uses now; it may be gone a moment later, so retry."""
+    """A free TCP port of the loopback address; another program may take it at any time, so retry."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

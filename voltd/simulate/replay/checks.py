@@ -167,7 +167,7 @@ class Checks:
             self._find(
                 ("order",), row.line,
                 f"{span.time_of(at_s)} is earlier than a row before it ({span.time_of(self._latest_s)}): "
-                "it is overdue and goes out at once; sort the rows by time",
+                "it is overdue and published at once; sort the rows by time",
             )  # fmt: skip
         self._latest_s = max(self._latest_s or at_s, at_s)
 

@@ -113,7 +113,7 @@ class Source:
                 packed = file.read(2) == _GZIP_MAGIC
             return cast("IO[bytes]", gzip.open(self.path, "rb")) if packed else self.path.open("rb")
         raw = self._open_pipe() if self._copy is None else _Raw(_Copy(self._copy.fileno()))
-        head = raw.look(2)
+        head = raw.peek(2)
         plain = io.BufferedReader(raw)
         return cast("IO[bytes]", gzip.open(plain, "rb")) if head == _GZIP_MAGIC else plain
 
@@ -167,7 +167,7 @@ class _Raw(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def look(self, size: int) -> bytes:
+    def peek(self, size: int) -> bytes:
         """The first ``size`` bytes, which are read again later; fewer where there are no more."""
         while len(self._ahead) < size and (piece := self._source.read(size - len(self._ahead))):
             self._ahead += piece
