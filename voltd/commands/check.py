@@ -34,7 +34,7 @@ _KERNEL_CLOCK = {
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """None."""
+    """Adds nothing: the command has no arguments."""
 
 
 def run(_args: argparse.Namespace, settings: config.Settings) -> int:

@@ -9,7 +9,7 @@ from voltd.daemon import app
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """None."""
+    """Adds nothing: the command has no arguments."""
 
 
 def run(args: argparse.Namespace, settings: config.Settings) -> int:

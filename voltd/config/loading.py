@@ -125,5 +125,5 @@ def _secret(path: pathlib.Path, given: pathlib.Path | None, setting: str, what: 
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise errors.ConfigurationError(
             f"{setting}{shown} cannot be read: {reason}",
-            hint=f"it names a file that holds the {what} alone and is readable for the daemon's user",
+            hint=f"name a file that contains the {what} alone and that the daemon's user can read",
         ) from None  # its text has the name

@@ -88,7 +88,7 @@ class Facts:
         return int(row[0]) if row else 0
 
     def summary(self, published: Tally, edition: str) -> dict[str, Any]:
-        """The numbers of the whole run, in readings; see the README for the names."""
+        """The numbers of the whole run, in readings, as ``--summary`` writes them."""
         counts = self.counts()
         return {
             "edition": edition,

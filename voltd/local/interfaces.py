@@ -85,14 +85,14 @@ class GivenBroker(BrokerServer):
         self.port = port
 
     def start(self) -> None:
-        """It runs already."""
+        """Does nothing: it runs already."""
 
     def stop(self) -> None:
-        """Refused."""
+        """Raises VoltdError: voltd did not start it."""
         raise _not_ours(f"the broker at {self.host}:{self.port}")
 
     def kill(self) -> None:
-        """Refused."""
+        """Raises VoltdError: voltd did not start it."""
         self.stop()
 
 
@@ -107,10 +107,10 @@ class GivenDatabase(DatabaseServer):
         self.port = port
 
     def start(self) -> None:
-        """It runs already."""
+        """Does nothing: it runs already."""
 
     def stop(self, immediate: bool = False) -> None:  # noqa: ARG002 - the interface's
-        """Refused."""
+        """Raises VoltdError: voltd did not start it."""
         raise _not_ours(f"the database at {self.host}:{self.port}")
 
 

@@ -65,7 +65,7 @@ class DrivenRoute:
         return math.degrees(math.atan2(z, math.hypot(x, y))), math.degrees(math.atan2(y, x))
 
     def reversed(self) -> DrivenRoute:
-        """The same way back."""
+        """The route in the other direction."""
         return DrivenRoute(self._points[::-1], self._limits[::-1])
 
 

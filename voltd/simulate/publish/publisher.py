@@ -43,11 +43,11 @@ class Publisher:
         """Prepares; ``__enter__`` connects.
 
         Args:
-            host: of the broker.
-            port: of the broker.
+            host: the broker's.
+            port: the broker's.
             connections: how many to open.
-            window: most messages in flight on each.
-            how: any further field of ``MqttTarget`` (username, password, tls, ...).
+            window: limit of messages in flight on each.
+            how: further fields of ``MqttTarget`` (username, password, tls, ...).
         """
         target = MqttTarget(host, port, **how)
         self._arrived = threading.Condition()

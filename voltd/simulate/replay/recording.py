@@ -128,7 +128,7 @@ def _rows(source: str, lines: Iterator[tuple[int, bytes]], reading: cells.Readin
         else:
             yield from _from_csv(number, line, header, delimiter, reading)
     if header is None and not ndjson:
-        raise errors.UsageError(f"{source} is empty", hint="CSV with a header line, or NDJSON")
+        raise errors.UsageError(f"{source} is empty", hint="give CSV with a header line, or NDJSON")
 
 
 def _header(source: str, line: str, delimiter: str) -> list[str]:

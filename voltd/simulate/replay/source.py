@@ -103,7 +103,7 @@ class Source:
             raise errors.VoltdError(f"{self.name} broke: {error.strerror}", hint="start again") from error
 
     def open(self) -> IO[bytes]:
-        """The bytes from the beginning, unpacked.
+        """Opens the recording at its beginning, unpacked.
 
         Raises:
             OSError: as for any file.
