@@ -1,4 +1,4 @@
-"""The scenes of the rules: what they cost the ingest, how long a check takes, how soon somebody is told."""
+"""The scenes of the rules: their cost for ingest, the duration of a cycle, the time until a channel is notified."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONG_S = 30.0
 
 
 def cost(rig: Rig, count: int, low_pct: int) -> dict[str, float]:
-    """Messages a second out of a queue of news, with the rules in force and without; some of the vehicles are low."""
+    """Messages a second out of a queue of recent readings, with and without rules; some vehicles are low."""
     rates: dict[str, list[float]] = {"true": [], "false": []}
     for enabled in ("false", "true", "true", "false", "false", "true"):
         rig.empty()
@@ -38,10 +38,10 @@ def cost(rig: Rig, count: int, low_pct: int) -> dict[str, float]:
     return {"value": value, "reference": reference, "ratio": value / reference}
 
 
-def told(rig: Rig, seconds: float) -> dict[str, float]:
-    """A fleet's minute, each device once; from the planned time of publishing to the webhook, and the checks' time.
+def notified(rig: Rig, seconds: float) -> dict[str, float]:
+    """Times of one minute of a fleet, each device once: from planned publishing to the webhook, and of the cycles.
 
-    The time from publishing holds that from storing, so it cannot be too good. Every low vehicle must be told once.
+    The time from publishing includes that of storing, so it is no underestimate. Each low vehicle must notify once.
     """
     rig.empty()
     receiver = _Receiver()
@@ -55,13 +55,13 @@ def told(rig: Rig, seconds: float) -> dict[str, float]:
     rate = count / seconds
     began = scenes.publish_as_it_happens(rig, count, rate, block=1)
     _wait_for_alerts(rig, _LOW)
-    time.sleep(10)  # some checks of a fleet at rest, and the time for anything that would be told twice
+    time.sleep(10)  # some cycles without readings, and time for a second notification
     daemon.stop()
     receiver.close()
     scenes.verify(rig, count)
-    waits = sorted(1000 * (at - (began + 2 * number / rate)) for number, at in _told(rig, receiver.heard))
+    waits = sorted(1000 * (at - (began + 2 * number / rate)) for number, at in _notified(rig, receiver.received))
     if len(waits) != _LOW:
-        raise RuntimeError(f"{len(waits)} vehicles were told instead of {_LOW}: the figure is worth nothing")
+        raise RuntimeError(f"{len(waits)} vehicles notified instead of {_LOW}: the figure is invalid")
     checks = sorted(_checks(daemon))
     return {
         "p50_ms": waits[len(waits) // 2],
@@ -73,13 +73,13 @@ def told(rig: Rig, seconds: float) -> dict[str, float]:
 
 
 def _at_once() -> str:
-    """The shipped rules, but one reading is enough: a device says here only once that it is low."""
+    """The shipped rules, but one reading is enough: each device sends a low value once."""
     text = (resources.share("config") / "rules.toml").read_text(encoding="utf-8")
     return text.replace("min_count = 2\nalone_after_intervals = 2.0\n", "")
 
 
-def _told(rig: Rig, heard: list[tuple[str, float]]) -> list[tuple[int, float]]:
-    """Each vehicle's number and when the message with its alert came; a message that came twice counts twice."""
+def _notified(rig: Rig, received: list[tuple[str, float]]) -> list[tuple[int, float]]:
+    """Each vehicle's number and the arrival of its alert; a message that arrives twice counts twice."""
     with psycopg.connect(rig.dsn) as connection:
         rows = connection.execute(
             "SELECT message_id, device_id FROM volt.alert_delivery JOIN volt.alert USING (alert_id)"
@@ -88,11 +88,11 @@ def _told(rig: Rig, heard: list[tuple[str, float]]) -> list[tuple[int, float]]:
         devices: dict[str, list[str]] = {}
         for message_id, device in rows:
             devices.setdefault(str(message_id), []).append(device)
-    return [(int(device[1:]), at) for message_id, at in heard for device in devices[message_id]]
+    return [(int(device[1:]), at) for message_id, at in received for device in devices[message_id]]
 
 
 def _checks(daemon: Daemon) -> list[float]:
-    """Milliseconds of each check, its judging and its database time, once the first has read what there is."""
+    """Milliseconds of each cycle, evaluation and database, after the first, which reads the backlog."""
     lines = (json.loads(line) for line in daemon.log.read_text().splitlines() if '"rules.checked"' in line)
     return [line["ms"] for line in lines][1:]
 
@@ -106,16 +106,16 @@ def _wait_for_alerts(rig: Rig, wanted: int) -> None:
 
 
 class _Receiver:
-    """A webhook; which message came when."""
+    """A webhook that records messages and their arrival."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, float]] = []
-        heard = self.heard
+        self.received: list[tuple[str, float]] = []
+        received = self.received
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                heard.append((body["message"].split()[-1], time.time()))
+                received.append((body["message"].split()[-1], time.time()))
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -128,6 +128,6 @@ class _Receiver:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
-        """Ends it."""
+        """Stops the server."""
         self._server.shutdown()
         self._server.server_close()

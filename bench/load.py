@@ -1,7 +1,7 @@
-"""The load generator: prebuilt MQTT 5 PUBLISH packets over a plain socket, acks only counted.
+"""The load generator: prebuilt MQTT 5 PUBLISH packets over a plain socket; acks are only counted.
 
-It must offer more than the daemon can take, so it does per message what cannot be left out: packets are built before
-the clock starts and leave in joined blocks; a PUBACK is four bytes, so the bytes received are the count.
+It must offer more than the daemon can take, so it does the minimum per message: packets are built before the clock
+starts and are sent in blocks; a PUBACK has four bytes, so the bytes received are the count.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def readings(
 ) -> itertools.chain[tuple[bool, str, bytes]]:
     """Vehicles and meters half and half: is it a vehicle, its id, its payload (about 190 bytes, 9 fields).
 
-    So many of a hundred vehicles are below 15 %.
+    ``low_pct`` of a hundred vehicles are below 15 %.
     """
     return itertools.chain.from_iterable(
         (
@@ -63,13 +63,13 @@ def _meter(number: int, at: dt.datetime) -> bytes:
 
 
 def packets(
-    count: int, start: dt.datetime, step: dt.timedelta, *, rubbish_every: int = 0, low_pct: int = 15
+    count: int, start: dt.datetime, step: dt.timedelta, *, malformed_every: int = 0, low_pct: int = 15
 ) -> list[bytes]:
-    """One message per reading; with ``rubbish_every`` n each nth payload is broken."""
+    """One message per reading; with ``malformed_every`` n each nth payload is malformed."""
     made = []
     for number, (is_vehicle, device, payload) in enumerate(readings(count, start, step, low_pct=low_pct)):
         topic = f"volt/{'vehicle' if is_vehicle else 'meter'}/{device}/telemetry".encode()
-        body = payload[:-1] if rubbish_every and number % rubbish_every == 0 else payload
+        body = payload[:-1] if malformed_every and number % malformed_every == 0 else payload
         made.append(packet(topic, body, number % 65535 + 1))
     return made
 
@@ -94,7 +94,7 @@ def arrays(messages: int, size: int, start: dt.datetime, step: dt.timedelta) -> 
 
 
 def forget(port: int, client_id: str) -> None:
-    """Ends a client's session at the broker, or it would be sent, and queue, all that later scenes publish."""
+    """Ends a client's session at the broker, which would otherwise queue all that later scenes publish."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(_connect(client_id))
         connection.recv(1024)
@@ -123,7 +123,7 @@ class Publisher:
     def send(self, made: list[bytes], rate: float | None = None, window: int = 10_000) -> float:
         """Publishes all, at ``rate`` messages a second or as fast as it goes; returns seconds until the last PUBACK.
 
-        With a rate the schedule is fixed: a stall is caught up, not forgotten (no coordinated omission).
+        With a rate the schedule is fixed: a stall is made up for (no coordinated omission).
         """
         blocks = [b"".join(made[start : start + BLOCK]) for start in range(0, len(made), BLOCK)]
         self.began_at = time.time()

@@ -1,7 +1,7 @@
 """What the scenes run on: private servers, a migrated database, the daemon as a process, and its log as a clock.
 
-The daemon logs ``batch.flushed`` with the number of messages at each COMMIT; adding these up tells when the n-th
-message became visible without asking the database while it works.
+The daemon logs ``batch.flushed`` with the number of messages at each COMMIT. Their sum says when the n-th message
+became visible, without a query that would disturb the database.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Rig:
         self._daemons: list[Daemon] = []
 
     def close(self) -> None:
-        """Ends what still runs and removes all of it."""
+        """Ends what still runs and deletes its data."""
         for daemon in self._daemons:
             daemon.kill()
         self.servers.stop()
@@ -52,7 +52,7 @@ class Rig:
             return sum(connection.execute(f"SELECT count(*) FROM volt.{name}").fetchone()[0] for name in tables)
 
     def empty(self) -> None:
-        """Empties the tables; a checkpoint, so that no scene pays for the one before."""
+        """Empties the tables; a checkpoint, so that no scene pays for an earlier one."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(
                 "TRUNCATE volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_current,"
@@ -70,7 +70,7 @@ class Rig:
 
 
 class Daemon:
-    """``voltd run`` and what its log tells."""
+    """``voltd run`` and the figures in its log."""
 
     def __init__(self, rig: Rig, instance: str, settings: dict[str, Any]) -> None:
         self.instance = instance
@@ -91,7 +91,7 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """The id of the running process."""
         assert self._process is not None  # noqa: S101 a scene's mistake
         return self._process.pid
 
@@ -109,7 +109,7 @@ class Daemon:
         return began
 
     def stop(self, *, keep_session: bool = False) -> None:
-        """SIGTERM, and waits; its session at the broker ends, too, unless it is to be continued."""
+        """Sends SIGTERM and waits; ends its session at the broker, too, unless it is to be continued."""
         assert self._process is not None  # noqa: S101
         self._process.terminate()
         self._process.wait(20)
@@ -117,13 +117,13 @@ class Daemon:
             load.forget(self._port, f"voltd-{self.instance}")
 
     def kill(self) -> None:
-        """Ends it at once, where it still runs."""
+        """Kills it if it still runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
     def subscribe(self) -> None:
-        """Makes the session, so that what is published from now on waits for it."""
+        """Makes the session, so that the broker queues what is published from now on."""
         self.start()
         self.stop(keep_session=True)
         self.log.unlink()

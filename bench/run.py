@@ -25,7 +25,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def main() -> int:
-    """Runs what was asked for; 0 when every scene's rows were all there."""
+    """Runs the scenes; 0 if each one's rows are complete."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="in under two minutes, each scene once")
     parser.add_argument("--only", metavar="NAME", help="one scene")
@@ -66,7 +66,7 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
         "small_window": lambda: scenes.small_window(rig, count // 4),
         "rules": lambda: alerts.cost(rig, 3 * count, 1),
         "rules_storm": lambda: alerts.cost(rig, 3 * count, 15),
-        "told": lambda: alerts.told(rig, 15 if quick else 60),
+        "told": lambda: alerts.notified(rig, 15 if quick else 60),
         "mixed": lambda: scenes.mixed(rig, count),
         "split": lambda: splits.split(rig, count),
         "idle": lambda: scenes.idle(rig, 5 if quick else 30),

@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def backlog(rig: Rig, count: int) -> dict[str, float]:
-    """Messages a second out of a full queue: mosquitto_sub, then voltd, each with a queue of its own."""
+    """Messages a second out of a full queue: mosquitto_sub, then voltd, each with its own queue."""
     rig.empty()
     daemon = rig.daemon(mqtt__receive_maximum=65535)
     daemon.subscribe()
@@ -41,14 +41,14 @@ def backlog(rig: Rig, count: int) -> dict[str, float]:
 
 
 def mixed(rig: Rig, count: int) -> dict[str, float]:
-    """Messages a second out of a queue: clean, the clean ones all again, and on tables as empty 1 % of it rubbish."""
+    """Messages a second out of a queue: clean, all of it again, and on empty tables with 1 % malformed."""
     rates = {}
     daemon = rig.daemon(mqtt__receive_maximum=65535)
     clean = load.packets(count, start(), STEP)
     for name, made in (
         ("clean", clean),
         ("redelivered", clean),
-        ("rubbish", load.packets(count, start(), STEP, rubbish_every=100)),
+        ("rubbish", load.packets(count, start(), STEP, malformed_every=100)),
     ):
         if name != "redelivered":
             rig.empty()
@@ -173,7 +173,7 @@ def history(rig: Rig, rows: int, count: int) -> dict[str, float]:
     rig.empty()
     _fill(rig, rows)
     daemon = rig.daemon(mqtt__receive_maximum=65535)
-    daemon.start()  # a daemon that is new to a database looks through its last day once; this is not that
+    daemon.start()  # a daemon that is new to a database reads its last day once; that is not measured
     publish(rig, load.packets(2, start(20), STEP))
     daemon.wait_for(2)
     time.sleep(20)
@@ -187,7 +187,7 @@ def history(rig: Rig, rows: int, count: int) -> dict[str, float]:
 
 
 def outage(rig: Rig, count: int, rate: int) -> dict[str, float]:
-    """The database is away while so many messages come: spooled, then caught up with, in messages a second."""
+    """Messages a second into the spool while the database is away, and out of it afterwards."""
     rig.empty()
     daemon = rig.daemon(spool__after_s=1)
     daemon.start()
@@ -238,14 +238,14 @@ def start(hours: float = 12) -> dt.datetime:
 
 
 def publish(rig: Rig, made: list[bytes]) -> None:
-    """As fast as it goes."""
+    """Publishes as fast as possible."""
     publisher = load.Publisher(rig.port)
     publisher.send(made)
     publisher.close()
 
 
 def publish_as_it_happens(rig: Rig, count: int, rate: float, *, block: int) -> float:
-    """Readings of the moment on a fixed schedule, ``block`` at a time; the wall clock at which it began."""
+    """Publishes current readings on a fixed schedule, ``block`` at a time; returns the wall clock of the start."""
     start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=3)
     made = load.packets(count, start, dt.timedelta(seconds=1 / rate))
     publisher = load.Publisher(rig.port)
@@ -283,14 +283,14 @@ def _lags(daemon: Daemon, began: float, rate: float) -> list[float]:
 
 
 def verify(rig: Rig, expected: int, *tables: str) -> None:
-    """Stops the benchmark where there are not as many rows as messages were sent."""
+    """Stops the benchmark if rows are missing or too many."""
     found = rig.rows(*(tables or ("vehicle_reading", "meter_reading")))
     if found != expected:
-        raise RuntimeError(f"{found} rows instead of {expected}: the figure is worth nothing")
+        raise RuntimeError(f"{found} rows instead of {expected}: the figure is invalid")
 
 
 def machine(rig: Rig) -> dict[str, object]:
-    """What all this ran on."""
+    """The machine and the servers."""
     cpu = pathlib.Path("/proc/cpuinfo").read_text()
     names = [line.split(":", 1)[1].strip() for line in cpu.splitlines() if line.startswith("model name")]
     return {"cpu": names[0] if names else "unknown", "cores": len(names), "servers": rig.servers.source}

@@ -1,4 +1,4 @@
-"""Where the microseconds of a message go: each step on its own, so that the next improvement starts from facts."""
+"""The microseconds of a message in each step, measured separately, to find what to improve."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rig import Rig
 from voltd import config, models
 from voltd.daemon import app
 from voltd.database import session
-from voltd.pipeline.consume import stream as consume_stream
-from voltd.pipeline.consume import window as consume_window
+from voltd.pipeline.consume import stream
+from voltd.pipeline.consume.window import Window
 from voltd.pipeline.current import fold
 from voltd.pipeline.decode import decoder as decode
 from voltd.pipeline.write import store as write
 
 
 def profile(rig: Rig, count: int) -> dict[str, float]:
-    """Microseconds a message takes in each step of the way, one step after the other in this process."""
+    """Microseconds a message takes in each step of the data path, one step after the other in this process."""
     rig.empty()
     app.tune_interpreter()
     settings = config.Settings(database={"dsn": rig.dsn})  # type: ignore[arg-type] # pydantic makes the section
-    stream = b"".join(load.packets(count, scenes.start(), scenes.STEP))
-    reader, window = consume_stream.PublishStream(1), consume_window.Window(1 << 30)
+    data = b"".join(load.packets(count, scenes.start(), scenes.STEP))
+    reader, window = stream.PublishStream(1), Window(1 << 30)
     decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
     store = write.PostgresStore(session.connector(settings), "bench")
     spent = dict.fromkeys(("read", "take", "decode", "write", "fold", "ack"), 0.0)
@@ -40,8 +40,8 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
 
     now = dt.datetime.now(dt.UTC)
     places = fold.places(models.DeviceType.VEHICLE)
-    for start in range(0, len(stream), 1 << 18):
-        piece = stream[start : start + (1 << 18)]
+    for start in range(0, len(data), 1 << 18):
+        piece = data[start : start + (1 << 18)]
         timed("read", lambda: [window.put_many(part) for part in reader.feed(piece, now) if isinstance(part, list)])  # noqa: B023
     done = 0
     while done < count:
@@ -50,7 +50,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
         timed("write", lambda: store.write(batch))  # noqa: B023
         segments = [fold.Segment(batch.vehicles, live=True)]
         timed("fold", lambda: fold.fold(segments, places))  # noqa: B023
-        timed("ack", lambda: consume_stream.pubacks([message.packet_id for message in messages]))  # noqa: B023
+        timed("ack", lambda: stream.pubacks([message.packet_id for message in messages]))  # noqa: B023
         done += len(messages)
     store.close()
     scenes.verify(rig, count)

@@ -1,13 +1,13 @@
-"""Every error voltd raises on purpose: one root, each class says the fate of the data and what to do next.
+"""The errors that voltd raises: one root; each class says what became of the data, and carries a hint.
 
 Foreign errors (psycopg, paho, OS) are wrapped once, at the edge that talks to them.
 """
 
 
 class VoltdError(Exception):
-    """Something voltd can explain.
+    """An error with an explanation.
 
-    ``hint`` tells a person what to do next; ``exit_code`` is what a command ends with when it goes uncaught.
+    ``hint`` says what to do next; a command that does not catch the error ends with ``exit_code``.
     """
 
     exit_code = 1
@@ -18,7 +18,7 @@ class VoltdError(Exception):
 
 
 class ConfigurationError(VoltdError):
-    """Configuration: nothing was started, nothing was taken from the broker. systemd does not restart on it."""
+    """Configuration: no message was taken from the broker. systemd does not restart the daemon after it."""
 
     exit_code = 78
 
@@ -28,19 +28,19 @@ class SchemaError(ConfigurationError):
 
 
 class UsageError(VoltdError):
-    """Usage: the command's arguments make no sense together; nothing was done."""
+    """Usage: the command's arguments contradict each other; nothing was done."""
 
     exit_code = 2
 
 
 class StoreUnavailable(VoltdError):
-    """Transient: the database cannot take the batch now; nothing of it was committed, keep it and try again."""
+    """Transient: the database cannot take the batch now. Nothing of it was committed; keep it and try again."""
 
 
 class StoreRejected(VoltdError):
-    """Permanent: the database will never take these rows as they are; nothing of the batch was committed.
+    """Permanent: the database refuses some of these rows. Nothing of the batch was committed.
 
-    The caller isolates the rows at fault; the rest of the batch goes in.
+    The caller isolates the refused rows and writes the rest.
     """
 
     def __init__(self, message: str, *, sqlstate: str = "", hint: str = "") -> None:
@@ -51,13 +51,13 @@ class StoreRejected(VoltdError):
 class CommitUnknown(StoreUnavailable):
     """Transient: the connection broke between COMMIT and its reply; the batch may or may not be stored.
 
-    Writing it again is safe: the natural key makes stored readings duplicates and the redelivery key does the
-    same for dead letters.
+    Writing it again is safe: the natural key makes stored readings duplicates, and the redelivery key does the same for
+    dead letters.
     """
 
 
 class SpoolUnavailable(VoltdError):
-    """Transient: the spool is full or its disk does not work; nothing was kept there, so nothing may be acked."""
+    """Transient: the spool is full or its disk fails. Nothing was stored there, so nothing may be acked."""
 
 
 class BrokerUnavailable(VoltdError):
@@ -65,12 +65,12 @@ class BrokerUnavailable(VoltdError):
 
 
 class BrokerRefused(ConfigurationError):
-    """Configuration: the broker refuses this client for good (credentials, protocol, authorisation)."""
+    """Configuration: the broker refuses this client permanently (credentials, protocol, authorisation)."""
 
 
 class ClientIdTaken(ConfigurationError):
-    """Configuration: another daemon connects with the same client id; the two would evict each other for ever."""
+    """Configuration: another client uses the same client id; the two would evict each other for ever."""
 
 
 class ServersNotFound(VoltdError):
-    """Runtime: no local Mosquitto and TimescaleDB could be had; the message names the ways to get them."""
+    """Runtime: no source has a local Mosquitto and TimescaleDB; the message names the ways to get them."""

@@ -1,6 +1,6 @@
-"""Where the files shipped beside the code are: SQL, sample configuration, unit files.
+"""Finds the files that are shipped with the code: SQL, sample configuration, unit files.
 
-In a wheel they live in ``voltd/_share``; in a checkout (editable install) at the top of the repository.
+In a wheel they are in ``voltd/_share``; in a checkout (editable install) at the top of the repository.
 """
 
 import pathlib
@@ -12,7 +12,7 @@ def share(name: str) -> pathlib.Path:
     """Folder ``sql``, ``config`` or ``systemd`` of this installation.
 
     Raises:
-        FileNotFoundError: the installation is incomplete; nothing can be done but installing again.
+        FileNotFoundError: the installation is incomplete; install it again.
     """
     for folder in (_PACKAGE / "_share" / name, _PACKAGE.parent / name):
         if folder.is_dir():

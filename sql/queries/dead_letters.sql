@@ -1,4 +1,4 @@
--- What people ask of the dead letters. Run by voltd/dead_letters.py and voltd/dead_letters_replay.py.
+-- What people ask of the dead letters. Run by voltd/commands/dead_letters/.
 -- Filters are alike in all: each may be NULL, topic is a regular expression.
 
 -- name: list_dead_letters

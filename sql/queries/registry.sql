@@ -1,4 +1,4 @@
--- Entries into the registry, each only where it is missing. Run by voltd/simulate/registry.py.
+-- Entries into the registry, each only where it is missing. Run by voltd/simulate/fleet/registry.py.
 
 -- name: register_fleets
 -- fleet_id, name, manager: text[].

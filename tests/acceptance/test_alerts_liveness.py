@@ -1,4 +1,4 @@
-"""Clocks, silence and outages, from end to end: what the rules say of devices, and what they must not say of them."""
+"""Clocks, silence and outages, from end to end: alerts that must be raised, and alerts that must not."""
 
 import signal
 import time
@@ -13,7 +13,7 @@ from voltd import resources
 
 @pytest.fixture
 def hasty(tmp_path):
-    """A function: the rules that come with voltd, but what is silent so many seconds is stale."""
+    """A function: the shipped rules, but a device is stale after so many seconds."""
 
     def make(seconds):
         text = (resources.share("config") / "rules.toml").read_text()
@@ -30,12 +30,12 @@ def _one(database, statement, *values):
 
 
 def _healthy(database):
-    """Returns once silence counts: what is heard from now on is judged without a time of grace."""
+    """Returns once silence counts, so that the rest of the test has no time of grace."""
     harness.wait_for(lambda: _one(database, "SELECT healthy_since FROM volt.alert_progress")[0], what="health")
 
 
 class _Looks:
-    """The daemon looks at clocks when it has read its rules, and then once a minute: so it reads them again."""
+    """Reloads the rules: the daemon measures clocks after that, and then once a minute."""
 
     def __init__(self, daemon, database):
         self._daemon, self._database = daemon, database
@@ -55,7 +55,7 @@ class _Looks:
         harness.wait_for(lambda: self._daemon.events("settings.reloaded") >= self._reloads, what="the reload")
 
     def counts(self, device):
-        """How many looks in a row have found its clock off; None: nothing is remembered of it."""
+        """How many measurements in a row have found its clock off; None: none is stored."""
         found = _one(
             self._database,
             "SELECT (state ->> 'count')::int FROM volt.alert_state WHERE rule = 'clock_skew' AND device_id = %s"
@@ -65,14 +65,14 @@ class _Looks:
         return found and found[0]
 
 
-def test_clocks_that_are_off(told, publisher, webhook, database):
-    """Told at the third look in a row, whether behind or ahead; over within 5 s. One odd time stamp is no clock."""
+def test_clocks_that_are_off(alerting, publisher, webhook, database):
+    """Fires at the third measurement in a row, behind or ahead; resolves within 5 s. One wrong time is ignored."""
     with psycopg.connect(database) as connection:  # as a daemon left it that ended a moment ago: no two minutes to wait
         connection.execute(
             "UPDATE volt.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
             " healthy_at = now() + INTERVAL '10 s'"
         )
-    daemon = told(current_interval_s=0.1)
+    daemon = alerting(current_interval_s=0.1)
     looks = _Looks(daemon, database)
     harness.wait_for(lambda: daemon.events("rules.checked"), what="the look at the start")
     looks.publish(publisher, "vehicle", "ODD", -250, soc=50)
@@ -103,14 +103,14 @@ def test_clocks_that_are_off(told, publisher, webhook, database):
     assert {one["device_id"] for one in alert_rig.alerts(database)} == {"BEHIND", "AHEAD"}
 
 
-def test_a_clock_that_is_an_hour_behind(told, publisher, webhook, database):
+def test_a_clock_that_is_an_hour_behind(alerting, publisher, webhook, database):
     """Once that is certain, its readings are evaluated at the corrected time, also after kill -9."""
     with psycopg.connect(database) as connection:
         connection.execute(
             "UPDATE volt.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
             " healthy_at = now() + INTERVAL '10 s'"
         )
-    daemon = told(current_interval_s=0.1)
+    daemon = alerting(current_interval_s=0.1)
     looks = _Looks(daemon, database)
     for number in (1, 2, 3):
         looks.publish(publisher, "vehicle", "BEHIND", 3600, speed=50)
@@ -125,11 +125,11 @@ def test_a_clock_that_is_an_hour_behind(told, publisher, webhook, database):
     alert_rig.publish(publisher, daemon, "BEHIND", 3600, speed=50)
     webhook.hears("vehicle BEHIND: overspeed warning is over")
     assert len(alert_rig.alerts(database)) == 2
-    assert len(set(webhook.lines)) == 3, webhook.lines  # who is killed while sending may send that once more
+    assert len(set(webhook.lines)) == 3, webhook.lines  # a daemon that is killed while sending may send again
 
 
 def test_who_is_stale_when_silent(make_daemon, publisher, webhook, database, hasty):
-    """Meters as vehicles are; not one in maintenance, retired, never heard, or known from a retained message only."""
+    """Meters as vehicles are; not one in maintenance, retired, never seen, or known from a retained message only."""
     registered = {"SHOP": "maintenance", "OLD": "retired", "NEW": "active", "RUN": "active", "KEPT": "active"}
     with psycopg.connect(database) as connection:
         for vehicle, status in registered.items():
@@ -158,9 +158,9 @@ def test_who_is_stale_when_silent(make_daemon, publisher, webhook, database, has
         publisher.flush([publisher.publish(f"{daemon.name}/vehicle/KEPT", b"", retain=True)])
 
 
-def test_a_device_sends_and_everything_is_refused(told, publisher, webhook, database, hasty):
-    """It is not called silent, but said to send in vain, what and since when; over with the first reading accepted."""
-    daemon = told(alerts__rules_file=hasty(3))
+def test_a_device_sends_and_everything_is_refused(alerting, publisher, webhook, database, hasty):
+    """The alert says that everything is refused, what and since when; it resolves with the first accepted reading."""
+    daemon = alerting(alerts__rules_file=hasty(3))
     _healthy(database)
     alert_rig.publish(publisher, daemon, "M1", kind="meter", power=5)
     harness.wait_for(lambda: harness.count(database, "meter_current"), what="a sign of life")
@@ -173,18 +173,18 @@ def test_a_device_sends_and_everything_is_refused(told, publisher, webhook, data
     assert shown == ("wrong_type", True)
     alert_rig.publish(publisher, daemon, "M1", kind="meter", power=5)
     webhook.hears("meter M1: stale warning is over: heard again")
-    assert [one["device_id"] for one in alert_rig.alerts(database)] == ["M1"]  # NEW was never heard otherwise
+    assert [one["device_id"] for one in alert_rig.alerts(database)] == ["M1"]  # NEW has sent nothing else
 
 
-def test_silence_while_the_spool_is_in_use(told, publisher, webhook, database, hasty):
+def test_silence_while_the_spool_is_in_use(alerting, publisher, webhook, database, hasty):
     """The database is away longer than it takes to be stale: one alert, of voltd itself, and its end.
 
-    What exceeded a limit meanwhile is told when it comes out of the spool: it is no old story yet.
+    A reading that exceeded a limit meanwhile notifies when it leaves the spool: it is not late yet.
     """
     info = conninfo.conninfo_to_dict(database)
     proxy = harness.Proxy(info["host"], int(info["port"]))
     try:
-        daemon = told(
+        daemon = alerting(
             database__dsn=conninfo.make_conninfo(database, host=proxy.address[0], port=proxy.address[1]),
             database__retry_max_s=0.5,
             spool__after_s=0.5,
@@ -206,7 +206,7 @@ def test_silence_while_the_spool_is_in_use(told, publisher, webhook, database, h
         proxy.admit()
         webhook.hears("ingest_lag critical is over", "vehicle V9: overspeed warning: ", within_s=30)
         assert harness.count(database, "vehicle_reading") == 30
-        daemon.process.send_signal(signal.SIGHUP)  # it looks for silent devices at once then
+        daemon.process.send_signal(signal.SIGHUP)  # then it evaluates silence at once
         harness.wait_for(lambda: daemon.events("settings.reloaded"), what="the reload")
         alert_rig.publish(publisher, daemon, "V0", speed=150)
         webhook.hears("vehicle V0: overspeed warning: ")

@@ -1,4 +1,4 @@
-"""Two daemons with one client id: the newcomer finds the other one and ends; whoever is there is not disturbed."""
+"""Two daemons with one client id: the second one finds the first and ends; the first is not disturbed."""
 
 import json
 import secrets
@@ -37,7 +37,7 @@ def _ends(daemon, within_s=20.0):
 
 
 def _is_turned_away(other, daemon):
-    """It ends with 78 before it connects, and says who is there."""
+    """It ends with 78 before it connects, and names the other daemon."""
     connected = other.events("broker.connected")
     other.start(wait=False)
     assert _ends(other) == 78
@@ -67,7 +67,7 @@ def _one_of(*daemons):
 
 
 def test_second_daemon_with_the_same_client_id(daemon, newcomer):
-    """It ends with 78 and names host, pid and start; the one that was there notices nothing, however often it comes."""
+    """It ends with 78 and names host, pid and start; the first one is not disturbed, however often it starts."""
     other = newcomer(daemon)
     for _ in range(3):  # as under `restart: unless-stopped`
         _is_turned_away(other, daemon)
@@ -111,7 +111,7 @@ def test_while_the_database_is_away(make_daemon, newcomer, servers):
 
 
 def test_while_the_window_is_full(make_daemon, newcomer, publisher, database):
-    """The daemon that is there reads no more messages then, but hears the question."""
+    """The first daemon reads no more messages then, but answers the question."""
     daemon = make_daemon(mqtt__receive_maximum=10, spool__enabled=False).start()
     with psycopg.connect(database) as blocker:
         blocker.execute("LOCK TABLE volt.vehicle_reading IN ACCESS EXCLUSIVE MODE")
@@ -149,7 +149,7 @@ def test_killed_predecessor_that_the_broker_takes_for_alive(make_daemon, broker_
 
 
 def test_forged_status_before_the_start(make_daemon, publisher):
-    """Nobody answers for it: the start waits no more than 15 s."""
+    """It cannot answer: the start waits no more than 15 s."""
     daemon = make_daemon()
     publisher.flush([publisher.publish(f"voltd/{daemon.name}/status", FORGED, retain=True)])
     daemon.start(wait=False)
@@ -184,7 +184,7 @@ def test_forged_messages_while_it_runs(make_daemon, publisher):
 
 
 def test_two_that_start_at_the_same_moment(make_daemon, newcomer):
-    """Exactly one goes on, and takes what is published."""
+    """Exactly one continues, and takes what is published."""
     for _ in range(2):
         first = make_daemon()
         both = [first, newcomer(first)]
@@ -215,7 +215,7 @@ def test_stopped_for_a_while(make_daemon, newcomer):
 
 
 def test_broker_restarts_while_a_newcomer_tries_again_and_again(make_daemon, newcomer, broker):
-    """The one that was there stays."""
+    """The first one stays."""
     daemon = make_daemon(mqtt__reconnect_max_s=0.5).start()
     other = newcomer(daemon, mqtt__reconnect_max_s=0.5)
     other.start(wait=False)

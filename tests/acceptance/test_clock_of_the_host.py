@@ -1,4 +1,4 @@
-"""A daemon on a host whose clock is wrong, or steps: readings wait for it, and people are told what to do."""
+"""A daemon on a host whose clock is wrong, or steps: readings wait for it; status, check and alert say what to do."""
 
 import datetime as dt
 import signal
@@ -33,7 +33,7 @@ def clock(tmp_path):
 
 @pytest.fixture
 def shifted(make_daemon, clock, tmp_path):
-    """A daemon (not started) that lives by the clock."""
+    """A daemon (not started) that uses the clock."""
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES)
     daemon = make_daemon(alerts__rules_file=rules)
@@ -53,19 +53,19 @@ def _alerts(database):
 
 
 def test_a_host_without_a_clock_battery(shifted, clock, publisher, database):
-    """Starts an hour behind: nothing is refused, all is held; alert, status and check say why; then all is stored."""
+    """Starts an hour behind: nothing is refused, readings wait; alert, status and check say why; then all is stored."""
     clock.set(-HOUR)
     shifted.start()
     _publish(publisher, shifted, range(5))
-    held = harness.wait_for(lambda: shifted.status().get("clock_hold"), what="the hold")
-    assert held.startswith("this host's clock is 60 min behind")
+    hold = harness.wait_for(lambda: shifted.status().get("clock_hold"), what="the hold")
+    assert hold.startswith("this host's clock is 60 min behind")
     text = harness.wait_for(lambda: _alerts(database), what="the alert")[0][1]
     assert "ingest_lag critical: this host's clock is 60 min behind" in text
     assert "timedatectl" in text
     shown = shifted.run("status").stdout
     assert "60 min behind" in shown
     assert "timedatectl" in shown
-    harness.wait_for(lambda: "60 min behind" in shifted.run("check").stdout, what="the daemon's word in the check")
+    harness.wait_for(lambda: "60 min behind" in shifted.run("check").stdout, what="the daemon's line in the check")
     shifted_check = subprocess.run(
         [*clock.program, "check"], env=shifted.env, capture_output=True, text=True, check=False
     )
@@ -136,7 +136,7 @@ def test_an_admin_goes_on_with_the_clock_as_it_is(shifted, clock, publisher, dat
 
 @pytest.mark.parametrize("by_s", [HOUR, -HOUR])
 def test_the_clock_steps_while_readings_come(shifted, clock, publisher, database, by_s):
-    """And back again: each reading is stored once, nobody is called silent, and the rules go on being checked."""
+    """And back again: each reading is stored once, no device is called silent, and rules are still evaluated."""
     shifted.start()
     _publish(publisher, shifted, range(5))
     harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 5, what="the readings")

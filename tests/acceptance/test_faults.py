@@ -123,7 +123,7 @@ def test_broker_down_and_back(make_daemon, publisher, database, broker):
 
 
 def test_sigterm_drains(make_daemon, publisher, database):
-    """SIGTERM in a stream: what was taken is written and acked, the exit is 0 within 10 s, the rest comes later."""
+    """SIGTERM in a stream: what was taken is written and acked, the exit is 0 within 10 s, the rest arrives later."""
     daemon = make_daemon().start()
     infos = _publish(publisher, daemon, 5000)
     harness.wait_for(lambda: harness.count(database, "vehicle_reading") > 100)
@@ -190,7 +190,7 @@ def test_window_full_by_bytes_for_longer_than_the_keepalive(make_daemon, publish
             for number in range(100)
         ]
         publisher.flush(infos)
-        harness.wait_for(lambda: daemon.status()["store"] == "slow", 30, "the status telling it")
+        harness.wait_for(lambda: daemon.status()["store"] == "slow", 30, "the status saying so")
         harness.wait_for(lambda: daemon.status()["lag_s"] > 9, 30, "two keepalives")
         assert daemon.status()["status"] == "online"
         assert daemon.events("broker.connected") == 1
@@ -200,7 +200,7 @@ def test_window_full_by_bytes_for_longer_than_the_keepalive(make_daemon, publish
 
 
 def test_broker_that_falls_silent(make_daemon, publisher, database, broker_proxy):
-    """A connection that is a black hole is given up after the keepalive, and a new one made."""
+    """A connection that is a black hole is closed after the keepalive, and a new one made."""
     daemon = make_daemon(mqtt=broker_proxy.address, mqtt__keepalive_s=5, mqtt__reconnect_max_s=0.5).start()
     broker_proxy.hold_client()
     harness.wait_for(lambda: daemon.events("broker.disconnected"), 30, "the loss being noticed")
@@ -225,7 +225,7 @@ def test_sigterm_with_a_database_that_hangs(make_daemon, publisher, database):
 
 
 def test_hangup_with_a_broken_file(make_daemon, tmp_path):
-    """SIGHUP takes the log level over; a broken file is refused, said, and changes nothing."""
+    """SIGHUP applies the log level; a broken file is refused with an error, and changes nothing."""
     file = tmp_path / "voltd.toml"
     file.write_text("[log]\nlevel = 'info'\n")
     daemon = make_daemon()

@@ -131,7 +131,7 @@ def test_current_state_and_live_topic(daemon, publisher, database, broker):
 
 
 def test_retained_message_is_stored_but_no_sign_of_life(make_daemon, publisher, database):
-    """A message retained by the broker is history, not news."""
+    """A message retained by the broker is history."""
     daemon = make_daemon()
     now = dt.datetime.now(dt.UTC)
     topic = f"{daemon.name}/vehicle/V1"
@@ -143,7 +143,7 @@ def test_retained_message_is_stored_but_no_sign_of_life(make_daemon, publisher, 
 
 
 def test_status_while_running_after_stop_and_after_a_crash(daemon):
-    """The retained status tells online, stopped, and connection lost (the last will)."""
+    """The retained status says online, stopped, and connection lost (the last will)."""
     assert daemon.run("status").stdout.startswith("instance")
     assert daemon.terminate() == 0
     assert harness.wait_for(lambda: daemon.status().get("reason") == "stopped")
@@ -165,7 +165,7 @@ def test_check_says_ok_or_what_to_do(make_daemon):
 
 
 def test_check_finds_a_user_who_may_not_write(make_daemon, database):
-    """A reader's login is told apart from a writer's before the daemon fails on it."""
+    """A login without write privileges is found before the daemon fails on it."""
     name = f"reader_{secrets.token_hex(4)}"
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN IN ROLE volt_reader")

@@ -31,7 +31,7 @@ def _spooled(daemon, count):
 
 
 def test_outage_without_the_brokers_memory(make_daemon, publisher, database, servers):
-    """Acks go on while the database is away; afterwards each reading and dead letter is there once, as counted."""
+    """Acks continue while the database is away; afterwards each reading and dead letter is there once, as counted."""
     daemon = make_daemon(mqtt__receive_maximum=200, database__retry_max_s=0.5, spool__after_s=0.5).start()
     publisher.flush(_publish(publisher, daemon, 100))
     servers.database.stop(immediate=True)
@@ -94,7 +94,7 @@ def test_full_spool_is_backpressure(make_daemon, publisher, database, servers):
             for number in range(1000)
         ]
         publisher.flush(infos)
-        harness.wait_for(lambda: daemon.events("spool.unavailable") > 0, 30, "the full spool being told")
+        harness.wait_for(lambda: daemon.events("spool.unavailable") > 0, 30, "the full spool being reported")
         _spooled(daemon, 1)
         assert daemon.status()["readings_spooled"] < 1000
         harness.wait_for(lambda: daemon.status()["in_flight"] > 200, what="a closed window")

@@ -7,8 +7,7 @@ import pytest
 from paho.mqtt import client as paho
 
 from voltd import config
-from voltd.pipeline.consume import client as consume_client
-from voltd.pipeline.consume import stream
+from voltd.pipeline.consume import clients, stream
 
 CONNACK = b"\x20\x03\x01\x00\x00"  # session present, success, no properties (MQTT 5, 3.2)
 
@@ -16,7 +15,7 @@ CONNACK = b"\x20\x03\x01\x00\x00"  # session present, success, no properties (MQ
 @pytest.fixture
 def pair():
     """A client on one end of a socket pair, as after ``connect``, and the other end."""
-    client = consume_client.create(config.Settings())
+    client = clients.create(config.Settings())
     ours, theirs = socket.socketpair()
     ours.settimeout(0)
     client._sock = ours

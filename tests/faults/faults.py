@@ -1,6 +1,6 @@
 """The registry of faults, and those of the daemon itself and of what devices send.
 
-A fault is a function of stage, oracle and a time to hold: it injects, holds and recovers, while the publisher goes on.
+A fault is a function of stage, oracle and a duration: it injects, waits and recovers, while the publisher continues.
 On return the stage can become healthy by itself; the oracle's check waits for that. The others are in
 ``faults_broker``, ``faults_clock`` and ``faults_database``.
 """
@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 
-import publisher as publisher_module
+from publisher import DAY
 
 from support import harness
 
@@ -35,7 +35,7 @@ def fault(function):
 
 
 def hold(seconds):
-    """How long a fault lasts is part of the fault."""
+    """Waits; how long a fault lasts is part of the fault."""
     time.sleep(seconds)
 
 
@@ -47,7 +47,7 @@ def exits(daemon, within_s=45.0):
 
 @fault
 def daemon_killed(stage, oracle, hold_s):
-    """Kill -9 in the stream: what was not acked comes again, what was committed is a duplicate."""
+    """Kill -9 in the stream: unacked messages are redelivered, committed ones are duplicates."""
     oracle.publisher.await_acked(200)
     stage.daemon.kill()
     hold(hold_s / 2)
@@ -56,7 +56,7 @@ def daemon_killed(stage, oracle, hold_s):
 
 @fault
 def daemon_killed_thrice(stage, oracle, hold_s):
-    """Kill -9 again while the redelivered messages of the first are on their way."""
+    """Kill -9 again while the redelivered messages of the first are in flight."""
     for _ in range(3):
         oracle.publisher.await_acked(100)
         stage.daemon.kill()
@@ -67,7 +67,7 @@ def daemon_killed_thrice(stage, oracle, hold_s):
 
 @fault
 def second_daemon_with_the_client_id(stage, oracle, hold_s):
-    """It finds the other one, says so and exits with 78, again and again; the other is not disturbed."""
+    """It finds the other one, names it and exits with 78, each time; the other is not disturbed."""
     second = stage.another_daemon(mqtt__client_id=f"voltd-{stage.daemon.name}")
     second.env["VOLTD_SPOOL__DIRECTORY"] += "-second"
     _turned_away(second, stage, oracle, hold_s)
@@ -97,7 +97,7 @@ def _turned_away(second, stage, oracle, hold_s):
 
 @fault
 def daemon_stopped_and_replaced(stage, oracle, hold_s):
-    """It answers nobody for a while and another one takes its place: one of the two goes on, and nothing is lost."""
+    """It does not answer for a while and another one takes its place: one of the two continues, and nothing is lost."""
     oracle.publisher.await_acked(100)
     second = stage.another_daemon(mqtt__client_id=f"voltd-{stage.daemon.name}")
     second.env["VOLTD_SPOOL__DIRECTORY"] += "-second"
@@ -131,8 +131,8 @@ def receive_maximum_of_one(stage, oracle, hold_s):
 
 @fault
 def device_clock_a_day_ahead(stage, oracle, hold_s):
-    """Dead letters for the future, and the stream goes on."""
-    with clock(oracle, publisher_module.DAY + dt.timedelta(hours=6)):
+    """Dead letters for the future, and the stream continues."""
+    with clock(oracle, DAY + dt.timedelta(hours=6)):
         oracle.publisher.await_acked(100)
         hold(hold_s / 4)
     harness.wait_for(
@@ -141,15 +141,15 @@ def device_clock_a_day_ahead(stage, oracle, hold_s):
 
 
 @fault
-def device_clock_a_day_behind(stage, oracle, hold_s):  # noqa: ARG001 all faults are called alike
+def device_clock_a_day_behind(stage, oracle, hold_s):  # noqa: ARG001 all faults have one signature
     """Stored: a device that was offline sends old readings."""
-    with clock(oracle, -publisher_module.DAY):
+    with clock(oracle, -DAY):
         oracle.publisher.await_acked(100)
         hold(hold_s / 4)
 
 
 @fault
-def readings_published_twice(stage, oracle, hold_s):  # noqa: ARG001 all faults are called alike
+def readings_published_twice(stage, oracle, hold_s):  # noqa: ARG001 all faults have one signature
     """A device that missed the broker's ack publishes again: duplicates, stored once."""
     oracle.publisher.await_acked(300)
     oracle.publisher.publish_again(200)

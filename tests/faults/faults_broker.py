@@ -8,7 +8,7 @@ from support import harness
 
 @fault
 def broker_stopped(stage, oracle, hold_s):
-    """Ended in good order and started again: it has saved everything, the daemon reconnects by itself."""
+    """Shut down cleanly and started again: it has saved everything, the daemon reconnects by itself."""
     oracle.publisher.await_acked(100)
     connected = stage.connected()
     stage.broker.stop()
@@ -19,7 +19,7 @@ def broker_stopped(stage, oracle, hold_s):
 
 @fault
 def broker_killed_with_persistence(stage, oracle, hold_s):
-    """Kill -9 with messages that only the broker has: those it had saved come again; no ack of the old connection.
+    """Kill -9 with messages that only the broker has: those it had saved are redelivered; no ack of the old connection.
 
     Mosquitto acks a publisher before it saves; what it had not saved yet would be its own loss. So the kill comes
     when it has saved, with the database locked, so that the messages are still unacked.
@@ -40,7 +40,7 @@ def broker_killed_with_persistence(stage, oracle, hold_s):
 
 @fault
 def broker_killed_without_persistence(stage, oracle, hold_s):
-    """What the daemon had taken is stored though its acks have nowhere to go; the loss of the session is told.
+    """What the daemon had taken is stored though its acks have nowhere to go; the loss of the session is reported.
 
     Without persistence the broker's own memory is gone: nothing is claimed for what only the broker had.
     """
@@ -56,7 +56,7 @@ def broker_killed_without_persistence(stage, oracle, hold_s):
         harness.wait_for(lambda: stage.daemon.status()["in_flight"] == taken, what="the daemon having taken all")
         stage.broker.kill()
     stage.broker.start()
-    harness.wait_for(lambda: _sessions_lost(stage) > lost, 60, "the loss of the session being told")
+    harness.wait_for(lambda: _sessions_lost(stage) > lost, 60, "the loss of the session being reported")
     oracle.publisher.go()
     oracle.publisher.await_acked(200)
     stage.broker.kill()
@@ -65,7 +65,7 @@ def broker_killed_without_persistence(stage, oracle, hold_s):
     stage.wipe_broker()
     hold(hold_s / 4)
     stage.broker.start()
-    harness.wait_for(lambda: _sessions_lost(stage) > lost + 1, 60, "the loss of the session being told again")
+    harness.wait_for(lambda: _sessions_lost(stage) > lost + 1, 60, "the loss of the session being reported again")
     assert stage.daemon.status()["session_lost_total"] > 0
     oracle.publisher.go()
 
@@ -87,7 +87,7 @@ def session_lost(stage, oracle, hold_s):
 
 @fault
 def broker_connection_cut(stage, oracle, hold_s):
-    """The connection breaks again and again: unacked messages come again, acks of dead connections are dropped."""
+    """The connection breaks repeatedly: unacked messages are redelivered, acks of dead connections are dropped."""
     for _ in range(4):
         oracle.publisher.await_acked(100)
         connected = stage.connected()
@@ -98,7 +98,7 @@ def broker_connection_cut(stage, oracle, hold_s):
 
 @fault
 def broker_in_a_black_hole(stage, oracle, hold_s):
-    """Nothing passes and nothing is closed: given up after the keepalive, and a new connection made."""
+    """Nothing passes and nothing is closed: closed after the keepalive, and a new connection made."""
     connected = stage.connected()
     dropped = stage.daemon.events("broker.disconnected")
     ends = time.monotonic() + hold_s
@@ -111,13 +111,13 @@ def broker_in_a_black_hole(stage, oracle, hold_s):
 
 
 def _restart_broker_in_peace(stage, oracle):
-    """With nothing under way, so that a forgotten session costs nothing."""
+    """With nothing in flight, so that a forgotten session costs nothing."""
     oracle.publisher.settle()
     stage.at_rest()
     lost = _sessions_lost(stage)
     stage.broker.stop()
     stage.broker.start()
-    harness.wait_for(lambda: _sessions_lost(stage) > lost, 60, "the loss of the session being told")
+    harness.wait_for(lambda: _sessions_lost(stage) > lost, 60, "the loss of the session being reported")
 
 
 def _sessions_lost(stage):

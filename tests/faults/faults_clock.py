@@ -7,7 +7,7 @@ that is behind by more than that refuses all of them, unless it notices.
 import contextlib
 import datetime as dt
 
-import publisher as publisher_module
+from publisher import DAY
 
 from faults import clock, fault, hold
 from support import harness, shifted_clock
@@ -17,9 +17,9 @@ _BEHIND_S = -8 * 3600.0  # further than the publisher's readings are late
 
 
 @fault
-def clock_steps_of_devices(stage, oracle, hold_s):  # noqa: ARG001 all faults are called alike
+def clock_steps_of_devices(stage, oracle, hold_s):  # noqa: ARG001 all faults have one signature
     """Ahead, back, days back and right again: what can be true is stored as dated, each once."""
-    for offset in (5 * _HOUR, -3 * publisher_module.DAY, 5.5 * _HOUR, -_HOUR):
+    for offset in (5 * _HOUR, -3 * DAY, 5.5 * _HOUR, -_HOUR):
         with clock(oracle, offset):
             oracle.publisher.await_acked(100)
             hold(hold_s / 8)
@@ -27,9 +27,9 @@ def clock_steps_of_devices(stage, oracle, hold_s):  # noqa: ARG001 all faults ar
 
 @fault
 def clock_steps_of_devices_too_far(stage, oracle, hold_s):
-    """A day ahead and back again, twice: dead letters for the future, and the stream goes on."""
+    """A day ahead and back again, twice: dead letters for the future, and the stream continues."""
     for _ in range(2):
-        with clock(oracle, publisher_module.DAY + 6 * _HOUR):
+        with clock(oracle, DAY + 6 * _HOUR):
             oracle.publisher.await_acked(100)
             hold(hold_s / 8)
         oracle.publisher.await_acked(100)
@@ -50,7 +50,7 @@ def clock_steps_of_the_host(stage, oracle, hold_s):
 
 @fault
 def host_far_behind(stage, oracle, hold_s):  # noqa: ARG001 likewise
-    """Everything seems to come from the future: it is held, unacked, until the clock is right."""
+    """Everything seems to be in the future: it waits, unacked, until the clock is right."""
     with _shifted(stage) as host:
         host.set(_BEHIND_S)
         harness.wait_for(lambda: stage.daemon.status().get("clock_hold"), what="the hold")
@@ -60,8 +60,8 @@ def host_far_behind(stage, oracle, hold_s):  # noqa: ARG001 likewise
 
 
 @fault
-def daemon_killed_while_the_host_is_behind(stage, oracle, hold_s):  # noqa: ARG001 all faults are called alike
-    """And started again by the same clock: still held, still with the broker."""
+def daemon_killed_while_the_host_is_behind(stage, oracle, hold_s):  # noqa: ARG001 all faults have one signature
+    """And started again with the same clock: it still waits, at the broker."""
     with _shifted(stage) as host:
         host.set(_BEHIND_S)
         harness.wait_for(lambda: stage.daemon.status().get("clock_hold"), what="the hold")
@@ -73,7 +73,7 @@ def daemon_killed_while_the_host_is_behind(stage, oracle, hold_s):  # noqa: ARG0
 
 @contextlib.contextmanager
 def _shifted(stage):
-    """The daemon lives by a clock of its own meanwhile."""
+    """The daemon uses a shifted clock meanwhile."""
     host = shifted_clock.Clock(stage.folder / "clock")
     usual, stage.daemon.program = stage.daemon.program, host.program
     try:

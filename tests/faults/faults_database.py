@@ -13,7 +13,7 @@ _FILLER_ROOM = 200 << 20
 
 @fault
 def database_killed(stage, oracle, hold_s):
-    """Immediate stop in the stream; publishers go on, and all is stored when it is back."""
+    """Immediate stop in the stream; publishers continue, and all is stored when it is back."""
     with away(stage):
         oracle.publisher.await_acked(100)
         hold(hold_s)
@@ -30,7 +30,7 @@ def database_flaps(stage, oracle, hold_s):
 
 @fault
 def sessions_terminated_in_copy(stage, oracle, hold_s):
-    """pg_terminate_backend when the server has half of a COPY: nothing of it stays, all of it comes again."""
+    """pg_terminate_backend when the server has half of a COPY: nothing of it stays, all of it is redelivered."""
     for _ in range(3):
         terminated = []
         stage.to_database.once_in_copy(lambda: terminated.append(_terminate(stage)))  # noqa: B023
@@ -42,7 +42,7 @@ def sessions_terminated_in_copy(stage, oracle, hold_s):
 
 @fault
 def cut_between_commit_and_reply(stage, oracle, hold_s):
-    """Committed, and the daemon never heard of it: neither rows nor counters are doubled."""
+    """Committed, but the daemon receives no reply: neither rows nor counters are doubled."""
     for _ in range(3):
         stage.to_database.lose_reply_of_commit()
         harness.wait_for(lambda: not stage.to_database.loses_reply, what="a COMMIT")
@@ -52,7 +52,7 @@ def cut_between_commit_and_reply(stage, oracle, hold_s):
 
 @fault
 def database_killed_at_commit(stage, oracle, hold_s):
-    """What a crash took from the WAL it forgets: the transaction's number is given again, to one that commits."""
+    """A crash loses the end of the WAL: the transaction's number is reused, by one that commits."""
     for _ in range(3):
         killed = []
         stage.to_database.once_at_commit(lambda: killed.append(_kill_and_shut_out(stage)))  # noqa: B023
@@ -76,7 +76,7 @@ def database_connection_cut(stage, oracle, hold_s):
 
 @fault
 def database_in_a_black_hole(stage, oracle, hold_s):
-    """No answer and no error: the daemon waits without losing the broker, and goes on."""
+    """No answer and no error: the daemon waits without losing the broker, and continues."""
     stage.to_database.fall_silent()
     oracle.publisher.await_acked(100)
     hold(hold_s)
@@ -86,7 +86,7 @@ def database_in_a_black_hole(stage, oracle, hold_s):
 
 @fault
 def database_disk_full(stage, oracle, hold_s):
-    """No room for rows or WAL: kept in the spool, stored when there is room again."""
+    """No room for rows or WAL: readings wait in the spool until there is room again."""
     stage.database.stop(immediate=True)
     try:
         with small_disk.over(stage.database_folder, _FILLER_ROOM):
@@ -123,7 +123,7 @@ def database_read_only(stage, oracle, hold_s):
         admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         admin.execute("SELECT pg_reload_conf()")
         try:
-            harness.wait_for(lambda: stage.daemon.log().count("read-only") > refused, what="the refusal being told")
+            harness.wait_for(lambda: stage.daemon.log().count("read-only") > refused, what="the refusal being reported")
             oracle.publisher.await_acked(100)
             hold(hold_s / 2)
         finally:
@@ -138,7 +138,7 @@ def standby_in_place_of_the_primary(stage, oracle, hold_s):
         refused = stage.daemon.log().count("read-only")
         stage.to_database.lead_to(server.host, server.port)
         try:
-            harness.wait_for(lambda: stage.daemon.log().count("read-only") > refused, what="the refusal being told")
+            harness.wait_for(lambda: stage.daemon.log().count("read-only") > refused, what="the refusal being reported")
             oracle.publisher.await_acked(100)
             hold(hold_s / 2)
         finally:
@@ -229,16 +229,16 @@ def daemon_started_without_the_database(stage, oracle, hold_s):
 
 @fault
 def spool_disk_full(stage, oracle, hold_s):
-    """The spool's disk is full while the database is away: no more acks, said loudly, and nothing lost."""
+    """The spool's disk is full while the database is away: no more acks, an error in the log, and nothing lost."""
     assert stage.daemon.terminate() == 0
     try:
         with small_disk.over(stage.spool_folder, 512 << 10):
             stage.start()
-            told = stage.daemon.events("spool.unavailable")
+            reported = stage.daemon.events("spool.unavailable")
             with away(stage):
                 _spooling(stage)
                 harness.wait_for(
-                    lambda: stage.daemon.events("spool.unavailable") > told, 60, "the full disk being told"
+                    lambda: stage.daemon.events("spool.unavailable") > reported, 60, "the full disk being reported"
                 )
                 assert stage.daemon.process.poll() is None
                 hold(hold_s / 4)

@@ -1,6 +1,6 @@
-"""The judge: everything that the broker acked to the publisher is in the tables, once, and nothing else is.
+"""The oracle: everything that the broker acked to the publisher is in the tables, once, and nothing else is.
 
-Looks only at what a user sees: the tables, and ``voltd status``. A round is what was published since the last check.
+It reads only what a user sees: the tables, and ``voltd status``. A round is what was published since the last check.
 """
 
 import collections
@@ -8,22 +8,22 @@ import dataclasses
 import re
 import time
 
-import publisher as publisher_module
+from publisher import DAY, Publisher
 
 _NUMBER = re.compile(rb'"odometer":(\d+)')
 
 
 @dataclasses.dataclass
 class Figures:
-    """What rounds came to.
+    """The result of rounds.
 
     Attributes:
-        readings: acked readings, each of them looked for.
-        dead_letters: acked rubbish, likewise.
+        readings: acked readings, each of them searched for.
+        dead_letters: acked malformed messages, likewise.
         lost: acked and in no table.
         doubled: in a table more often than it was published.
-        strangers: rows that nobody published.
-        broker_lost: acked, then forgotten by a broker without persistence, before the daemon had them.
+        strangers: rows that were not published.
+        broker_lost: acked, then lost by a broker without persistence, before the daemon had them.
     """
 
     readings: int = 0
@@ -44,19 +44,19 @@ class Figures:
 
 
 class Oracle:
-    """Publishes on a stage and judges what came of it.
+    """Publishes on a stage and compares the tables with it.
 
     Attributes:
-        publisher: what publishes; faults may pause it or bend its clock.
+        publisher: what publishes; faults may pause it or shift its clock.
         DAY: for the publisher's clock.
         broker_repeats: set by a fault after which the broker itself may send an acked message as a new one.
     """
 
-    DAY = publisher_module.DAY
+    DAY = DAY
 
     def __init__(self, stage, rate=500):
         self._stage = stage
-        self.publisher = publisher_module.Publisher((stage.broker.host, stage.broker.port), stage.daemon.name, rate)
+        self.publisher = Publisher((stage.broker.host, stage.broker.port), stage.daemon.name, rate)
         self._first = 0
         self._last_letter = 0
         self.broker_repeats = False
@@ -138,7 +138,7 @@ class Oracle:
         return rows, letters, strangers
 
     def _may_be_half(self, n):
-        """Whether the other half of a reading may rightly be missing: the broker never had it, or has forgotten it."""
+        """Whether the other half of a reading may rightly be missing: the broker never had it, or has lost it."""
         sent = self.publisher.sent.get(n)
         return sent is not None and sent.split and not (sent.acked and sent.promised)
 
@@ -147,7 +147,7 @@ class Oracle:
             return connection.execute("SELECT coalesce(max(id), 0) FROM volt.dead_letter").fetchone()[0]
 
     def _miscounted(self, status):
-        """What the daemon's counters say otherwise than the tables; empty: nothing."""
+        """Where the daemon's counters differ from the tables; empty: nowhere."""
         wrong = [f"dropped_total {status['dropped_total']}"] if status["dropped_total"] else []
         counted = self._stage.counted()
         if counted is not None:

@@ -1,7 +1,7 @@
 """A fleet that publishes steadily at QoS 1 and knows which of its messages the broker has acked.
 
-Every reading has a number of its own, and so a time of its own: the oracle finds it again in the tables. What was not
-acked when a connection broke is published again, which may bring it twice, as a real device would.
+Every reading has a number of its own, and so a time of its own: the oracle finds it in the tables by it. What was not
+acked when a connection broke is published again, possibly a second time, as a real device would.
 """
 
 import collections
@@ -22,14 +22,14 @@ DAY = dt.timedelta(days=1)
 
 @dataclasses.dataclass
 class Sent:
-    """What is known of one message.
+    """One message.
 
     Attributes:
-        kind: ``vehicle``, ``meter``, ``rubbish`` or ``future`` (a reading that must become a dead letter).
-        at: what its reading says when it was measured.
+        kind: ``vehicle``, ``meter``, ``malformed`` or ``future`` (a reading that must become a dead letter).
+        at: the time of its reading.
         tries: how often it was published.
         acked: whether the broker has acked it.
-        promised: whether it may not be lost: False where the broker itself may have forgotten it.
+        promised: whether it must be stored: False if the broker itself may have lost it.
         split: whether it was published as two messages.
         waiting: acks of these messages that have not come yet.
     """
@@ -78,7 +78,7 @@ class Publisher:
         self._running.set()
 
     def pause(self):
-        """Nothing new is published; on return the thread has seen it."""
+        """Pauses; on return nothing new is published."""
         self._running.clear()
         self._idle.clear()
         harness.wait_for(self._idle.is_set, what="the publisher's pause")
@@ -110,7 +110,7 @@ class Publisher:
         self._again.extend(acked[-count:])
 
     def broker_forgot(self):
-        """The broker has lost its memory: what it has acked until now may be lost by it. Call it while it is down."""
+        """Marks what is acked so far as possibly lost by the broker. Call it while the broker is down."""
         self.pause()
         for sent in self.sent.values():
             sent.promised = sent.promised and not sent.acked
@@ -163,7 +163,7 @@ class Publisher:
             client.loop_stop()
 
     def _turn(self, client):
-        """A hundredth of a second's messages, and the acks that have come."""
+        """A hundredth of a second's messages, and reads acks."""
         started = time.monotonic()
         self._take_acks()
         for _ in range(min(len(self._again), 100)):
@@ -206,7 +206,7 @@ class Publisher:
 
     def _kind(self, n):
         if n % 50 == 49:
-            return "rubbish"
+            return "malformed"
         if self.offset > dt.timedelta(hours=12):
             return "future"
         return "meter" if n % 3 == 0 else "vehicle"
@@ -230,7 +230,7 @@ class Publisher:
     def _bodies(n, sent):
         """What is published of a number: one message, or two with a field each."""
         at = sent.at.isoformat(timespec="milliseconds")
-        if sent.kind == "rubbish":
+        if sent.kind == "malformed":
             return [f'{{"timestamp":"{at}","odometer":{n},']
         first, second = ("power", "voltage") if sent.kind == "meter" else ("odometer", "soc")
         fields = [f'"{first}":{n}', f'"{second}":{n % (900 if sent.kind == "meter" else 101)}']

@@ -1,7 +1,7 @@
 """Where faults happen: a broker and a database of its own, a proxy before each, and one daemon as a process.
 
 The daemon knows only the proxies; the publisher and the oracle talk to the servers themselves. Everything can be
-stopped, killed and started again, and all of it is gone after ``close``.
+stopped, killed and started again, and ``close`` removes all of it.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class DatabaseProxy(harness.CommitLosingProxy):
         self._copied = False
 
     def once_at_commit(self, action):
-        """Calls ``action`` when the client commits a COPY, before the server hears of it."""
+        """Calls ``action`` when the client commits a COPY, before the server receives it."""
         self._copied, self._at_commit = False, action
 
     def once_in_copy(self, action):
@@ -140,7 +140,7 @@ class Stage:
         return pathlib.Path(self.daemon.env["VOLTD_SPOOL__DIRECTORY"])
 
     def start(self, *, wait=True):
-        """Starts the daemon, and remembers what the tables hold: its counters begin from there."""
+        """Starts the daemon, and records the tables' rows, from which its counters begin."""
         try:
             self._await_no_sessions()
             self._at_start = self._tables()
@@ -150,7 +150,7 @@ class Stage:
         return self
 
     def restart(self, **settings):
-        """SIGTERM, then a start with these settings; the earlier values, to be handed to ``restart`` later."""
+        """SIGTERM, then a start with these settings; returns the earlier values, for a later ``restart``."""
         assert self.daemon.terminate() == 0
         before = self.set(**settings)
         self.start()
@@ -195,7 +195,7 @@ class Stage:
             ).fetchone()
 
     def _await_no_sessions(self):
-        """Until the database has ended the killed daemon's sessions: a COMMIT under way counts or does not."""
+        """Waits until the database has ended the killed daemon's sessions: a running COMMIT counts or does not."""
 
         def gone():
             with self.admin() as connection:
@@ -208,7 +208,7 @@ class Stage:
 
     def at_rest(self, within_s=60.0):
         """Waits for a status from now on with nothing in the window and nothing in the spool; returns it."""
-        since = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.5)  # what is on its way to the daemon has arrived
+        since = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.5)  # messages in flight have arrived
 
         def resting():
             status = self.daemon.status()

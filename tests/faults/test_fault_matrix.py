@@ -6,10 +6,10 @@ import faults_broker  # noqa: F401 registers its faults
 import faults_clock  # noqa: F401 likewise
 import faults_database  # noqa: F401 likewise
 import faults_split  # noqa: F401 likewise
-import oracle as oracle_module
 import pytest
 import small_disk
-import stage as stage_module
+from oracle import Oracle
+from stage import Stage
 
 import faults
 
@@ -29,11 +29,11 @@ def stage_and_oracle(stages):
     if not ready:
         open_ones.close()
         try:
-            stage = stage_module.Stage(spool__after_s=0.5)
+            stage = Stage(spool__after_s=0.5)
         except small_disk.NotPossible as problem:
             pytest.skip(str(problem))
         open_ones.callback(stage.close)
-        oracle = oracle_module.Oracle(stage.start(), rate=500)
+        oracle = Oracle(stage.start(), rate=500)
         open_ones.callback(oracle.close)
         ready.append((stage, oracle))
     return ready.pop()  # a test that succeeds gives it back

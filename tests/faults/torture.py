@@ -19,9 +19,9 @@ import faults_broker  # noqa: F401 registers its faults
 import faults_clock  # noqa: F401 likewise
 import faults_database  # noqa: F401 likewise
 import faults_split  # noqa: F401 likewise
-import oracle as oracle_module
 import small_disk
-import stage as stage_module
+from oracle import Figures, Oracle
+from stage import Stage
 
 import faults
 
@@ -44,7 +44,7 @@ class Tally:
     def __init__(self):
         self.injected = collections.Counter()
         self.not_possible = {}
-        self.figures = oracle_module.Figures()
+        self.figures = Figures()
         self.miscounted = 0
         self.started = time.monotonic()
 
@@ -94,9 +94,9 @@ def main():
     seed = random.SystemRandom().randrange(1_000_000) if args.seed is None else args.seed
     print(f"seed {seed}, {args.minutes:g} minutes, {len(faults.REGISTRY)} kinds of faults", flush=True)
     tally = Tally()
-    stage = stage_module.Stage(progress=print)
+    stage = Stage(progress=print)
     try:
-        oracle = oracle_module.Oracle(stage.start())
+        oracle = Oracle(stage.start())
         return _loop(stage, oracle, tally, seed, args)
     except KeyboardInterrupt:
         return 130

@@ -1,4 +1,4 @@
-"""The whole way of a batch from bytes to rows on a real store, and what must hold of it: one fate each, no more.
+"""The data path of a batch from bytes to rows on a real store, and what it promises: exactly one fate for each input.
 
 ``run`` and ``test_poison`` send batches of ``fuzz_inputs`` through a ``Rig``. Each broken promise is a ``Defect`` with
 the input that broke it.
@@ -12,8 +12,8 @@ import psycopg
 
 from voltd import config, models
 from voltd.database import session
-from voltd.pipeline.consume import stream as consume_stream
-from voltd.pipeline.current import state as write_current
+from voltd.pipeline.consume import stream
+from voltd.pipeline.current import state
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store
 
@@ -63,11 +63,11 @@ def through_stream(rng, sources, received_at):
             data += _PING
             pings += 1
         data += publish_packet(source, packet_id)
-    stream = consume_stream.PublishStream(1)
+    reader = stream.PublishStream(1)
     messages, position = [], 0
     while position < len(data):
         piece = rng.choice((1, 7, 1500, 65_536, 262_144, 262_144))
-        for item in stream.feed(bytes(data[position : position + piece]), received_at):
+        for item in reader.feed(bytes(data[position : position + piece]), received_at):
             if isinstance(item, list):
                 messages += item
             elif item == _PING:
@@ -85,7 +85,7 @@ def through_stream(rng, sources, received_at):
 
 
 def check_letter(letter, source):
-    """People can use it."""
+    """The dead letter is useful to people."""
     if _OUR_DEFECT in letter.detail:
         raise Defect(f"the decoder gave up: {letter.detail}", source)
     if not isinstance(letter.reason, models.Reason) or not letter.detail or len(letter.detail) > 2000:
@@ -139,7 +139,7 @@ class Rig:
 
     Args:
         dsn: of the database, as superuser.
-        received_at: when everything arrives; devices' times are judged against it.
+        received_at: when everything arrives; devices' times are compared with it.
         bound_s: a batch that takes longer counts as a stall.
     """
 
@@ -154,7 +154,7 @@ class Rig:
         connect = session.connector(config.Settings(database={"dsn": dsn}))
         self._decoder = decoder.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, SETTINGS.max_age_days)
         self._store = store.PostgresStore(connect, "fuzz")
-        self._current = write_current.CurrentState(connect, "fuzz", 1.0)
+        self._current = state.CurrentState(connect, "fuzz", 1.0)
 
     def close(self):
         self._store.close()
@@ -162,7 +162,7 @@ class Rig:
         self._admin.close()
 
     def run(self, rng, sources):
-        """One batch from bytes to rows; a part of them comes as a byte stream, and a part comes twice."""
+        """One batch from bytes to rows; a part of them arrives as a byte stream, and a part arrives twice."""
         started = time.monotonic()
         if rng.random() < 0.3:
             messages = through_stream(rng, sources, self.received_at)

@@ -1,7 +1,7 @@
-"""Seeded, structure-aware messages: good readings, named poison, and bytes gone wrong, as devices might publish them.
+"""Seeded, structure-aware messages: good readings, named poison, and damaged bytes, as devices might publish them.
 
 ``messages`` makes any number of them for ``run`` and ``test_poison``; ``fuzz_poison`` names the values they are made
-of. The same seed and base time give the same bytes. Makes inputs and says what is known of their fate; judges nothing.
+of. The same seed and base time give the same bytes. It makes inputs with their expected fate, and evaluates nothing.
 """
 
 import datetime as dt

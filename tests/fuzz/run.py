@@ -1,4 +1,4 @@
-"""Fuzzes the way from bytes to rows on a real, private database: ``make fuzz INPUTS=1000000 SEED=7``.
+"""Fuzzes the data path from bytes to rows on a real, private database: ``make fuzz INPUTS=1000000 SEED=7``.
 
 Ends with exit code 1 at the first input without exactly one fate, at an exception, a stall, or a row that differs from
 what was counted, and names the seed and batch that repeat it.
@@ -36,7 +36,7 @@ def main():
 
 
 def _fuzz(asked, rig):
-    started = told = time.monotonic()
+    started = shown = time.monotonic()
     batches = -(-asked.inputs // asked.batch)
     number = asked.first
     try:
@@ -46,9 +46,11 @@ def _fuzz(asked, rig):
             rig.run(random.Random(f"{seed}:rig"), sources)
             if number % _CHECK_EVERY == _CHECK_EVERY - 1:
                 rig.check_rows(empty_dead_letters=True)
-            if time.monotonic() - told > 10:
-                told = time.monotonic()
-                _say(f"{rig.inputs:>10,} inputs, {rig.inputs / (told - started):,.0f}/s, slowest {rig.slowest_s:.2f} s")
+            if time.monotonic() - shown > 10:
+                shown = time.monotonic()
+                _say(
+                    f"{rig.inputs:>10,} inputs, {rig.inputs / (shown - started):,.0f}/s, slowest {rig.slowest_s:.2f} s"
+                )
         rig.check_rows()
         rig.check_current()
     except Exception as defect:  # noqa: BLE001 the run's own result, whatever it is

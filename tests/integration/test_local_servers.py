@@ -19,7 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from voltd import errors, local
-from voltd.local import commands, process, sources
+from voltd.local import persistent, process, sources
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def home():
     """A home that the servers' own user can reach; pytest's folders are closed to others."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="voltd-test-home-"))
     yield folder
-    commands.down(folder)
+    persistent.down(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -194,43 +194,43 @@ class TestEphemeral:
 class TestUpDownEnv:
     def test_servers_outlive_the_command_and_end_with_down(self, home, environ):
         code = (
-            "import pathlib, sys; from voltd.local import commands\n"
-            "commands.up(pathlib.Path(sys.argv[1]), lambda line: None)"
+            "import pathlib, sys; from voltd.local import persistent\n"
+            "persistent.up(pathlib.Path(sys.argv[1]), lambda line: None)"
         )
         for _ in range(2):  # the second finds them running
             subprocess.run([sys.executable, "-c", code, home], env=environ, check=True, timeout=60)
-        variables = commands.env(home)
+        variables = persistent.env(home)
         with psycopg.connect(variables["VOLTD_DATABASE__DSN"]) as connection:
             connection.execute("create table t as select 42 as answer")
             assert connection.execute("show fsync").fetchone() == ("on",)
         socket.create_connection((variables["VOLTD_MQTT__HOST"], int(variables["VOLTD_MQTT__PORT"]))).close()
 
         said = []
-        commands.up(home, said.append, environ)
+        persistent.up(home, said.append, environ)
         assert said == ["The servers run already"]
 
-        assert commands.down(home)
+        assert persistent.down(home)
         assert not _running(home)
-        assert not commands.down(home)
+        assert not persistent.down(home)
         with pytest.raises(errors.VoltdError, match="no local servers run"):
-            commands.env(home)
+            persistent.env(home)
 
-        commands.up(home, _quiet, environ)
-        assert commands.env(home)["VOLTD_MQTT__PORT"] == variables["VOLTD_MQTT__PORT"]
+        persistent.up(home, _quiet, environ)
+        assert persistent.env(home)["VOLTD_MQTT__PORT"] == variables["VOLTD_MQTT__PORT"]
         with psycopg.connect(variables["VOLTD_DATABASE__DSN"]) as connection:
             assert connection.execute("select answer from t").fetchone() == (42,)
 
     def test_ports_taken_meanwhile_are_replaced(self, home, environ):
-        commands.up(home, _quiet, environ)
-        before = commands.env(home)
-        commands.down(home)
+        persistent.up(home, _quiet, environ)
+        before = persistent.env(home)
+        persistent.down(home)
         with socket.create_server(("127.0.0.1", int(before["VOLTD_MQTT__PORT"]))):
-            commands.up(home, _quiet, environ)
-        assert commands.env(home)["VOLTD_MQTT__PORT"] != before["VOLTD_MQTT__PORT"]
-        assert commands.env(home)["VOLTD_DATABASE__DSN"] == before["VOLTD_DATABASE__DSN"]
+            persistent.up(home, _quiet, environ)
+        assert persistent.env(home)["VOLTD_MQTT__PORT"] != before["VOLTD_MQTT__PORT"]
+        assert persistent.env(home)["VOLTD_DATABASE__DSN"] == before["VOLTD_DATABASE__DSN"]
 
     def test_two_at_once_start_one_pair(self, home, environ):
-        threads = [threading.Thread(target=commands.up, args=(home, _quiet, environ)) for _ in range(2)]
+        threads = [threading.Thread(target=persistent.up, args=(home, _quiet, environ)) for _ in range(2)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -238,18 +238,18 @@ class TestUpDownEnv:
         _wait_until(lambda: len(_running(home)) == 2)  # a child that PostgreSQL has just forked looks like it
 
     def test_one_that_died_is_started_again(self, home, environ):
-        servers = commands.up(home, _quiet, environ)
-        before = commands.env(home)
+        servers = persistent.up(home, _quiet, environ)
+        before = persistent.env(home)
         servers.broker.kill()
         with pytest.raises(errors.VoltdError, match="no local servers run"):
-            commands.env(home)
-        commands.up(home, _quiet, environ)
-        assert commands.env(home) == before
+            persistent.env(home)
+        persistent.up(home, _quiet, environ)
+        assert persistent.env(home) == before
 
     def test_up_that_was_cut_short_is_made_good(self, home, environ):
         """Killed after the servers started and before their ports were written down."""
-        commands.up(home, _quiet, environ)
+        persistent.up(home, _quiet, environ)
         (home / "servers.json").unlink()
-        commands.up(home, _quiet, environ)
+        persistent.up(home, _quiet, environ)
         _wait_until(lambda: len(_running(home)) == 2)  # a child that PostgreSQL has just forked looks like it
-        socket.create_connection(("127.0.0.1", int(commands.env(home)["VOLTD_MQTT__PORT"]))).close()
+        socket.create_connection(("127.0.0.1", int(persistent.env(home)["VOLTD_MQTT__PORT"]))).close()

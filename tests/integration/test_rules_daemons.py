@@ -1,5 +1,6 @@
 """Several daemons on one database, some with alerts switched off: the rules are checked, and see every reading."""
 
+import argparse
 import contextlib
 import datetime as dt
 import json
@@ -126,7 +127,7 @@ def test_check_says_who_checks_the_rules(rig, capsys):
     off = rig.settings("off", enabled=False)
 
     def line():
-        check.run(off)
+        check.run(argparse.Namespace(), off)
         (found,) = [one for one in capsys.readouterr().out.splitlines() if " alerts: " in one]
         return found
 

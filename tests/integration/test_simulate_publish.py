@@ -18,10 +18,12 @@ import pytest
 
 from support import harness
 from voltd import errors
-from voltd.simulate import commands, connection
-from voltd.simulate.publish import MqttTarget, Publisher
-from voltd.simulate.run import SimulateOptions, simulate
-from voltd.simulate.wire import Publication
+from voltd.commands import simulate as command
+from voltd.simulate.fleet.run import SimulateOptions, simulate
+from voltd.simulate.publish import connection
+from voltd.simulate.publish.publication import Publication
+from voltd.simulate.publish.publisher import Publisher
+from voltd.simulate.publish.target import MqttTarget
 
 PATIENCE_S = 45
 
@@ -234,6 +236,6 @@ def test_wrong_arguments(broker):
 def test_defaults_of_the_commands():
     """Both parsers accept no options and no option is lost on the way."""
     parser = argparse.ArgumentParser()
-    commands.add_simulate_arguments(parser)
+    command.add_arguments(parser)
     args = vars(parser.parse_args([]))
     assert (args["vehicles"], args["meters"], args["speed"], args["bad_share"]) == (200, 200, 1.0, 0.001)

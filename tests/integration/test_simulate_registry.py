@@ -5,8 +5,8 @@ import datetime as dt
 import psycopg
 import pytest
 
-from voltd.simulate.fleet import Fleet, FleetOptions
-from voltd.simulate.registry import write_registry
+from voltd.simulate.fleet.fleet import Fleet, FleetOptions
+from voltd.simulate.fleet.registry import write_registry
 
 START = dt.datetime(2026, 5, 1, 8, tzinfo=dt.UTC)
 

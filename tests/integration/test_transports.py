@@ -14,8 +14,8 @@ from voltd import config, errors, local, metrics
 from voltd.daemon import identity
 from voltd.local import process
 from voltd.pipeline.consume import consumer as consume
-from voltd.pipeline.consume import presence
-from voltd.pipeline.consume import window as consume_window
+from voltd.pipeline.consume.client_id import presence
+from voltd.pipeline.consume.window import Window
 
 COUNT = 3000
 
@@ -83,10 +83,10 @@ def test_questions_about_the_client_id(listeners, transport):
     first = presence.Presence(wanted, _process("first"))
     thread = threading.Thread(target=first.run, daemon=True)
     thread.start()
-    harness.wait_for(lambda: first.come(0.1))
+    harness.wait_for(lambda: first.may_connect(0.1))
     with pytest.raises(errors.ClientIdTaken, match="host first, pid 1"):
         presence.Presence(wanted, _process("second")).run()
-    assert first.come(0.0)
+    assert first.may_connect(0.0)
     first.close()
     thread.join(10)
 
@@ -96,7 +96,7 @@ def _process(name):
 
 
 def _connect(wanted):
-    window = consume_window.Window(64 << 20)
+    window = Window(64 << 20)
     consumer = consume.Consumer(wanted, window, metrics.Metrics())
     thread = threading.Thread(target=consumer.run, daemon=True)
     thread.start()

@@ -4,8 +4,10 @@ import datetime as dt
 import json
 import threading
 
-from voltd.simulate.publish import MqttTarget, Tally
-from voltd.simulate.replay import Replay, ReplayOptions, prepare
+from voltd.simulate.publish.publication import Tally
+from voltd.simulate.publish.target import MqttTarget
+from voltd.simulate.replay.plan import ReplayOptions, prepare
+from voltd.simulate.replay.run import Replay
 
 NOW = dt.datetime(2026, 5, 1, 8, 0, 0, 500_000, tzinfo=dt.UTC)
 CSV = """vehicleId,timestamp,soc,speed,chargingStatus,odometer,firmware

@@ -48,7 +48,7 @@ def test_sample_configuration_names_every_setting():
 
     def names(model, found, prefix=""):
         for name, field in model.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, config._Section):
+            if isinstance(field.annotation, type) and issubclass(field.annotation, config.Section):
                 names(field.annotation, found, f"{prefix}{name}.")
             else:
                 found.add(prefix + name)

@@ -7,11 +7,10 @@ import random
 import pytest
 
 from voltd.daemon import identity
-from voltd.pipeline.consume import claim as consume_claim
-from voltd.pipeline.consume.claim import State
+from voltd.pipeline.consume.client_id.claim import ClaimState, ClientIdClaim, topics
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-TOPICS = consume_claim.topics("shared")
+TOPICS = topics("shared")
 
 
 def _me(number, *, host="here", boot="b", pid=0):
@@ -29,7 +28,7 @@ class Network:
 
     def add(self, number):
         """Another daemon asks."""
-        claim = consume_claim.Claim("shared", _me(number))
+        claim = ClientIdClaim("shared", _me(number))
         claim.lose()
         self._claims.append(claim)
         claim.begin(self.now)
@@ -55,7 +54,7 @@ class Network:
             due = [entry for entry in self._queue if entry[0] <= self.now]
             self._queue = [entry for entry in self._queue if entry[0] > self.now]
             for _, claim, topic, payload in due:
-                (claim.hear_ask if topic == TOPICS.ask else claim.hear_answer)(payload, self.now)
+                (claim.receive_question if topic == TOPICS.ask else claim.receive_answer)(payload, self.now)
 
     def _send(self, topic, payload):
         for claim in self._claims if self.passes else []:
@@ -69,9 +68,9 @@ def test_alone():
     net = Network()
     claim = net.add(1)
     net.run(0.45)
-    assert claim.state is State.CLAIMING
+    assert claim.state is ClaimState.CLAIMING
     net.run(0.3)
-    assert claim.state is State.HOLDING
+    assert claim.state is ClaimState.HOLDING
 
 
 @pytest.mark.parametrize("number", [0, 2])
@@ -83,7 +82,7 @@ def test_newcomer(number):
     for _ in range(3):
         second = net.add(number)
         net.run(2)
-        assert (first.state, second.state) == (State.HOLDING, State.TAKEN)
+        assert (first.state, second.state) == (ClaimState.HOLDING, ClaimState.TAKEN)
         assert second.other == _me(1)
 
 
@@ -111,7 +110,7 @@ def test_back_after_a_network_that_was_cut(seed):
     net.run(2)
     net.back(first)
     net.run(5)
-    assert (first.state, second.state) == (State.TAKEN, State.HOLDING)
+    assert (first.state, second.state) == (ClaimState.TAKEN, ClaimState.HOLDING)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -125,9 +124,9 @@ def test_only_the_connection_for_questions_was_cut(seed):
     net.run(0.1 * seed)
     first._held_since, second._held_since = 1000.0, 1001.0 if second._held_since else 0.0
     net.back(first, in_use=True)
-    assert first.state is State.HOLDING
+    assert first.state is ClaimState.HOLDING
     net.run(5)
-    assert (first.state, second.state) == (State.HOLDING, State.TAKEN)
+    assert (first.state, second.state) == (ClaimState.HOLDING, ClaimState.TAKEN)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -141,7 +140,7 @@ def test_both_were_cut_off(seed):
     net.run(0.1 * (seed % 4))
     net.back(first)
     net.run(5)
-    assert (first.state, second.state) == (State.HOLDING, State.TAKEN)
+    assert (first.state, second.state) == (ClaimState.HOLDING, ClaimState.TAKEN)
 
 
 def test_both_hold_it():
@@ -154,9 +153,9 @@ def test_both_hold_it():
     lonely.run(2)
     first._held_since, second._held_since = 1000.0, 1001.0
     net._claims.append(second)
-    second.doubt(net.now)
+    second.recheck(net.now)
     net.run(2)
-    assert (first.state, second.state) == (State.HOLDING, State.TAKEN)
+    assert (first.state, second.state) == (ClaimState.HOLDING, ClaimState.TAKEN)
 
 
 def test_broker_that_passes_nothing_on():
@@ -165,12 +164,12 @@ def test_broker_that_passes_nothing_on():
     net.passes = False
     claim = net.add(1)
     net.run(1.4)
-    assert claim.state is State.CLAIMING
+    assert claim.state is ClaimState.CLAIMING
     net.run(0.3)
-    assert claim.state is State.UNHEARD
+    assert claim.state is ClaimState.UNHEARD
     net.passes = True
     net.run(62)
-    assert claim.state is State.HOLDING
+    assert claim.state is ClaimState.HOLDING
 
 
 def _status(me, **more):
@@ -198,9 +197,9 @@ def test_retained_status(status, least_s, most_s):
     claim = net.add(1)
     claim.note_status(status)
     began = net.now
-    while claim.state is State.CLAIMING and net.now < began + 20:
+    while claim.state is ClaimState.CLAIMING and net.now < began + 20:
         net.run(0.1)
-    assert claim.state is State.HOLDING
+    assert claim.state is ClaimState.HOLDING
     assert least_s <= net.now - began <= most_s
 
 
@@ -210,14 +209,14 @@ def test_invented_messages():
     claim = net.add(1)
     answer = {**_me(0).facts(), "state": "holding", "held_since": 0.0}
     for step in range(40):
-        claim.hear_answer(json.dumps({**answer, "nonce": f"{step}"}).encode(), net.now)
-        claim.hear_answer(json.dumps(answer).encode(), net.now)
+        claim.receive_answer(json.dumps({**answer, "nonce": f"{step}"}).encode(), net.now)
+        claim.receive_answer(json.dumps(answer).encode(), net.now)
         for rubbish in (b"", b"{}", b"\xff", b'{"nonce": 1, "run": 2}', b'{"nonce": [], "run": {}}', b"[1]"):
-            claim.hear_answer(rubbish, net.now)
-            claim.hear_ask(rubbish, net.now)
-        claim.hear_ask(json.dumps({"nonce": "n", "run": f"r{step}", "state": "holding"}).encode(), net.now)
+            claim.receive_answer(rubbish, net.now)
+            claim.receive_question(rubbish, net.now)
+        claim.receive_question(json.dumps({"nonce": "n", "run": f"r{step}", "state": "holding"}).encode(), net.now)
         net.run(0.1)
-    assert claim.state is State.HOLDING
+    assert claim.state is ClaimState.HOLDING
 
 
 def test_flood_of_questions():
@@ -227,17 +226,17 @@ def test_flood_of_questions():
     net.run(2)
     asked = []
     for step in range(200):
-        claim.hear_ask(json.dumps({"nonce": "n", "run": f"r{step}", "state": "holding"}).encode(), net.now)
+        claim.receive_question(json.dumps({"nonce": "n", "run": f"r{step}", "state": "holding"}).encode(), net.now)
         asked += [topic for topic, _ in claim.outbox if topic == TOPICS.ask]
         net.run(0.01)
     assert len(asked) <= 3
-    assert claim.state is State.HOLDING
+    assert claim.state is ClaimState.HOLDING
 
 
 @pytest.mark.parametrize("client_id", ["a/b", "+", "#", "x%2Fy", "ü", "$SYS", "a b"])
 def test_topics_of_odd_client_ids(client_id):
     """One level each, no wildcards, and no two client ids share them."""
-    ask = consume_claim.topics(client_id).ask
+    ask = topics(client_id).ask
     assert ask.split("/")[:2] + ask.split("/")[3:] == ["voltd", "client", "ask"]
     assert not set(ask) & set("+#")
-    assert ask != consume_claim.topics("a%2Fb" if client_id == "a/b" else "a/b").ask
+    assert ask != topics("a%2Fb" if client_id == "a/b" else "a/b").ask

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voltd import config
-from voltd.pipeline.consume import client as consume_client
-from voltd.pipeline.consume import stream as consume_stream
+from voltd.pipeline.consume import clients
+from voltd.pipeline.consume.stream import PublishStream, pubacks
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
@@ -50,7 +50,7 @@ PUBLISHES = st.builds(
 
 def read(stream, cuts):
     """What the stream gives when ``stream`` arrives in pieces."""
-    reader, parts, start = consume_stream.PublishStream(7), [], 0
+    reader, parts, start = PublishStream(7), [], 0
     for cut in [*sorted(cuts), len(stream)]:
         for part in reader.feed(stream[start:cut], NOW):
             parts += [part] if isinstance(part, bytes) else part
@@ -60,7 +60,7 @@ def read(stream, cuts):
 
 def read_by_paho(packets):
     """What paho makes of the same packets."""
-    client, found = consume_client.create(config.Settings()), []
+    client, found = clients.create(config.Settings()), []
     client.on_message = lambda _client, _userdata, message: found.append(message)
     client.socket = lambda: True
     client._sock = True
@@ -97,7 +97,7 @@ def test_a_huge_payload_is_kept_whole(piece):
     """Whatever its size, so that it can be replayed; it is held once while it comes, the next packet is behind it."""
     size = 4_000_000 if piece > 1 else 1_100_000
     stream = publish("big", b"y" * size) + publish("t", b"next")
-    reader, found, most = consume_stream.PublishStream(1), [], 0
+    reader, found, most = PublishStream(1), [], 0
     for start in range(0, len(stream), piece):
         for part in reader.feed(stream[start : start + piece], NOW):
             found += part
@@ -114,9 +114,9 @@ def test_what_is_not_mqtt_is_refused(stream):
 
 @given(packet_ids=st.lists(st.integers(1, 65535), max_size=20))
 def test_pubacks_are_what_paho_sends_one_by_one(packet_ids):
-    client = consume_client.create(config.Settings())
+    client = clients.create(config.Settings())
     sent = []
     client._packet_queue = lambda _command, packet, *_: sent.append(bytes(packet))
     for packet_id in packet_ids:
         client.ack(packet_id, 1)
-    assert consume_stream.pubacks(packet_ids) == b"".join(sent)
+    assert pubacks(packet_ids) == b"".join(sent)

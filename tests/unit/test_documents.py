@@ -19,7 +19,7 @@ def test_names_every_command():
 
 def _settings(model, prefix=""):
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, config._Section):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, config.Section):
             yield from _settings(field.annotation, f"{prefix}{name}.")
         elif name != "password":  # environment only
             yield prefix + name

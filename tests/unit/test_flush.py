@@ -52,7 +52,7 @@ class Rig:
         thread = threading.Thread(target=self.flusher.run)
         thread.start()
         ends = time.monotonic() + within_s
-        while self.window.held and time.monotonic() < ends:
+        while self.window.in_flight and time.monotonic() < ends:
             time.sleep(0.002)
         self.flusher.stop(0.2)
         thread.join(10)
@@ -90,7 +90,7 @@ def test_window_closes_behind_a_batch_limit(quick):
     rig = Rig(**quick | {"mqtt": {"receive_maximum": 4}, "batch": {"linger_ms": 0, "max_messages": 2}})
     for number in range(10):
         rig.broker.publish(TOPIC, body(number))
-    assert rig.window.held == 4
+    assert rig.window.in_flight == 4
     rig.drain()
     assert len(rig.store.vehicles) == 10
     assert max(map(len, rig.acked)) == 2
@@ -127,7 +127,7 @@ def test_store_that_stays_away_leaves_the_batch_with_the_broker(quick):
     assert (rig.acked, rig.store.vehicles) == ([], {})
     fresh = Rig(**quick)
     rig.broker.connect(fresh.window)
-    assert fresh.window.held == 1
+    assert fresh.window.in_flight == 1
 
 
 def test_reconnect_in_the_middle_of_a_batch(quick):

@@ -164,7 +164,7 @@ class Pipeline(stateful.RuleBasedStateMachine):
     @stateful.invariant()
     def bounded(self):
         """Invariant 2: the window holds no more than the broker may send, redeliveries of a batch under way aside."""
-        assert self.window.held <= 2 * RECEIVE_MAXIMUM
+        assert self.window.in_flight <= 2 * RECEIVE_MAXIMUM
 
     def teardown(self):
         """Everything is healthy again: each message has exactly one fate (invariant 3), once (invariant 4)."""
@@ -173,7 +173,7 @@ class Pipeline(stateful.RuleBasedStateMachine):
             self.outage.spooling = False
             self.broker.connect(self.window)
             self.overdue()
-            while self.window.held:
+            while self.window.in_flight:
                 self.flush(RECEIVE_MAXIMUM, [], reconnect=False)
             while self.drain.step():
                 pass
@@ -202,5 +202,5 @@ def test_the_broker_sends_again_what_the_spool_holds():
     model = Pipeline()
     model.publish("rubbish")
     model.flush(RECEIVE_MAXIMUM, ["unavailable"], reconnect=True)
-    assert model.spool.messages == model.window.held == 1
+    assert model.spool.messages == model.window.in_flight == 1
     model.teardown()

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from voltd import config, readings
-from voltd.simulate import cells, checks, fields, recording
-from voltd.simulate.publish import MqttTarget
-from voltd.simulate.replay import ReplayOptions, prepare
+from voltd.simulate.publish.target import MqttTarget
+from voltd.simulate.replay import cells, checks, fields, recording
+from voltd.simulate.replay.plan import ReplayOptions, prepare
 
 NOW = dt.datetime(2026, 10, 1, 13, 0, tzinfo=dt.UTC)
 GERMAN = """vehicleId;timestamp;soc_pct;speed;batteryTemp;Farbe

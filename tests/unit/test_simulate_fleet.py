@@ -9,7 +9,7 @@ import time
 import pytest
 
 from voltd import errors
-from voltd.simulate.fleet import Fleet, FleetOptions
+from voltd.simulate.fleet.fleet import Fleet, FleetOptions
 
 START = dt.datetime(2026, 5, 1, 8, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)

@@ -9,8 +9,8 @@ import pytest
 
 from support.replay_rig import CSV, NOW, Broker, payloads, replay
 from voltd import errors
-from voltd.simulate.publish import MqttTarget
-from voltd.simulate.replay import ReplayOptions
+from voltd.simulate.publish.target import MqttTarget
+from voltd.simulate.replay.plan import ReplayOptions
 
 TWIZY = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "data" / "twizy_trips.csv.gz"
 

@@ -6,9 +6,9 @@ import pytest
 
 from support.replay_rig import CSV, NOW, Broker, payloads, replay
 from voltd import errors
-from voltd.simulate import cells
-from voltd.simulate.publish import MqttTarget
-from voltd.simulate.replay import Plan, ReplayOptions, prepare
+from voltd.simulate.publish.target import MqttTarget
+from voltd.simulate.replay import cells
+from voltd.simulate.replay.plan import ReplayOptions, ReplayPlan, prepare
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_epoch_times(write):
 
 def test_plan_without_a_need(write):
     """As fast as it goes and unshifted, the file is read once only."""
-    assert prepare(ReplayOptions(MqttTarget(), write("no recording"), speed=0.0), NOW) == Plan(0.0)
+    assert prepare(ReplayOptions(MqttTarget(), write("no recording"), speed=0.0), NOW) == ReplayPlan(0.0)
 
 
 @pytest.mark.parametrize(

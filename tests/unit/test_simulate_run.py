@@ -6,9 +6,10 @@ import threading
 import pytest
 
 from voltd import errors
-from voltd.simulate.fleet import Fleet
-from voltd.simulate.publish import MqttTarget, Tally
-from voltd.simulate.run import Run, SimulateOptions, fleet_options, fleet_start
+from voltd.simulate.fleet.fleet import Fleet
+from voltd.simulate.fleet.run import Run, SimulateOptions, fleet_options, fleet_start
+from voltd.simulate.publish.publication import Tally
+from voltd.simulate.publish.target import MqttTarget
 
 NOW = dt.datetime(2026, 5, 1, 8, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)

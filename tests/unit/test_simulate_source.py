@@ -8,10 +8,11 @@ import pytest
 
 from support.replay_rig import CSV, NOW, Broker, replay
 from voltd import errors
-from voltd.simulate import recording
-from voltd.simulate.publish import MqttTarget
-from voltd.simulate.replay import Plan, Replay, ReplayOptions, prepare
-from voltd.simulate.source import Source
+from voltd.simulate.publish.target import MqttTarget
+from voltd.simulate.replay import recording
+from voltd.simulate.replay.plan import ReplayOptions, ReplayPlan, prepare
+from voltd.simulate.replay.run import Replay
+from voltd.simulate.replay.source import Source
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_stopped_while_a_pipe_is_silent(tmp_path):
         os.write(descriptor, CSV.encode())
         options = ReplayOptions(MqttTarget(), path, speed=0.0)
         with Source(path, broker.stop) as source:
-            tally = Replay(options, Plan(0.0), broker, stop=broker.stop, source=source).run()
+            tally = Replay(options, ReplayPlan(0.0), broker, stop=broker.stop, source=source).run()
     finally:
         os.close(descriptor)
     assert (tally.published.vehicle, tally.complete) == (3, False)

@@ -4,14 +4,14 @@ import datetime as dt
 
 import pytest
 
-from voltd.simulate import span
+from voltd.simulate.replay import span
 
 NOW_S = dt.datetime(2026, 11, 1, tzinfo=dt.UTC).timestamp()
 DAY = span.DAY_S
 
 
 def _span(*times):
-    found = span.Times()
+    found = span.RecordedTimes()
     for line, text in enumerate(times, start=2):
         found.add(line, text if isinstance(text, float) else dt.datetime.fromisoformat(text).timestamp())
     return found.span(NOW_S)

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from voltd.simulate import path
-from voltd.simulate.meter import Meter
-from voltd.simulate.vehicle import MODELS, Activity, Vehicle
+from voltd.simulate.fleet import path
+from voltd.simulate.fleet.meter import Meter
+from voltd.simulate.fleet.vehicle import MODELS, Activity, Vehicle
 
 HOME = (52.09, 5.12)
 
@@ -51,7 +51,7 @@ def test_driving():
             assert vehicle.dc_kwh == 0.0
             assert 0.0 <= km <= 140.0 / 60
             # As the crow flies it is at most what the odometer says, and a metre for rounding.
-            assert path.Route([position, (vehicle.latitude, vehicle.longitude)], [50.0]).length_km <= km + 0.001
+            assert path.DrivenRoute([position, (vehicle.latitude, vehicle.longitude)], [50.0]).length_km <= km + 0.001
     assert driven > 100
 
 
@@ -60,7 +60,7 @@ def test_faster_is_thirstier():
     used = {}
     for limit in (50.0, 120.0):
         vehicle, rng = _vehicle(Activity.DRIVING)
-        vehicle._route = path.Route([HOME, path.destination(HOME, 0.0, 500.0)], [limit])
+        vehicle._route = path.DrivenRoute([HOME, path.destination(HOME, 0.0, 500.0)], [limit])
         vehicle._km, vehicle.soc_pct = 0.0, 90.0
         began = vehicle.odometer_km
         for second in range(1200):
@@ -138,12 +138,12 @@ def test_idle_meter():
 def test_route_positions():
     """Positions lie on the way: the ends are the waypoints and equal distances are equal steps."""
     ends = HOME, path.destination(HOME, 1.0, 30.0)
-    route = path.Route(list(ends), [100.0])
+    route = path.DrivenRoute(list(ends), [100.0])
     assert route.length_km == pytest.approx(30.0, abs=1e-3)
     assert route.position(0.0) == pytest.approx(HOME)
     assert route.position(99.0) == pytest.approx(ends[1])
     middle = route.position(15.0)
-    assert path.Route([HOME, middle], [1.0]).length_km == pytest.approx(15.0, abs=1e-3)
+    assert path.DrivenRoute([HOME, middle], [1.0]).length_km == pytest.approx(15.0, abs=1e-3)
     assert route.reversed().position(0.0) == pytest.approx(ends[1])
 
 

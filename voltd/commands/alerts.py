@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from voltd import config
-from voltd.commands import alerts_show, alerts_silence, dead_letters_filters, terminal
+from voltd.commands import alerts_show, alerts_silence, terminal
 from voltd.database import queries, session
 
 _HINT = "listing needs the role volt_reader, acknowledging and silencing volt_writer: see database.dsn"
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     alerts_show.add_arguments(actions)
     ack = actions.add_parser("ack", help="take alerts on: they are not told again until they get worse or end")
-    ack.add_argument("ids", type=dead_letters_filters.number, nargs="+", metavar="ID")
+    ack.add_argument("ids", type=terminal.number, nargs="+", metavar="ID")
     ack.add_argument("--by", type=terminal.given, metavar="NAME", help="who does (default: your login name)")
     ack.add_argument("--undo", action="store_true", help="take it back: they are repeated again")
     alerts_silence.add_arguments(actions)

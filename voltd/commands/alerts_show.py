@@ -14,7 +14,7 @@ import psycopg
 
 from voltd import errors
 from voltd.alerts import message
-from voltd.commands import dead_letters_filters, terminal
+from voltd.commands import terminal
 from voltd.database import queries
 
 _Connection = psycopg.Connection[dict[str, Any]]
@@ -39,10 +39,10 @@ def add_arguments(actions: Any) -> None:
     listing.add_argument("--severity", choices=message.SEVERITIES, help="only this severity")
     listing.add_argument("--since", type=terminal.moment, metavar="WHEN", help="open then or later")
     listing.add_argument("--until", type=terminal.moment, metavar="WHEN", help="opened before then")
-    listing.add_argument("--limit", type=dead_letters_filters.number, default=50, help="how many (default 50)")
+    listing.add_argument("--limit", type=terminal.number, default=50, help="how many (default 50)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     showing = actions.add_parser("show", help="one episode, and what was told of it to whom")
-    showing.add_argument("id", type=dead_letters_filters.number, metavar="ID")
+    showing.add_argument("id", type=terminal.number, metavar="ID")
     showing.add_argument("--json", action="store_true", help="as one JSON object")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from voltd import errors
-from voltd.commands import dead_letters_filters, terminal
+from voltd.commands import terminal
 from voltd.database import queries
 from voltd.rules import load
 
@@ -46,7 +46,7 @@ def add_arguments(actions: Any) -> None:
     listing = actions.add_parser("silences", help="those in force and those to come")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     ending = actions.add_parser("unsilence", help="end silences now; one to come never begins")
-    ending.add_argument("ids", type=dead_letters_filters.number, nargs="+", metavar="ID")
+    ending.add_argument("ids", type=terminal.number, nargs="+", metavar="ID")
 
 
 def run(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.Path | None) -> int:

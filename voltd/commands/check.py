@@ -1,10 +1,11 @@
-"""``voltd check``: configuration, broker, database, edition, schema, spool and rules, each line ok or what to do next.
+"""``voltd check``: tests configuration, broker, database, spool, alerts and clock. A line says ok, or what to do.
 
-Connects, looks and leaves; changes nothing at the broker or in the database. The settings were loaded by ``cli``.
+It changes nothing at the broker or in the database.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import threading
@@ -17,23 +18,27 @@ from voltd import config, errors
 from voltd.alerts import channels
 from voltd.daemon import host_clock, host_clock_witnesses
 from voltd.database import edition, migrate, queries, session, sqlstate
-from voltd.pipeline.consume import client as consume_client
-from voltd.pipeline.consume import look as consume_look
+from voltd.pipeline.consume import clients
+from voltd.pipeline.consume.client_id import probe
 from voltd.rules import load
 
 _MEANING = {
     edition.Edition.COMMUNITY: "continuous aggregates, columnstore and retention by TimescaleDB's own policies",
     edition.Edition.APACHE: "hourly history kept by voltd's scheduler under the same names; no columnstore",
 }
-_KERNEL = {
+_KERNEL_CLOCK = {
     True: "the kernel says that it is synchronised",
     False: "the kernel says that it is not synchronised",
     None: "the kernel does not say whether it is synchronised",
 }
 
 
-def run(settings: config.Settings) -> int:
-    """Prints a line per check; 0 when all are ok, 78 when one needs an admin, 1 when a server cannot be reached."""
+def add_arguments(_parser: argparse.ArgumentParser) -> None:
+    """Adds nothing: the command has no arguments."""
+
+
+def run(_args: argparse.Namespace, settings: config.Settings) -> int:
+    """Prints a line per test; 0 if all are ok, 78 if one needs an administrator, 1 if a server cannot be reached."""
     print(f"ok    configuration: instance {settings.instance}, client id {settings.client_id}")
     return max(
         _check("broker", lambda: _broker(settings)),
@@ -44,9 +49,9 @@ def run(settings: config.Settings) -> int:
     )
 
 
-def _check(name: str, look: Callable[[], list[str]]) -> int:
+def _check(name: str, test: Callable[[], list[str]]) -> int:
     try:
-        lines = look()
+        lines = test()
     except errors.VoltdError as error:
         print(f"FAIL  {name}: {error}")
         if error.hint:
@@ -63,7 +68,7 @@ def _broker(settings: config.Settings) -> list[str]:
     answered = threading.Event()
     answer: list[Any] = []
     refused: list[str] = []
-    wanted = consume_client.subscriptions_to_look(mqtt)
+    wanted = clients.observer_subscriptions(mqtt)
 
     def on_connect(client: Any, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         answer.extend((reason, properties))
@@ -76,7 +81,7 @@ def _broker(settings: config.Settings) -> list[str]:
         refused.extend(name for (name, _), reason in zip(wanted, reasons, strict=True) if reason.is_failure)
         answered.set()
 
-    client = consume_client.observer(settings)
+    client = clients.observer(settings)
     client.on_connect, client.on_subscribe = on_connect, on_subscribe
     try:
         client.connect(mqtt.host, mqtt.port)
@@ -90,7 +95,8 @@ def _broker(settings: config.Settings) -> list[str]:
     client.loop_stop()
     if not answer:
         raise errors.BrokerUnavailable(
-            f"{where}: no answer to CONNECT", hint="does an MQTT 5 broker listen there? with TLS, set mqtt.tls = true"
+            f"{where}: no answer to CONNECT",
+            hint="check that an MQTT 5 broker listens there; with TLS, set mqtt.tls = true",
         )
     reason, properties = answer
     if reason.is_failure:
@@ -108,10 +114,10 @@ def _broker(settings: config.Settings) -> list[str]:
 
 
 def _client_id(settings: config.Settings) -> list[str]:
-    found = consume_look.look(settings)
+    found = probe.probe(settings)
     if not found.allowed:
         print(
-            "warn  client id: the broker does not let daemons ask each other whether one has it already; allow this "
+            "warn  client id: the broker does not let daemons ask which one uses it; in its access list, allow this "
             "user to read and write voltd/client/#"
         )
         return []
@@ -145,34 +151,34 @@ def _spool(settings: config.Settings) -> list[str]:
 
 def _alerts(settings: config.Settings) -> list[str]:
     if not settings.alerts.enabled:
-        return [f"alerts: switched off (alerts.enabled = false){_who_checks(settings)}"]
+        return [f"alerts: switched off (alerts.enabled = false){_other_daemon(settings)}"]
     rules = load.load(settings.alerts.rules_file)
     channels.require_rules(settings, [rule.name for rule in rules])
     for fleet in _unknown_fleets(settings):
-        print(f"warn  alerts: a channel is for fleet {fleet!r}, which is not registered; is it spelt right?")
+        print(f"warn  alerts: a channel is for fleet {fleet!r}, which is not registered; check its spelling")
     names = ", ".join(one.name for one in channels.make(settings))
-    return [f"alerts: {len(rules)} rules; told on {names or 'no channel: set one in [alerts.channels.<name>]'}"]
+    return [f"alerts: {len(rules)} rules; channels: {names or 'none, set one in [alerts.channels.<name>]'}"]
 
 
 def _clock(settings: config.Settings) -> list[str]:
-    """This host's clock by the kernel and the database; what devices say the daemon knows."""
+    """Compares this host's clock with the kernel's state and the database. The daemon compares it with devices, too."""
     kernel = host_clock_witnesses.kernel()
     if kernel.impossible:
         raise errors.ConfigurationError(f"this host's clock is wrong: {kernel.doubts}", hint=host_clock.ADVICE)
     if kernel.doubts:
         print(f"warn  clock: {kernel.doubts} yet; {host_clock.ADVICE}")
-    said = _KERNEL[kernel.synchronised]
+    state = _KERNEL_CLOCK[kernel.synchronised]
     found = None
     try:
         with psycopg.connect(session.dsn(settings)) as connection:
             found = host_clock_witnesses.database(connection)
             troubles = connection.execute(queries.text("daemons_in_trouble")).fetchall()
-    except psycopg.Error:  # has a line of its own
+    except psycopg.Error:  # the line of the database reports it
         troubles = []
     for instance, trouble in troubles:
         print(f"warn  clock: daemon {instance}: {trouble}")
     if found is None:
-        return [f"clock: {said}; the database could not be asked"]
+        return [f"clock: {state}; the database could not be asked"]
     if found.differs(host_clock.OFF_S):
         side = "behind" if found.ahead_s > 0 else "ahead of"
         raise errors.ConfigurationError(
@@ -180,11 +186,11 @@ def _clock(settings: config.Settings) -> list[str]:
             hint=f"find out which of the two is wrong (timedatectl on both); {host_clock.ADVICE}",
         )
     agrees = f"within {max(abs(found.ahead_s) + found.within_s, 0.001):.3f} s of the database's"
-    return [f"clock: {agrees}; {said}"]
+    return [f"clock: {agrees}; {state}"]
 
 
-def _who_checks(settings: config.Settings) -> str:
-    """Whether alerts come from another daemon; nothing where the database does not say, which has a line of its own."""
+def _other_daemon(settings: config.Settings) -> str:
+    """Whether another daemon evaluates the rules; empty if the database does not answer, which has its own line."""
     try:
         with psycopg.connect(session.dsn(settings)) as connection:
             row = connection.execute(queries.text("rules_checked")).fetchone()
@@ -194,7 +200,7 @@ def _who_checks(settings: config.Settings) -> str:
 
 
 def _unknown_fleets(settings: config.Settings) -> list[str]:
-    """Fleets that channels name and nobody knows; none where the database cannot be asked, which has its own line."""
+    """Fleets of channels that are not registered; none if the database does not answer, which has its own line."""
     named = sorted({fleet for one in settings.alerts.channels.values() for fleet in one.fleets})
     try:
         with psycopg.connect(session.dsn(settings)) as connection:

@@ -1,8 +1,8 @@
-"""``voltd devices list|retire|activate|maintenance``: which devices there are, and which of them still count.
+"""``voltd devices list|retire|activate|maintenance``: lists devices and sets their status.
 
-Writes the status in the registry (``volt.vehicle``, ``volt.meter``), which rules go by: a retired device raises
-nothing, and its open alerts end without a message. The registry is the schema's owner's, so what changes it uses the
-connection of ``voltd migrate``. Readings of a retired device are stored as ever.
+The status is in the registry (``volt.vehicle``, ``volt.meter``), and rules observe it: a retired device raises no
+alert, and its open alerts end without a notification. Its readings are still stored. The registry belongs to the
+schema's owner, so the actions that change it use the connection of ``voltd migrate``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import psycopg
 
 from voltd import config
-from voltd.commands import dead_letters_filters, terminal
+from voltd.commands import terminal
 from voltd.database import queries, session
 
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"
 _OWNER_HINT = (
-    "the registry is for the schema's owner: set database.migrate_dsn (VOLTD_DATABASE__MIGRATE_DSN) to a user with the"
-    " role volt_owner"
+    "only the schema's owner may change the registry: set database.migrate_dsn (VOLTD_DATABASE__MIGRATE_DSN) to a user"
+    " with the role volt_owner"
 )
 _STATUSES = {"retire": "retired", "activate": "active", "maintenance": "maintenance"}
 _LONGEST_ID = 64
@@ -29,21 +29,21 @@ _Connection = psycopg.Connection[Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions and their filters."""
+    """Adds the actions and their filters."""
     actions = parser.add_subparsers(dest="action", required=True)
-    listing = actions.add_parser("list", help="devices that are registered or were heard")
+    listing = actions.add_parser("list", help="devices that are registered or have sent messages")
     listing.add_argument("--type", choices=["vehicle", "meter"], help="only these")
     listing.add_argument("--status", choices=[*_STATUSES.values(), "unregistered"], help="only these")
     listing.add_argument("--fleet", type=terminal.given, help="only this fleet's")
-    listing.add_argument("--limit", type=dead_letters_filters.number, help="how many (default: all)")
+    listing.add_argument("--limit", type=terminal.number, help="how many (default: all)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     for action, sentence in (
-        ("retire", "it is gone for good: no rule looks at it any more"),
-        ("activate", "it counts: rules look at it"),
-        ("maintenance", "it is in the workshop: no rule looks at it for now"),
+        ("retire", "decommissioned: rules ignore it"),
+        ("activate", "in service: rules apply to it"),
+        ("maintenance", "in the workshop: rules ignore it for now"),
     ):
         change = actions.add_parser(
-            action, help=sentence, description=f"{sentence}. A device that is not registered yet is, by this."
+            action, help=sentence, description=f"{sentence}. Registers a device that is not registered."
         )
         change.add_argument("type", choices=["vehicle", "meter"])
         change.add_argument("ids", type=_id, nargs="+", metavar="ID")
@@ -56,11 +56,11 @@ def _id(text: str) -> str:
 
 
 def run(args: argparse.Namespace, settings: config.Settings) -> int:
-    """The command.
+    """Runs the action.
 
     Raises:
-        ConfigurationError: this user may not do it; nothing was changed.
-        StoreUnavailable: the database went away; nothing was changed.
+        ConfigurationError: the user lacks the privilege; nothing was changed.
+        StoreUnavailable: the connection was lost; nothing was changed.
     """
     listing = args.action == "list"
     with (
@@ -107,16 +107,16 @@ def _change(connection: _Connection, args: argparse.Namespace) -> int:
     before = connection.execute(queries.text("devices_before"), {"device_type": args.type, "ids": ids}).fetchall()
     connection.execute(queries.text(f"set_{args.type}_status"), {"ids": ids, "status": status})
     connection.commit()
-    for device_id, was, heard, alerts in before:
-        print(terminal.printable(f"{args.type} {device_id}: {_said(status, was, heard=heard, alerts=alerts)}"))
+    for device_id, was, seen, alerts in before:
+        print(terminal.printable(f"{args.type} {device_id}: {_said(status, was, seen=seen, alerts=alerts)}"))
     return 0
 
 
-def _said(status: str, was: str | None, *, heard: bool, alerts: int) -> str:
+def _said(status: str, was: str | None, *, seen: bool, alerts: int) -> str:
     if was == status:
         return f"is {status} already"
     text = f"{status}, was {was}" if was else f"{status}, and registered"
-    if was is None and not heard:
+    if was is None and not seen:
         text += "; voltd has never heard it: is the name right?"
     if alerts and status != "active":
         many = "1 open alert ends" if alerts == 1 else f"{alerts} open alerts end"

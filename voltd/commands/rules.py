@@ -17,7 +17,7 @@ from typing import NamedTuple
 import psycopg
 
 from voltd import config, errors
-from voltd.commands import dead_letters_filters, rules_text, terminal
+from voltd.commands import rules_text, terminal
 from voltd.database import session
 from voltd.rules import load, model
 from voltd.rules.backtest import history, judge
@@ -49,9 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument(
         "--vehicle", type=terminal.given, action="append", metavar="ID", help="only this one; may be repeated"
     )
-    test.add_argument(
-        "--limit", type=dead_letters_filters.number, help=f"how many episodes (default {_SHOWN}; with --json all)"
-    )
+    test.add_argument("--limit", type=terminal.number, help=f"how many episodes (default {_SHOWN}; with --json all)")
     test.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then a summary a rule")
     check = actions.add_parser("check", help="whether a file of rules is right, and what its rules are")
     check.add_argument("file", type=pathlib.Path, nargs="?", metavar="FILE", help="default: the rules in force")

@@ -1,7 +1,6 @@
-"""What the commands around alerts and rules read and print alike: times, spans, names, tables, errors.
+"""What commands read and print alike: times, durations, names, tables, errors of the database.
 
-Times are read and shown in the time zone of whoever types (TZ), because that is the clock on the wall at night; JSON is
-in UTC. Used by ``commands``, its parts, and ``rules.commands``. Asks the database nothing.
+Times are read and printed in the user's time zone (TZ); JSON is in UTC. Sends no query.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from voltd.database import sqlstate
 WHEN = "WHEN is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d."
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST = dt.timedelta(days=3660)
+_LARGEST = (1 << 63) - 1  # of PostgreSQL's bigint
 
 
 def span(text: str) -> dt.timedelta:
@@ -51,14 +51,21 @@ def moment(text: str) -> dt.datetime:
 
 
 def given(text: str) -> str:
-    """A filter that says something: an empty one is a mistake, not "all"."""
+    """A filter that is not empty: an empty one is a mistake, not "all"."""
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} names nothing")
     return text
 
 
+def number(text: str) -> int:
+    """A count or an id, from 1 on."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= _LARGEST):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
 def login() -> str:
-    """Who is at the keyboard, also behind sudo."""
+    """The user's name, also behind sudo."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in a container
@@ -66,7 +73,7 @@ def login() -> str:
 
 
 def local(moment: dt.datetime) -> str:
-    """For people: to the second, with the offset of their time zone; in UTC where their calendar ends."""
+    """A time to the second with the local offset; in UTC where the calendar ends."""
     try:
         moment = moment.astimezone()
     except OverflowError:  # year 1 or 9999
@@ -75,7 +82,7 @@ def local(moment: dt.datetime) -> str:
 
 
 def lasting(length: dt.timedelta) -> str:
-    """For people, as coarse as it is long: ``45 s``, ``2 h 5 min``, ``3 d``."""
+    """A duration in its two largest units: ``45 s``, ``2 h 5 min``, ``3 d``."""
     seconds = max(0, round(length.total_seconds()))
     sizes = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
     first = next((index for index, (_, size) in enumerate(sizes) if seconds >= size), len(sizes) - 1)
@@ -87,17 +94,19 @@ def lasting(length: dt.timedelta) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A value without digits that nobody needs."""
+    """A value with at most two decimals."""
     return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def printable(text: str) -> str:
-    """Without what would steer a terminal: anybody who may publish decides on the names of devices."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+def printable(text: str, keep: str = "") -> str:
+    """Escapes control characters but those in ``keep``: publishers choose the text, which must not steer a terminal."""
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f]", lambda found: found[0] if found[0] in keep else f"\\x{ord(found[0]):02x}", text
+    )
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell; the last one is as long as it is."""
+    """Prints columns as wide as their widest cell; the last one is not padded."""
     cells = [[printable(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for row in cells:
@@ -105,22 +114,22 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_json(row: Mapping[str, Any]) -> None:
-    """One object on one line, times in UTC."""
+    """Prints one object on one line, times in UTC."""
     print(json.dumps(dict(row), default=lambda moment: moment.astimezone(dt.UTC).isoformat()))
 
 
 @contextlib.contextmanager
 def explained(privilege_hint: str) -> Iterator[None]:
-    """Database errors as ours, with the two that an admin can mend told apart."""
+    """Raises database errors as voltd's own; a missing privilege or schema becomes a ConfigurationError with a hint."""
     try:
         yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise errors.ConfigurationError(_first_line(error), hint=privilege_hint) from error
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
-        raise errors.SchemaError(_first_line(error), hint='run "voltd migrate"') from error
-    except psycopg.Error as error:
-        raise sqlstate.wrap(error) from error
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().split("\n", 1)[0]
+    except (psycopg.Error, errors.StoreUnavailable) as error:
+        cause = error if isinstance(error, psycopg.Error) else error.__cause__
+        first_line = str(cause).strip().split("\n", 1)[0]
+        if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+            raise errors.ConfigurationError(first_line, hint=privilege_hint) from error
+        if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
+            raise errors.SchemaError(first_line, hint='run "voltd migrate"') from error
+        if isinstance(error, psycopg.Error):
+            raise sqlstate.wrap(error) from error
+        raise

@@ -1,7 +1,7 @@
-"""The settings and what makes them coherent, so that nothing later has to check them again.
+"""The settings, validated as a whole, so that no other module has to check them again.
 
-``loading.load`` makes them from the TOML file and the environment. ``config/voltd.toml`` documents each one; a test
-holds the two together.
+``loading.load`` reads them from the TOML file and the environment. ``config/voltd.toml`` documents each one; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -16,17 +16,12 @@ import pydantic_settings
 from psycopg import conninfo
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from voltd.config import alerts as _alerts
-from voltd.config import limits as _limits
-from voltd.config import section
-from voltd.config import topics as _topics
+from voltd.config.alerts import Alerts, ChannelSettings
+from voltd.config.limits import Days, Limits, Timestamps
+from voltd.config.section import Name, Section
+from voltd.config.topics import Topics
 
-_Name = section.Name
-_Section = section.Section
-Topics = _topics.Topics
-Limits = _limits.Limits
-Timestamps = _limits.Timestamps
-ChannelSettings = _alerts.ChannelSettings
+__all__ = ["ChannelSettings", "Limits", "Section", "Settings", "Timestamps", "Topics"]
 
 
 def _dsn(text: str) -> str:
@@ -37,11 +32,10 @@ def _dsn(text: str) -> str:
     return text
 
 
-_Days = _limits.Days
 _Dsn = Annotated[str, pydantic.AfterValidator(_dsn)]
 
 
-class Mqtt(_Section):
+class Mqtt(Section):
     """How to reach the broker and how much it may send ahead of the acks."""
 
     host: Annotated[str, Field(min_length=1)] = "localhost"
@@ -56,7 +50,7 @@ class Mqtt(_Section):
     cert_file: pathlib.Path | None = None
     key_file: pathlib.Path | None = None
     client_id: str | None = None
-    share_group: _Name | None = None
+    share_group: Name | None = None
     keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
     session_expiry_s: Annotated[int, Field(ge=60, le=4294967295)] = 7 * 86400
     receive_maximum: Annotated[int, Field(ge=1, le=65535)] = 20_000
@@ -72,7 +66,7 @@ class Mqtt(_Section):
         return self
 
 
-class Database(_Section):
+class DatabaseSettings(Section):
     """How to reach TimescaleDB."""
 
     dsn: _Dsn = "host=localhost dbname=volt"
@@ -84,7 +78,7 @@ class Database(_Section):
     retry_max_s: PositiveFloat = 10.0
 
 
-class Batching(_Section):
+class Batching(Section):
     """How much is written in one transaction.
 
     Without ``max_messages``: the whole window up to 1,000, beyond that half of it, at most 10,000.
@@ -95,20 +89,20 @@ class Batching(_Section):
     linger_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
 
 
-class Live(_Section):
+class Live(Section):
     """The latest state of each vehicle on ``voltd/live/<fleet_id>/<vehicle_id>``."""
 
     enabled: bool = True
     max_per_second: PositiveInt = 500
 
 
-class Retention(_Section):
-    """How long data is kept. Hourly and daily history is kept for ever."""
+class Retention(Section):
+    """How long data is kept. Hourly and daily history is never deleted."""
 
-    raw_days: _Days = 90
-    columnstore_after_days: _Days = 7
-    dead_letter_days: _Days = 30
-    alert_days: _Days = 730
+    raw_days: Days = 90
+    columnstore_after_days: Days = 7
+    dead_letter_days: Days = 30
+    alert_days: Days = 730
 
     @pydantic.model_validator(mode="after")
     def _columnstore_before_drop(self) -> Self:
@@ -120,8 +114,8 @@ class Retention(_Section):
         return self
 
 
-class DeadLetters(_Section):
-    """When so much is rubbish that no more is taken until somebody has looked. 1.0 and 0 switch a limit off."""
+class DeadLetters(Section):
+    """When too many messages are malformed, so that voltd stops taking more. 1.0 and 0 switch a limit off."""
 
     max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
     ratio_over: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
@@ -129,7 +123,7 @@ class DeadLetters(_Section):
     least_topics: PositiveInt = 10
 
 
-class Spool(_Section):
+class SpoolSettings(Section):
     """Where readings wait on this machine's disk while the database is away."""
 
     enabled: bool = True
@@ -139,13 +133,13 @@ class Spool(_Section):
     min_free_bytes: Annotated[int, Field(ge=0)] = 1 << 30
 
 
-class Efficiency(_Section):
-    """What a complete hour looks like."""
+class Efficiency(Section):
+    """How many readings a complete hour has."""
 
     expected_interval_s: Annotated[int, Field(ge=1, le=3600)] = 60
 
 
-class Log(_Section):
+class Log(Section):
     """What is logged and how; ``auto`` is readable lines on a terminal and JSON elsewhere."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -159,16 +153,16 @@ class Settings(pydantic_settings.BaseSettings):
         env_prefix="VOLTD_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
     )
 
-    instance: _Name = "main"
+    instance: Name = "main"
     mqtt: Mqtt = Mqtt()
-    database: Database = Database()
+    database: DatabaseSettings = DatabaseSettings()
     batch: Batching = Batching()
     limits: Limits = Limits()
     timestamps: Timestamps = Timestamps()
     live: Live = Live()
     dead_letters: DeadLetters = DeadLetters()
-    spool: Spool = Spool()
-    alerts: _alerts.Alerts = _alerts.Alerts()
+    spool: SpoolSettings = SpoolSettings()
+    alerts: Alerts = Alerts()
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()
     log: Log = Log()
@@ -191,14 +185,14 @@ class Settings(pydantic_settings.BaseSettings):
         if self.batch.max_messages is not None and self.batch.max_messages > self.mqtt.receive_maximum:
             raise ValueError(
                 f"batch.max_messages = {self.batch.max_messages} is above mqtt.receive_maximum = "
-                f"{self.mqtt.receive_maximum}: such a batch can never fill, the broker stops sending before; "
-                "lower the one or raise the other"
+                f"{self.mqtt.receive_maximum}: such a batch can never fill; "
+                "lower max_messages or raise receive_maximum"
             )
         if self.limits.max_held_bytes < 2 * max(self.limits.max_payload_bytes, self.batch.max_bytes):
             raise ValueError(
                 f"limits.max_held_bytes = {self.limits.max_held_bytes} is below twice the larger of "
-                f"limits.max_payload_bytes and batch.max_bytes: the window could not hold one batch while the next "
-                "arrives; raise it"
+                f"limits.max_payload_bytes and batch.max_bytes: one batch and the next one do not fit "
+                "into memory; raise max_held_bytes"
             )
         for zoned in self.timestamps.zone:
             if not self.mqtt.topics.may_match(zoned):
@@ -209,13 +203,13 @@ class Settings(pydantic_settings.BaseSettings):
         if self.spool.enabled and self.spool.max_bytes < 2 * self.batch.max_bytes:
             raise ValueError(
                 f"spool.max_bytes = {self.spool.max_bytes} is below twice batch.max_bytes = {self.batch.max_bytes}: "
-                "there must be room for some batches; raise it, or set spool.enabled = false"
+                "the spool needs room for some batches; raise max_bytes, or set spool.enabled = false"
             )
         return self
 
     @property
     def client_id(self) -> str:
-        """The MQTT client id: stable over restarts, because the session at the broker hangs on it."""
+        """The MQTT client id: stable over restarts, because the session at the broker belongs to it."""
         return self.mqtt.client_id or f"voltd-{self.instance}"
 
     @property
@@ -240,5 +234,5 @@ class Settings(pydantic_settings.BaseSettings):
 
     @property
     def raw_retention_days(self) -> int:
-        """How long raw readings are kept, in days: at least as long as they may be old when they arrive."""
+        """How long raw readings are kept, in days: at least as long as the greatest age on arrival."""
         return max(self.retention.raw_days, self.max_age_days)

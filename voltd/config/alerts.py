@@ -1,4 +1,4 @@
-"""The section ``[alerts]`` of ``config``: when the rules are checked and where alerts are told."""
+"""The section ``[alerts]``: when rules are evaluated, and which channels are notified."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from voltd.config import section
 
 
 class ChannelSettings(section.Section):
-    """Where alerts are told. An empty list means every one."""
+    """A channel that is notified of alerts. An empty list means all."""
 
     kind: Literal["apprise", "alertmanager", "mqtt"] = "apprise"
     url: pydantic.SecretStr | None = None
@@ -36,7 +36,7 @@ class ChannelSettings(section.Section):
 
 
 class Alerts(section.Section):
-    """When the rules are checked and who is told. The rules themselves are in rules.toml."""
+    """When rules are evaluated, and the channels. The rules are in rules.toml."""
 
     enabled: bool = True
     rules_file: pathlib.Path | None = None
@@ -48,13 +48,13 @@ class Alerts(section.Section):
     def _topics_stay(self) -> Self:
         if self.mqtt and "mqtt" in self.channels and self.channels["mqtt"].kind != "mqtt":
             raise ValueError(
-                "channels.mqtt would take the place of the topics voltd/alerts/..., which have that name: "
+                "channels.mqtt would take the place of the topics voltd/alerts/...: "
                 "choose another name, or set mqtt = false"
             )
         return self
 
     @property
     def every_channel(self) -> dict[str, ChannelSettings]:
-        """The configured channels, and the broker's topics under the name ``mqtt``."""
+        """The configured channels, and the broker's topics as the channel ``mqtt``."""
         own = {"mqtt": ChannelSettings(kind="mqtt", min_severity="info")} if self.mqtt else {}
         return {**own, **self.channels}

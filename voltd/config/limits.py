@@ -1,4 +1,4 @@
-"""The sections ``[limits]`` and ``[timestamps]`` of ``config``: what a reading may be like, how times are written."""
+"""The sections ``[limits]`` and ``[timestamps]``: what a reading may contain, and how its time may be written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from voltd import readings
 from voltd.config import section, topics
 
-Days = Annotated[int, Field(ge=1, le=36_500)]  # a hundred years before today is still a time
+Days = Annotated[int, Field(ge=1, le=36_500)]  # at most a hundred years
 _LARGEST_BYTES = (1 << 28) - 1  # MQTT 5, 1.5.5: no packet is larger
 
 
@@ -36,7 +36,7 @@ _Sentinel = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotate
 
 
 class Limits(section.Section):
-    """What a reading may be like; everything outside is a dead letter."""
+    """Limits of a reading; a reading or field beyond them is a dead letter."""
 
     max_payload_bytes: Annotated[int, Field(ge=1024, le=_LARGEST_BYTES)] = 4 << 20
     max_array_readings: Annotated[int, Field(ge=1, le=100_000)] = 10_000

@@ -1,7 +1,6 @@
 """Loads the settings: one TOML file, any of them overridden by the environment, passwords from files of their own.
 
-``cli`` calls ``load`` for every command, ``app`` again on SIGHUP. What cannot be read or does not fit is refused here
-with the field, its value and a hint.
+``cli`` calls ``load`` for each command, ``app`` again on SIGHUP. An error names the field, its value and what to do.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def load(path: pathlib.Path | None = None, *, environ: Mapping[str, str] = os.en
 
 
 def _refuse_misspelt(environ: Mapping[str, str]) -> None:
-    """One underscore for two is the likeliest slip, and would be ignored without a word."""
+    """Reports variables that name no setting; pydantic would ignore VOLTD_MQTT_HOST without a message."""
     for name in environ:
         rest = name.removeprefix("VOLTD_")
         known = rest.split("__")[0].lower() in config.Settings.model_fields
@@ -54,7 +53,7 @@ def _refuse_misspelt(environ: Mapping[str, str]) -> None:
         section = next((one for one in config.Settings.model_fields if rest.lower().startswith(f"{one}_")), None)
         meant = f": write VOLTD_{section.upper()}__{rest[len(section) + 1 :]}" if section else ""
         raise errors.ConfigurationError(
-            f"{name} is no setting{meant}", hint="sections are parted from names by two underscores: VOLTD_MQTT__HOST"
+            f"{name} is no setting{meant}", hint="separate section and name by two underscores: VOLTD_MQTT__HOST"
         )
 
 
@@ -66,7 +65,7 @@ def _read(path: pathlib.Path | None) -> dict[str, Any]:
         if path is None:
             return {}
         raise errors.ConfigurationError(
-            f"no configuration file {source}", hint="name one with --config, or leave it out for the defaults"
+            f"no configuration file {source}", hint="name one with --config, or omit --config for the defaults"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise errors.ConfigurationError(f"{source} is not TOML: {error}", hint="correct that line") from error
@@ -82,7 +81,7 @@ def _describe(error: pydantic.ValidationError) -> str:
         field = ".".join(str(part) for part in item["loc"])
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            message, item["input"] = "no such setting", {}  # a misspelt name may stand before a password
+            message, item["input"] = "no such setting", {}  # the value of a misspelt name may be a password
         elif item["type"] == "tuple_type":
             message = 'should be a list, like ["a", "b"]'
         secret = item["loc"][:2] == ("alerts", "channels")  # URLs
@@ -96,7 +95,7 @@ def _with_secrets(settings: config.Settings, environ: Mapping[str, str]) -> conf
     folder = environ.get("CREDENTIALS_DIRECTORY")
     changes: dict[str, Any] = {}
     for name in ("mqtt", "database"):
-        section: config.Mqtt | config.Database = getattr(settings, name)
+        section: config.Mqtt | config.DatabaseSettings = getattr(settings, name)
         path = section.password_file
         if path is None and folder and section.password is None:
             candidate = pathlib.Path(folder, f"{name}-password")
@@ -118,7 +117,7 @@ def _with_secrets(settings: config.Settings, environ: Mapping[str, str]) -> conf
 
 
 def _secret(path: pathlib.Path, given: pathlib.Path | None, setting: str, what: str) -> pydantic.SecretStr:
-    """What a file holds. ``given`` is what the settings say: shown if it is a whole path, as it may be the secret."""
+    """Reads a secret from a file. An error shows ``given`` only if it is an absolute path: it may be the secret."""
     try:
         return pydantic.SecretStr(path.read_text(encoding="utf-8").rstrip("\r\n"))
     except (OSError, UnicodeDecodeError) as error:
@@ -126,5 +125,5 @@ def _secret(path: pathlib.Path, given: pathlib.Path | None, setting: str, what: 
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise errors.ConfigurationError(
             f"{setting}{shown} cannot be read: {reason}",
-            hint=f"it names a file that holds the {what} alone and is readable for the daemon's user",
+            hint=f"name a file that contains the {what} alone and that the daemon's user can read",
         ) from None  # its text has the name

@@ -1,4 +1,4 @@
-"""What every section of the settings shares: no unknown names, no changes, and the names that people choose."""
+"""The base of every section: unknown keys are errors, values do not change; and the type of names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class Section(pydantic.BaseModel):
-    """A table of voltd.toml: a key that is none of its own is refused."""
+    """A table of voltd.toml; an unknown key is an error."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, validate_default=True)

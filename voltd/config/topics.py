@@ -1,4 +1,4 @@
-"""Which topics are subscribed to, by what is published there: the settings ``mqtt.topics``."""
+"""The section ``[mqtt.topics]``: the topic filters, by what is published there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _topic_filter(text: str) -> str:
 
 
 def _levels(topic_filter: str) -> list[str]:
-    """The levels of a filter; of a shared subscription's, those of the filter in it."""
+    """The levels of a filter, without the prefix of a shared subscription."""
     levels = topic_filter.split("/")
     return levels[2:] if levels[0] == "$share" else levels
 

@@ -19,7 +19,7 @@ import structlog
 from voltd import backoff, config, errors, log
 from voltd.config import loading
 from voltd.daemon import status, systemd, threads, watchdog, wiring
-from voltd.pipeline.consume import client, consumer
+from voltd.pipeline.consume import clients, consumer
 
 _log = structlog.get_logger()
 
@@ -208,7 +208,7 @@ class Daemon:
         """Stops taking, writes what is in flight, acks, and disconnects but keeps the session."""
         wired = self._wiring
         self._notifier.stopping()
-        _log.info("daemon.stopping", in_flight=wired.window.held)
+        _log.info("daemon.stopping", in_flight=wired.window.in_flight)
         ends = time.monotonic() + _STOP_WITHIN_S - 1
         wired.consumer.stop_taking()
         self._threads["jobs"] = wired.jobs.stop()
@@ -255,7 +255,7 @@ class Daemon:
             counters.channels_failing = ", ".join(sorted(delivery.channels_failing))
         counters.clock = wired.clock.describe()
         built = wired.reporter.build()
-        topic = client.status_topic(self._settings.instance)
+        topic = clients.status_topic(self._settings.instance)
         wired.consumer.publish(consumer.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
         self._notifier.status(status.line(built))
 

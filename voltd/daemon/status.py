@@ -16,7 +16,7 @@ from paho.mqtt import client as paho
 import voltd
 from voltd import config, errors, metrics
 from voltd.daemon import host_clock, identity
-from voltd.pipeline.consume import client as consume_client
+from voltd.pipeline.consume import clients
 
 _SLOW_S = 5.0  # a batch that takes longer to write
 _STALE_S = 15.0  # a status older than this is not how things are
@@ -90,7 +90,7 @@ def fetch(settings: config.Settings, *, timeout_s: float = 5.0) -> dict[str, Any
     """
     arrived: list[bytes] = []
     done = threading.Event()
-    topic = consume_client.status_topic(settings.instance)
+    topic = clients.status_topic(settings.instance)
 
     def on_connect(client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -101,7 +101,7 @@ def fetch(settings: config.Settings, *, timeout_s: float = 5.0) -> dict[str, Any
         arrived.append(bytes(message.payload))
         done.set()
 
-    client = consume_client.observer(settings)
+    client = clients.observer(settings)
     client.on_connect, client.on_message = on_connect, on_message
     where = f"{settings.mqtt.host}:{settings.mqtt.port}"
     try:

@@ -10,7 +10,8 @@ from voltd import config, metrics
 from voltd.alerts import service
 from voltd.daemon import database_ready, health, heartbeats, host_clock, jobs, signals, status
 from voltd.database import session
-from voltd.pipeline.consume import consumer, presence, window
+from voltd.pipeline.consume import consumer, window
+from voltd.pipeline.consume.client_id import presence
 from voltd.pipeline.current import live, state
 from voltd.pipeline.decode import clock, decoder
 from voltd.pipeline.flush import flusher, outage, policy
@@ -39,7 +40,7 @@ class Wiring:
         self.presence = presence.Presence(
             settings,
             in_use=lambda: self.consumer.subscribed.is_set(),  # noqa: PLW0108 made below
-            on_news=self.signals.wake,
+            on_change=self.signals.wake,
             heartbeat=heartbeats.Heartbeats(settings).living,
         )
         self.consumer = consumer.Consumer(
@@ -47,8 +48,8 @@ class Wiring:
             self.window,
             self.counters,
             on_subscribed=self.signals.subscribed,
-            come=self.presence.come,
-            contested=self.presence.doubt,
+            may_connect=self.presence.may_connect,
+            contested=self.presence.recheck,
         )
         noted = excursions.Excursions()
         ranges = bounds.Bounds(noted)

@@ -1,5 +1,5 @@
-"""``voltd demo``: the main job on one machine, private and real, for people who want to see it work first.
+"""``voltd demo``: voltd at work on one machine, with real servers.
 
-``commands`` parses and runs, ``stage`` puts servers, schema and daemon up, ``facts`` asks broker and database what is
-true, ``view`` shows it. The fleet is ``voltd.simulate``; the daemon is ``voltd run`` as a process of its own.
+``stage`` starts servers, schema and daemon, ``facts`` queries broker and database, ``view`` shows the figures. The
+fleet is ``voltd.simulate``; the daemon is ``voltd run`` as a process of its own. ``voltd.commands.demo`` runs it all.
 """

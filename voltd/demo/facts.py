@@ -1,7 +1,6 @@
-"""What is true right now: the daemon's retained status from the broker, rows from the database.
+"""The figures of the demo: the daemon's retained status from the broker, and rows from the database.
 
-Asked by ``commands`` and ``view``. Stored readings and dead letters are counted in the tables, never taken from the
-daemon's own counters.
+Stored readings and dead letters are counted in the tables, never taken from the daemon's counters.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from voltd.database import queries
-from voltd.pipeline.consume import client as consume_client
-from voltd.simulate.publish import Tally
+from voltd.pipeline.consume import clients
+from voltd.simulate.publish.publication import Tally
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Facts:
     def __init__(self, dsn: str, host: str, port: int, instance: str) -> None:
         self._dsn = dsn
         self._address = (host, port)
-        self._topic = consume_client.status_topic(instance)
+        self._topic = clients.status_topic(instance)
         self.status: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -59,7 +58,7 @@ class Facts:
 
     @property
     def online(self) -> bool:
-        """Whether the daemon says so."""
+        """Whether the daemon's status is online."""
         return bool(self.status.get("status") == "online")
 
     def counts(self) -> Counts:
@@ -76,7 +75,7 @@ class Facts:
         return [f"{rule} {still_open} open, {over} over" for rule, still_open, over in rows]
 
     def newest_alerts(self) -> list[str]:
-        """Up to three lines: what was said of the newest episodes, open ones first."""
+        """Up to three lines: the messages of the newest episodes, open ones first."""
         return [str(row[0]) for row in self._connection.execute(queries.text("demo_newest_alerts"))]
 
     def dead_letter_reasons(self) -> list[tuple[str, int]]:
@@ -89,7 +88,7 @@ class Facts:
         return int(row[0]) if row else 0
 
     def summary(self, published: Tally, edition: str) -> dict[str, Any]:
-        """The numbers of the whole run, in readings; see the README for the names."""
+        """The numbers of the whole run, in readings, as ``--summary`` writes them."""
         counts = self.counts()
         return {
             "edition": edition,
@@ -105,7 +104,7 @@ class Facts:
     def _arrived(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         with contextlib.suppress(ValueError):
             fresh = json.loads(message.payload)
-            self.status = {**self.status, **fresh}  # the last rates stay known when the daemon goes offline
+            self.status = {**self.status, **fresh}  # the last rates stay when the daemon goes offline
 
 
 def difference(summary: dict[str, Any]) -> int:

@@ -1,7 +1,7 @@
 """Everything the demo runs on: private servers, the schema, the fleet's registry, and the daemon as a process.
 
-Opened by ``commands`` before the fleet starts and closed after it; on closing nothing is left behind. The daemon logs
-in as a member of ``volt_writer``, as it would in production.
+It is opened before the fleet starts and closed after it has ended; nothing is left behind. The daemon connects as a
+member of ``volt_writer``, as it would in production.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from psycopg import conninfo
 
 from voltd import errors, local
 from voltd.database import edition, migrate
-from voltd.simulate import registry
+from voltd.simulate.fleet import registry
 
 INSTANCE = "demo"
 _STOP_WITHIN_S = 15.0
@@ -33,13 +33,13 @@ class Stage:
     """A context manager; inside it servers and schema are up, and ``start_daemon`` may be called.
 
     Args:
-        report: told in lines for people what takes time.
+        report: called with a line for people before each step that takes time.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="voltd-demo-"))
-        self._folder.chmod(0o755)  # started by root, the servers run as somebody else
+        self._folder.chmod(0o755)  # under root, the servers run as another user
         self._daemon: subprocess.Popen[bytes] | None = None
         self.servers: local.Servers
         self.edition: edition.Edition
@@ -66,12 +66,12 @@ class Stage:
 
     @property
     def dsn(self) -> str:
-        """Superuser's connection string: what the demo counts with and what people look with."""
+        """The superuser's connection string, for the demo's counts and for people."""
         return self.servers.database.dsn
 
     @property
     def psql(self) -> str:
-        """A ready command line for a look at the data."""
+        """A command line to query the data."""
         return f'{self.servers.tool("psql") or "psql"} "{self.dsn}"'
 
     @property
@@ -115,7 +115,7 @@ class Stage:
             raise errors.VoltdError(f"the daemon ended with {code}:\n{tail}")
 
     def stop_daemon(self) -> None:
-        """SIGTERM, and waits until it has written what it held."""
+        """Sends SIGTERM and waits until the daemon has written what is in flight."""
         if self._daemon is None or self._daemon.poll() is not None:
             return
         self._daemon.send_signal(signal.SIGTERM)
@@ -127,5 +127,5 @@ class Stage:
 
 
 def _die_with_parent() -> None:
-    """A demo that is killed leaves no daemon behind (prctl(2), Linux)."""
+    """Ends the daemon with the demo, even when that is killed (prctl(2), Linux)."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

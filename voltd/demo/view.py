@@ -1,4 +1,4 @@
-"""How the demo looks: a live table on a terminal, plain lines on a pipe. Shows facts, finds none out itself."""
+"""The demo's output: a live table on a terminal, plain lines on a pipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import rich.table
 import rich.text
 
 from voltd.demo import facts
-from voltd.simulate.publish import Tally
+from voltd.simulate.publish.publication import Tally
 
 _PLAIN_EVERY_S = 5.0
 
@@ -23,11 +23,11 @@ class View(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
     def show(self, elapsed_s: float, published: Tally, known: facts.Facts) -> None:
-        """Shows what is true now."""
+        """Shows the figures of now."""
 
 
 def make(headline: str, psql: str) -> View:
-    """The view that fits where stdout goes."""
+    """The view for stdout: a table on a terminal, else lines."""
     console = rich.console.Console()
     return TerminalView(console, headline, psql) if console.is_terminal else PlainView()
 
@@ -42,7 +42,7 @@ class PlainView:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to put back."""
+        """Does nothing."""
 
     def show(self, elapsed_s: float, published: Tally, known: facts.Facts) -> None:
         """See ``View``."""
@@ -60,7 +60,7 @@ class PlainView:
 
 
 class TerminalView:
-    """A table that is drawn anew in place."""
+    """A table that is redrawn in place."""
 
     def __init__(self, console: rich.console.Console, headline: str, psql: str) -> None:
         self._live = rich.live.Live(console=console, auto_refresh=False)

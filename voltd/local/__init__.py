@@ -1,11 +1,10 @@
 """Private Mosquitto and PostgreSQL with TimescaleDB for ``voltd demo``, ``voltd local`` and the tests.
 
-``start`` takes the first source that works: servers named in the environment, Docker, programs of this host, a
-private tree of Debian packages. These are the real servers; nothing here imitates one. Production servers are
-none of this package's business.
+``start`` uses the first source that works: servers named in the environment, Docker, programs of this host, a private
+tree of Debian packages. These are real servers, none is a fake. Production servers are not managed here.
 """
 
-from voltd.local.interfaces import Broker, Database, Source
+from voltd.local.interfaces import BrokerServer, DatabaseServer, ServerSource
 from voltd.local.servers import Servers, prepare, start
 
-__all__ = ["Broker", "Database", "Servers", "Source", "prepare", "start"]
+__all__ = ["BrokerServer", "DatabaseServer", "ServerSource", "Servers", "prepare", "start"]

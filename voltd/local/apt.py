@@ -1,7 +1,7 @@
-"""Debian 13's packages through apt, with state folders of our own: no root, nothing installed, nothing changed.
+"""Downloads Debian 13's packages with apt in private state folders: without root, and without a change to the host.
 
-Called by ``private_tree``. Mirror, proxy and keyring are those that the host's own apt uses; signatures are
-checked as always. Only packages for this machine's architecture are fetched.
+Called by ``private_tree``. It uses the mirror, proxy and keyring of the host's apt and checks signatures. It fetches
+packages for this machine's architecture only.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _DEBIAN = {
 }
 _KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
-# What only serves installing (maintainer scripts), or is never called by our programs. Declared as installed, so
-# that apt leaves it out; a name that is missing here merely makes the download larger.
+# Packages that only maintainer scripts need, or that our programs never call. Declared as installed, so that apt skips
+# them. A missing name only makes the download larger.
 _NOT_NEEDED = (
     "adduser", "debconf", "init-system-helpers", "libc-bin", "libjson-perl", "libipc-run-perl", "libllvm19",
     "libpam-modules", "libpam-modules-bin", "libpam-runtime", "libsasl2-modules-db", "locales", "netbase", "openssl",
@@ -42,7 +42,7 @@ _STATUS = ("-o", "APT::Status-Fd=1")  # lines "dlstatus:<file>:<percent>:<text>"
 
 
 class AptFailed(Exception):
-    """apt ended with an error; the text is apt's own."""
+    """apt failed; the message is apt's own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,13 +157,13 @@ Acquire::Retries "3";
             errors="replace",
             pass_fds=self._inherit,
         ) as running:
-            said = []
+            output = []
             for line in running.stdout or ():
                 yield line
                 if line.startswith(("E:", "W:", "Err:")):
-                    said.append("  " + line.strip())
+                    output.append("  " + line.strip())
         if running.returncode != 0:
-            raise AptFailed("\n".join([f"apt-get {arguments[0]} failed:", *said[-8:]]))
+            raise AptFailed("\n".join([f"apt-get {arguments[0]} failed:", *output[-8:]]))
 
 
 def _progress(what: str, lines: Iterable[str]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Broker and database from the official images, where a Docker engine answers.
 
-Called by ``servers`` for the demo and the tests only: containers end with the process that started them.
-Needs the development dependency testcontainers, so nothing of it is imported before it is asked for.
+Called by ``servers`` for the demo and the tests only: containers end with the process that started them. It needs the
+development dependency testcontainers, which is imported when it is used.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def engine_answers() -> bool:
     """Whether testcontainers is installed and a Docker engine of this host answers a ping; takes 3 s at most."""
     address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     if not address.startswith("unix://"):
-        return False  # another machine's loopback address is out of our reach
-    with socket.socket(socket.AF_UNIX) as probe:  # docker-py leaks its socket where nobody listens
+        return False  # the loopback address of another machine cannot be reached
+    with socket.socket(socket.AF_UNIX) as probe:  # docker-py leaks its socket when nothing listens
         if probe.connect_ex(address.removeprefix("unix://")):
             return False
     try:
@@ -37,7 +37,7 @@ def engine_answers() -> bool:
 
         with contextlib.closing(docker.from_env(timeout=3)) as client:
             return bool(client.ping())
-    except Exception:  # noqa: BLE001 - whatever is wrong with Docker, the next source is tried
+    except Exception:  # noqa: BLE001 - on any error of Docker the next source is tried
         return False
 
 
@@ -81,7 +81,7 @@ class _Container:
             self.ours.stop(force=True, delete_volume=True)
 
 
-class DockerBroker(interfaces.Broker):
+class DockerBroker(interfaces.BrokerServer):
     """Mosquitto in a container; its data lives as long as the container, over restarts too."""
 
     def __init__(self, conf: Sequence[str]) -> None:
@@ -92,15 +92,15 @@ class DockerBroker(interfaces.Broker):
         self.port = self._container.port
 
     def start(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._container.start(lambda: mosquitto.answers(self.host, self.port))
 
     def stop(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._container.signal("SIGTERM")
 
     def kill(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._container.signal("SIGKILL")
 
     def remove(self) -> None:
@@ -108,7 +108,7 @@ class DockerBroker(interfaces.Broker):
         self._container.remove()
 
 
-class DockerDatabase(interfaces.Database):
+class DockerDatabase(interfaces.DatabaseServer):
     """PostgreSQL with TimescaleDB in a container."""
 
     def __init__(self, conf: Sequence[str], durable: bool) -> None:
@@ -129,11 +129,11 @@ class DockerDatabase(interfaces.Database):
         self.dsn = f"host={self.host} port={self.port} dbname=volt user=postgres"
 
     def start(self) -> None:
-        """See Database."""
+        """See DatabaseServer."""
         self._container.start(self._answers)
 
     def stop(self, immediate: bool = False) -> None:
-        """See Database."""
+        """See DatabaseServer."""
         self._container.signal("SIGQUIT" if immediate else "SIGINT")
 
     def remove(self) -> None:

@@ -1,7 +1,7 @@
 """Points unpacked programs at the tree they were unpacked into, with patchelf.
 
-Called by ``private_tree``. A program names its loader by an absolute path and would take the host's libraries;
-here both become the tree's, so that Debian 13's programs run on an older host. Only executables are changed: their
+Called by ``private_tree``. A program names its loader by an absolute path and would load the host's libraries.
+Here both become the tree's, so that Debian 13's programs run on an older host. Only executables are changed: their
 DT_RPATH (not RUNPATH) also serves the libraries and modules that they load, and goes before LD_LIBRARY_PATH.
 """
 

@@ -1,7 +1,7 @@
-"""What the rest of voltd knows of a local server: where it is, and how to start, stop and kill it.
+"""The interface of a local server: where it is, and how to start, stop and kill it.
 
-The demo, ``voltd local`` and the test fixtures hold these two classes; ``mosquitto``, ``postgres`` and
-``containers`` implement them. Nothing here starts a process.
+The demo, ``voltd local`` and the test fixtures use these two classes; ``mosquitto``, ``postgres`` and ``containers``
+implement them. Nothing here starts a process.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from voltd import errors
 Progress = Callable[[str], None]
 
 
-class Source(enum.StrEnum):
+class ServerSource(enum.StrEnum):
     """Where servers come from, in the order in which they are tried."""
 
-    SETTINGS = "settings"  # servers that are there already: VOLTD_TEST_DATABASE_DSN, VOLTD_TEST_MQTT_HOST
+    SETTINGS = "settings"  # servers that run already: VOLTD_TEST_DATABASE_DSN, VOLTD_TEST_MQTT_HOST
     DOCKER = "docker"  # official images
     HOST = "host"  # programs installed on this host
     PRIVATE = "private"  # a tree of Debian packages in the cache, see private_tree
 
 
-class Broker(abc.ABC):
+class BrokerServer(abc.ABC):
     """One Mosquitto. Port and stored messages stay the same over restarts; anonymous clients on loopback.
 
-    ``controllable`` is False where the broker belongs to somebody else: start does nothing then, stop and
-    kill raise.
+    ``controllable`` is False for a broker that voltd did not start: start does nothing then, stop and kill raise.
     """
 
     controllable = True
@@ -37,7 +36,7 @@ class Broker(abc.ABC):
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Blocks until the broker answers a CONNECT; does nothing where it runs already.
+        """Starts it unless it runs, and blocks until it answers a CONNECT.
 
         Raises:
             VoltdError: it did not come up; the message quotes its log.
@@ -45,14 +44,14 @@ class Broker(abc.ABC):
 
     @abc.abstractmethod
     def stop(self) -> None:
-        """Ends it in good order (it saves its sessions first); blocks until it is gone."""
+        """Shuts it down cleanly, so that it saves its sessions; blocks until it has ended."""
 
     @abc.abstractmethod
     def kill(self) -> None:
-        """SIGKILL: what it had not saved is lost; blocks until it is gone."""
+        """Kills it: what it had not saved is lost; blocks until it has ended."""
 
 
-class Database(abc.ABC):
+class DatabaseServer(abc.ABC):
     """One PostgreSQL cluster with a database ``volt`` in which the extension timescaledb is created.
 
     ``dsn`` is the superuser's conninfo to that database; it stays the same over restarts.
@@ -65,7 +64,7 @@ class Database(abc.ABC):
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Blocks until SQL with TimescaleDB works; does nothing where it runs already.
+        """Starts it unless it runs, and blocks until SQL with TimescaleDB works.
 
         Raises:
             VoltdError: it did not come up; the message quotes its log.
@@ -73,11 +72,11 @@ class Database(abc.ABC):
 
     @abc.abstractmethod
     def stop(self, immediate: bool = False) -> None:
-        """Ends it and blocks until it is gone; ``immediate`` is a crash: the next start recovers from the WAL."""
+        """Ends it and blocks until it has ended; ``immediate`` is a crash: the next start recovers from the WAL."""
 
 
-class GivenBroker(Broker):
-    """A broker that somebody else runs."""
+class GivenBroker(BrokerServer):
+    """A broker that voltd did not start."""
 
     controllable = False
 
@@ -86,19 +85,19 @@ class GivenBroker(Broker):
         self.port = port
 
     def start(self) -> None:
-        """It runs already."""
+        """Does nothing: it runs already."""
 
     def stop(self) -> None:
-        """Refused."""
+        """Raises VoltdError: voltd did not start it."""
         raise _not_ours(f"the broker at {self.host}:{self.port}")
 
     def kill(self) -> None:
-        """Refused."""
+        """Raises VoltdError: voltd did not start it."""
         self.stop()
 
 
-class GivenDatabase(Database):
-    """A database that somebody else runs."""
+class GivenDatabase(DatabaseServer):
+    """A database that voltd did not start."""
 
     controllable = False
 
@@ -108,15 +107,15 @@ class GivenDatabase(Database):
         self.port = port
 
     def start(self) -> None:
-        """It runs already."""
+        """Does nothing: it runs already."""
 
     def stop(self, immediate: bool = False) -> None:  # noqa: ARG002 - the interface's
-        """Refused."""
+        """Raises VoltdError: voltd did not start it."""
         raise _not_ours(f"the database at {self.host}:{self.port}")
 
 
 def _not_ours(what: str) -> errors.VoltdError:
     return errors.VoltdError(
-        f"{what} was not started by voltd, so voltd does not stop it",
-        hint="Unset VOLTD_TEST_DATABASE_DSN and VOLTD_TEST_MQTT_HOST to get servers of voltd's own.",
+        f"{what} was not started by voltd, which therefore does not stop it",
+        hint="To get servers of voltd's own, unset VOLTD_TEST_DATABASE_DSN and VOLTD_TEST_MQTT_HOST.",
     )

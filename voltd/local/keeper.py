@@ -1,7 +1,7 @@
-"""A companion process that cleans up after voltd's ephemeral servers, even where voltd itself was killed.
+"""A process that cleans up after voltd's ephemeral servers, even when voltd itself was killed.
 
-``servers`` starts it before any server and holds its standard input. When that ends, for whatever reason, the
-keeper ends the servers of the home folder and deletes the folder. It must never touch anything else.
+``servers`` starts it before any server and keeps its standard input open. When that is closed, the keeper ends the
+servers of the home folder and deletes the folder. It must never touch anything else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One Mosquitto process on a free port of the loopback address, with its configuration and data in a home folder.
 
 Called by ``servers``. The process detaches itself, so it may outlive the command that started it; it is found
-again by its configuration file. What it may hold for a client that is away is bounded here on purpose.
+again by its configuration file. What it queues for a client that is offline is bounded on purpose.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _ATTEMPTS = 5
 _CONNECT = b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x00"
 
 
-class Mosquitto(interfaces.Broker):
+class Mosquitto(interfaces.BrokerServer):
     """A broker of our own.
 
     Args:
         program: path of the mosquitto executable.
         home: folder for configuration, log and stored messages; belongs to ``account``.
-        port: the one to try first; 0 for a free one. After the first start it stays.
+        port: the port to try first; 0 for a free one. After the first start it does not change.
         conf: extra lines of mosquitto.conf; they replace ours of the same name.
     """
 
@@ -46,11 +46,11 @@ class Mosquitto(interfaces.Broker):
 
     @property
     def running(self) -> bool:
-        """Whether its process is there."""
+        """Whether its process runs."""
         return bool(process.find(["mosquitto"], self._file))
 
     def start(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         if self.port and self.running:
             self._settled = True
             return
@@ -68,18 +68,18 @@ class Mosquitto(interfaces.Broker):
         )
 
     def stop(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._end([(signal.SIGTERM, 20), (signal.SIGKILL, 10)])
 
     def kill(self) -> None:
-        """See Broker."""
+        """See BrokerServer."""
         self._end([(signal.SIGKILL, 10)])
 
     def _end(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
         process.end(["mosquitto"], self._file, steps)
 
     def _try(self, port: int) -> bool:
-        """Starts it on this port; False where somebody else has the port."""
+        """Starts it on this port; False when another program has the port."""
         self._file.write_text(
             configuration(f"listener {port} 127.0.0.1", f"{self._data}/", f"file {self._log}", self._conf)
         )
@@ -90,7 +90,7 @@ class Mosquitto(interfaces.Broker):
         while launched.returncode == 0 and time.monotonic() < deadline:
             if not self.running:
                 break
-            # its own word first: on a port that another broker has, that one would answer
+            # its log first: on a port that another broker has, that one would answer
             if b" running" in self._news(log_start) and answers(self.host, port):
                 return True
             time.sleep(0.02)
@@ -115,7 +115,7 @@ def configuration(listener: str, data: str, log: str, conf: Sequence[str]) -> st
         "allow_anonymous true",
         "persistence true",
         f"persistence_location {data}",
-        "autosave_interval 5",  # seconds; a killed broker forgets at most so much
+        "autosave_interval 5",  # seconds; a killed broker loses at most so much
         "max_queued_messages 1000000",  # readings wait here while the daemon is down; the default drops after 1000
         "max_inflight_messages 0",  # a client's own Receive Maximum is the limit
         "set_tcp_nodelay true",
@@ -129,7 +129,7 @@ def configuration(listener: str, data: str, log: str, conf: Sequence[str]) -> st
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether a broker reacts to CONNECT, be it with a refusal or (a TLS listener) by hanging up."""
+    """Whether a broker reacts to CONNECT: with CONNACK, or, as a TLS listener, by closing the connection."""
     try:
         with socket.create_connection((host, port), timeout=2) as connection:
             connection.sendall(_CONNECT)

@@ -1,8 +1,7 @@
 """One PostgreSQL cluster with TimescaleDB on a free port of the loopback address, all of it in a home folder.
 
-Called by ``servers``. ``pg_ctl`` detaches the server, so it may outlive the command that started it; it is
-found again by its data folder. Creates the database ``volt`` with the extension; voltd's own schema is the
-migrations' business.
+Called by ``servers``. ``pg_ctl`` detaches the server, so it may outlive the command that started it; it is found
+again by its data folder. Creates the database ``volt`` with the extension; migrations create voltd's schema.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ class Programs:
     timescaledb: str
 
 
-class Postgres(interfaces.Database):
+class Postgres(interfaces.DatabaseServer):
     """A cluster of our own: loopback only, every local user is trusted.
 
     Args:
         programs: what to run it with; its major version must be the cluster's.
         home: folder for data and log; belongs to ``account``.
-        port: the one to try first; 0 for a free one. After the first start it stays.
+        port: the port to try first; 0 for a free one. After the first start it does not change.
         conf: extra lines of postgresql.conf; they win over ours.
-        durable: False skips fsync: data survives every crash but the machine's.
+        durable: False skips fsync: data survives every crash except the machine's.
     """
 
     def __init__(
@@ -69,11 +68,11 @@ class Postgres(interfaces.Database):
 
     @property
     def running(self) -> bool:
-        """Whether its postmaster is there."""
+        """Whether its postmaster runs."""
         return bool(process.find(["postgres"], self._data))
 
     def start(self) -> None:
-        """See Database."""
+        """See DatabaseServer."""
         if self.port and self.running:
             self._settled = True
             self._await(self.port)
@@ -94,7 +93,7 @@ class Postgres(interfaces.Database):
         )
 
     def stop(self, immediate: bool = False) -> None:
-        """See Database."""
+        """See DatabaseServer."""
         at_once = [(signal.SIGQUIT, 20.0), (signal.SIGKILL, 10.0)]
         in_order = [(signal.SIGINT, 60.0)]
         process.end(["postgres"], self._data, at_once if immediate else in_order + at_once)
@@ -109,7 +108,7 @@ class Postgres(interfaces.Database):
         return done.stdout
 
     def _create_cluster(self) -> None:
-        """initdb; voltd.conf is written last, so a cluster without it was cut short and is made anew."""
+        """Runs initdb. voltd.conf is written last, so a cluster without it is incomplete and is made anew."""
         process.remove(self._data)
         process.hand_over(self._data, self._account)
         self._run(
@@ -120,7 +119,7 @@ class Postgres(interfaces.Database):
         main.write_text(main.read_text() + "\ninclude 'voltd.conf'\n")
 
     def _try(self, port: int) -> bool:
-        """Starts it on this port; False where somebody else has the port."""
+        """Starts it on this port; False when another program has the port."""
         file = self._data / "voltd.conf"
         file.write_text(settings(port, self._conf, self._durable))
         file.chmod(0o644)

@@ -1,8 +1,8 @@
 """A private copy of Mosquitto and PostgreSQL with TimescaleDB: Debian 13's packages unpacked into the cache.
 
-Called by ``sources``. Needs apt-get and dpkg-deb and a Debian mirror in the host's apt sources, but neither root nor
-any change to the system. Made once and kept; a start that was killed half-way leaves only a work folder that
-the next start, one at a time, takes up again.
+Called by ``sources``. Needs apt-get, dpkg-deb and a Debian mirror in the host's apt sources, but neither root nor any
+change to the system. It is made once and kept. A start that was killed leaves a work folder, from which the next one
+continues; only one process makes it at a time.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class NotPossible(Exception):
 
 
 def ready(environ: Mapping[str, str], progress: interfaces.Progress) -> pathlib.Path:
-    """The tree's root; makes it first where it is not there yet (some 40 MB of download, about 15 s).
+    """The tree's root; makes the tree first if it does not exist (a download of about 40 MB, about 15 s).
 
     Raises:
         NotPossible: this host has no apt with a Debian mirror.
-        VoltdError: it should have worked: no network, a bad signature, no space.
+        VoltdError: no network, a bad signature, no space.
     """
     folder = cache_folder(environ)
     tree = folder / f"debian13-{_FORMAT}-{platform.machine()}"
@@ -51,7 +51,7 @@ def ready(environ: Mapping[str, str], progress: interfaces.Progress) -> pathlib.
     except elf.PatchFailed as problem:
         raise NotPossible(str(problem)) from problem
     folder.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() == 0:  # whatever root's umask is, the servers' user must get in
+    if os.geteuid() == 0:  # the servers' user must have access, whatever root's umask is
         folder.chmod(0o755)
         folder.parent.chmod(0o755)
     with _lock(folder / "lock", progress) as lock:
@@ -61,7 +61,7 @@ def ready(environ: Mapping[str, str], progress: interfaces.Progress) -> pathlib.
             except (apt.AptFailed, elf.PatchFailed, subprocess.CalledProcessError, OSError) as problem:
                 raise errors.VoltdError(
                     f"A private copy of the servers could not be made in {folder}: {problem}",
-                    hint="See that the network and disk are fine and start again; it continues where it stopped.",
+                    hint="Check network and disk space and start again; it continues where it stopped.",
                 ) from problem
     return tree
 
@@ -82,7 +82,7 @@ def _open_to_all(folder: pathlib.Path) -> bool:
 
 
 def _complete(tree: pathlib.Path) -> bool:
-    """Whether the tree is there and was made for this very place (its programs hold absolute paths)."""
+    """Whether the tree exists and was made for this path (its programs contain absolute paths)."""
     try:
         return (tree / "made-for").read_text() == str(tree)
     except OSError:
@@ -91,7 +91,7 @@ def _complete(tree: pathlib.Path) -> bool:
 
 @contextlib.contextmanager
 def _lock(path: pathlib.Path, progress: interfaces.Progress) -> Iterator[int]:
-    """One maker at a time. apt and dpkg-deb inherit the lock, so orphans of a killed maker hold it too."""
+    """Locks the tree for one maker. apt and dpkg-deb inherit the lock, so orphans of a killed maker keep it."""
     with path.open("w") as file:
         waited = 0.0
         while True:

@@ -1,8 +1,7 @@
-"""Server processes: run as whom, find again, signal, wait until gone.
+"""Server processes: which user runs them, how to find, signal and await them.
 
-A server is recognised by its command line (program name and its folder or file in our home), never by a number
-alone, so nobody else's process is signalled after a process id was used again. Used by ``postgres``,
-``mosquitto`` and ``keeper``; knows nothing about either server.
+A server is recognised by its command line (program name and its folder or file in our home), never by a process id
+alone, which another process may have by now. Used by ``postgres``, ``mosquitto`` and ``keeper``.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _MARK = ".voltd-home"
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """Whom the servers run as; ``switch`` is False where that is who we are."""
+    """The user that runs the servers; ``switch`` is False when it is our own."""
 
     uid: int
     gid: int
@@ -35,7 +34,7 @@ class Account:
 
 
 def account() -> Account:
-    """Ourselves, or as root an unprivileged user: PostgreSQL refuses to run as root."""
+    """Our own user, or as root an unprivileged one: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), switch=False)
     for name in ("postgres", "nobody"):
@@ -51,16 +50,17 @@ def account() -> Account:
 
 
 def claim(home: pathlib.Path) -> None:
-    """Makes ``home`` ours, so that changing owners in it and deleting it is safe.
+    """Marks ``home`` as voltd's, so that changing owners in it and deleting it is safe.
 
     Raises:
-        VoltdError: it holds files that are not ours.
+        VoltdError: it contains files of others.
     """
     home.mkdir(parents=True, exist_ok=True)
     names = {path.name for path in home.iterdir()}
     if names and _MARK not in names:
         raise errors.VoltdError(
-            f"{home} holds files that voltd did not make", hint="Choose a folder that is empty or does not exist yet."
+            f"{home} contains files that voltd did not make",
+            hint="Choose a folder that is empty or does not exist yet.",
         )
     (home / _MARK).touch()
 
@@ -79,14 +79,14 @@ def hand_over(folder: pathlib.Path, to: Account) -> None:
             os.chown(path, to.uid, to.gid, follow_symlinks=False)
     if run(["test", "-w", str(folder)], to).returncode != 0:
         raise errors.VoltdError(
-            f"user {pwd.getpwuid(to.uid).pw_name!r}, whom the servers run as, cannot reach {folder}",
-            hint="Choose a folder whose parents everybody may enter, for example below /var/lib or /tmp.",
+            f"the servers run as user {pwd.getpwuid(to.uid).pw_name!r}, who cannot reach {folder}",
+            hint="Choose a folder whose parents all users may enter, for example below /var/lib or /tmp.",
         )
 
 
 def run(command: Sequence[str], to: Account, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end as that account, with a clean environment; both outputs are in ``stdout``."""
-    with tempfile.TemporaryFile("w+", errors="replace") as said:  # a pipe would be held open by what detaches itself
+    with tempfile.TemporaryFile("w+", errors="replace") as output:  # a daemon would keep a pipe open
         done = subprocess.run(
             command,
             user=to.uid if to.switch else None,
@@ -97,13 +97,13 @@ def run(command: Sequence[str], to: Account, timeout_s: float = 120) -> subproce
             umask=0o077,
             start_new_session=True,  # Ctrl-C is for voltd, which then stops its servers in order
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
             timeout=timeout_s,
         )
-        said.seek(0)
-        return subprocess.CompletedProcess(command, done.returncode, said.read())
+        output.seek(0)
+        return subprocess.CompletedProcess(command, done.returncode, output.read())
 
 
 def find(programs: Iterable[str], argument: pathlib.Path) -> list[int]:
@@ -117,17 +117,17 @@ def find(programs: Iterable[str], argument: pathlib.Path) -> list[int]:
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
-            continue  # ended while we looked
+            continue  # it ended meanwhile
         if words[0].rpartition(b"/")[2] in names and wanted in words:
             found.append(int(entry.name))
     return found
 
 
 def end(programs: Sequence[str], argument: pathlib.Path, steps: Sequence[tuple[signal.Signals, float]]) -> None:
-    """Sends each step's signal and waits up to its seconds until no such process is left.
+    """Sends the signal of each step and waits up to its seconds until no such process is left.
 
     Raises:
-        VoltdError: something still runs after the last step.
+        VoltdError: a process still runs after the last step.
     """
     for sig, patience_s in steps:
         for pid in find(programs, argument):
@@ -146,17 +146,17 @@ def end(programs: Sequence[str], argument: pathlib.Path, steps: Sequence[tuple[s
 
 
 def remove(folder: pathlib.Path) -> None:
-    """Deletes a folder with all it holds; one that is not there is fine."""
+    """Deletes a folder with its content; a missing folder is no error."""
     for _ in range(5):  # a server's last file may appear while we delete
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
         time.sleep(0.1)
-    raise errors.VoltdError(f"{folder} cannot be deleted", hint="See who owns its files and delete it by hand.")
+    raise errors.VoltdError(f"{folder} cannot be deleted", hint="Check who owns its files, and delete it by hand.")
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody uses now; it may be gone a moment later, so retry."""
+    """A free TCP port of the loopback address; another program may take it at any time, so retry."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Gets a Mosquitto and a PostgreSQL with TimescaleDB running: from the settings, Docker, this host or a private tree.
+"""Starts Mosquitto and PostgreSQL with TimescaleDB: given ones, from Docker, from this host or from a private tree.
 
 Called by the demo, ``voltd local`` and the test fixtures; see ``start`` for the order. VOLTD_LOCAL_SOURCE
 (``docker``, ``host`` or ``private``) forces one source. Everything listens on the loopback address only.
@@ -19,7 +19,7 @@ import psycopg
 
 from voltd import errors
 from voltd.local import containers, interfaces, mosquitto, postgres, process, sources
-from voltd.local.interfaces import Broker, Database, Progress, Source
+from voltd.local.interfaces import BrokerServer, DatabaseServer, Progress, ServerSource
 from voltd.local.keeper import Keeper
 
 _STATE = "servers.json"
@@ -36,14 +36,14 @@ class Servers:
         tools: folders that hold psql and mosquitto_pub, as far as they came with the servers.
     """
 
-    broker: Broker
-    database: Database
+    broker: BrokerServer
+    database: DatabaseServer
     source: str
     tools: tuple[pathlib.Path, ...] = ()
     clean_up: Callable[[], None] | None = None  # of ephemeral servers: deletes their home or containers
 
     def stop(self) -> None:
-        """Ends what voltd started and blocks until it is gone; ephemeral servers' data goes with them."""
+        """Ends the servers that voltd started and blocks until they have ended; deletes the data of ephemeral ones."""
         try:
             if self.broker.controllable:
                 self.broker.stop()
@@ -70,18 +70,18 @@ def start(
     ephemeral: bool = True,
     durable: bool | None = None,
 ) -> Servers:
-    """Takes the first that works: settings, Docker, this host's programs, the private tree; blocks until ready.
+    """Uses the first source that works: given servers, Docker, this host's programs, the private tree. Blocks.
 
     Args:
-        home: folder for data, configuration and logs; made where it is missing. As root its parents must be open
-            to everybody, since the servers run as an unprivileged user.
-        progress: told in lines for people what takes time.
+        home: folder for data, configuration and logs; created if it is missing. As root its parents must be open to
+            all users, since the servers run as an unprivileged one.
+        progress: called with a line for people before each step that takes time.
         environ: VOLTD_TEST_DATABASE_DSN, VOLTD_TEST_MQTT_HOST, VOLTD_TEST_MQTT_PORT, VOLTD_LOCAL_SOURCE.
         broker_conf: extra lines of mosquitto.conf.
         postgres_conf: extra lines of postgresql.conf.
-        ephemeral: True deletes ``home`` at ``stop()`` and also when this process dies in whatever way; False
-            leaves the servers running when it ends, and takes neither given servers nor Docker.
-        durable: fsync; by default exactly where the servers are not ephemeral.
+        ephemeral: True deletes ``home`` at ``stop()``, and also when this process is killed; False leaves the servers
+            running, and uses neither given servers nor Docker.
+        durable: whether to fsync; by default only for servers that are not ephemeral.
 
     Raises:
         ServersNotFound: no source works here.
@@ -95,7 +95,7 @@ def start(
         given_database = _given_database(environ) if wanted is None else None
         if given_broker and given_database:
             return Servers(given_broker, given_database, "servers named in the environment")
-        if wanted in {None, Source.DOCKER} and containers.engine_answers():
+        if wanted in {None, ServerSource.DOCKER} and containers.engine_answers():
             try:
                 return _in_docker(
                     given_broker,
@@ -106,14 +106,14 @@ def start(
                     progress=progress,
                 )
             except Exception as problem:  # no image, no network, an engine that is not this host's
-                if wanted is Source.DOCKER:
+                if wanted is ServerSource.DOCKER:
                     raise errors.VoltdError(
                         f"Docker answers, but the servers did not start in it: {problem}"
                     ) from problem
                 progress(f"Docker answers, but the servers did not start in it ({problem}); trying without")
     else:
         given_broker = given_database = None
-    if wanted is Source.DOCKER:
+    if wanted is ServerSource.DOCKER:
         reason = "no Docker engine answers" if ephemeral else "servers that keep running do not come from Docker"
         raise errors.ServersNotFound(f"VOLTD_LOCAL_SOURCE asks for Docker, but {reason}.\n{sources.HOW_TO_GET_SERVERS}")
 
@@ -124,7 +124,7 @@ def start(
         account = process.account()
         process.hand_over(home, account)
         ports = recorded(home)
-        database: Database = given_database or postgres.Postgres(
+        database: DatabaseServer = given_database or postgres.Postgres(
             chosen.postgres,
             home,
             account,
@@ -132,14 +132,14 @@ def start(
             conf=postgres_conf,
             durable=durable,
         )
-        broker: Broker = given_broker or mosquitto.Mosquitto(
+        broker: BrokerServer = given_broker or mosquitto.Mosquitto(
             chosen.mosquitto, home, account, port=ports.get("broker_port", 0), conf=broker_conf
         )
         servers = Servers(broker, database, chosen.text, chosen.tools, keeper.finish if keeper else None)
         progress(f"Starting {chosen.text}")
-        broker.start()  # first: it is quick to refuse a bad configuration
+        broker.start()  # first, because it rejects a bad configuration quickly
         database.start()
-        _remember(home, servers)
+        _record(home, servers)
     except BaseException:
         if keeper:
             keeper.finish()
@@ -148,7 +148,7 @@ def start(
 
 
 def prepare(progress: Progress, environ: Mapping[str, str] = os.environ) -> None:
-    """Does what may take long at the first ephemeral ``start`` and is kept: the download of the private tree.
+    """Downloads the private tree if the first ephemeral ``start`` would have to.
 
     Raises:
         ServersNotFound: no source works here.
@@ -157,12 +157,12 @@ def prepare(progress: Progress, environ: Mapping[str, str] = os.environ) -> None
     wanted = sources.forced(environ)
     if wanted is None and (given or containers.engine_answers()):
         return
-    if wanted is not Source.DOCKER:
+    if wanted is not ServerSource.DOCKER:
         sources.choose(environ, progress)
 
 
 def recorded(home: pathlib.Path) -> dict[str, Any]:
-    """What the last start in this home wrote down: ports, source, tools; empty where there was none."""
+    """What the last start in this home recorded: ports, source, tools; empty if there was none."""
     try:
         state: dict[str, Any] = json.loads((home / _STATE).read_text())
     except (OSError, ValueError):
@@ -170,7 +170,7 @@ def recorded(home: pathlib.Path) -> dict[str, Any]:
     return state
 
 
-def _remember(home: pathlib.Path, servers: Servers) -> None:
+def _record(home: pathlib.Path, servers: Servers) -> None:
     state = {
         "broker_port": servers.broker.port,
         "database_port": servers.database.port,
@@ -184,19 +184,19 @@ def _remember(home: pathlib.Path, servers: Servers) -> None:
 
 
 def _major(home: pathlib.Path) -> int | None:
-    """The PostgreSQL version of the cluster that this home holds already."""
+    """The PostgreSQL version of the cluster in this home."""
     try:
         return int((home / "postgresql/PG_VERSION").read_text())
     except (OSError, ValueError):
         return None
 
 
-def _given_broker(environ: Mapping[str, str]) -> Broker | None:
+def _given_broker(environ: Mapping[str, str]) -> BrokerServer | None:
     host = environ.get("VOLTD_TEST_MQTT_HOST")
     return interfaces.GivenBroker(host, int(environ.get("VOLTD_TEST_MQTT_PORT", "1883"))) if host else None
 
 
-def _given_database(environ: Mapping[str, str]) -> Database | None:
+def _given_database(environ: Mapping[str, str]) -> DatabaseServer | None:
     dsn = environ.get("VOLTD_TEST_DATABASE_DSN")
     if not dsn:
         return None
@@ -211,8 +211,8 @@ def _given_database(environ: Mapping[str, str]) -> Database | None:
 
 
 def _in_docker(
-    broker: Broker | None,
-    database: Database | None,
+    broker: BrokerServer | None,
+    database: DatabaseServer | None,
     *,
     broker_conf: Sequence[str],
     postgres_conf: Sequence[str],

@@ -1,7 +1,7 @@
-"""Which programs to run: those installed on this host where they fit, else the private tree's.
+"""Which programs to run: those installed on this host if they are suitable, else the private tree's.
 
 Called by ``servers``. Broker and database are chosen independently, so a host with PostgreSQL and TimescaleDB
-but without Mosquitto uses its own PostgreSQL. Looks at files only, apart from ``private_tree``, which may download.
+but without Mosquitto uses its own PostgreSQL. It only reads files, except that ``private_tree`` may download.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HOW_TO_GET_SERVERS = """There are three ways to get them:
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The programs to run, where they came from in words, and the folders with psql and mosquitto_pub."""
+    """The programs to run, a text that says where they are from, and the folders with psql and mosquitto_pub."""
 
     mosquitto: pathlib.Path
     postgres: postgres.Programs
@@ -38,8 +38,8 @@ class Chosen:
     tools: tuple[pathlib.Path, ...]
 
 
-def forced(environ: Mapping[str, str]) -> interfaces.Source | None:
-    """What VOLTD_LOCAL_SOURCE asks for; None tries all in order.
+def forced(environ: Mapping[str, str]) -> interfaces.ServerSource | None:
+    """The source that VOLTD_LOCAL_SOURCE names; None tries all in order.
 
     ``docker``, ``host`` (the private tree only for what the host lacks) or ``private``.
     """
@@ -50,21 +50,21 @@ def forced(environ: Mapping[str, str]) -> interfaces.Source | None:
         raise errors.UsageError(
             f"VOLTD_LOCAL_SOURCE is {value!r}", hint="Use docker, host or private, or leave it unset."
         )
-    return interfaces.Source(value)
+    return interfaces.ServerSource(value)
 
 
 def choose(environ: Mapping[str, str], progress: interfaces.Progress, major: int | None = None) -> Chosen:
-    """Host programs where they fit, the private tree's for the rest; may download for a minute.
+    """Chooses host programs if they are suitable, the private tree's for the rest; may download for a minute.
 
     Args:
         environ: PATH, XDG_CACHE_HOME, VOLTD_LOCAL_SOURCE.
-        progress: told what takes time.
+        progress: called before each step that takes time.
         major: the PostgreSQL version that an existing cluster needs.
 
     Raises:
-        ServersNotFound: nothing fits; the message names the ways to get servers.
+        ServersNotFound: no source has them; the message names the ways to get servers.
     """
-    private = forced(environ) is interfaces.Source.PRIVATE
+    private = forced(environ) is interfaces.ServerSource.PRIVATE
     database = None if private else next(host_postgres(environ, major), None)
     mosquitto = None if private else host_mosquitto(environ)
     tools = [database.bin] if database else []
@@ -96,7 +96,7 @@ def host_mosquitto(environ: Mapping[str, str]) -> pathlib.Path | None:
 
 
 def host_postgres(environ: Mapping[str, str], major: int | None = None) -> Iterator[postgres.Programs]:
-    """The host's PostgreSQL installations that have a TimescaleDB new enough: first PATH's, then newest first."""
+    """The host's PostgreSQL installations with a recent TimescaleDB: first PATH's, then the newest."""
     folders = []
     configured = shutil.which("pg_config", path=environ.get("PATH", os.defpath))
     if configured:
@@ -111,7 +111,7 @@ def host_postgres(environ: Mapping[str, str], major: int | None = None) -> Itera
 
 
 def inspect(folder: pathlib.Path) -> postgres.Programs | None:
-    """What this bin folder offers; None where anything is missing or too old."""
+    """The installation in this bin folder; None if a part is missing or too old."""
     if not all((folder / program).exists() for program in ("postgres", "initdb", "pg_ctl")):
         return None
     asked = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)

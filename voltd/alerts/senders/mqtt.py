@@ -22,7 +22,7 @@ from paho.mqtt.properties import Properties
 from voltd import config, errors
 from voltd.alerts import message
 from voltd.alerts.senders import sender
-from voltd.pipeline.consume import client as consume_client
+from voltd.pipeline.consume import clients
 from voltd.pipeline.current import live
 
 _CONNECT_S = 5.0
@@ -150,7 +150,7 @@ class MqttSender:
             return self._client
         self.close()
         self._problem = ""
-        client = consume_client.observer(self._settings)
+        client = clients.observer(self._settings)
         client.max_inflight_messages_set(_AT_ONCE)
 
         def on_connect(_client: object, _data: object, _flags: object, reason: object, _properties: object) -> None:

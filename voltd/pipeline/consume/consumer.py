@@ -1,8 +1,8 @@
-"""Consume: the broker's side of the daemon, one network thread around paho's client.
+"""The network thread: takes messages from the broker into the window and acks them once they are stored.
 
-Takes messages into the window, sends the acks that ``flush`` hands over after COMMIT, publishes status and live
-state, and reconnects with backoff. paho speaks MQTT; the loop around it is ours, so that reading can stop while the
-window is full and the acks of one batch leave together. Must not decode, and must not wait for the database.
+It sends the acks that ``flush`` hands over after COMMIT, publishes status and live state, and reconnects with backoff.
+paho implements MQTT; the loop around it is voltd's own, so that reading can stop while the window is full and the acks
+of a batch leave together. Must not decode, and must not wait for the database.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ from typing import Any, NamedTuple
 import structlog
 
 from voltd import backoff, config, errors, metrics, models
-from voltd.pipeline.consume import client as consume_client
-from voltd.pipeline.consume import session as consume_session
-from voltd.pipeline.consume import stream
-from voltd.pipeline.consume import window as consume_window
+from voltd.pipeline.consume import clients, session, stream, window
 
 _log = structlog.get_logger()
 
 _HANDSHAKE_S = 10.0
-_GOODBYE_S = 2.0
-_TURN_S = 0.5
+_DISCONNECT_S = 2.0
+_WAIT_S = 0.5
 _OUTBOX_LIMIT = 20_000
 
 
@@ -48,26 +45,26 @@ class Consumer:
         window: where messages go.
         counters: this thread writes the ``messages_*`` and ``broker_*`` ones.
         on_subscribed: called in the network thread after each successful subscribe; must not block.
-        come: whether the client id is ours to connect under; waits up to so many seconds for a yes, and raises
-            BrokerUnavailable where nobody can be asked.
+        may_connect: whether to connect with the client id now; waits up to the given seconds until it may, and raises
+            BrokerUnavailable when the broker cannot be reached.
         contested: called in the network thread when another client may have the client id; must not block.
     """
 
     def __init__(
         self,
         settings: config.Settings,
-        window: consume_window.Window,
+        window: window.Window,
         counters: metrics.Metrics,
         *,
         on_subscribed: Callable[[], None] = lambda: None,
-        come: Callable[[float], bool] = lambda _timeout_s: True,
+        may_connect: Callable[[float], bool] = lambda _timeout_s: True,
         contested: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._window = window
         self._counters = counters
-        self._session = consume_session.Session(settings, window, counters, on_subscribed, contested)
-        self._come = come
+        self._session = session.Session(settings, window, counters, on_subscribed, contested)
+        self._may_connect = may_connect
         self._acks: collections.deque[list[models.Message]] = collections.deque()
         self._outbox: collections.deque[Outgoing] = collections.deque(maxlen=_OUTBOX_LIMIT)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -81,19 +78,19 @@ class Consumer:
     # -- from other threads
 
     def expect_session(self, *, expected: bool) -> None:
-        """Whether the broker should know this client: if it then does not, messages may be lost. Before ``run``."""
+        """Says before ``run`` whether the broker should have a session of this client; if not, messages may be lost."""
         self._session.expected = expected
 
     def ack(self, messages: list[models.Message]) -> None:
-        """Tells the broker that these messages are stored, in this order. Never blocks.
+        """Acks messages that are stored, in this order. Never blocks.
 
-        Messages of an earlier connection are left out: their packet ids mean nothing on this one.
+        Messages of an earlier connection are skipped: their packet ids are not valid on this one.
         """
         self._acks.append(messages)
         os.eventfd_write(self._wake, 1)
 
     def publish(self, outgoing: Outgoing) -> None:
-        """Sends a message of voltd's own, at most once; while there is no connection it may be forgotten."""
+        """Sends a message of voltd's own, at most once; without a connection it may be dropped."""
         self._outbox.append(outgoing)
         os.eventfd_write(self._wake, 1)
 
@@ -119,7 +116,7 @@ class Consumer:
         session = self._session
         while not self._closing.is_set():
             try:
-                if not self._may_connect():
+                if not self._wait_for_client_id():
                     continue
                 session.connect()
                 self._serve()
@@ -133,11 +130,11 @@ class Consumer:
             if not self._closing.is_set():
                 self._pause(self._backoff.next_s())
 
-    def _may_connect(self) -> bool:
-        """Whether it is our turn; waits a little for it."""
+    def _wait_for_client_id(self) -> bool:
+        """Whether to connect now; waits half a second for it."""
         self.beat = time.monotonic()
         self._window.tick()
-        return self._come(_TURN_S)
+        return self._may_connect(_WAIT_S)
 
     def _serve(self) -> None:
         client = self._session.client
@@ -148,7 +145,7 @@ class Consumer:
             if now >= next_misc:
                 next_misc = now + 0.5
                 self._window.tick()
-                self._counters.in_flight = self._window.held
+                self._counters.in_flight = self._window.in_flight
                 self._keep_alive(now)
                 if self.subscribed.is_set() and self._session.stands(now):
                     self._backoff.reset()
@@ -156,25 +153,25 @@ class Consumer:
                     continue
             if not self._session.accepted and now > handshake_ends:
                 self._session.drop()
-                raise errors.BrokerUnavailable("no answer to CONNECT", hint="does an MQTT 5 broker listen there?")
+                raise errors.BrokerUnavailable("no answer to CONNECT", hint="check that an MQTT 5 broker listens there")
             self._send_acks()
             self._send_outbox()
             if self._closing.is_set():
-                self._say_goodbye()
+                self._disconnect()
                 return
-            self._turn(sock)
+            self._poll(sock)
 
     def _keep_alive(self, now: float) -> None:
-        """Lets paho ping, but not while the window is full by bytes: their answers cannot be read behind the messages.
+        """Lets paho ping, except while the window is full: a PINGRESP could not be read behind the messages.
 
-        The broker then knows us alive by the status that is published every few seconds.
+        The status that is published every few seconds then keeps the connection alive.
         """
         if self._window.full:
             self._full_at = now
         if now - self._full_at > self._settings.mqtt.keepalive_s:
             self._session.client.loop_misc()
 
-    def _turn(self, sock: Any) -> None:
+    def _poll(self, sock: Any) -> None:
         """Waits for the socket or a wake-up, reads a bounded number of packets, writes what is queued."""
         client = self._session.client
         reading = not (self._session.accepted and (self._paused or self._window.full))
@@ -211,20 +208,20 @@ class Consumer:
             outgoing = self._outbox.popleft()
             try:
                 self._session.client.publish(*outgoing)
-            except ValueError as error:  # not a topic, or too large
+            except ValueError as error:  # an invalid topic, or too large
                 _log.warning("message.not_published", topic=outgoing.topic, error=str(error))
 
-    def _say_goodbye(self) -> None:
-        """Sends what is queued and DISCONNECT, and waits until the broker has read it all and closed.
+    def _disconnect(self) -> None:
+        """Sends what is queued and DISCONNECT, and waits until the broker closes the connection.
 
-        paho would close at once; with messages of the broker still unread that is a reset, which takes the acks along.
+        paho would close at once. With messages still unread that resets the connection, and queued acks are lost.
         """
         session, client = self._session, self._session.client
         session.closing = True
-        topic = consume_client.status_topic(self._settings.instance)
-        client.publish(topic, consume_client.offline_payload("stopped"), qos=0, retain=True)
+        topic = clients.status_topic(self._settings.instance)
+        client.publish(topic, clients.offline_payload("stopped"), qos=0, retain=True)
         client.send_whole(stream.DISCONNECT)
-        ends = time.monotonic() + _GOODBYE_S
+        ends = time.monotonic() + _DISCONNECT_S
         while (sock := client.socket()) is not None and time.monotonic() < ends:
             writing = [sock] if client.want_write() else []
             readable, writable, _ = select.select([sock], writing, [], 0.1)
@@ -243,5 +240,5 @@ class Consumer:
 
 
 def _buffered(sock: Any) -> bool:
-    """Whether TLS or the websocket holds bytes that poll cannot see."""
+    """Whether TLS or the websocket has buffered bytes that poll does not report."""
     return hasattr(sock, "pending") and bool(sock.pending())

@@ -1,7 +1,7 @@
-"""The session at the broker: what paho's callbacks tell, and what follows from it.
+"""The MQTT session: paho's callbacks, and the state that they set for the loop of ``consumer``.
 
-Owned by ``consume``, whose network thread runs every callback here. Messages go into the window as they come; what the
-broker says of connection, subscription and takeover is kept as state for the loop. Must not block.
+The network thread runs every callback. Messages go into the window as they arrive; connection, subscription and
+takeover become attributes. Must not block.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from voltd import config, errors, metrics, models
-from voltd.pipeline.consume import client as consume_client
-from voltd.pipeline.consume import contest, stream
-from voltd.pipeline.consume import window as consume_window
+from voltd.pipeline.consume import clients, stream, window
+from voltd.pipeline.consume.client_id import closes
 
 _log = structlog.get_logger()
 
@@ -34,21 +33,21 @@ _SUBSCRIPTION_REFUSED_FOR_GOOD = frozenset({0x87, 0x8F, 0x9E, 0xA1, 0xA2})
 
 
 class Session:
-    """State of the session, kept over connections.
+    """The session; it outlives connections.
 
     Attributes:
         client: paho's client.
-        accepted: number of the connection that has had its CONNACK and still stands; 0: none.
+        accepted: number of the open connection that has received CONNACK; 0: none.
         subscribed: set while the broker has confirmed our subscriptions on this connection.
-        expected: whether the broker should know this client; if it then does not, messages may be lost.
-        fatal: what makes going on pointless, for ``Consumer.run`` to raise.
-        closing: whether a disconnect is our own wish.
+        expected: whether the broker should have a session of this client; if it has none, messages may be lost.
+        fatal: the error that ends the daemon; ``Consumer.run`` raises it.
+        closing: whether we close the connection ourselves.
     """
 
     def __init__(
         self,
         settings: config.Settings,
-        window: consume_window.Window,
+        window: window.Window,
         counters: metrics.Metrics,
         on_subscribed: Callable[[], None],
         contested: Callable[[], None],
@@ -58,19 +57,19 @@ class Session:
         self._counters = counters
         self._on_subscribed = on_subscribed
         self._connection = self._ended = 0
-        self._subscriptions = consume_client.subscriptions(settings.mqtt)
-        self._replaced = consume_client.replaced_filters(settings.mqtt)
+        self._subscriptions = clients.subscriptions(settings.mqtt)
+        self._replaced = clients.replaced_filters(settings.mqtt)
         self.accepted = 0
         self.subscribed = threading.Event()
         self.expected = False
         self.closing = False
         self._contested = contested
-        self._closes = contest.Closes()
+        self._closes = closes.Closes()
         self._accepted_at = 0.0
         self.fatal: errors.VoltdError | None = None
         self._was_subscribed = False
         self._refusal: errors.BrokerUnavailable | None = None
-        self.client = consume_client.create(settings)
+        self.client = clients.create(settings)
         self.client.on_connect = self._connected
         self.client.on_disconnect = self._disconnected
         self.client.on_subscribe = self._suback
@@ -79,7 +78,7 @@ class Session:
         self.client.on_socket_register_write = lambda *_: None
 
     def connect(self) -> None:
-        """Opens a connection and sends CONNECT; the answer comes through the callbacks.
+        """Opens a connection and sends CONNECT; the broker's answer arrives in a callback.
 
         Raises:
             BrokerUnavailable: no connection; unacked messages stay with the broker.
@@ -93,14 +92,14 @@ class Session:
                 mqtt.port,
                 keepalive=mqtt.keepalive_s,
                 clean_start=False,
-                properties=consume_client.connect_properties(mqtt),
+                properties=clients.connect_properties(mqtt),
             )
         except (OSError, ValueError, paho.WebsocketConnectionError) as error:
-            hint = "is the broker up, and are mqtt.host, mqtt.port and mqtt.transport right? try: voltd check"
+            hint = "check that the broker runs, and mqtt.host, mqtt.port and mqtt.transport; voltd check tests them"
             raise errors.BrokerUnavailable(f"{mqtt.host}:{mqtt.port}: {error}", hint=hint) from error
 
     def receive(self, sock: Any) -> None:
-        """Reads what the socket has, at most 256 KiB: messages into the window, all else to paho.
+        """Reads at most 256 KiB from the socket: messages go into the window, other packets to paho.
 
         Raises:
             BrokerUnavailable: the broker refuses the subscription for now; unacked messages stay with it.
@@ -131,7 +130,7 @@ class Session:
 
     @staticmethod
     def discard(sock: Any) -> bool:
-        """Reads and forgets: unacked messages stay with the broker. False once it has closed the connection."""
+        """Reads and drops: unacked messages stay with the broker. False once it has closed the connection."""
         try:
             return bool(sock.recv(_READ_BYTES))
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -145,18 +144,18 @@ class Session:
         self._window.put_many(messages)
 
     def drop(self) -> None:
-        """Closes the connection without a word."""
+        """Closes the connection without DISCONNECT."""
         sock = self.client.socket()
         if sock is not None:
             sock.close()
         self.client.loop_misc()
 
     def stands(self, now: float) -> bool:
-        """Whether this connection has lasted longer than one that another client takes away."""
-        return bool(self.accepted) and now - self._accepted_at > contest.SHORT_S
+        """Whether this connection has lasted too long to have been evicted by another client."""
+        return bool(self.accepted) and now - self._accepted_at > closes.SHORT_S
 
     def ended(self) -> None:
-        """There is no connection any more."""
+        """Records that the connection has ended."""
         self.accepted = 0
         self.subscribed.clear()
 
@@ -167,7 +166,7 @@ class Session:
             if reason.value in _REFUSED_FOR_GOOD and not self._counters.broker_connects_total:
                 self.fatal = errors.BrokerRefused(
                     f"the broker refused the connection: {reason}",
-                    hint="check mqtt.username, the password file and mqtt.client_id against the broker's settings",
+                    hint="compare mqtt.username, the password file and mqtt.client_id with the broker's configuration",
                 )
             else:
                 _log.warning("broker.refused", reason=str(reason))
@@ -196,7 +195,7 @@ class Session:
             for_good = any(code.value in _SUBSCRIPTION_REFUSED_FOR_GOOD for code in refused.values())
             if for_good and not self._was_subscribed:
                 self.fatal = errors.BrokerRefused(text, hint=hint)
-            else:  # what was allowed once: the broker's access list may be away, and comes back
+            else:  # it was allowed before: the broker's access list may be unavailable for a while
                 self._refusal = errors.BrokerUnavailable(text, hint=hint)
             return
         self._was_subscribed = True
@@ -211,10 +210,10 @@ class Session:
         reason: ReasonCode,
         _p: Properties | None,
     ) -> None:
-        accepted, told = bool(self.accepted), self._ended == self._connection
+        accepted, recorded = bool(self.accepted), self._ended == self._connection
         self.ended()
         self._ended = self._connection
-        if self.closing or told:  # paho tells the end of a connection that fell silent twice
+        if self.closing or recorded:  # paho reports the end of a connection that timed out twice
             return
         now, taken_over = time.monotonic(), reason.value == _SESSION_TAKEN_OVER
         if taken_over:
@@ -224,16 +223,16 @@ class Session:
         if not accepted:
             return
         self._closes.note(now, stood_s=now - self._accepted_at, taken_over=taken_over)
-        if self._closes.hopeless:  # and nobody answers: the other one is no daemon of this version
+        if self._closes.hopeless:  # no daemon answers our questions, so the other client is none of this version
             self.fatal = errors.ClientIdTaken(
                 f"another client takes over the session of client id {self._settings.client_id!r} again and again",
-                hint="each client needs its own: set instance (or mqtt.client_id) differently for each",
+                hint="give each client its own client id: set instance (or mqtt.client_id)",
             )
         elif self._closes.contested:
             self._contested()
 
     def _message(self, _client: paho.Client, _userdata: Any, arrived: paho.MQTTMessage) -> None:
-        """A QoS 2 message, which only a subscription from elsewhere can bring; paho does its handshake."""
+        """Takes a QoS 2 message, which needs a subscription by another program; paho does the handshake."""
         payload = bytes(arrived.payload)
         message = models.Message(
             arrived.topic,

@@ -1,8 +1,7 @@
-"""The hot half of the broker's protocol: PUBLISH packets out of a byte stream, the PUBACKs of a batch as one buffer.
+"""The hot part of MQTT: parses PUBLISH packets out of a byte stream, and builds the PUBACKs of a batch as one buffer.
 
-``consume.session`` feeds it what the socket gave, puts the messages into the window, and hands every other packet to
-paho unchanged. Pure: bytes in, messages and bytes out. Layout of packets: MQTT 5, 2.1 (fixed header), 3.3 (PUBLISH),
-3.4 (PUBACK).
+``session`` feeds it the bytes of the socket, puts the messages into the window and passes every other packet to paho.
+Pure: bytes in, messages and bytes out. Packet layout: MQTT 5, 2.1 (fixed header), 3.3 (PUBLISH), 3.4 (PUBACK).
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ _DUP, _QOS_1, _RETAIN = 0x08, 0x02, 0x01
 _CONTINUES = 0x80  # of a variable byte integer, one more byte follows
 _PUBACK_HEADER = 0x4002  # type 4, remaining length 2: reason code 0 and properties may be left out (3.4.2.1)
 DISCONNECT = b"\xe0\x00"  # normal disconnection: reason code and properties may be left out (3.14.2.1)
-_REMEMBERED_TOPICS = 200_000
+_CACHED_TOPICS = 200_000
 _LARGE_BYTES = 1 << 20  # a larger packet is collected in a buffer of its own, which grows without being copied
 
 
 @dataclasses.dataclass(slots=True)
 class _Large:
-    """A message whose payload is still coming."""
+    """A message whose payload has not arrived completely."""
 
     message: models.Message
     payload: bytearray
@@ -35,7 +34,7 @@ class _Large:
 
 
 class PublishStream:
-    """Cuts the stream of one connection; the next connection needs a new one.
+    """Parses the stream of one connection; each connection needs a new one.
 
     Args:
         connection: number of the connection, written into each message.
@@ -47,16 +46,16 @@ class PublishStream:
         self._large: _Large | None = None
         self._topics: dict[bytes, str] = {}
 
-    def feed(  # noqa: C901 one loop over all that arrives, where a call costs more than a line
+    def feed(  # noqa: C901 one loop over every packet, where a call costs more than a line
         self, data: bytes, received_at: dt.datetime
     ) -> Iterator[list[models.Message] | bytes]:
-        """What ``data`` completes, in the order of the stream.
+        """Parses the packets that ``data`` completes, in the order of the stream.
 
         Yields:
             lists of messages (QoS 0 and 1), and each other packet (QoS 2 included) as its bytes.
 
         Raises:
-            ValueError: the stream is not MQTT; the connection must be given up, its unacked messages come again.
+            ValueError: the stream is not MQTT; close the connection, the broker sends unacked messages again.
         """
         messages: list[models.Message] = []
         if self._large is not None:
@@ -98,7 +97,7 @@ class PublishStream:
             if first & _QOS_1:
                 packet_id = buffer[at] << 8 | buffer[at + 1]
                 at += 2
-            if buffer[at]:  # properties; topic aliases are not among them, as we allow none
+            if buffer[at]:  # properties; no topic aliases, since we allow none
                 length, at = _varint(buffer, at)
                 at = at + length if at else stop + 1
             else:
@@ -107,7 +106,7 @@ class PublishStream:
             at = stop + 1
         size = stop - at
         if size < 0:
-            raise ValueError("a PUBLISH packet that ends within its head")
+            raise ValueError("a PUBLISH packet that ends within its header")
         topic = self._topics.get(name) or self._topic(name)
         return models.Message(
             topic,
@@ -122,13 +121,13 @@ class PublishStream:
         )
 
     def _topic(self, name: bytes) -> str:
-        if len(self._topics) >= _REMEMBERED_TOPICS:  # a stream of invented topics must not fill the memory
+        if len(self._topics) >= _CACHED_TOPICS:  # a stream of random topics must not fill the memory
             self._topics.clear()
         topic = self._topics[name] = name.decode("utf-8", "backslashreplace")
         return topic
 
     def _begin(self, part: bytes, first: int, body: int, missing: int, received_at: dt.datetime) -> bool:
-        """Starts a large message of which the first part is there; False where its head is not complete yet."""
+        """Starts a large message from its first part; False while its header is incomplete."""
         try:
             message = self._message(part, first, body, len(part), received_at)
         except ValueError:
@@ -138,7 +137,7 @@ class PublishStream:
         return True
 
     def _continue(self, large: _Large, data: bytes, messages: list[models.Message]) -> bytes:
-        """Takes what belongs to the large message; what is left over is the next packet's."""
+        """Adds data to the large message; returns the rest, which belongs to the next packet."""
         part = data[: large.missing]
         large.missing -= len(part)
         large.payload += part
@@ -158,7 +157,7 @@ def pubacks(packet_ids: list[int]) -> bytes:
 
 
 def _varint(buffer: bytes, at: int) -> tuple[int, int]:
-    """A variable byte integer (MQTT 5, 1.5.5) and where it ends; (0, 0) where it is not all there.
+    """A variable byte integer (MQTT 5, 1.5.5) and the position behind it; (0, 0) while it is incomplete.
 
     Raises:
         ValueError: more than four bytes: the stream is not MQTT.

@@ -1,7 +1,7 @@
-"""The window: messages taken from the broker that no batch has taken yet, between ``consume`` and ``flush``.
+"""The window: messages in flight, taken from the broker and not yet stored; between ``consume`` and ``flush``.
 
-One thread puts (the network thread), one takes (the flusher); no lock is held per message. How many messages may be
-here is the broker's business (Receive Maximum); how many bytes is answered by ``full``.
+The network thread puts, the flusher takes; there is no lock per message. The broker bounds the number of messages
+(Receive Maximum), ``full`` bounds their bytes.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import time
 
 from voltd import models
 
-_OVERHEAD_BYTES = 512  # what a held message costs beside topic and payload, about
+_OVERHEAD_BYTES = 512  # memory of a message beside topic and payload, about
 MOST_COMMAS = 400_000  # in the arrays of one batch: a bound on readings and dead letters before they are decoded
-_LINES_BYTES = 500  # what is smaller has not many lines
-_REDELIVERY_S = 5.0  # after this long the broker has sent again what it is going to send again
+_LINES_BYTES = 500  # a smaller payload has few lines
+_REDELIVERY_S = 5.0  # the broker has finished its redelivery after this long
 
 
 class Window:
     """Messages in the order received, counted in messages and bytes until they are released.
 
     Args:
-        max_bytes: memory that may be held before ``full``, in bytes: topics, payloads and 512 bytes a message.
-        receive_maximum: with so many held the broker sends no more, so nobody need linger for company.
+        max_bytes: memory of the messages from which on it is ``full``, in bytes: topics, payloads, 512 bytes a message.
+        receive_maximum: with so many messages in flight the broker sends no more, so ``take`` need not linger.
     """
 
     def __init__(self, max_bytes: int, receive_maximum: int = 65535) -> None:
@@ -40,26 +40,26 @@ class Window:
         self._released_messages = self._released_bytes = 0
 
     @property
-    def held(self) -> int:
-        """Messages put and neither released nor superseded: waiting or in a batch."""
+    def in_flight(self) -> int:
+        """Messages in flight: waiting or in a batch, neither released nor superseded."""
         return self._put_messages - self._superseded_messages - self._released_messages
 
     @property
-    def held_bytes(self) -> int:
-        """About how much memory the held messages take."""
+    def in_flight_bytes(self) -> int:
+        """Memory of the messages in flight, about."""
         return self._put_bytes - self._superseded_bytes - self._released_bytes
 
     @property
     def full(self) -> bool:
         """Whether the network thread must stop reading."""
-        return self.held_bytes >= self._max_bytes
+        return self.in_flight_bytes >= self._max_bytes
 
     def put(self, message: models.Message) -> None:
-        """Takes one message in; see ``put_many``."""
+        """Adds one message; see ``put_many``."""
         self.put_many([message])
 
     def put_many(self, messages: list[models.Message]) -> None:
-        """Takes messages in, in their order (network thread). Never blocks."""
+        """Adds messages in their order (network thread). Never blocks."""
         if self._stale:
             for message in messages:
                 self._supersede(message)
@@ -68,15 +68,15 @@ class Window:
         self._waiting.extend(messages)
         if not self._arrived.is_set():
             self._arrived.set()
-        if self.held >= self._receive_maximum and not self._all_here.is_set():
+        if self.in_flight >= self._receive_maximum and not self._all_here.is_set():
             self._all_here.set()
 
     def reconnected(self) -> None:
-        """The session goes on over a new connection (network thread): the broker sends again what is not acked.
+        """Prepares for the redelivery that follows a reconnect (network thread).
 
-        What waits here is set aside until its redelivery replaces it, so that repeated reconnects during an outage
-        of the database do not pile up copies. What is not sent again (a broker that forgot it in a crash, QoS 0)
-        goes back in line: it is dropped by nobody.
+        Waiting messages are set aside until their redelivery replaces them, so that repeated reconnects during an
+        outage of the database do not pile up copies. A message that is not redelivered (QoS 0, or lost in a crash of
+        the broker) returns to the queue: none is dropped.
         """
         self._restore_stale()
         kept: list[models.Message] = []
@@ -93,24 +93,24 @@ class Window:
         self._stale_until = time.monotonic() + _REDELIVERY_S
 
     def tick(self) -> None:
-        """Puts back what was set aside once its redelivery is overdue (network thread, now and then)."""
+        """Returns messages to the queue whose redelivery is overdue (network thread, twice a second)."""
         if self._stale and time.monotonic() >= self._stale_until:
             self._restore_stale()
 
     def take(self, max_messages: int, max_bytes: int, linger_s: float, timeout_s: float) -> list[models.Message]:
         """The next messages in order (flusher); waits up to ``timeout_s`` for the first, then ``linger_s`` for more.
 
-        It does not linger where no more can come.
+        It does not linger when no more can arrive.
 
         Returns:
             1 to ``max_messages`` messages of together at most ``max_bytes`` payload and a bounded number of array
-            elements (one larger message comes alone), or an empty list when none arrived in time.
+            elements (a larger message is returned alone), or an empty list when none arrived in time.
         """
         if not self._arrived.wait(timeout_s):
             return []
         if linger_s and len(self._waiting) < max_messages:
             self._all_here.clear()
-            if self.held < self._receive_maximum:
+            if self.in_flight < self._receive_maximum:
                 self._all_here.wait(linger_s)
         self._arrived.clear()
         taken: list[models.Message] = []
@@ -131,7 +131,7 @@ class Window:
         return taken
 
     def release(self, messages: list[models.Message]) -> None:
-        """The messages have met their fate (flusher)."""
+        """Removes messages that are stored or spooled (flusher)."""
         self._released_messages += len(messages)
         self._released_bytes += sum(map(_cost, messages))
 
@@ -153,7 +153,7 @@ class Window:
 
 
 def parts(payload: bytes) -> int:
-    """At most so many readings are in an array or in objects one a line; 0 for a single object."""
+    """An upper bound of the readings in an array or in objects one a line; 0 for a single object."""
     if payload[:1] != b"{":  # an array, perhaps behind white space
         return payload.count(b",")
     return payload.count(b"\n") if len(payload) > _LINES_BYTES else 0

@@ -1,0 +1,41 @@
+"""``voltd migrate``: brings the database's schema up to date."""
+
+from __future__ import annotations
+
+import argparse
+
+from voltd import config
+from voltd.database import migrate, session
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("--check", action="store_true", help="only say what is missing; 78 when something is")
+    parser.add_argument(
+        "--lower-retention", action="store_true", help="let the settings shorten how long raw readings are kept"
+    )
+
+
+def run(args: argparse.Namespace, settings: config.Settings) -> int:
+    """Migrates, or with ``--check`` only compares.
+
+    Raises:
+        SchemaError: with ``--check``: the schema is not this version's.
+        VoltdError: the migration failed; what it had not committed was rolled back.
+    """
+    dsn = session.dsn(settings, migrate=True)
+    if args.check:
+        migrate.status(dsn).require_current()
+        print("schema: up to date")
+        return 0
+    options = migrate.MigrateOptions(
+        raw_retention_days=settings.raw_retention_days,
+        columnstore_after_days=settings.retention.columnstore_after_days,
+        expected_interval_s=settings.efficiency.expected_interval_s,
+        dead_letter_days=settings.retention.dead_letter_days,
+        alert_days=settings.retention.alert_days,
+        lower_retention=args.lower_retention,
+    )
+    result = migrate.migrate(dsn, options, report=print)
+    print(f"schema: up to date ({len(result.applied)} migrations applied)")
+    return 0

@@ -1,0 +1,68 @@
+"""``voltd simulate``: a simulated fleet that publishes. Progress goes to stderr, the tally to stdout.
+
+SIGINT and SIGTERM end a run in order; a second one ends it at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from voltd import config
+from voltd.commands import publishing
+from voltd.simulate.fleet.run import SimulateOptions, simulate
+from voltd.simulate.publish.target import MqttTarget
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``voltd simulate``; the settings name the broker."""
+    defaults = SimulateOptions(MqttTarget())
+    add = parser.add_argument
+    add("--vehicles", type=int, default=defaults.vehicles, metavar="N", help="vehicles (default %(default)s)")
+    add("--meters", type=int, default=defaults.meters, metavar="N", help="meters (default %(default)s)")
+    add("--interval", type=float, default=defaults.interval_s, metavar="S", help="seconds of fleet life between two readings of a device (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--speed", type=float, default=defaults.speed, metavar="X", help="fleet life X times faster, dated accordingly (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--for", dest="duration_s", type=float, metavar="SECONDS", help="end after so long (default: run until stopped)")  # fmt: skip # noqa: E501
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--start", type=publishing.moment, metavar="TIME", help="fleet life begins then, like 2026-05-01T08:00:00Z")  # fmt: skip # noqa: E501
+    begin.add_argument("--past", dest="past_h", type=float, metavar="HOURS", help="fleet life begins so long ago, and continues in real time once it has caught up (default with --speed over 1 and without --for: 24)")  # fmt: skip # noqa: E501
+    add("--seed", type=int, default=defaults.seed, metavar="N", help="same seed, same start: same readings (default %(default)s)")  # fmt: skip # noqa: E501
+    add("--bad-share", type=float, default=defaults.bad_share, metavar="P", help="malformed messages per good reading, 0-1 (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--duplicate-share", type=float, default=defaults.duplicate_share, metavar="P", help="messages sent twice, 0-1 (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--offline-share", type=float, default=defaults.offline_share, metavar="P", help="devices offline at a time, 0-0.5; their backlog follows as an array (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--rate", type=float, metavar="N", help="at most N messages a second (default: as the fleet has them)")
+    add("--connections", type=int, default=defaults.connections, metavar="N", help="connections to the broker (default %(default)s)")  # fmt: skip # noqa: E501
+    add("--prefix", default=defaults.prefix, metavar="TEXT", help="put before every device id (default: nothing)")
+
+
+def run(args: argparse.Namespace, settings: config.Settings) -> int:
+    """Publishes until the duration is over or a signal arrives; 0 when it ended in order.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused: the broker cannot be used.
+        UsageError: the options contradict each other, or make no fleet.
+    """
+    options = SimulateOptions(
+        target=MqttTarget.from_settings(settings),
+        vehicles=args.vehicles,
+        meters=args.meters,
+        interval_s=args.interval,
+        speed=args.speed,
+        seed=args.seed,
+        duration_s=args.duration_s,
+        start=args.start,
+        past_h=args.past_h,
+        bad_share=args.bad_share,
+        duplicate_share=args.duplicate_share,
+        offline_share=args.offline_share,
+        rate=args.rate,
+        connections=args.connections,
+        prefix=args.prefix,
+    )
+    progress = publishing.Progress()
+    with publishing.signals() as stop:
+        tally = simulate(
+            options, stop=stop, on_progress=lambda tally: progress.show(publishing.counts(tally), tally.messages)
+        )
+    progress.end()
+    publishing.print_tally(tally, progress.elapsed_s)
+    return 0

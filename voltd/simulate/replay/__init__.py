@@ -1,0 +1,1 @@
+"""Recordings: read (``source``, ``recording``), checked (``checks``), timed (``plan``) and published (``run``)."""
