@@ -28,7 +28,7 @@ END $$;
 CREATE TRIGGER house_rule BEFORE INSERT ON volt.vehicle_reading FOR EACH ROW EXECUTE FUNCTION volt.house_rule()
 """
 SLOW = """
-CREATE FUNCTION volt.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.6); RETURN NULL; END $$
+CREATE FUNCTION volt.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.0); RETURN NULL; END $$
 """
 
 
@@ -79,8 +79,8 @@ def test_a_batch_of_many_slow_statements(dsn):
             connection.execute(
                 f"CREATE TRIGGER slow AFTER INSERT ON volt.{table} FOR EACH STATEMENT EXECUTE FUNCTION volt.slow()"
             )
-    settings = config.Settings(database={"dsn": dsn, "statement_timeout_s": 1})
-    store = write.PostgresStore(session.connector(settings, patience_s=1.0), "client")
+    settings = config.Settings(database={"dsn": dsn, "statement_timeout_s": 3})
+    store = write.PostgresStore(session.connector(settings, patience_s=3.0), "client")
     heard = [time.monotonic()]
     written = threading.Event()
 
@@ -101,8 +101,8 @@ def test_a_batch_of_many_slow_statements(dsn):
         listener.join()
         store.close()
     assert (result.vehicles_written, result.meters_written, len(result.dead_letters)) == (1, 1, 1)
-    assert took > 2.4
-    assert max(later - earlier for earlier, later in itertools.pairwise(heard)) < 1.5 * harness.contention(), (
+    assert took > 4.0
+    assert max(later - earlier for earlier, later in itertools.pairwise(heard)) < 2.0 * harness.contention(), (
         "progress is seen meanwhile"
     )
 
