@@ -36,14 +36,18 @@ def at(hour, minute=0, second=0):
     return HOUR + dt.timedelta(hours=hour, minutes=minute, seconds=second)
 
 
+def _reading(kind, **values):
+    return kind(**dict.fromkeys(kind._fields) | values | {"received_at": values["recorded_at"]})
+
+
 def vehicle(device, when, *, kwh=None, register=None, soc=None, odometer=None, speed=None):
-    return models.VehicleReading(
-        device, when, soc, speed, None, kwh, register, None, None, None, odometer, None, None, None, when
-    )  # fmt: skip
+    values = {"soc_pct": soc, "speed_kmh": speed, "kwh_delivered_dc": kwh, "dc_register_kwh": register}
+    return _reading(models.VehicleReading, vehicle_id=device, recorded_at=when, odometer_km=odometer, **values)
 
 
 def meter(device, when, *, kwh=None, register=None, power=None):
-    return models.MeterReading(device, when, kwh, register, None, None, power, None, None, when)
+    values = {"kwh_consumed_ac": kwh, "ac_register_kwh": register, "power_kw": power}
+    return _reading(models.MeterReading, meter_id=device, recorded_at=when, **values)
 
 
 def store(connection, readings, size=100):

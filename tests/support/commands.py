@@ -17,17 +17,8 @@ import time
 from multiprocessing import connection
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(
-    [
-        "voltd.cli",
-        "voltd.daemon.app",
-        "voltd.commands.check",
-        "voltd.daemon.status",
-        "voltd.commands.dead_letters",
-        "voltd.commands.alerts",
-        "voltd.commands.rules",
-    ]
-)
+_COMMANDS = ("run", "migrate", "check", "status", "dead_letters", "alerts", "rules", "devices", "simulate", "replay")
+_forks.set_forkserver_preload(["voltd.cli", *(f"voltd.commands.{name}" for name in _COMMANDS)])
 
 _lock = threading.Lock()  # a start looks at how earlier ones have ended; only one thread may
 
