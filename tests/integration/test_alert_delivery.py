@@ -132,13 +132,13 @@ def test_a_channel_that_hangs_does_not_delay_another(delivery, hook):
 
 _SENDER = """
 import sys
-from voltd import config
+from voltd import config, metrics
 from voltd.alerts import deliver
 from voltd.database import session
 settings = config.Settings(
     instance="t", database={"dsn": sys.argv[1]}, alerts={"mqtt": False, "channels": {"hook": {"url": sys.argv[2]}}}
 )
-made = deliver.Deliverer(settings, session.connector(settings))
+made = deliver.Deliverer(settings, session.connector(settings), metrics.Metrics())
 made.start()
 made.lead(leads=True)
 sys.stdin.read()

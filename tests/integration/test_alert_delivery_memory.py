@@ -39,7 +39,7 @@ class Outage:
             excursions=write_excursions.Excursions(),
             wake=delivered.wake,
             tell=delivered.send_now,
-            told_at=delivered.told_at,
+            told_at=delivered.sent_at,
             withdraw=delivered.withdraw,
         )
         self.check.use(load.load(), delivered.every_channel)

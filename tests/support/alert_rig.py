@@ -14,7 +14,7 @@ from aiosmtpd import controller
 from psycopg import rows
 
 from support import databases, harness
-from voltd import config
+from voltd import config, metrics
 from voltd.alerts import deliver
 from voltd.database import session
 
@@ -146,7 +146,8 @@ class Rig:
 
     def deliverer(self, *, leads=True, mqtt=False, lease_s=30.0, connect=None, **channels):
         settings = self.settings(mqtt=mqtt, **channels)
-        made = deliver.Deliverer(settings, connect or session.connector(settings), lease_s=lease_s)
+        connect = connect or session.connector(settings)
+        made = deliver.Deliverer(settings, connect, metrics.Metrics(), lease_s=lease_s)
         self._made.append(made)
         self._channels = made.every_channel
         made.start()

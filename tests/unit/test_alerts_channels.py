@@ -5,7 +5,7 @@ import traceback
 
 import pytest
 
-from voltd import config, errors
+from voltd import config, errors, metrics
 from voltd.alerts import channels, service
 from voltd.alerts.senders import apprise
 from voltd.config import loading
@@ -198,7 +198,8 @@ def test_a_channel_for_a_rule_that_there_is_not(tmp_path):
     assert refused.value.hint == "did you mean 'soc_low'?"
     made = service.Alerting(
         config.Settings(alerts={"mqtt": False, "channels": {"old": {"url": "json://localhost", "rules": ["soc_low"]}}}),
-        lambda: None, look=lambda: None, excursions=write_excursions.Excursions(), busy=lambda: False,
+        lambda: None, metrics.Metrics(), look=lambda: None, excursions=write_excursions.Excursions(),
+        busy=lambda: False,
     )  # fmt: skip
     with pytest.raises(errors.ConfigurationError, match="soc_lw"):
         made.reload(settings)

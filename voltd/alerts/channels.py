@@ -50,6 +50,12 @@ class Channel:
             return False
         return message.SEVERITIES.index(severity) >= message.SEVERITIES.index(kept.min_severity)
 
+    def wants_row(self, row: message.AlertTransition, *, quiet: bool = False) -> bool:
+        """The same of a row. Pure."""
+        return self.wants(
+            severity=row.severity, rule=row.rule, fleet_id=row.fleet_id, transition=row.transition, quiet=quiet
+        )
+
     def wants_end(self, *, quiet: bool) -> bool:
         """Whether it is to be told of the end of what it was told of, though it may want no more of its kind. Pure."""
         return self.shows_state or (self.settings.resolved and not quiet)

@@ -36,7 +36,7 @@ class Waiting(NamedTuple):
     sent_in_hour: int = 0
 
 
-class Limits(NamedTuple):
+class Pace(NamedTuple):
     """How a channel may be used.
 
     Attributes:
@@ -74,27 +74,27 @@ def pause_s(attempts: int, seed: str) -> float:
     return ceiling * random.Random(f"{seed}/{attempts}").uniform(0.5, 1.0)  # noqa: S311 jitter, not a secret
 
 
-def decide(waiting: Waiting, limits: Limits, *, fresh: bool = False) -> Decision:
+def decide(waiting: Waiting, pace: Pace, *, fresh: bool = False) -> Decision:
     """What to do now.
 
     A message that failed goes before everything else, so the order stays and a broken channel sees one probe a pause.
 
     Args:
         waiting: the outbox as it is.
-        limits: of the channel.
+        pace: of the channel.
         fresh: the settings may just have been put right: a failed message is tried without its pause.
     """
     if waiting.claimed is not None:
-        due_s = pause_s(waiting.attempts, waiting.claimed) if waiting.failed else limits.lease_s
+        due_s = pause_s(waiting.attempts, waiting.claimed) if waiting.failed else pace.lease_s
         left_s = 0.0 if fresh and waiting.failed else due_s - waiting.tried_s
         action = Action.AGAIN
     elif waiting.oldest_s is not None:
-        left_s = limits.group_s - waiting.oldest_s
+        left_s = pace.group_s - waiting.oldest_s
         action = Action.NEW
     else:
         return Decision(Action.WAIT)
     if left_s > 0:
         return Decision(Action.WAIT, left_s)
-    if limits.max_per_hour is not None and waiting.sent_in_hour >= limits.max_per_hour:
+    if pace.max_per_hour is not None and waiting.sent_in_hour >= pace.max_per_hour:
         return Decision(Action.WAIT)
     return Decision(action, 0.0)

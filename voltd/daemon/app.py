@@ -259,11 +259,7 @@ class Daemon:
             self.counters.readings_spooled, self.counters.spool_bytes = self._spool.readings, self._spool.bytes
             self.counters.dropped_total = self._spool.dropped
         if self._alerting is not None:
-            told = self._alerting.counters
             self.counters.alerts_open = self._alerting.check.firing
-            self.counters.alerts_sent_total = told.alerts_sent_total
-            self.counters.deliveries_failed_total = told.deliveries_failed_total
-            self.counters.channels_failing = ", ".join(sorted(told.channels_failing))
         self.counters.clock = self._clock.describe()
         built = self._reporter.build()
         topic = client.status_topic(self._settings.instance)

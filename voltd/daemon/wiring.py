@@ -126,6 +126,7 @@ class Wiring:
             service.Alerting(
                 settings,
                 connect,
+                self.counters,
                 look=watch.look,
                 excursions=excursions,
                 busy=self._busy,
