@@ -96,7 +96,8 @@ class Worker:
             self._woken.clear()
             pause_s = self._send_urgent()
             # What is urgent goes first: the outbox may get the same transitions any moment.
-            wait_s = min(pause_s, self._guarded(outbox_too=self._leads and pause_s == float("inf")))
+            outbox_too = self._leads and pause_s == float("inf") and not self._stopping
+            wait_s = min(pause_s, self._guarded(outbox_too=outbox_too))
             if not self._stopping:
                 self._woken.wait(None if wait_s == float("inf") else wait_s)
         with contextlib.suppress(psycopg.Error):
