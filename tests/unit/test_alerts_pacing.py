@@ -61,7 +61,7 @@ def test_pauses(attempts, seed):
 
 @hypothesis.given(waitings, limits, st.booleans())
 def test_any_outbox(waiting, bounds, fresh):
-    """What failed goes first; nothing goes early or beyond the limit; whoever waits is told until when."""
+    """What failed goes first; nothing goes early or beyond the limit; each wait has its length."""
     action, wait_s = pacing.decide(waiting, bounds, fresh=fresh)
     assert (wait_s > 0) == (action is WAIT)
     full = bounds.max_per_hour is not None and waiting.sent_in_hour >= bounds.max_per_hour
