@@ -48,46 +48,48 @@ class Deliverer:
         self._tidy_now = threading.Event()
         self._urgent: dict[str, urgent.UrgentQueue] = {}  # also of channels that are gone, for ``sent_at``
         self._old: list[worker.Worker] = []
-        self._workers = {one.name: self._worker(one) for one in channels.make(settings)}
+        self._workers = {channel.name: self._worker(channel) for channel in channels.make(settings)}
         self._tidier = threading.Thread(target=self._tidy, name="alerts-tidy", daemon=True)
 
     @property
     def every_channel(self) -> list[channels.Channel]:
         """The channels as they are now: the evaluation cycle asks them who wants what."""
-        return [one.channel for one in self._every_worker()]
+        with self._lock:
+            return [channel_worker.channel for channel_worker in self._workers.values()]
 
     def start(self) -> None:
         """Starts the threads; the outbox is left alone before ``lead``."""
         with self._lock:
             self._started = True
-            for one in self._workers.values():
-                one.thread.start()
+            for channel_worker in self._workers.values():
+                channel_worker.thread.start()
         self._tidier.start()
 
     def stop(self, within_s: float = _STOP_WITHIN_S) -> None:
         """Ends the threads; those that still wait for a service after so long in all are left. May be called again."""
         self._stop.set()
         self._tidy_now.set()
-        workers = self._every_worker()
-        for one in workers:
-            one.stop()
+        with self._lock:
+            workers = [*self._workers.values(), *self._old]
+        for channel_worker in workers:
+            channel_worker.stop()
         if not self._started:
             return
         ends = time.monotonic() + within_s
-        for thread in (*(one.thread for one in (*workers, *self._old)), self._tidier):
+        for thread in (*(channel_worker.thread for channel_worker in workers), self._tidier):
             thread.join(max(0.0, ends - time.monotonic()))
 
     def wake(self) -> None:
         """Something was put into the outbox, and committed."""
-        for one in self._every_worker():
-            one.wake()
+        with self._lock:
+            self._wake()
 
     def lead(self, leads: bool) -> None:
         """Whether this daemon is the one that sends what is in the outbox."""
         with self._lock:
             self._leads = leads
-            for one in self._workers.values():
-                one.lead(leads=leads)
+            for channel_worker in self._workers.values():
+                channel_worker.lead(leads=leads)
         self._tidy_now.set()
 
     def reload(self, settings: config.Settings) -> None:
@@ -100,38 +102,37 @@ class Deliverer:
         with self._lock:
             before = self._workers
             self._workers = {
-                one.name: kept
-                if (kept := before.get(one.name)) is not None and kept.channel.settings == one.settings
-                else self._worker(one)
-                for one in fresh
+                channel.name: same
+                if (same := before.get(channel.name)) is not None and same.channel.settings == channel.settings
+                else self._worker(channel)
+                for channel in fresh
             }
-            for name, one in before.items():
-                if self._workers.get(name) is not one:
-                    one.stop()
-                    self._old.append(one)
+            for name, old in before.items():
+                if self._workers.get(name) is not old:
+                    old.stop()
+                    self._old.append(old)
                     self.counters.count_delivery(name, 0)
                     self._hand_over(name)
-            self._old = [one for one in self._old if one.thread.is_alive()]
+            self._old = [old for old in self._old if old.thread.is_alive()]
             if self._started:
-                for name, one in self._workers.items():
-                    if before.get(name) is not one:
-                        one.lead(leads=self._leads)
-                        one.thread.start()
+                for name, new in self._workers.items():
+                    if before.get(name) is not new:
+                        new.lead(leads=self._leads)
+                        new.thread.start()
         self._tidy_now.set()
 
     def send_now(self, rows: Sequence[urgent.OfflineTransition]) -> None:
         """Sends these from memory, best effort: there is no database, so there is no outbox."""
         transitions = [
             message.AlertTransition(
-                one.transition, one.severity, one.message, one.rule, one.device_type, one.device_id, None,
-                one.opened_at, resolved_at=one.resolved_at,
+                row.transition, row.severity, row.message, row.rule, row.device_type, row.device_id, None,
+                row.opened_at, resolved_at=row.resolved_at,
             )
-            for one in rows
+            for row in rows
         ]  # fmt: skip
-        for one in [] if self._stop.is_set() else self._every_worker():
-            if wanted := [row for row in transitions if one.channel.wants_row(row)]:
-                self._urgent[one.channel.name].put(wanted)
-                one.send_now()
+        with self._lock:
+            for channel_worker in [] if self._stop.is_set() else self._workers.values():
+                channel_worker.send_now(transitions)
 
     def sent_at(self, channel: str, what: urgent.Key) -> dt.datetime | None:
         """When the channel took this transition from memory; None: it has not, as far as is known."""
@@ -140,13 +141,14 @@ class Deliverer:
 
     def withdraw(self) -> None:
         """What ``send_now`` was given is in the outbox now, but for what the channels took already."""
-        for one in self._every_worker():
-            self._urgent[one.channel.name].withdraw()
-            one.wake()
-
-    def _every_worker(self) -> list[worker.Worker]:
         with self._lock:
-            return list(self._workers.values())
+            for queue in self._urgent.values():
+                queue.withdraw()
+            self._wake()
+
+    def _wake(self) -> None:
+        for channel_worker in self._workers.values():
+            channel_worker.wake()
 
     def _worker(self, channel: channels.Channel) -> worker.Worker:
         queue = self._urgent.setdefault(channel.name, urgent.UrgentQueue())
@@ -167,7 +169,7 @@ class Deliverer:
             if self._leads:
                 try:
                     with self._connect() as connection:
-                        for name in outbox.drop_unknown(connection, [one.name for one in self.every_channel]):
+                        for name in outbox.drop_unknown(connection, [channel.name for channel in self.every_channel]):
                             _log.warning("channel.unknown", channel=name, hint="what waited for it has been dropped")
                 except psycopg.Error as error:
                     _log.debug("alerts.not_tidied", error=str(error).strip())

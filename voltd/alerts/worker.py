@@ -10,6 +10,7 @@ import collections
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -76,10 +77,12 @@ class Worker:
         """There may be something to send."""
         self._woken.set()
 
-    def send_now(self) -> None:
-        """Something urgent waits: breaks the connection, as the thread may wait for a database that is silent."""
-        session.abandon(self._connection)
-        self._woken.set()
+    def send_now(self, rows: Sequence[message.AlertTransition]) -> None:
+        """Sends those that the channel wants from memory, also if the thread waits for a silent database."""
+        if wanted := [row for row in rows if self.channel.wants_row(row)]:
+            self._urgent.put(wanted)
+            session.abandon(self._connection)
+            self._woken.set()
 
     def lead(self, *, leads: bool) -> None:
         """Whether it sends what is in the outbox."""
