@@ -82,7 +82,7 @@ def webhook():
 
 
 @pytest.fixture
-def alerting_daemon(make_daemon, webhook):
+def told(make_daemon, webhook):
     """A function that starts a daemon whose alerts go to the webhook."""
 
     def make(**settings):

@@ -65,14 +65,14 @@ class _Looks:
         return found and found[0]
 
 
-def test_clocks_that_are_off(alerting_daemon, publisher, webhook, database):
+def test_clocks_that_are_off(told, publisher, webhook, database):
     """Told at the third look in a row, whether behind or ahead; over within 5 s. One odd time stamp is no clock."""
     with psycopg.connect(database) as connection:  # as a daemon left it that ended a moment ago: no two minutes to wait
         connection.execute(
             "UPDATE volt.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
             " healthy_at = now() + INTERVAL '10 s'"
         )
-    daemon = alerting_daemon(current_interval_s=0.1)
+    daemon = told(current_interval_s=0.1)
     looks = _Looks(daemon, database)
     harness.wait_for(lambda: daemon.events("rules.checked"), what="the look at the start")
     looks.publish(publisher, "vehicle", "ODD", -250, soc=50)
@@ -103,14 +103,14 @@ def test_clocks_that_are_off(alerting_daemon, publisher, webhook, database):
     assert {one["device_id"] for one in alert_rig.alerts(database)} == {"BEHIND", "AHEAD"}
 
 
-def test_a_clock_that_is_an_hour_behind(alerting_daemon, publisher, webhook, database):
+def test_a_clock_that_is_an_hour_behind(told, publisher, webhook, database):
     """Once that is certain, its readings are evaluated at the corrected time, also after kill -9."""
     with psycopg.connect(database) as connection:
         connection.execute(
             "UPDATE volt.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
             " healthy_at = now() + INTERVAL '10 s'"
         )
-    daemon = alerting_daemon(current_interval_s=0.1)
+    daemon = told(current_interval_s=0.1)
     looks = _Looks(daemon, database)
     for number in (1, 2, 3):
         looks.publish(publisher, "vehicle", "BEHIND", 3600, speed=50)
@@ -158,9 +158,9 @@ def test_who_is_stale_when_silent(make_daemon, publisher, webhook, database, has
         publisher.flush([publisher.publish(f"{daemon.name}/vehicle/KEPT", b"", retain=True)])
 
 
-def test_a_device_sends_and_everything_is_refused(alerting_daemon, publisher, webhook, database, hasty):
-    """The alert says that everything is refused, what and since when; an accepted reading resolves it."""
-    daemon = alerting_daemon(alerts__rules_file=hasty(3))
+def test_a_device_sends_and_everything_is_refused(told, publisher, webhook, database, hasty):
+    """It is not called silent, but said to send in vain, what and since when; over with the first reading accepted."""
+    daemon = told(alerts__rules_file=hasty(3))
     _healthy(database)
     alert_rig.publish(publisher, daemon, "M1", kind="meter", power=5)
     harness.wait_for(lambda: harness.count(database, "meter_current"), what="a sign of life")
@@ -176,15 +176,15 @@ def test_a_device_sends_and_everything_is_refused(alerting_daemon, publisher, we
     assert [one["device_id"] for one in alert_rig.alerts(database)] == ["M1"]  # NEW was never heard otherwise
 
 
-def test_silence_while_the_spool_is_in_use(alerting_daemon, publisher, webhook, database, hasty):
+def test_silence_while_the_spool_is_in_use(told, publisher, webhook, database, hasty):
     """The database is away longer than it takes to be stale: one alert, of voltd itself, and its end.
 
-    What exceeded a limit meanwhile is sent when it comes out of the spool: it is not late yet.
+    What exceeded a limit meanwhile is told when it comes out of the spool: it is no old story yet.
     """
     info = conninfo.conninfo_to_dict(database)
     proxy = harness.Proxy(info["host"], int(info["port"]))
     try:
-        daemon = alerting_daemon(
+        daemon = told(
             database__dsn=conninfo.make_conninfo(database, host=proxy.address[0], port=proxy.address[1]),
             database__retry_max_s=0.5,
             spool__after_s=0.5,

@@ -1,4 +1,4 @@
-"""Who is notified, from end to end: a silence made with the command, and e-mail, after readings that were published."""
+"""Who is told, from end to end: a silence made with the command, and e-mail, after readings that were published."""
 
 import re
 
@@ -22,9 +22,9 @@ def _silence(daemon, vehicle, lasts):
     return re.match(r"silence (\d+): ", made.stdout)[1]
 
 
-def test_silences_end_by_hand_and_by_themselves(alerting_daemon, publisher, webhook, database):
-    """They suppress what is recorded under them; what is open at their end is sent then, what has resolved never."""
-    daemon = alerting_daemon()
+def test_silences_end_by_hand_and_by_themselves(told, publisher, webhook, database):
+    """Under one episodes are kept and nobody told; what is open at its end is told then, and what is over never."""
+    daemon = told()
     by_hand, over_before = _silence(daemon, "HAND", "1h"), _silence(daemon, "OVER", "1h")
     _silence(daemon, "ITSELF", "5s")
     for vehicle in ("ITSELF", "HAND", "OVER"):
@@ -44,7 +44,7 @@ def test_silences_end_by_hand_and_by_themselves(alerting_daemon, publisher, webh
             " JOIN volt.alert a USING (device_id) JOIN volt.alert_delivery d USING (alert_id)"
             " WHERE d.channel = 'hook' AND d.status = 'sent'"
         ).fetchall()
-    assert times == [(True, True)] * 2, "began under it, sent after it"
+    assert times == [(True, True)] * 2, "began under it, told after it"
     alert_rig.publish(publisher, daemon, "HAND", speed=90)
     webhook.hears("vehicle HAND: overspeed warning is over")
     assert len(webhook.lines) == 4, webhook.lines

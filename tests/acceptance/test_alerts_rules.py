@@ -1,4 +1,4 @@
-"""Alerts from end to end: readings published to a real broker, episodes in a real database, real receivers notified."""
+"""Alerts from end to end: readings published to a real broker, episodes in a real database, real receivers told."""
 
 import contextlib
 import datetime as dt
@@ -14,7 +14,7 @@ from voltd import resources
 
 
 def test_one_reading_over_the_limit_is_an_episode(daemon, publisher, database):
-    """It is over before anybody could have looked, and is sent nevertheless; duplicates add nothing."""
+    """It is over before anybody could have looked, and is told nevertheless; duplicates add nothing."""
     alert_rig.publish(publisher, daemon, "V1", 2, speed=150)
     alert_rig.publish(publisher, daemon, "V1", 1, speed=90)
     (found,) = harness.wait_for(lambda: alert_rig.alerts(database, "resolved_at IS NOT NULL"), what="the episode")
@@ -32,10 +32,10 @@ def test_one_reading_over_the_limit_is_an_episode(daemon, publisher, database):
         (({"batteryTemp": 85}, {"batteryTemp": 70}), "battery_overheat critical"),
     ],
 )
-def test_measured_rules_notify_of_begin_and_end(alerting_daemon, publisher, webhook, values, rule):
+def test_measured_rules_are_told_and_told_when_over(told, publisher, webhook, values, rule):
     """The second reading in a row confirms the first."""
     fires, ends = values
-    daemon = alerting_daemon()
+    daemon = told()
     alert_rig.publish(publisher, daemon, "V1", 1, **fires)
     alert_rig.publish(publisher, daemon, "V1", **fires)
     webhook.hears(f"{rule}: ")
@@ -43,9 +43,9 @@ def test_measured_rules_notify_of_begin_and_end(alerting_daemon, publisher, webh
     webhook.hears(f"{rule}: ", f"{rule} is over")
 
 
-def test_one_bad_sample_pages_nobody(alerting_daemon, publisher, webhook):
-    """0 % once between 64 and 64: by the time of the next alert nothing was sent of it."""
-    daemon = alerting_daemon()
+def test_one_bad_sample_pages_nobody(told, publisher, webhook):
+    """0 % once between 64 and 64: by the time of the next alert nothing has been said of it."""
+    daemon = told()
     for seconds, soc in ((3, 64), (2, 0), (1, 64)):
         alert_rig.publish(publisher, daemon, "V1", seconds, soc=soc)
     alert_rig.publish(publisher, daemon, "V2", speed=150)
@@ -53,9 +53,9 @@ def test_one_bad_sample_pages_nobody(alerting_daemon, publisher, webhook):
     assert len(webhook.lines) == 1, webhook.lines
 
 
-def test_a_device_whose_clock_is_ahead_is_heard_at_once(alerting_daemon, publisher, webhook):
+def test_a_device_whose_clock_is_ahead_is_heard_at_once(told, publisher, webhook):
     """One date of the future mutes nothing that follows."""
-    daemon = alerting_daemon()
+    daemon = told()
     alert_rig.publish(publisher, daemon, "AH", soc=50)
     alert_rig.publish(publisher, daemon, "AH", -280, soc=50)
     for _ in range(2):
@@ -63,7 +63,7 @@ def test_a_device_whose_clock_is_ahead_is_heard_at_once(alerting_daemon, publish
     webhook.hears("vehicle AH: battery_overheat critical: ")
 
 
-def test_stale_clock_and_efficiency_notify_of_begin_and_end(alerting_daemon, publisher, webhook, database, tmp_path):
+def test_stale_clock_and_efficiency_are_told_and_told_when_over(told, publisher, webhook, database, tmp_path):
     """With short times, as nobody waits for five minutes; the efficiency of an hour that is over."""
     text = (resources.share("config") / "rules.toml").read_text()
     text = text.replace("fire_above = 300.0\ngrace_s = 60.0", "fire_above = 3.0\ngrace_s = 0.0")
@@ -81,7 +81,7 @@ def test_stale_clock_and_efficiency_notify_of_begin_and_end(alerting_daemon, pub
                 " SELECT %s, at, %s, at FROM generate_series(%s, %s::timestamptz + '59 min', '1 min'::interval) at",
                 (device, kwh, hour, hour),
             )
-    daemon = alerting_daemon(alerts__rules_file=tmp_path / "rules.toml")
+    daemon = told(alerts__rules_file=tmp_path / "rules.toml")
     webhook.hears("vehicle E1: efficiency_low warning: hourly charging efficiency 70 % (limit 85 %)")
     alert_rig.publish(publisher, daemon, "V1", soc=50)
     webhook.hears("vehicle V1: stale warning: silent for", within_s=30)
@@ -115,11 +115,11 @@ def test_late_and_retained_readings_page_nobody(make_daemon, publisher, webhook,
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V2", b"", retain=True)])
 
 
-def test_a_running_duration_survives_a_kill(alerting_daemon, publisher, webhook, database, tmp_path):
+def test_a_running_duration_survives_a_kill(told, publisher, webhook, database, tmp_path):
     """for_s is on device time: half of it passes before kill -9, the rest after the restart."""
     rule = '[rules.fast]\nmetric = "speed_kmh"\napplies_to = ["vehicle"]\nfire_above = 100.0\nfor_s = 60.0\n'
     (tmp_path / "rules.toml").write_text(rule)
-    daemon = alerting_daemon(alerts__rules_file=tmp_path / "rules.toml")
+    daemon = told(alerts__rules_file=tmp_path / "rules.toml")
     alert_rig.publish(publisher, daemon, "V1", 100, speed=120)
 
     harness.wait_for(lambda: harness.count(database, "alert_state", "phase = 'pending'"), what="the pending state")
@@ -132,8 +132,8 @@ def test_a_running_duration_survives_a_kill(alerting_daemon, publisher, webhook,
     assert found["peak_value"] == 122
 
 
-def test_webhook_that_is_down_hears_everything_once_in_order(alerting_daemon, publisher, webhook):
-    daemon = alerting_daemon()
+def test_webhook_that_is_down_hears_everything_once_in_order(told, publisher, webhook):
+    daemon = told()
     webhook.down()
     alert_rig.publish(publisher, daemon, "V1", speed=150)
     harness.wait_for(lambda: daemon.status()["deliveries_failed_total"] > 0, what="a failed attempt")
@@ -145,12 +145,12 @@ def test_webhook_that_is_down_hears_everything_once_in_order(alerting_daemon, pu
     assert "is over" in second, first
 
 
-def test_rules_are_read_again_and_a_broken_file_changes_nothing(alerting_daemon, publisher, webhook, tmp_path):
+def test_rules_are_read_again_and_a_broken_file_changes_nothing(told, publisher, webhook, tmp_path):
     """SIGHUP: an open episode goes on under the new limits."""
     path = tmp_path / "rules.toml"
     rule = '[rules.fast]\nmetric = "speed_kmh"\napplies_to = ["vehicle"]\nfire_above = {}\n'
     path.write_text(rule.format(100.0))
-    daemon = alerting_daemon(alerts__rules_file=path)
+    daemon = told(alerts__rules_file=path)
     alert_rig.publish(publisher, daemon, "V1", speed=110)
     webhook.hears("vehicle V1: fast warning: ")
     path.write_text("[rules.fast]\nmetric = 7\n")
@@ -199,8 +199,8 @@ def test_a_broker_that_is_away_is_one_alert(make_daemon, broker_proxy, publisher
     assert len(webhook.lines) == 2, webhook.lines
 
 
-def test_a_database_that_is_away_is_sent_at_once_and_recorded_later(make_daemon, database, publisher, webhook):
-    """There is no outbox then: it is sent from memory, once, and the episode is in the table afterwards."""
+def test_a_database_that_is_away_is_told_at_once_and_put_down_later(make_daemon, database, publisher, webhook):
+    """There is no outbox then: it is told from memory, once, and the episode is in the table afterwards."""
     info = conninfo.conninfo_to_dict(database)
     proxy = harness.Proxy(info["host"], int(info["port"]))
     try:

@@ -1,4 +1,4 @@
-"""A daemon on a host whose clock is wrong, or steps: readings wait for it, and people are notified what to do."""
+"""A daemon on a host whose clock is wrong, or steps: readings wait for it, and people are told what to do."""
 
 import datetime as dt
 import signal
