@@ -187,7 +187,7 @@ def test_what_was_sent_without_a_database(delivery, fleet):
     """The database does not know of it yet when it is back: that is no reason to clear its topic."""
     fleet_id, seen = fleet
     sender = delivery.deliverer(leads=False, mqtt=True).every_channel[0].sender
-    row = mqtt.message.AlertTransition("fired", "critical", "m", "ingest_lag", "system", "t", fleet_id, alert_rig.NOW)
+    row = mqtt.message.AlertTransition("fired", "critical", "m", "ingest_lag", "system", "w", fleet_id, alert_rig.NOW)
     sender.send(mqtt.message.Notification("id", [row]))
     assert sender.show([]) == 0
     sender.send(mqtt.message.Notification("id", [row._replace(device_id="u")]))
