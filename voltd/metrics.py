@@ -100,7 +100,7 @@ class Metrics:
     alerts_open: int = 0  # episodes, as of the last evaluation cycle; 0 if another daemon leads
     alerts_sent_total: int = 0  # transitions that a channel has taken
     deliveries_failed_total: int = 0  # failed attempts to notify
-    channels_failing: str = ""  # names of the channels whose last attempt failed
+    channels_failing: list[str] = dataclasses.field(default_factory=list)  # whose last attempt failed, by name in order
     batch_since: float | None = None  # monotonic time at which the current batch was taken; None: there is none
     batch_oldest_at: dt.datetime | None = None  # when its oldest message arrived
     latency: Latency = dataclasses.field(default_factory=Latency)
@@ -147,11 +147,24 @@ class Metrics:
                     new.append((name, meant))
         return new
 
+    def count_delivery(self, channel: str, transitions: int) -> None:
+        """The channel took so many transitions; 0: it works, or there is no such channel. Any thread may call it."""
+        with self._lock:
+            self.alerts_sent_total += transitions
+            self.channels_failing = [name for name in self.channels_failing if name != channel]
+
+    def count_failed_delivery(self, channel: str) -> None:
+        """An attempt to notify this channel failed. May be called from any thread."""
+        with self._lock:
+            self.deliveries_failed_total += 1
+            self.channels_failing = sorted({*self.channels_failing, channel})
+
     def snapshot(self) -> dict[str, object]:
         """The counters as JSON-ready values."""
         values: dict[str, object] = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _NOT_PLAIN
         }
+        values["channels_failing"] = ", ".join(self.channels_failing)
         with self._lock:
             values["messages_dead_lettered_total"] = {
                 str(reason): count for reason, count in self.messages_dead_lettered_total.items()

@@ -15,7 +15,7 @@ def _waits(delivery):
     return harness.count(delivery.dsn, "alert_delivery", "status = 'waiting'")
 
 
-def test_what_fires_is_told_at_once_and_its_end_too(delivery, hook):
+def test_what_fires_is_sent_at_once_and_its_end_too(delivery, hook):
     """A webhook is a program: nothing is gathered, and a row is handed over well within 0.3 s after the wake."""
     delivered = delivery.deliverer(hook={"url": hook.url})
     delivery.fire("V0")
@@ -82,7 +82,7 @@ def test_a_webhook_that_is_slow(delivery, hook):
 
 
 def test_a_message_that_the_service_refuses(delivery, hook, monkeypatch):
-    """It is tried for a while, then left out with the reason, and what comes after it is told."""
+    """It is tried for a while, then left out with the reason, and what comes after it is sent."""
     monkeypatch.setattr(pacing, "FIRST_PAUSE_S", 0.01)
     delivered = delivery.deliverer(hook={"url": hook.url})
     hook.refuses = "V1"
@@ -132,13 +132,13 @@ def test_a_channel_that_hangs_does_not_delay_another(delivery, hook):
 
 _SENDER = """
 import sys
-from voltd import config
+from voltd import config, metrics
 from voltd.alerts import deliver
 from voltd.database import session
 settings = config.Settings(
     instance="t", database={"dsn": sys.argv[1]}, alerts={"mqtt": False, "channels": {"hook": {"url": sys.argv[2]}}}
 )
-made = deliver.Deliverer(settings, session.connector(settings))
+made = deliver.Deliverer(settings, session.connector(settings), metrics.Metrics())
 made.start()
 made.lead(leads=True)
 sys.stdin.read()
@@ -232,7 +232,7 @@ def test_new_settings_for_a_failing_channel(delivery, hook):
 
 
 def test_the_database_goes_away_while_something_is_sent(delivery, hook):
-    """What came of it is put down when the database is back, so it is not sent twice."""
+    """The result is recorded when the database is back, so it is not sent twice."""
     delivery.deliverer(lease_s=0.1, hook={"url": hook.url})
     hook.passes.clear()
     delivery.fire("V1")
@@ -257,7 +257,7 @@ def _days_old(delivery, *alert_ids):
 
 
 def test_a_channel_that_is_down_for_more_than_a_day(delivery, hook):
-    """What is over by then is old news. What is still wrong, and what is new, is told when the channel is back."""
+    """What has resolved by then is given up. What is still open, and what is new, is sent when the channel is back."""
     delivered = delivery.deliverer(leads=False, hook={"url": hook.url})
     over, wrong, new = delivery.fire("OVER"), delivery.fire("WRONG"), delivery.fire("NEW")
     hook.status = 503
@@ -286,7 +286,7 @@ def test_a_channel_that_is_down_for_more_than_a_day(delivery, hook):
 
 @pytest.mark.parametrize("tried", [False, True])
 def test_a_daemon_that_was_stopped_for_days(delivery, hook, tried):
-    """Nothing is given up that the channel takes: it is tried first; what began and ended meanwhile is told."""
+    """Nothing is given up that the channel takes: it is tried first; what began and ended meanwhile is sent."""
     delivered = delivery.deliverer(leads=False, hook={"url": hook.url})
     over, wrong = delivery.fire("OVER"), delivery.fire("WRONG")
     if tried:
@@ -303,9 +303,9 @@ def test_a_daemon_that_was_stopped_for_days(delivery, hook, tried):
 
 
 def test_without_a_database(delivery, hook):
-    """What is told of its absence needs no outbox; it is sent again until it arrives."""
+    """The notification of its absence needs no outbox; it is sent again until it arrives."""
 
-    class Told:
+    class Outage:
         rule, severity, device_type, device_id = "ingest_lag", "critical", "system", "t"
         transition, message, resolved_at = "fired", "system t: ingest_lag critical", None
         opened_at = alert_rig.NOW
@@ -318,7 +318,7 @@ def test_without_a_database(delivery, hook):
     )
     hook.down()
     started = time.monotonic()
-    delivered.send_now([Told()])
+    delivered.send_now([Outage()])
     assert time.monotonic() - started < 1
     harness.wait_for(lambda: delivered.counters.deliveries_failed_total, 45, "the failure")
     hook.up()

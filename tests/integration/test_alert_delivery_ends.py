@@ -1,4 +1,4 @@
-"""Who was told that it began is told that it is over; how much is looked at for what goes on."""
+"""A channel that was notified of an alert is notified of its end; how much is read for alerts that stay open."""
 
 import datetime as dt
 import json
@@ -46,7 +46,7 @@ def checks(delivery):
 
 
 def _reads(delivery, soc_pct):
-    """A reading of V1, as the writer puts it down."""
+    """A reading of V1, as the writer stores it."""
     now = dt.datetime.now(dt.UTC)
     delivery.execute(
         "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, received_at) VALUES ('V1', %s, %s, %s)",
@@ -127,7 +127,7 @@ def test_a_channel_for_something_else(delivery, hook, checks):
      ({"min_severity": "critical"}, 0)],
 )  # fmt: skip
 def test_what_a_channel_no_longer_wants(delivery, now, count):
-    """It is not told again and again."""
+    """It is not repeated."""
     channel = delivery.settings(hook={"url": "json://localhost", "repeat_s": 60, **now}).alerts.channels["hook"]
     delivery.deliverer(leads=False, hook={"url": "json://localhost"})
     delivery.fire("V1", "soc_low", fleet_id="north")
@@ -145,7 +145,7 @@ def _read_of(plan):
 
 
 def test_alerts_that_are_open_for_weeks(delivery):
-    """Whether to tell them again is seen from the last delivery of each, not from all that there were."""
+    """Whether to repeat them is seen from the last delivery of each, not from all that there were."""
     delivery.execute(
         "INSERT INTO volt.alert (rule, severity, device_type, device_id, opened_at, last_seen_at, message)"
         " SELECT 'stale', 'warning', 'vehicle', 'V' || g, now(), now(), 'm' FROM generate_series(1, 500) g"

@@ -1,4 +1,4 @@
-"""What was to be told while the database was away: from memory or from the outbox, but once, and in order."""
+"""What was to be sent while the database was away: from memory or from the outbox, but once, and in order."""
 
 import datetime as dt
 import threading
@@ -39,7 +39,7 @@ class Outage:
             excursions=write_excursions.Excursions(),
             wake=delivered.wake,
             tell=delivered.send_now,
-            told_at=delivered.told_at,
+            told_at=delivered.sent_at,
             withdraw=delivered.withdraw,
         )
         self.check.use(load.load(), delivered.every_channel)
@@ -52,22 +52,22 @@ class Outage:
         self.check.run()
 
 
-def test_told_while_the_database_was_away(delivery, hook, away):
-    """It is not told again, the table says when it was told, and its end is told."""
+def test_sent_while_the_database_was_away(delivery, hook, away):
+    """It is not sent again, the table has the time at which it was sent, and its end is sent."""
     outage = away(delivery.deliverer(hook={"url": hook.url}))
     harness.wait_for(lambda: hook.posts, 45, "the message")
-    told = dt.datetime.now(dt.UTC)
+    sent = dt.datetime.now(dt.UTC)
     outage.ends()
     delivery.settled()
     first, last = delivery.rows("transition, status, result, sent_at")
     assert first[:3] == ("fired", "sent", "told while the database was away")
-    assert abs(first[3] - told) < dt.timedelta(seconds=5)
+    assert abs(first[3] - sent) < dt.timedelta(seconds=5)
     assert last[:2] == ("resolved", "sent")
     assert len(hook.lines) == len(hook.posts) == 2
 
 
 def test_a_channel_that_is_down_as_long_as_the_database(delivery, hook, away):
-    """The beginning is told before the end, each once: from the outbox, as memory has given it up."""
+    """The beginning is sent before the end, each once: from the outbox, as memory has given it up."""
     hook.status = 503
     outage = away(delivery.deliverer(hook={"url": hook.url}))
     harness.wait_for(lambda: hook.tried >= 3, 20, "a pause of some seconds")
@@ -81,8 +81,8 @@ def test_a_channel_that_is_down_as_long_as_the_database(delivery, hook, away):
     assert len(hook.lines) == 2
 
 
-def test_told_from_memory_at_the_moment_the_database_is_back(delivery, hook, away):
-    """An attempt that nobody knows the end of: the outbox waits for it, and does not tell again what arrived."""
+def test_sent_from_memory_at_the_moment_the_database_is_back(delivery, hook, away):
+    """An attempt whose result is not known yet: the outbox waits for it, and does not send again what arrived."""
     hook.passes.clear()
     outage = away(delivery.deliverer(hook={"url": hook.url}))
     harness.wait_for(lambda: hook.tried == 1, 45, "the attempt")
@@ -93,8 +93,8 @@ def test_told_from_memory_at_the_moment_the_database_is_back(delivery, hook, awa
     assert delivery.rows("transition, status") == [("fired", "sent"), ("resolved", "sent")]
 
 
-def test_a_daemon_that_ends_before_it_could_tell(delivery, hook, away):
-    """Nothing is put down as told that was not: the next daemon tells it."""
+def test_a_daemon_that_ends_before_it_could_send(delivery, hook, away):
+    """Nothing is recorded as sent that was not: the next daemon sends it."""
     hook.status = 503
     delivered = delivery.deliverer(hook={"url": hook.url})
     outage = away(delivered)
@@ -109,7 +109,7 @@ def test_a_daemon_that_ends_before_it_could_tell(delivery, hook, away):
 
 
 def test_a_channel_that_is_changed_while_the_database_is_away(delivery, hook, away):
-    """What the old one could not tell the new one tells, without waiting for the database."""
+    """The new one sends what the old one could not, without waiting for the database."""
     delivered = delivery.deliverer(hook={"url": "json://127.0.0.1:9/"})
     outage = away(delivered)
     harness.wait_for(lambda: delivered.counters.deliveries_failed_total, 45, "the failure")
@@ -121,7 +121,7 @@ def test_a_channel_that_is_changed_while_the_database_is_away(delivery, hook, aw
 
 
 def test_a_topic_that_memory_could_not_set(delivery, broker, away, monkeypatch):
-    """It is clear when the alert is over: nothing sets it afterwards."""
+    """It is clear when the alert is resolved: nothing sets it afterwards."""
     delivered = delivery.deliverer(mqtt=True)
     (channel,) = delivered.every_channel
     real, tried = channel.sender.send, threading.Semaphore(0)

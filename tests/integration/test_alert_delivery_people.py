@@ -54,7 +54,7 @@ def test_more_alerts_than_anybody_reads(delivery, hook):
 
 
 def test_a_silence_ends_while_the_alert_is_open(delivery, hook):
-    """What a silence covers waits, also behind others, and is told when it is over, if it is still open."""
+    """What a silence covers waits, also behind others, and is sent when the silence ends, if it is still open."""
     delivery.deliverer(hook={"url": hook.url})
     _silence(delivery, rule="soc_low", fleet_id="north")
     delivery.fire("V1")
@@ -104,8 +104,8 @@ def test_a_whole_fleet_in_one_outage(delivery, hook):
     assert harness.count(delivery.dsn, "alert_delivery", "result = 'silenced'") == 20000
 
 
-def test_the_end_of_what_was_told_before_the_silence(delivery, hook):
-    """Who has been told that it began is told that it is over, silence or not; but not that it got worse meanwhile."""
+def test_the_end_of_what_was_sent_before_the_silence(delivery, hook):
+    """A channel that was notified of an alert is notified of its end, silence or not; not of a step to worse."""
     delivery.deliverer(hook={"url": hook.url})
     alert_id = delivery.fire("V1")
     delivery.settled()
@@ -129,8 +129,8 @@ def test_an_end_without_a_beginning(delivery, hook):
     assert hook.posts == []
 
 
-def test_what_nobody_takes_on_is_told_again(delivery, hook):
-    """Once per interval, until somebody acknowledges it, and not what was never told or only shown."""
+def test_what_nobody_takes_on_is_sent_again(delivery, hook):
+    """Once per interval, until somebody acknowledges it, and not what was never sent or only shown."""
     delivery.deliverer(leads=False, hook={"url": hook.url, "repeat_s": 3600, "min_severity": "info"})
     open_, taken, over = (delivery.fire(f"V{number}") for number in range(3))
     delivery._made[0].lead(leads=True)

@@ -94,7 +94,7 @@ def test_filters_narrow_it_and_since_and_until_mean_open_in_between(desk):
     assert "neither" not in desk.voltd("list", "--since", "yesterday", code=2)
 
 
-def test_show_tells_everything_of_one(desk):
+def test_show_prints_everything_of_one(desk):
     number = desk.alert("V1\x1b[31m")
     desk.execute(
         "INSERT INTO volt.alert_delivery (alert_id, channel, transition, severity, message, status, sent_at, result,"
@@ -250,11 +250,11 @@ def test_episodes_age_out_with_their_deliveries_and_open_ones_stay(desk):
 
 
 def test_a_silence_for_ever(desk):
-    """It is refused: what is never to be told is no rule. One that is there all the same can be listed anywhere."""
+    """It is refused: what is never to notify is no rule. One that is there all the same can be listed anywhere."""
     desk.alert("V1")
     for words in (("--until", "9999-12-31T23:00Z"), ("--from", "9999-12-31T00:00Z", "--for", "2d")):
-        said = desk.voltd("silence", "--rule", "stale", *words, "--comment", "c", code=2, zone="Australia/Sydney")
-        assert "within 10 years" in said
+        text = desk.voltd("silence", "--rule", "stale", *words, "--comment", "c", code=2, zone="Australia/Sydney")
+        assert "within 10 years" in text
     assert desk.voltd("silences") == "no silences\n"
     desk.execute(
         "INSERT INTO volt.alert_silence (rule, ends_at, created_by) VALUES ('overspeed', '9999-12-31 23:00Z', 'x')"

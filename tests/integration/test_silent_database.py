@@ -7,7 +7,7 @@ import pytest
 from psycopg import conninfo
 
 from support import alert_rig, harness
-from voltd import config
+from voltd import config, metrics
 from voltd.alerts import service
 from voltd.daemon import health, jobs, leader
 from voltd.database import locks, session
@@ -60,6 +60,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
     alerting = service.Alerting(
         settings,
         session.connector(settings),
+        metrics.Metrics(),
         look=lambda: report,
         excursions=write_excursions.Excursions(),
         busy=lambda: False,

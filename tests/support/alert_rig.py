@@ -1,4 +1,4 @@
-"""What the tests of alerts share: receivers that run for real, readings, and episodes as the check puts them down."""
+"""What the tests of alerts share: real receivers, readings, and episodes as the evaluation cycle records them."""
 
 import contextlib
 import datetime as dt
@@ -14,7 +14,7 @@ from aiosmtpd import controller
 from psycopg import rows
 
 from support import databases, harness
-from voltd import config
+from voltd import config, metrics
 from voltd.alerts import deliver
 from voltd.database import session
 
@@ -83,7 +83,7 @@ class Webhook:
         return [line for lines in self.texts for line in lines]
 
     def hears(self, *texts, within_s=45.0):
-        """Waits until each text was told, and holds that each was told once."""
+        """Waits until each text was received, and holds that each was received once."""
         harness.wait_for(lambda: all(any(text in line for line in self.lines) for text in texts), within_s, texts)
         for text in texts:
             assert sum(text in line for line in self.lines) == 1, self.lines
@@ -146,7 +146,8 @@ class Rig:
 
     def deliverer(self, *, leads=True, mqtt=False, lease_s=30.0, connect=None, **channels):
         settings = self.settings(mqtt=mqtt, **channels)
-        made = deliver.Deliverer(settings, connect or session.connector(settings), lease_s=lease_s)
+        connect = connect or session.connector(settings)
+        made = deliver.Deliverer(settings, connect, metrics.Metrics(), lease_s=lease_s)
         self._made.append(made)
         self._channels = made.every_channel
         made.start()
@@ -166,7 +167,7 @@ class Rig:
             " peak_value, message) VALUES (%s, %s, 'vehicle', %s, %s, now(), now(), 12.5, %s) RETURNING alert_id",
             rule, severity, device, fleet_id, text,
         )  # fmt: skip
-        self._tell(alert_id, "fired", severity, text, quiet=quiet)
+        self._notify(alert_id, "fired", severity, text, quiet=quiet)
         return alert_id
 
     def escalate(self, alert_id):
@@ -175,7 +176,7 @@ class Rig:
             " RETURNING message",
             alert_id,
         )
-        self._tell(alert_id, "escalated", "critical", text)
+        self._notify(alert_id, "escalated", "critical", text)
 
     def resolve(self, alert_id, *, quiet=False):
         with psycopg.connect(self.dsn) as connection:  # both or neither, as the check does it
@@ -184,10 +185,10 @@ class Rig:
                 " WHERE alert_id = %s RETURNING severity, message",
                 (alert_id,),
             ).fetchone()
-            self._tell(alert_id, "resolved", severity, text, quiet=quiet, connection=connection)
+            self._notify(alert_id, "resolved", severity, text, quiet=quiet, connection=connection)
         self.wake()
 
-    def _tell(self, alert_id, transition, severity, text, *, quiet=False, connection=None):
+    def _notify(self, alert_id, transition, severity, text, *, quiet=False, connection=None):
         with contextlib.nullcontext(connection) if connection else psycopg.connect(self.dsn) as used:
             rule, fleet_id = used.execute(
                 "SELECT rule, fleet_id FROM volt.alert WHERE alert_id = %s", (alert_id,)

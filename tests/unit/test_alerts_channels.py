@@ -1,11 +1,11 @@
-"""Who is told what, and settings that cannot work."""
+"""Which channel is notified of what, and settings that cannot work."""
 
 import pathlib
 import traceback
 
 import pytest
 
-from voltd import config, errors
+from voltd import config, errors, metrics
 from voltd.alerts import channels, service
 from voltd.alerts.senders import apprise
 from voltd.config import loading
@@ -65,12 +65,12 @@ def test_the_topics_hear_of_everything():
 
 
 @pytest.mark.parametrize("scheme", ["json", "jsons", "form", "forms", "xml", "xmls"])
-def test_programs_are_told_at_once(scheme):
+def test_programs_are_notified_at_once(scheme):
     assert _one(url=f"{scheme}://localhost/x").group_s == 0
     assert _one(url=f"{scheme}://localhost/x", group_s=7).group_s == 7
 
 
-def test_people_are_told_in_groups():
+def test_people_are_notified_in_groups():
     assert _one(url="mailto://user:pass@example.org").group_s == 30
 
 
@@ -102,7 +102,7 @@ def test_a_url_that_is_not_understood(kept, capfd):
     ],
 )
 def test_a_url_with_several_receivers(url):
-    """It is refused: when one of them fails, the others would be told again and again."""
+    """It is refused: when one of them fails, the others would be notified again and again."""
     with pytest.raises(errors.ConfigurationError, match=r"alerts\.channels\.one.*several receivers") as refused:
         _make(url=url)
     assert "channel for each" in refused.value.hint
@@ -177,16 +177,16 @@ def test_a_slip_beside_a_secret(tmp_path, text, environ):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "problem"),
     [
         ("[alerts.channels.hook]\nurl = 'json://localhost'\nrepeat_s = inf", r"hook\.repeat_s"),
         ("[alerts.channels.hook]\nurl = 'json://localhost'\nrepeat_s = nan", r"hook\.repeat_s"),
         ("[alerts.channels.mqtt]\nurl = 'json://localhost'", r"channels\.mqtt would take the place of the topics"),
     ],
 )
-def test_a_slip_that_would_tell_nobody(tmp_path, text, said):
-    """It is refused when the settings are read, not found out in the night in which nobody is called."""
-    with pytest.raises(errors.ConfigurationError, match=said):
+def test_a_slip_that_would_notify_nobody(tmp_path, text, problem):
+    """It is refused when the settings are read, not noticed when a notification is missing."""
+    with pytest.raises(errors.ConfigurationError, match=problem):
         _load(tmp_path, text)
 
 
@@ -198,7 +198,8 @@ def test_a_channel_for_a_rule_that_there_is_not(tmp_path):
     assert refused.value.hint == "did you mean 'soc_low'?"
     made = service.Alerting(
         config.Settings(alerts={"mqtt": False, "channels": {"old": {"url": "json://localhost", "rules": ["soc_low"]}}}),
-        lambda: None, look=lambda: None, excursions=write_excursions.Excursions(), busy=lambda: False,
+        lambda: None, metrics.Metrics(), look=lambda: None, excursions=write_excursions.Excursions(),
+        busy=lambda: False,
     )  # fmt: skip
     with pytest.raises(errors.ConfigurationError, match="soc_lw"):
         made.reload(settings)

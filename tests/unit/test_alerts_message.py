@@ -78,9 +78,9 @@ def test_a_service_with_little_room(url, most, count):
     (text,) = _sent(url, rows)
     assert len(text) <= most
     lines = text.splitlines()
-    told = sum(row.message in lines for row in rows)
-    assert told >= 1
-    assert (f"and {count - told} more" in lines) == (told < count)
+    shown = sum(row.message in lines for row in rows)
+    assert shown >= 1
+    assert (f"and {count - shown} more" in lines) == (shown < count)
 
 
 def test_the_id_stays_where_there_is_room():
@@ -110,7 +110,7 @@ def test_any_room(texts, room):
 
 
 def test_how_long_an_answer_is_waited_for():
-    """Longer than Apprise would, so that who is slow is not told again; the URL may say otherwise."""
+    """Longer than Apprise would, so that a slow service is not notified again; the URL may say otherwise."""
 
     def waits_s(url):
         plugin = apprise.AppriseSender("one", url)._plugin

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from voltd.alerts import pacing
 
-LIMITS = pacing.Limits(30.0, 60)
+LIMITS = pacing.Pace(30.0, 60)
 WAIT, AGAIN, NEW = pacing.Action.WAIT, pacing.Action.AGAIN, pacing.Action.NEW
 
 limits = st.builds(
-    pacing.Limits,
+    pacing.Pace,
     st.floats(0, 120),
     st.none() | st.integers(1, 100),
     st.floats(0, 60),
@@ -61,7 +61,7 @@ def test_pauses(attempts, seed):
 
 @hypothesis.given(waitings, limits, st.booleans())
 def test_any_outbox(waiting, bounds, fresh):
-    """What failed goes first; nothing goes early or beyond the limit; whoever waits is told until when."""
+    """What failed goes first; nothing goes early or beyond the limit; each wait has its length."""
     action, wait_s = pacing.decide(waiting, bounds, fresh=fresh)
     assert (wait_s > 0) == (action is WAIT)
     full = bounds.max_per_hour is not None and waiting.sent_in_hour >= bounds.max_per_hour
@@ -88,7 +88,7 @@ def test_any_outbox(waiting, bounds, fresh):
 @hypothesis.settings(max_examples=50)
 def test_a_day_of_a_channel(arrivals, group_s, max_per_hour, down_until):
     """Simulated: every row goes out once, in order, no hour has too many, and a broken channel sees few probes."""
-    bounds = pacing.Limits(group_s, max_per_hour)
+    bounds = pacing.Pace(group_s, max_per_hour)
     waiting, claimed, sent, probes, now = sorted(arrivals), None, [], [], 0.0
     order = []
     while (waiting or claimed) and now < 200_000:

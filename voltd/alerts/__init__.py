@@ -1,6 +1,11 @@
-"""Alerts on their way to people and programs: from rows of the outbox to messages.
+"""Alerts: from the rows that the evaluation cycle puts into the outbox to messages for people and programs.
 
-``rules`` puts rows into ``volt.alert_delivery`` and wakes ``deliver``; per channel one ``worker`` thread asks
-``pacing`` what to do now, ``outbox`` freezes the rows of one message, a sender (``channels``) sends it, and ``outbox``
-puts down what came of it. Nothing here opens or ends an episode, and no channel waits for another.
+1. ``rules/cycle/write.py`` asks each of ``channels`` whether it wants a transition, and inserts a row into
+   ``volt.alert_delivery`` in the transaction of the episode; ``rules/cycle/check.py`` then wakes ``deliver``.
+2. ``deliver`` has a ``worker`` for each channel: one thread, so that no channel waits for another.
+3. ``outbox`` drops rows that need not be sent, asks ``pacing`` what is due, and commits the claim of one message.
+4. ``message`` writes its text, one of ``senders`` sends it, and ``outbox`` records the result.
+5. While the database is away the cycle puts transitions into ``urgent`` instead; the same worker sends them first.
+
+``service`` joins rules and channels for the daemon. Nothing here opens or resolves an episode.
 """

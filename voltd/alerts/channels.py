@@ -1,7 +1,7 @@
-"""The channels of [alerts]: what each wants to be told, how soon, and by which sender.
+"""The channels of [alerts]: which transitions each is notified of, how soon, and by which sender.
 
-``make`` is called when the settings are read, so that a channel that cannot work is refused then. The check of the
-rules asks ``wants`` when it fills the outbox; each channel's worker sends.
+``make`` is called when the settings are read, so that a channel that cannot work is refused then. The evaluation cycle
+asks ``wants`` when it fills the outbox; each channel's worker sends.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _GATHER_S = 30.0
 
 @dataclasses.dataclass(frozen=True)
 class Channel:
-    """Where alerts are told.
+    """A way to notify people or programs.
 
     Attributes:
         name: as in the settings.
         settings: its table there.
-        sender: sends; one thread at a time.
+        sender: sends; used by one thread at a time.
         group_s: how long alerts are gathered into one message.
-        shows_state: it shows what is open instead of telling changes: silences, gathering and limits are for people
-            and do not hold, and it hears of quiet transitions, too.
+        shows_state: the channel shows what is open. Silences, gathering and limits are for people and do not hold
+            here, and it receives suppressed transitions, too.
     """
 
     name: str
@@ -40,38 +40,44 @@ class Channel:
     shows_state: bool
 
     def wants(self, *, severity: str, rule: str, fleet_id: str | None, transition: str, quiet: bool) -> bool:
-        """Whether it is to be told of this transition. Pure."""
-        kept = self.settings
+        """Whether it is notified of this transition; quiet: of a suppressed one. Pure."""
+        settings = self.settings
         if quiet and not self.shows_state:
             return False
         if transition == "resolved" and not self.wants_end(quiet=quiet):
             return False
-        if (kept.rules and rule not in kept.rules) or (kept.fleets and fleet_id not in kept.fleets):
+        if (settings.rules and rule not in settings.rules) or (settings.fleets and fleet_id not in settings.fleets):
             return False
-        return message.SEVERITIES.index(severity) >= message.SEVERITIES.index(kept.min_severity)
+        return message.SEVERITIES.index(severity) >= message.SEVERITIES.index(settings.min_severity)
+
+    def wants_row(self, row: message.AlertTransition, *, quiet: bool = False) -> bool:
+        """Whether it is notified of this row. Pure."""
+        return self.wants(
+            severity=row.severity, rule=row.rule, fleet_id=row.fleet_id, transition=row.transition, quiet=quiet
+        )
 
     def wants_end(self, *, quiet: bool) -> bool:
-        """Whether it is to be told of the end of what it was told of, though it may want no more of its kind. Pure."""
+        """Whether it is notified of the end of an episode of whose beginning it was notified. Pure."""
         return self.shows_state or (self.settings.resolved and not quiet)
 
 
 def make(settings: config.Settings) -> list[Channel]:
-    """The channels of these settings; connects to nothing.
+    """Returns the channels of these settings; connects to nothing.
 
     Raises:
-        ConfigurationError: a URL is missing or not understood; it is not shown.
+        ConfigurationError: a URL is missing or not understood; the message does not show it.
     """
-    return [_channel(name, one, settings) for name, one in settings.alerts.every_channel.items()]
+    return [_channel(name, table, settings) for name, table in settings.alerts.every_channel.items()]
 
 
 def require_rules(settings: config.Settings, rules: Collection[str]) -> None:
-    """Returns where each channel that is for some rules alone names rules that there are.
+    """Checks that channels name only rules that exist.
 
     Raises:
-        ConfigurationError: it names another, of which it would never be told anything.
+        ConfigurationError: a channel names another rule, and would never be notified of it.
     """
-    for name, one in settings.alerts.every_channel.items():
-        for rule in one.rules:
+    for name, table in settings.alerts.every_channel.items():
+        for rule in table.rules:
             if rule not in rules:
                 near = difflib.get_close_matches(rule, rules, 1)
                 raise errors.ConfigurationError(
@@ -80,20 +86,20 @@ def require_rules(settings: config.Settings, rules: Collection[str]) -> None:
                 )
 
 
-def _channel(name: str, kept: config.ChannelSettings, settings: config.Settings) -> Channel:
-    if kept.kind == "mqtt":
-        return Channel(name, kept, mqtt.MqttSender(settings), 0.0, shows_state=True)
-    if kept.url is None:
+def _channel(name: str, table: config.ChannelSettings, settings: config.Settings) -> Channel:
+    if table.kind == "mqtt":
+        return Channel(name, table, mqtt.MqttSender(settings), 0.0, shows_state=True)
+    if table.url is None:
         raise errors.ConfigurationError(f"alerts.channels.{name} has no URL", hint="set url or url_file")
-    url = kept.url.get_secret_value()
-    sender, gather_s = _SENDERS[kept.kind](name, url)
-    shows_state = kept.kind == "alertmanager"
-    group_s = 0.0 if shows_state else gather_s if kept.group_s is None else kept.group_s
-    return Channel(name, kept, sender, group_s, shows_state=shows_state)
+    url = table.url.get_secret_value()
+    sender, gather_s = _SENDERS[table.kind](name, url)
+    shows_state = table.kind == "alertmanager"
+    group_s = 0.0 if shows_state else gather_s if table.group_s is None else table.group_s
+    return Channel(name, table, sender, group_s, shows_state=shows_state)
 
 
 def _apprise(name: str, url: str) -> tuple[sender.Sender, float]:
-    from voltd.alerts.senders import apprise  # noqa: PLC0415 takes time and memory that only its users should pay
+    from voltd.alerts.senders import apprise  # noqa: PLC0415 the import takes time and memory that others should not pay
 
     return apprise.AppriseSender(name, url), 0.0 if apprise.scheme(url) in apprise.PROGRAMS else _GATHER_S
 

@@ -1,7 +1,7 @@
 """A message: the transitions that go out together to one channel, and how that reads. Pure.
 
-``outbox`` makes messages of claimed rows, ``urgent`` of what is told without a database, the senders turn them into
-what their services take.
+``outbox`` makes messages of claimed rows, ``urgent`` of transitions in memory, and the senders turn them into what
+their services take.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MOST_LINES = 20
 
 
 class AlertTransition(NamedTuple):
-    """One transition of an episode, with the episode as it is now. Nothing has a number that is not in the tables."""
+    """One transition of an episode, with the episode as it is now; without numbers if it is not in the tables yet."""
 
     transition: str
     severity: str
@@ -34,31 +34,31 @@ class AlertTransition(NamedTuple):
     resolved_at: dt.datetime | None = None
 
     @property
-    def over(self) -> bool:
-        """Whether it tells the end of the episode."""
+    def resolved(self) -> bool:
+        """Whether it is the end of the episode."""
         return self.transition == "resolved"
 
 
 class Notification(NamedTuple):
-    """Rows in the order in which they happened; every attempt to send them carries the same id."""
+    """A message: rows in the order in which they happened. Every attempt to send them carries the same id."""
 
     message_id: str
     rows: Sequence[AlertTransition]
 
 
 def worst(rows: Sequence[AlertTransition]) -> str | None:
-    """The worst severity of what is not over; None: all is."""
-    return max((row.severity for row in rows if not row.over), key=SEVERITIES.index, default=None)
+    """The worst severity of what is not resolved; None: all is."""
+    return max((row.severity for row in rows if not row.resolved), key=SEVERITIES.index, default=None)
 
 
 def newest(rows: Sequence[AlertTransition]) -> list[AlertTransition]:
-    """Of each rule and device the last episode alone: nobody needs the end of what has begun again since."""
+    """The rows of the last episode of each rule and device: an older one does not matter once it has fired again."""
     last = {(row.rule, row.device_type, row.device_id): row.opened_at for row in rows}
     return [row for row in rows if row.opened_at == last[row.rule, row.device_type, row.device_id]]
 
 
 def title(message: Notification) -> str:
-    """For a subject line: what and where for one alert, how many of what for several."""
+    """A subject line: rule and device of one alert, counts by severity of several."""
     if len(message.rows) == 1:
         row = message.rows[0]
         return f"voltd: {_kind(row)}: {row.rule} {row.device_type} {row.device_id}"
@@ -68,14 +68,14 @@ def title(message: Notification) -> str:
 
 
 def body(message: Notification, room: float = math.inf) -> str:
-    """One line an alert, worst first and what is over last, at most 20; the last line is the message's id.
+    """One line for each alert, the worst first and resolved ones last, at most 20; the last line is the message's id.
 
     Args:
         message: of at least one row.
-        room: how many characters there may be. Where they are few, fewer alerts have their line; where there is not
-            even room for one beside the id, it goes without the id, and is cut.
+        room: how many characters there may be. A small room holds fewer alerts; one too small for a single alert and
+            the id holds the alert without the id, and cuts it.
     """
-    ranked = sorted(message.rows, key=lambda row: (row.over, -SEVERITIES.index(row.severity)))
+    ranked = sorted(message.rows, key=lambda row: (row.resolved, -SEVERITIES.index(row.severity)))
     lines = [_line(row) for row in ranked[:_MOST_LINES]]
     for count in range(len(lines), 0, -1):
         more = [f"and {len(ranked) - count} more"] if count < len(ranked) else []
@@ -88,7 +88,7 @@ def body(message: Notification, room: float = math.inf) -> str:
 
 
 def _kind(row: AlertTransition) -> str:
-    return "resolved" if row.over else row.severity
+    return "resolved" if row.resolved else row.severity
 
 
 def _line(row: AlertTransition) -> str:

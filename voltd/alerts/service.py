@@ -1,10 +1,10 @@
-"""Rules and alerts as one thing for the composition root: the check, the delivery, and both read again on SIGHUP."""
+"""Rules and alerts as one thing for ``wiring``: the evaluation cycle, the channels, and both read again on SIGHUP."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from voltd import config
+from voltd import config, metrics
 from voltd.alerts import channels, deliver
 from voltd.daemon import health, host_clock
 from voltd.database import session
@@ -19,10 +19,11 @@ class Alerting:
     Args:
         settings: rules file and channels.
         connect: opens a connection of the writer's role.
-        look: how this daemon is.
+        counters: what the channels count.
+        look: reports how this daemon is.
         excursions: what the writer looks for.
         busy: whether the ingest needs the machine.
-        trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
+        trouble: why this daemon takes no messages, for people; empty: nothing it knows of.
         clock: this host's; None: it is never in doubt.
 
     Raises:
@@ -33,6 +34,7 @@ class Alerting:
         self,
         settings: config.Settings,
         connect: session.Connect,
+        counters: metrics.Metrics,
         *,
         look: Callable[[], health.Report],
         excursions: write_excursions.Excursions,
@@ -41,8 +43,7 @@ class Alerting:
         clock: host_clock.HostClock | None = None,
     ) -> None:
         rules = _rules(settings)
-        self._deliverer = deliver.Deliverer(settings, connect)
-        self.counters = self._deliverer.counters
+        self._deliverer = deliver.Deliverer(settings, connect, counters)
         self.check = check.Check(
             connect,
             settings.instance,
@@ -50,7 +51,7 @@ class Alerting:
             excursions=excursions,
             wake=self._deliverer.wake,
             tell=self._deliverer.send_now,
-            told_at=self._deliverer.told_at,
+            told_at=self._deliverer.sent_at,
             withdraw=self._deliverer.withdraw,
             busy=busy,
             trouble=trouble,
@@ -59,32 +60,32 @@ class Alerting:
         self.check.use(rules, self._deliverer.every_channel)
 
     def start(self) -> None:
-        """Starts the channels' threads; the check is run by the jobs."""
+        """Starts the channels' threads; the jobs run the evaluation cycle."""
         self._deliverer.start()
 
     def stop(self, within_s: float) -> None:
-        """Ends them, waiting so long for it; what was not told is in the outbox. May be called again."""
+        """Ends the threads, waits for them so long at most; what was not sent is in the outbox. May be called again."""
         self._deliverer.stop(within_s)
 
     def lead(self) -> None:
-        """This daemon is the one that checks and tells."""
+        """This daemon evaluates the rules and notifies from now on."""
         self.check.rest()
         self._deliverer.lead(leads=True)
 
     def follow(self) -> None:
-        """Another one may be."""
+        """Another daemon may do so from now on."""
         self.check.rest()
         self._deliverer.lead(leads=False)
 
     def give_over(self) -> None:
-        """Another one does: what this one told from memory, and had not told yet, is not its any more."""
+        """Another daemon does: this one forgets what it found in offline mode, sent or not."""
         self.check.give_over()
 
     def reload(self, settings: config.Settings) -> None:
-        """Rules and channels as they are in the files now; open episodes go on.
+        """Takes over rules and channels from the files; open episodes continue.
 
         Raises:
-            ConfigurationError: one of them makes no sense; all stays as it was.
+            ConfigurationError: one of them makes no sense; nothing has changed.
         """
         rules = _rules(settings)
         self._deliverer.reload(settings)

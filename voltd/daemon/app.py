@@ -248,11 +248,7 @@ class Daemon:
             counters.readings_spooled, counters.spool_bytes = wired.spool.readings, wired.spool.bytes
             counters.dropped_total = wired.spool.dropped
         if wired.alerting is not None:
-            delivery = wired.alerting.counters
             counters.alerts_open = wired.alerting.check.firing
-            counters.alerts_sent_total = delivery.alerts_sent_total
-            counters.deliveries_failed_total = delivery.deliveries_failed_total
-            counters.channels_failing = ", ".join(sorted(delivery.channels_failing))
         counters.clock = wired.clock.describe()
         built = wired.reporter.build()
         topic = clients.status_topic(self._settings.instance)

@@ -118,6 +118,7 @@ class Wiring:
             service.Alerting(
                 settings,
                 connect,
+                self.counters,
                 look=watch.look,
                 excursions=noted,
                 busy=self._busy,

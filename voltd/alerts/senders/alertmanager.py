@@ -1,8 +1,8 @@
 """Alerts for a Prometheus Alertmanager, over its API v2.
 
-It groups, silences and tells by itself; what it wants is the state, again and again, as it forgets alerts that are no
-longer sent (https://prometheus.io/docs/alerting/latest/alerts_api/). Labels are an alert's identity, so a severity that
-rose makes another alert, and the milder one is ended; which daemon sends is no label, as another may take over.
+Alertmanager groups, silences and notifies by itself. It wants the state again and again, as it forgets alerts that are
+not sent any more (https://prometheus.io/docs/alerting/latest/alerts_api/). Labels are an alert's identity: a higher
+severity makes another alert, and the milder one is ended. The daemon is no label, as another one may take over.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class AlertmanagerSender:
 
     Args:
         name: of the channel.
-        url: where the Alertmanager is, without ``/api/v2``; may hold a user and a password.
+        url: of the Alertmanager, without ``/api/v2``; may hold a user and a password.
 
     Raises:
-        ConfigurationError: it is no http URL. It is not shown.
+        ConfigurationError: it is no http URL. The message does not show it.
     """
 
     def __init__(self, name: str, url: str) -> None:
@@ -57,7 +57,7 @@ class AlertmanagerSender:
         self._post(self._alerts(what.rows))
 
     def show(self, rows: Sequence[message.AlertTransition]) -> int:
-        """All that is open, with another end some minutes ahead."""
+        """Posts all open episodes, with an end some minutes ahead."""
         alerts = self._alerts(rows)
         self._post(alerts)
         return len(alerts)
@@ -69,19 +69,19 @@ class AlertmanagerSender:
             self._session = None
 
     def _alerts(self, rows: Sequence[message.AlertTransition]) -> list[dict[str, Any]]:
-        """One entry a set of labels, the last word on it."""
+        """One entry for each set of labels: the newest."""
         now = dt.datetime.now(dt.UTC)
         found: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         for row in rows:
             milder = message.SEVERITIES[: message.SEVERITIES.index(row.severity)]
             if row.transition == "escalated":
-                found.update(_keyed(self._alert(row, severity, now, over=True) for severity in milder))
-            found.update(_keyed([self._alert(row, row.severity, now, over=row.over)]))
+                found.update(_keyed(self._alert(row, severity, now, ended=True) for severity in milder))
+            found.update(_keyed([self._alert(row, row.severity, now, ended=row.resolved)]))
         return list(found.values())
 
-    def _alert(self, row: message.AlertTransition, severity: str, now: dt.datetime, *, over: bool) -> dict[str, Any]:
+    def _alert(self, row: message.AlertTransition, severity: str, now: dt.datetime, *, ended: bool) -> dict[str, Any]:
         starts = min(row.opened_at, now)  # a device's clock may be ahead
-        ends = max(starts, min(row.resolved_at or now, now)) if over else now + _LASTS
+        ends = max(starts, min(row.resolved_at or now, now)) if ended else now + _LASTS
         labels = {
             "alertname": row.rule,
             "severity": severity,
@@ -98,7 +98,7 @@ class AlertmanagerSender:
         }
 
     def _post(self, alerts: Sequence[dict[str, Any]]) -> None:
-        """Posts all of them in parts. What one part is refused for is no fault of the others: they are posted, too."""
+        """Posts all of them in parts. A part that is refused does not keep the others from being posted."""
         parts = [alerts[first : first + _MOST_AT_ONCE] for first in range(0, len(alerts), _MOST_AT_ONCE)]
         refused = [text for text in map(self._post_part, parts) if text is not None]
         if refused:
@@ -106,10 +106,10 @@ class AlertmanagerSender:
             raise sender.ChannelError(f"Alertmanager: {refused[0]}{of}", permanent=True)
 
     def _post_part(self, alerts: Sequence[dict[str, Any]]) -> str | None:
-        """What it is refused for; None: it was taken.
+        """Returns why the part was refused; None: it was taken.
 
         Raises:
-            ChannelError: nobody can say what would become of the others.
+            ChannelError: the Alertmanager cannot be reached or does not work; the other parts would fail, too.
         """
         if self._session is None:
             self._session = requests.Session()

@@ -1,7 +1,7 @@
 """Messages through Apprise: e-mail, chat, SMS, webhooks, by URL.
 
-One plug-in of Apprise a channel, made when the settings are read so that a wrong URL is refused then, and used by the
-channel's thread alone. The URL holds secrets: it is never logged, and what Apprise says of a failure is cleaned of it.
+Each channel has a plug-in of Apprise, made when the settings are read so that a wrong URL is refused then, and used by
+the channel's thread only. The URL holds secrets: it is never logged, and Apprise's own messages are cleaned of it.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ _TYPES: Final = {
 }
 _SHORTEST_SECRET = 4
 _MAIL: Final = ("mailto", "mailtos")
-# Who is slow has the message nevertheless, and would get it again. An attempt must end within its lease, which is 30 s.
+# A slow service may have the message already, and would get it again. An attempt must end within its lease of 30 s.
 _ANSWER_S = 20.0
 _BETWEEN = len("\r\n")  # what Apprise puts between title and body
 _REFUSED: Final = re.compile(r"error=(400|413|422)\b")  # Bad Request, Content Too Large, Unprocessable Content
 _logger = logging.getLogger("apprise")
 
 
-class _Heard(logging.Handler):
-    """Keeps what Apprise last complained of in this thread: its plug-ins only say that they failed."""
+class _LastProblem(logging.Handler):
+    """Holds Apprise's last warning in this thread: its plug-ins return only that they failed."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._said = threading.local()
+        self._last = threading.local()
         _logger.addHandler(self)
-        _logger.propagate = False  # it goes into the outbox and our own log
+        _logger.propagate = False  # the outbox and voltd's own log have it
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.text = record.getMessage()
+        self._last.text = record.getMessage()
 
     def take(self) -> str:
-        text, self._said.text = getattr(self._said, "text", ""), ""
+        text, self._last.text = getattr(self._last, "text", ""), ""
         return str(text)
 
 
-_heard = _Heard()
+_last_problem = _LastProblem()
 
 
 def scheme(url: str) -> str:
@@ -68,22 +68,23 @@ class AppriseSender:
         url: Apprise's; it names service, receivers and secrets.
 
     Raises:
-        ConfigurationError: Apprise does not understand the URL, or it names several receivers. It is not shown.
+        ConfigurationError: Apprise does not understand the URL, or it names several receivers. The message does not
+            show it.
     """
 
     def __init__(self, name: str, url: str) -> None:
         asset = apprise.AppriseAsset(app_id="voltd", app_desc="voltd alerts", async_mode=False)
         plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
-        _heard.take()  # it may hold the URL
+        _last_problem.take()  # it may hold the URL
         if not isinstance(plugin, apprise.NotifyBase):
             kind = f" for {scheme(url)}://" if "://" in url else ""
             raise errors.ConfigurationError(
                 f"alerts.channels.{name}: Apprise does not understand this URL{kind}",
                 hint="services and their URLs: https://github.com/caronc/apprise/wiki",
             )
-        plugin.retry = 0  # the outbox tries again; where Apprise does too, it counts its attempts as receivers
+        plugin.retry = 0  # the outbox tries again; Apprise counts attempts of its own as receivers
         if _receivers(plugin) > 1:
-            # Apprise says only "failed" when one of them fails, so the others would get the message again and again.
+            # If one of them fails Apprise returns "failed" for all, and the others would get the message again.
             raise errors.ConfigurationError(
                 f"alerts.channels.{name}: the URL names several receivers",
                 hint="make a channel for each of them, or use a group or mailing list of the service",
@@ -97,7 +98,7 @@ class AppriseSender:
 
     def send(self, what: message.Notification) -> None:
         """See ``sender.Sender``."""
-        _heard.take()
+        _last_problem.take()
         what = what._replace(rows=message.newest(what.rows))
         title, body = self._text(what)
         try:
@@ -110,21 +111,21 @@ class AppriseSender:
         except Exception as error:  # more than a hundred plug-ins: whatever they raise, this channel has failed
             raise sender.ChannelError(f"{self._plugin.service_name}: {type(error).__name__}") from error
         if not taken:
-            reason = _heard.take()
+            reason = _last_problem.take()
             raise sender.ChannelError(
                 f"{self._plugin.service_name}: {self._clean(reason) or 'not taken'}",
                 permanent=_REFUSED.search(reason) is not None,
             )
 
     def show(self, rows: Sequence[message.AlertTransition]) -> int:  # noqa: ARG002 as in sender.Sender
-        """People are told changes."""
+        """People are notified of transitions only."""
         return 0
 
     def close(self) -> None:
-        """Apprise keeps no connection."""
+        """Apprise has no lasting connection."""
 
     def _text(self, what: message.Notification) -> tuple[str, str]:
-        """Title and body, no longer than the service takes; Apprise would send more, and it would be refused."""
+        """Title and body, no longer than the service takes; a longer message would be refused."""
         plugin, title = self._plugin, message.title(what)
         if "overflow_mode" in vars(plugin):  # overflow= in the URL: Apprise divides or cuts it
             return title, message.body(what)
@@ -134,7 +135,7 @@ class AppriseSender:
         if plugin.title_maxlen <= 0 or plugin.overflow_amalgamate_title:  # the title is put into the body
             beside = room - len(title) - _BETWEEN
             if len(what.rows) == 1 and len(message.body(what)) > beside:
-                title = ""  # of one alert it says nothing more than the line
+                title = ""  # the line of a single alert has all of it
             else:
                 room = beside
         return title, message.body(what, room)
@@ -146,7 +147,7 @@ class AppriseSender:
 
 
 def _receivers(plugin: apprise.NotifyBase) -> int:
-    """To how many it would send."""
+    """How many receivers the URL names."""
     targets, cc, bcc = (
         len(found) if isinstance(found := getattr(plugin, name, None), list | tuple | set) else 0
         for name in ("targets", "cc", "bcc")

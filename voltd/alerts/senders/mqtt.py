@@ -1,10 +1,10 @@
-"""Open episodes as retained messages on ``voltd/alerts/<fleet_id>/<device_id>/<rule>``, cleared when they are over.
+"""Open episodes as retained messages on ``voltd/alerts/<fleet_id>/<device_id>/<rule>``, cleared when they resolve.
 
-What is open is said again every quarter of an hour and expires an hour after it was last said (MQTT 5, 3.3.2.3.3): what
-nobody clears any more, because voltd was killed or no longer tells alerts here, does not stay for ever.
+An open episode is published again every quarter of an hour, and its topic expires an hour after that (MQTT 5,
+3.3.2.3.3): a topic that voltd cannot clear, because it was killed or has no such channel any more, does not stay.
 
-A connection of its own to the broker of [mqtt]: the daemon's is busy with readings. It is kept while there is something
-to say, left when there has not been for a while, and made anew after an error. QoS 1, and each PUBACK is waited for.
+The sender has its own connection to the broker of [mqtt], as the daemon's is busy with readings. It closes the
+connection after some time without messages, and opens another after an error. QoS 1; it waits for each PUBACK.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _NEVER = (b"", 0.0)
 
 
 def topic(row: message.AlertTransition) -> str:
-    """Where the state of this alert is."""
+    """The topic of this alert."""
     levels = (row.fleet_id or live.UNASSIGNED, row.device_id, row.rule)
     return "/".join(("voltd/alerts", *map(live.level, levels)))
 
 
 def payload(row: message.AlertTransition) -> bytes:
-    """The episode as JSON; empty, which clears the topic, once it is over."""
-    if row.over:
+    """The episode as JSON; once it is resolved empty, which clears the topic."""
+    if row.resolved:
         return b""
     times = {"opened_at": row.opened_at, "last_seen_at": row.last_seen_at, "acknowledged_at": row.acknowledged_at}
     return json.dumps(
@@ -80,20 +80,20 @@ class MqttSender:
         """See ``sender.Sender``."""
         self._publish((topic(row), payload(row)) for row in what.rows)
         for row in what.rows:
-            if row.alert_id is None:  # told without a database, which may not know of it yet: not for show to clear
+            if row.alert_id is None:  # sent from memory, the database may not have it yet: ``show`` must not clear it
                 self._shown.pop(topic(row), None)
 
     def show(self, rows: Sequence[message.AlertTransition]) -> int:
-        """What has changed since it was last published, what was said long ago, and what is over without a word.
+        """Publishes what has changed or was published long ago, and clears what was resolved without a notification.
 
-        Over a new connection all of it: the broker may have lost what it retained.
+        Publishes everything on a new connection: the broker may have lost what it retained.
         """
         wanted = {topic(row): payload(row) for row in rows}
-        over = [(name, b"") for name in self._shown if name not in wanted]
-        idle = not wanted and not over and time.monotonic() - self._used_at > _IDLE_S
+        resolved = [(name, b"") for name in self._shown if name not in wanted]
+        idle = not wanted and not resolved and time.monotonic() - self._used_at > _IDLE_S
         if idle or not self._connected.is_set():
             self.close()
-        pairs = [*over, *(pair for pair in wanted.items() if self._is_due(*pair))]
+        pairs = [*resolved, *(pair for pair in wanted.items() if self._is_due(*pair))]
         self._publish(pairs)
         return len(pairs)
 
@@ -105,7 +105,7 @@ class MqttSender:
         """See ``sender.Sender``."""
         client, self._client = self._client, None
         self._connected.clear()
-        self._shown = dict.fromkeys(self._shown, _NEVER)  # nobody knows what the broker has of it
+        self._shown = dict.fromkeys(self._shown, _NEVER)  # what the broker still has of it is unknown
         if client is not None:
             client.disconnect()
             client.loop_stop()

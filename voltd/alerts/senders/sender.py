@@ -1,4 +1,4 @@
-"""What the three kinds of senders have in common: the one error they raise, and their shape."""
+"""What all senders have in common: their interface, and the only error that they raise."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from voltd.alerts import message
 
 
 class ChannelError(errors.VoltdError):
-    """Transient: the channel did not take the message as far as is known; it stays in the outbox and is tried again.
+    """Transient: as far as is known the channel did not take the message; it stays in the outbox and is tried again.
 
-    With ``permanent`` the service has refused this very message, and would again. The text is one line without
-    secrets.
+    With ``permanent`` the service has refused this very message, and would refuse it again. The text is one line
+    without secrets.
     """
 
     def __init__(self, text: str, *, permanent: bool = False) -> None:
@@ -22,24 +22,24 @@ class ChannelError(errors.VoltdError):
 
 
 class Sender(Protocol):
-    """One way out; one thread at a time calls it."""
+    """Sends to one service; one thread at a time calls it."""
 
     def send(self, what: message.Notification) -> None:
-        """Hands a message over; blocks until the service has taken it.
+        """Sends a message; blocks until the service has taken it.
 
         Raises:
-            ChannelError: it was not taken, or nobody knows whether it was.
+            ChannelError: the service did not take it, or its answer is not known.
         """
         ...
 
     def show(self, rows: Sequence[message.AlertTransition]) -> int:
-        """Says again what is open now, where the channel shows a state; how much was said: 0: nobody was asked.
+        """Sends all open episodes to a service that shows a state; returns how many were sent (0: it was not asked).
 
         Raises:
-            ChannelError: not all of it could be said.
+            ChannelError: some of it was not taken.
         """
         ...
 
     def close(self) -> None:
-        """Leaves the connection, if there is one; the next ``send`` makes another."""
+        """Closes the connection, if there is one; the next ``send`` opens another."""
         ...

@@ -1,7 +1,7 @@
 """``voltd alerts list`` and ``show``: what is wrong now, and everything about one episode. Reads only.
 
-Called by ``commands``. Without filters ``list`` answers the question of whoever was woken up: what is open, what of it
-nobody is at work on yet, the worst first.
+Without filters ``list`` answers the question of a person who was woken up: which episodes are open, the worst first,
+and which of them nobody has acknowledged yet.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _Connection = psycopg.Connection[dict[str, Any]]
 _HEAD = ("ID", "SEVERITY", "RULE", "DEVICE", "FLEET", "SINCE", "FOR", "PEAK", "ACKNOWLEDGED", "SILENCED")
 _ORDER = (
     "Without --all: the alerts that are open; those that nobody has acknowledged and no silence covers come first, the "
-    "worst of them at the top, then the newest. With --all also those that are over, the newest first. --since and "
-    "--until: those that were open at some time in between, which implies --all unless --open is given. "
+    "worst of them at the top, then the newest. With --all also those that are resolved, the newest first. --since and "
+    "--until: those that were open at any time between, which implies --all unless --open is given. "
 )
 
 
 def add_arguments(actions: Any) -> None:
-    """Both actions."""
+    """Adds both actions."""
     listing = actions.add_parser("list", help="what is wrong now, the worst first", epilog=_ORDER + terminal.WHEN)
     which = listing.add_mutually_exclusive_group()
     which.add_argument("--open", action="store_true", help="only what is open (default)")
-    which.add_argument("--all", action="store_true", help="also what is over")
+    which.add_argument("--all", action="store_true", help="also what is resolved")
     given = terminal.given
     listing.add_argument("--rule", type=given, help="only of this rule")
     listing.add_argument("--fleet", type=given, help="only of this fleet's vehicles")
@@ -41,7 +41,7 @@ def add_arguments(actions: Any) -> None:
     listing.add_argument("--until", type=terminal.moment, metavar="WHEN", help="opened before then")
     listing.add_argument("--limit", type=terminal.number, default=50, help="how many (default 50)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    showing = actions.add_parser("show", help="one episode, and what was told of it to whom")
+    showing = actions.add_parser("show", help="one episode, and the channels that were notified of it")
     showing.add_argument("id", type=terminal.number, metavar="ID")
     showing.add_argument("--json", action="store_true", help="as one JSON object")
 
@@ -106,22 +106,22 @@ def show(connection: _Connection, args: argparse.Namespace) -> int:
         print(f"{name:<16} {'' if text is None else terminal.printable(str(text))}".rstrip())
     print()
     if not deliveries:
-        print("told nobody")
+        print("nobody was notified")
         return 0
     head = ("DELIVERY", "CHANNEL", "TRANSITION", "SEVERITY", "STATUS", "SINCE", "SENT", "ATTEMPTS", "RESULT")
-    terminal.print_table(head, [_delivery_cells(one) for one in deliveries])
+    terminal.print_table(head, [_delivery_cells(delivery) for delivery in deliveries])
     return 0
 
 
-def _delivery_cells(one: dict[str, Any]) -> tuple[str, ...]:
+def _delivery_cells(delivery: dict[str, Any]) -> tuple[str, ...]:
     return (
-        str(one["delivery_id"]),
-        one["channel"],
-        one["transition"] + (" (quiet)" if one["quiet"] else ""),
-        one["severity"],
-        one["status"],
-        terminal.local(one["created_at"]),
-        terminal.local(one["sent_at"]) if one["sent_at"] else "",
-        str(one["attempts"]),
-        one["result"] or "",
+        str(delivery["delivery_id"]),
+        delivery["channel"],
+        delivery["transition"] + (" (quiet)" if delivery["quiet"] else ""),
+        delivery["severity"],
+        delivery["status"],
+        terminal.local(delivery["created_at"]),
+        terminal.local(delivery["sent_at"]) if delivery["sent_at"] else "",
+        str(delivery["attempts"]),
+        delivery["result"] or "",
     )

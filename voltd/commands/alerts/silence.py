@@ -1,7 +1,7 @@
-"""``voltd alerts silence|silences|unsilence``: times in which alerts are kept and shown, but nobody is told.
+"""``voltd alerts silence|silences|unsilence``: times in which alerts are recorded and shown, but suppressed.
 
-Called by ``commands``. A silence that begins later is a maintenance window. What is still open when it ends is told
-then, so ending one early is safe.
+A silence that begins later is a maintenance window. Alerts that are still open when it ends are sent then, so that
+ending a silence early is safe.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from voltd.rules import load
 
 _Connection = psycopg.Connection[dict[str, Any]]
 _HELP = (
-    "Alerts that all of the filters fit are opened, shown and resolved as ever, but told to nobody until the silence "
-    "ends; what is open then is told. With --from it is a maintenance window. T is a time (RFC 3339; local time where "
-    "it names no offset)."
+    "Alerts that match all of the filters are opened, shown and resolved as ever, but suppressed until the silence "
+    "ends; those that are open then are sent. With --from it is a maintenance window. T is a time (RFC 3339; local "
+    "time where it names no offset)."
 )
 
 
 def add_arguments(actions: Any) -> None:
-    """The three actions."""
+    """Adds the three actions."""
     given = terminal.given
-    silence = actions.add_parser("silence", help="tell nobody for a while, of what the filters fit", epilog=_HELP)
+    silence = actions.add_parser("silence", help="suppress the alerts that match the filters for a while", epilog=_HELP)
     silence.add_argument("--rule", type=given, help="of this rule")
     silence.add_argument("--fleet", type=given, help="of this fleet's vehicles")
     device = silence.add_mutually_exclusive_group()
@@ -41,7 +41,7 @@ def add_arguments(actions: Any) -> None:
     end.add_argument("--for", dest="lasts", type=terminal.span, metavar="SPAN", help="so long: 90s, 30m, 2h, 1d")
     end.add_argument("--until", type=terminal.time, metavar="T", help="until then")
     silence.add_argument("--from", dest="begins", type=terminal.time, metavar="T", help="from then on, not now")
-    silence.add_argument("--comment", type=given, required=True, help="why, for those who wonder at the quiet")
+    silence.add_argument("--comment", type=given, required=True, help="why, for those who miss the alerts")
     silence.add_argument("--by", type=given, metavar="NAME", help="who does (default: your login name)")
     listing = actions.add_parser("silences", help="those in force and those to come")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -50,7 +50,7 @@ def add_arguments(actions: Any) -> None:
 
 
 def run(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.Path | None) -> int:
-    """One of the three; see ``commands.run``."""
+    """Runs one of the three actions; see ``alerts.run``."""
     if args.action == "silence":
         return _silence(connection, args, rules_file)
     return _list(connection, args) if args.action == "silences" else _end(connection, args)
@@ -75,7 +75,7 @@ def _silence(connection: _Connection, args: argparse.Namespace, rules_file: path
     if max(begins, ends) > latest:
         raise errors.UsageError(
             f"a silence ends within 10 years: by {terminal.local(latest)}",
-            hint='what is never to be told is switched off in rules.toml: "enabled = false"',
+            hint='a rule that is never to notify is switched off in rules.toml: "enabled = false"',
         )
     if ends <= max(begins, now):
         raise errors.UsageError(
@@ -113,7 +113,7 @@ def _many(count: int) -> str:
 
 
 def _warnings(args: argparse.Namespace, covers: dict[str, Any], rules_file: pathlib.Path | None) -> list[str]:
-    """What nothing known fits: most likely a slip of the keyboard."""
+    """Filters that match nothing known: most likely a typing mistake."""
     found = []
     if args.rule and not covers["rule_known"] and args.rule not in _rules(rules_file, args.rule):
         found.append(f"there is no rule {args.rule!r} here, nor has it ever raised an alert")
@@ -130,7 +130,7 @@ def _warnings(args: argparse.Namespace, covers: dict[str, Any], rules_file: path
 
 
 def _rules(rules_file: pathlib.Path | None, named: str) -> set[str]:
-    """Names of the rules in force; a file that cannot be read is no reason to doubt the name."""
+    """Names of the rules in force; ``named`` if the file cannot be read, as that is no reason to doubt the name."""
     try:
         return {rule.name for rule in load.load(rules_file)}
     except errors.ConfigurationError:
@@ -174,11 +174,11 @@ def _end(connection: _Connection, args: argparse.Namespace) -> int:
     ended = {row["silence_id"]: row for row in connection.execute(queries.text("end_silences"), {"ids": ids})}
     known = {row["silence_id"]: row for row in connection.execute(queries.text("known_silences"), {"ids": ids})}
     connection.commit()
-    for one in ids:
-        if one in ended:
-            print(f"silence {one}: {'will not begin' if ended[one]['coming'] else 'ended'}")
-        elif one in known:
-            print(f"silence {one}: had ended {terminal.local(known[one]['ends_at'])}")
+    for number in ids:
+        if number in ended:
+            print(f"silence {number}: {'will not begin' if ended[number]['coming'] else 'ended'}")
+        elif number in known:
+            print(f"silence {number}: had ended {terminal.local(known[number]['ends_at'])}")
         else:
-            print(f"silence {one}: there is none with this number")
+            print(f"silence {number}: there is none with this number")
     return 0 if len(known) == len(ids) else 1

@@ -1,7 +1,7 @@
 """``voltd alerts list|show|ack|silence|silences|unsilence``: episodes and silences, for the people who are paged.
 
-Works with the daemon's role (``database.dsn``); the daemon sees what was changed at its next look. Listing and showing
-is in ``alerts_show``, silences are in ``alerts_silence``.
+Works with the daemon's role (``database.dsn``); the daemon sees changes at its next look into the outbox. ``show``
+lists and shows episodes, ``silence`` has the actions on silences.
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ from typing import Any
 import psycopg
 
 from voltd import config
-from voltd.commands import alerts_show, alerts_silence, terminal
+from voltd.commands import terminal
+from voltd.commands.alerts import show, silence
 from voltd.database import queries, session
 
 _HINT = "listing needs the role volt_reader, acknowledging and silencing volt_writer: see database.dsn"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions and their filters."""
+    """Adds the actions and their filters."""
     actions = parser.add_subparsers(dest="action", required=True)
-    alerts_show.add_arguments(actions)
-    ack = actions.add_parser("ack", help="take alerts on: they are not told again until they get worse or end")
+    show.add_arguments(actions)
+    ack = actions.add_parser("ack", help="take alerts on: they are not sent again until they escalate or resolve")
     ack.add_argument("ids", type=terminal.number, nargs="+", metavar="ID")
     ack.add_argument("--by", type=terminal.given, metavar="NAME", help="who does (default: your login name)")
     ack.add_argument("--undo", action="store_true", help="take it back: they are repeated again")
-    alerts_silence.add_arguments(actions)
+    silence.add_arguments(actions)
 
 
 def run(args: argparse.Namespace, settings: config.Settings) -> int:
-    """The command; 1 where an alert or silence that was named does not exist (the others are seen to all the same).
+    """Runs the command; returns 1 if a named alert or silence does not exist (the others are processed all the same).
 
     Raises:
         ConfigurationError: this user may not do it, or there is no schema; nothing was done.
         StoreUnavailable: the database went away; nothing was done.
-        UsageError: a silence that covers everything without --all, or that is over before it begins.
+        UsageError: a silence covers everything without --all, or ends before it begins.
     """
     with (
         terminal.explained(_HINT),
@@ -44,12 +45,12 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     ):
         connection.execute("SET TIME ZONE 'UTC'")
         if args.action == "list":
-            return alerts_show.list_(connection, args)
+            return show.list_(connection, args)
         if args.action == "show":
-            return alerts_show.show(connection, args)
+            return show.show(connection, args)
         if args.action == "ack":
             return _acknowledge(connection, args)
-        return alerts_silence.run(connection, args, settings.alerts.rules_file)
+        return silence.run(connection, args, settings.alerts.rules_file)
 
 
 def _acknowledge(connection: psycopg.Connection[dict[str, Any]], args: argparse.Namespace) -> int:
@@ -59,21 +60,21 @@ def _acknowledge(connection: psycopg.Connection[dict[str, Any]], args: argparse.
     changed = {row["alert_id"] for row in done}
     known = {row["alert_id"]: row for row in connection.execute(queries.text("acknowledged_alerts"), {"ids": ids})}
     connection.commit()
-    for one in ids:
-        print(f"alert {one}: {_said(known.get(one), changed=one in changed, undo=args.undo)}")
+    for alert_id in ids:
+        print(f"alert {alert_id}: {_result(known.get(alert_id), changed=alert_id in changed, undo=args.undo)}")
     return 0 if len(known) == len(ids) else 1
 
 
-def _said(row: dict[str, Any] | None, *, changed: bool, undo: bool) -> str:
+def _result(row: dict[str, Any] | None, *, changed: bool, undo: bool) -> str:
     if row is None:
         return "there is none with this number"
-    over = " (it is over)" if row["resolved_at"] else ""
+    resolved = " (it is over)" if row["resolved_at"] else ""
     if undo:
-        return ("no longer acknowledged" if changed else "nobody had acknowledged it") + over
+        return ("no longer acknowledged" if changed else "nobody had acknowledged it") + resolved
     by = terminal.printable(row["acknowledged_by"] or "")
     if changed:
-        return f"acknowledged by {by}{over}"
+        return f"acknowledged by {by}{resolved}"
     if row["acknowledged_at"] is None:  # taken back by somebody else in between
         return "not acknowledged"
     ago = terminal.lasting(dt.datetime.now(dt.UTC) - row["acknowledged_at"])
-    return f"was acknowledged by {by} {ago} ago{over}"
+    return f"was acknowledged by {by} {ago} ago{resolved}"
