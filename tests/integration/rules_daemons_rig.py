@@ -6,6 +6,7 @@ import types
 
 import psycopg
 
+from tests.support import cycle_fakes
 from voltd import config, models
 from voltd.alerts import urgent
 from voltd.daemon import health
@@ -15,7 +16,7 @@ from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import store
 from voltd.rules import load
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 WELL = health.Report(0.0, spooling=False, healthy=True)
 SOC_LOW = """
@@ -49,6 +50,20 @@ fire_above = 300.0
 _EVERYWHERE = types.SimpleNamespace(name="phone", wants=lambda **_: True)  # a channel that is told everything
 
 
+class _Notifier(cycle_fakes.Notifier):
+    """Sends everything at once."""
+
+    def __init__(self, sent):
+        self._sent, self._sent_at = sent, {}
+
+    def send_now(self, rows):
+        self._sent += [(one.rule, one.transition) for one in rows]
+        self._sent_at |= {urgent.key(one): dt.datetime.now(dt.UTC) for one in rows}
+
+    def sent_at(self, _channel, what):
+        return self._sent_at.get(what)
+
+
 class Daemon:
     """A check, and a store whose writer is told by it what to look for."""
 
@@ -58,14 +73,8 @@ class Daemon:
         self.during_check = []  # what happens during the next checks, once each
         self.before_commit = []  # what happens before the next batch is committed
         excursions = write_excursions.Excursions()
-        self._told_at = {}
-        self.check = check.Check(
-            connect,
-            instance,
-            look=self._look,
-            excursions=excursions,
-            tell=self._tell,
-            told_at=lambda _channel, what: self._told_at.get(what),
+        self.check = cycle.EvaluationCycle(
+            connect, instance, cycle_fakes.ThisDaemon(self._look), _Notifier(self.told), excursions
         )
         self._store = store.PostgresStore(
             connect, instance, keep_dead_letters=self._keep_dead_letters, excursions=excursions
@@ -89,10 +98,6 @@ class Daemon:
         if self.during_check:
             self.during_check.pop(0)()
         return self.report
-
-    def _tell(self, told):
-        self.told += [(one.rule, one.transition) for one in told]
-        self._told_at |= {urgent.key(one): dt.datetime.now(dt.UTC) for one in told}
 
     def _keep_dead_letters(self, *_):
         while self.before_commit:

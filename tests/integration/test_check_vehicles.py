@@ -5,8 +5,7 @@ import random
 import check_vehicles_rig
 import pytest
 
-from voltd.rules import charging as chargings
-from voltd.rules import load, state, step
+from voltd.rules import advance, charging_status, load, metric_value, rule_state
 
 MINUTE, HOUR = 60, 3600
 LOW = ("V1", 3, 2, {"soc_pct": 12.0}), ("V1", 2, 1, {"soc_pct": 12.0})  # the second one confirms the first
@@ -192,7 +191,7 @@ def test_backlog_in_several_batches_is_one_past_episode(rig):
 
 def test_past_episode_too_long_to_be_read_again_goes_on_in_another_one(rig, monkeypatch):
     """Nothing of it is lost, and a check reads no more of it each time."""
-    monkeypatch.setattr("voltd.rules.cycle.vehicles._ROWS_BEFORE", 25)
+    monkeypatch.setattr("voltd.rules.cycle.telemetry._ROWS_BEFORE", 25)
     for part in range(6):
         begin = 2 * HOUR - 600 * part
         rig.store(*[("V1", begin - MINUTE * one, 0.5, {"soc_pct": 12.0}) for one in range(10)])
@@ -240,17 +239,17 @@ def _stream(dice, vehicle):
 
 def _expected(rules, vehicle, stored):
     """(rule, vehicle, severity, begin, end, peak) of each episode, had each reading been judged as it came."""
-    known, readings = chargings.Known(chargings.Charging()), []
+    known, readings = charging_status.ChargingTracker(charging_status.Charging()), []
     for at, soc, speed, temp, word in stored:
         charging = known.read(at, word, speed)
         readings.append((at, {"soc_pct": soc, "speed_kmh": speed, "battery_temp_c": temp}, charging))
     for rule in rules:
-        measured = [step.Measured(at, at, values[rule.metric], charging) for at, values, charging in readings]
-        last, told = step.run(rule, state.State(), measured)
-        ended = [one for one in told if one.kind is state.Kind.RESOLVED]
+        found = [metric_value.MetricValue(at, at, values[rule.metric], charging) for at, values, charging in readings]
+        last, transitions = advance.run(rule, rule_state.State(), found)
+        ended = [one for one in transitions if one.kind is rule_state.TransitionKind.RESOLVED]
         for one in ended:
             yield rule.name, vehicle, one.severity.value, one.opened_at, one.resolved_at, one.peak_value
-        if last.phase is state.Phase.FIRING:
+        if last.phase is rule_state.Phase.FIRING:
             yield rule.name, vehicle, last.severity.value, last.opened_at, None, last.peak_value
 
 
@@ -319,7 +318,7 @@ def test_how_long_a_word_on_charging_holds(rig, before, fires):
 
 def test_more_news_than_one_check_takes_on_is_dealt_with_by_the_next(rig, monkeypatch):
     """A whole fleet with much to read: bounded pieces, and nobody is forgotten."""
-    monkeypatch.setattr("voltd.rules.cycle.vehicles._ROWS_A_CHECK", 4)
+    monkeypatch.setattr("voltd.rules.cycle.telemetry._ROWS_A_CYCLE", 4)
     for number in range(6):
         rig.store(*[(f"V{number}", 5 - one, 4 - one, {"speed_kmh": 150.0}) for one in range(3)])
     rig.check()

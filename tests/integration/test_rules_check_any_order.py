@@ -78,7 +78,7 @@ class Trouble:
     def _by_hand(self, _name):
         self.world.sql(self._chance.choice(BY_HAND))
         for one in self.daemons.values():
-            one.check.rest()
+            one.check.invalidate()
 
     def _commit_fails(self, name):
         self.world.sql(NO_COMMIT)
@@ -88,7 +88,7 @@ class Trouble:
 
     def _during_check(self, name):
         daemon, other = self.daemons[name], "b" if name == "a" else "a"
-        happens = (daemon.check.rest, lambda: self._checks(other), lambda: daemon.receive("V1", soc=12))
+        happens = (daemon.check.invalidate, lambda: self._checks(other), lambda: daemon.receive("V1", soc=12))
         daemon.during_check = [self._chance.choice(happens)]
         self._checks(name)
 

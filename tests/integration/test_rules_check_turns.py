@@ -57,7 +57,7 @@ def test_lead_lost_while_a_check_runs(world):
     daemon = world.daemon(SOC_LOW, OVERSPEED)
     daemon.receive("V1", soc=12)
     daemon.check.run()
-    daemon.during_check = [daemon.check.rest]
+    daemon.during_check = [daemon.check.invalidate]
     daemon.check.run()
     daemon.receive("V1", speed=150)
     assert world.sql("SELECT vehicle_id FROM volt.excursion") == [("V1",)]

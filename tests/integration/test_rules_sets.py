@@ -7,12 +7,13 @@ import psycopg
 import pytest
 
 from support import alert_rig
+from tests.support import cycle_fakes
 from voltd import config
 from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline.write import excursions as write_excursions
 from voltd.rules import load
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 HOUR = dt.timedelta(hours=1)
 MINUTE = dt.timedelta(minutes=1)
@@ -26,8 +27,8 @@ class Rig:
         self.dsn, self.now, self.report = dsn, T0, health.Report(0.0, spooling=False, healthy=True)
         self._connection = psycopg.connect(dsn, autocommit=True)
         clock = types.SimpleNamespace(now=lambda _zone: self.now)
-        monkeypatch.setattr(check, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
-        monkeypatch.setattr(check, "time", types.SimpleNamespace(monotonic=self._monotonic))
+        monkeypatch.setattr(cycle, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
+        monkeypatch.setattr(cycle, "time", types.SimpleNamespace(monotonic=self._monotonic))
         self.well_since(T0 - 24 * HOUR)
         self._made = []
         self.restart()
@@ -37,8 +38,12 @@ class Rig:
 
     def restart(self):
         settings = config.Settings(instance="t", database={"dsn": f"{self.dsn} options='-c role=volt_writer'"})
-        self._check = check.Check(
-            session.connector(settings), "t", look=lambda: self.report, excursions=write_excursions.Excursions()
+        self._check = cycle.EvaluationCycle(
+            session.connector(settings),
+            "t",
+            cycle_fakes.ThisDaemon(lambda: self.report),
+            cycle_fakes.Notifier(),
+            write_excursions.Excursions(),
         )
         self.reload()
         self._made.append(self._check)

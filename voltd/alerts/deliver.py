@@ -1,7 +1,7 @@
 """Everything that tells alerts, as one thing for the composition root: a worker a channel, and the tidying.
 
 The check of the rules calls ``wake`` after a commit that put something into the outbox, ``send_now`` while there is no
-database, and ``told_at`` and ``withdraw`` when it is back; the jobs call ``lead``. None of these blocks.
+database, and ``sent_at`` and ``withdraw`` when it is back; the jobs call ``lead``. None of these blocks.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Deliverer:
         self.counters = counters.Counters()
         self._connect, self._lease_s = connect, lease_s
         self._ledger = urgent.Ledger()
-        self.told_at = self._ledger.told_at
+        self.sent_at = self._ledger.told_at
         self._leads = self._started = False
         self._lock = threading.Lock()
         self._stop = threading.Event()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from voltd import config
 from voltd.alerts import channels, deliver
-from voltd.daemon import health, host_clock
+from voltd.daemon import host_clock
 from voltd.database import session
 from voltd.pipeline.write import excursions as write_excursions
 from voltd.rules import load, model
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle, interfaces
 
 
 class Alerting:
@@ -19,10 +19,8 @@ class Alerting:
     Args:
         settings: rules file and channels.
         connect: opens a connection of the writer's role.
-        look: how this daemon is.
+        daemon: this daemon, as the evaluation cycle asks it.
         excursions: what the writer looks for.
-        busy: whether the ingest needs the machine.
-        trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
         clock: this host's; None: it is never in doubt.
 
     Raises:
@@ -34,28 +32,14 @@ class Alerting:
         settings: config.Settings,
         connect: session.Connect,
         *,
-        look: Callable[[], health.Report],
+        daemon: interfaces.ThisDaemon,
         excursions: write_excursions.Excursions,
-        busy: Callable[[], bool],
-        trouble: Callable[[], str] = lambda: "",
         clock: host_clock.HostClock | None = None,
     ) -> None:
         rules = _rules(settings)
         self._deliverer = deliver.Deliverer(settings, connect)
         self.counters = self._deliverer.counters
-        self.check = check.Check(
-            connect,
-            settings.instance,
-            look=look,
-            excursions=excursions,
-            wake=self._deliverer.wake,
-            tell=self._deliverer.send_now,
-            told_at=self._deliverer.told_at,
-            withdraw=self._deliverer.withdraw,
-            busy=busy,
-            trouble=trouble,
-            clock=clock,
-        )
+        self.check = cycle.EvaluationCycle(connect, settings.instance, daemon, self._deliverer, excursions, clock=clock)
         self.check.use(rules, self._deliverer.every_channel)
 
     def start(self) -> None:
@@ -68,17 +52,17 @@ class Alerting:
 
     def lead(self) -> None:
         """This daemon is the one that checks and tells."""
-        self.check.rest()
+        self.check.invalidate()
         self._deliverer.lead(leads=True)
 
     def follow(self) -> None:
         """Another one may be."""
-        self.check.rest()
+        self.check.invalidate()
         self._deliverer.lead(leads=False)
 
     def give_over(self) -> None:
         """Another one does: what this one told from memory, and had not told yet, is not its any more."""
-        self.check.give_over()
+        self.check.drop_offline()
 
     def reload(self, settings: config.Settings) -> None:
         """Rules and channels as they are in the files now; open episodes go on.

@@ -20,7 +20,7 @@ from voltd import config, errors
 from voltd.commands import dead_letters_filters, rules_text, terminal
 from voltd.database import session
 from voltd.rules import load, model
-from voltd.rules.backtest import history, judge
+from voltd.rules.backtest import episodes, history
 
 _HINT = "history is for the roles volt_reader, volt_writer and volt_owner"
 _SHOWN = 100
@@ -118,13 +118,15 @@ def _test(args: argparse.Namespace, settings: config.Settings) -> int:
     return 0
 
 
-def _counted(found: Iterator[history.Found], summaries: Sequence[rules_text.Summary]) -> Iterator[history.Found]:
+def _counted(
+    found: Iterator[history.FoundEpisode], summaries: Sequence[rules_text.Summary]
+) -> Iterator[history.FoundEpisode]:
     for one in found:
         summaries[one.number].add(one.episode)
         yield one
 
 
-def _print_json(found: Iterable[history.Found], limit: int | None) -> None:
+def _print_json(found: Iterable[history.FoundEpisode], limit: int | None) -> None:
     """In the order in which they are found: nothing is kept."""
     for count, (_, one) in enumerate(found):
         if limit is None or count < limit:
@@ -134,7 +136,7 @@ def _print_json(found: Iterable[history.Found], limit: int | None) -> None:
 
 
 def _print_episodes(
-    found: Iterable[history.Found], limit: int, summaries: Sequence[rules_text.Summary], ends: dt.datetime
+    found: Iterable[history.FoundEpisode], limit: int, summaries: Sequence[rules_text.Summary], ends: dt.datetime
 ) -> None:
     """The first ones by time; no more than these are kept."""
     first = heapq.nsmallest(limit, (one.episode for one in found), key=_order)
@@ -147,7 +149,7 @@ def _print_episodes(
     print("" if first else "no episodes\n")
 
 
-def _order(one: judge.Episode) -> tuple[object, ...]:
+def _order(one: episodes.Episode) -> tuple[object, ...]:
     return (one.opened_at, one.rule, one.device.device_type, one.device.device_id)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from voltd.commands import terminal
 from voltd.rules import model, scope
-from voltd.rules.backtest import judge
+from voltd.rules.backtest import episodes
 
 EPISODE_HEAD = ("OPENED", "LASTED", "RULE", "SEVERITY", "DEVICE", "FLEET", "PEAK", "")
 
@@ -21,7 +21,7 @@ class Summary:
         self.devices: set[tuple[str, str]] = set()
         self.severities: collections.Counter[str] = collections.Counter()
 
-    def add(self, one: judge.Episode) -> None:
+    def add(self, one: episodes.Episode) -> None:
         """Counts an episode; a past one tells nobody anything."""
         self.episodes += 1
         self.past += one.past
@@ -114,7 +114,7 @@ def _override_line(one: model.Override) -> str:
     return f"but for {' and '.join(_whom(one))}: {' '.join(said)}"
 
 
-def episode_cells(one: judge.Episode, end: dt.datetime) -> tuple[str, ...]:
+def episode_cells(one: episodes.Episode, end: dt.datetime) -> tuple[str, ...]:
     """The cells below ``EPISODE_HEAD``."""
     lasted = terminal.lasting((one.resolved_at or end) - one.opened_at)
     return (

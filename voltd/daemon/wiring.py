@@ -25,8 +25,6 @@ from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import refused as write_refused
 from voltd.pipeline.write import store
 
-_BUSY_PART = 10
-
 
 class Wiring:
     """What a daemon consists of.
@@ -83,7 +81,7 @@ class Wiring:
             self.consumer.subscribed,
             lambda: self.spool is not None and self.spool.in_use,
             settings.mqtt.receive_maximum,
-            clock_off_s=lambda: self.clock.trouble()[0],
+            clock_trouble=self.clock.trouble,
         )
         self.current = write_current.CurrentState(
             connect,
@@ -123,15 +121,7 @@ class Wiring:
         )
         self.reporter = status.Reporter(settings, self.counters)
         self.alerting = (
-            service.Alerting(
-                settings,
-                connect,
-                look=watch.look,
-                excursions=excursions,
-                busy=self._busy,
-                trouble=self._trouble,
-                clock=self.clock,
-            )
+            service.Alerting(settings, connect, daemon=watch, excursions=excursions, clock=self.clock)
             if settings.alerts.enabled
             else None
         )
@@ -141,8 +131,8 @@ class Wiring:
             look=watch.look,
             alerting=self.alerting,
             bounds=bounds,
-            busy=self._busy,
-            trouble=self._trouble,
+            busy=watch.busy,
+            trouble=watch.trouble,
             clock=self.clock,
         )
 
@@ -159,12 +149,3 @@ class Wiring:
         return decode_clock.ClockGuard(
             settings.mqtt.topics, settings.limits, settings.max_age_days, self.clock, settings.timestamps
         )
-
-    def _trouble(self) -> str:
-        """What keeps messages from being taken or dated, and what to do, for the alert of an outage."""
-        held = self.counters.clock_hold
-        return f"{held}; messages are held until it is right: {host_clock.ADVICE}" if held else self.clock.trouble()[1]
-
-    def _busy(self) -> bool:
-        """Whether messages wait for the machine."""
-        return self.counters.in_flight > self._settings.mqtt.receive_maximum // _BUSY_PART
