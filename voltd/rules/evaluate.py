@@ -78,7 +78,7 @@ class RuleSet:
         rows: Iterable[observation.Observation],
         devices: Mapping[observation.DeviceKey, scope.Device],
         last_seen: Mapping[observation.DeviceKey, dt.datetime | None],
-        states_now: Mapping[observation.StateKey, rule_state.State],
+        states_now: observation.States,
         *,
         now: dt.datetime,
         healthy_since: dt.datetime | None,
@@ -133,7 +133,7 @@ class RuleSet:
         return found
 
     def _candidates(
-        self, rows: Iterable[observation.Observation], states_now: Mapping[observation.StateKey, rule_state.State]
+        self, rows: Iterable[observation.Observation], states_now: observation.States
     ) -> dict[observation.DeviceKey, list[observation.Observation]]:
         """The rows of each device that has a state, or a row beyond a bound."""
         every = list(rows)

@@ -13,6 +13,7 @@ from voltd.rules import model, rhythm, rule_state, scope
 
 DeviceKey = tuple[scope.DeviceType, str]  # device type and id
 StateKey = tuple[str, scope.DeviceType, str]  # rule, device type and id
+States = Mapping[StateKey, rule_state.State]
 
 
 class Observation(NamedTuple):
@@ -88,7 +89,7 @@ class Context(NamedTuple):
     """What one evaluation knows beside the rows; see ``evaluate.RuleSet.evaluate``."""
 
     devices: Mapping[DeviceKey, scope.Device]
-    states: Mapping[StateKey, rule_state.State]
+    states: States
     evaluated_at: Mapping[DeviceKey, dt.datetime]
     valued_at: Mapping[DeviceKey, Mapping[model.Metric, dt.datetime]]
     now: dt.datetime

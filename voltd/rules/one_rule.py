@@ -17,10 +17,7 @@ _ALONE = (model.Metric.EFFICIENCY_PCT, model.Metric.CLOCK_SKEW_S)  # in rows of 
 
 
 def evaluate(
-    rule: model.Rule,
-    key: observation.DeviceKey,
-    rows: Iterable[observation.Observation],
-    context: observation.Context,
+    rule: model.Rule, key: observation.DeviceKey, rows: Iterable[observation.Observation], context: observation.Context
 ) -> Iterator[observation.Outcome]:
     """Evaluates the rule for the device; also without rows, because a waiting time may have ended."""
     device, every = context.device(key), list(rows)

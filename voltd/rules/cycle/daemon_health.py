@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from voltd.rules import observation, rule_state, scope
+from voltd.rules import observation, scope
 
 _DEAD_S = 30.0
 # A dead daemon's devices are not heard, and its share waits for it at the broker: no device counts as inactive
@@ -60,9 +60,7 @@ def assess(daemons: Iterable[Daemon], states: Iterable[observation.StateKey], no
     return DaemonHealth(rows, healthy, min(ago, default=None))
 
 
-def after_evaluated(
-    row: observation.Observation, states: Mapping[observation.StateKey, rule_state.State]
-) -> observation.Observation:
+def after_evaluated(row: observation.Observation, states: observation.States) -> observation.Observation:
     """A row dated by this host's clock, moved after what was evaluated: the clock may have stepped back since."""
     every = [one.evaluated_at for key, one in states.items() if key[1:] == row[:2] and one.evaluated_at is not None]
     newest = max(every, default=row.recorded_at)

@@ -40,9 +40,7 @@ def update(excursions: write_excursions.Excursions, cached: state_cache.StateCac
 
 
 def save_clocks(
-    connection: psycopg.Connection[Any],
-    behind_s: Mapping[observation.DeviceKey, float],
-    cached: state_cache.StateCache,
+    connection: psycopg.Connection[Any], behind_s: Mapping[observation.DeviceKey, float], cached: state_cache.StateCache
 ) -> None:
     """Writes how far clocks are behind, if the database does not have it.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -88,7 +88,7 @@ class CycleReader:
     def read(
         self,
         connection: _Connection,
-        states: Mapping[observation.StateKey, rule_state.State],
+        states: observation.States,
         *,
         now: dt.datetime,
         clock_s: float,
@@ -151,7 +151,7 @@ class CycleReader:
     def _skew(
         self,
         connection: _Connection,
-        states: Mapping[observation.StateKey, rule_state.State],
+        states: observation.States,
         now: dt.datetime,
         healthy_since: dt.datetime | None,
         host: host_clock.HostClock | None,

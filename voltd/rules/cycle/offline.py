@@ -8,7 +8,6 @@ killed meanwhile loses them: then the outage is notified once more.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 
 from voltd.daemon import health
 from voltd.rules import evaluate, message, observation, rule_state
@@ -29,7 +28,7 @@ class OfflineMode:
         self._outcomes: dict[observation.StateKey, observation.Outcome] = {}
         self._began_with: dict[observation.StateKey, dt.datetime | None] = {}
 
-    def outcomes(self, states: Mapping[observation.StateKey, rule_state.State]) -> list[observation.Outcome]:
+    def outcomes(self, states: observation.States) -> list[observation.Outcome]:
         """What is to be written on top of the states in the database.
 
         If the database has an episode open that was not known here (this daemon was restarted meanwhile), or not the
@@ -50,7 +49,7 @@ class OfflineMode:
     def evaluate(
         self,
         rules: evaluate.RuleSet,
-        cached: Mapping[observation.StateKey, rule_state.State],
+        cached: observation.States,
         report: health.Report,
         now: dt.datetime,
         note: str = "",

@@ -93,9 +93,7 @@ def write(
 
 
 def _write_past(
-    connection: _Connection,
-    outcomes: Sequence[observation.Outcome],
-    past: Sequence[Sequence[alert_rows.AlertRow]],
+    connection: _Connection, outcomes: Sequence[observation.Outcome], past: Sequence[Sequence[alert_rows.AlertRow]]
 ) -> None:
     """Records past episodes; those of a window that was reread replace what was recorded in it."""
     windows: list[past_episodes.RereadWindow] = []

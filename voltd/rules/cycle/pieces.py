@@ -80,7 +80,7 @@ def rows(
             observation.Observation(
                 "vehicle", piece.vehicle_id, at, arrived_at, soc, speed, temp,
                 charging=charges, retained=retained, deferred=now - arrived_at > DEFERRED_AFTER, reread=piece.reread,
-                again=piece.again_until is not None and at <= piece.again_until, worded=word is not None,
+                again=piece.again_until is not None and at <= piece.again_until, worded=word is not None
             )
         )  # fmt: skip
     return found

@@ -6,7 +6,7 @@ Part of ``telemetry``. Reads only.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -21,7 +21,7 @@ _Connection = psycopg.Connection[Any]
 def rows(
     connection: _Connection,
     read: Sequence[pieces.PieceRows],
-    states: Mapping[observation.StateKey, rule_state.State],
+    states: observation.States,
     confirming: Sequence[model.Rule],
 ) -> dict[int, list[observation.Observation]]:
     """By place the readings before a piece, if a reading in it may wait to be confirmed by one of these rules."""
@@ -44,9 +44,7 @@ def rows(
     return {place: every[::-1] for place, every in found.items()}
 
 
-def _may_wait(
-    one: pieces.PieceRows, states: Mapping[observation.StateKey, rule_state.State], confirming: Sequence[model.Rule]
-) -> bool:
+def _may_wait(one: pieces.PieceRows, states: observation.States, confirming: Sequence[model.Rule]) -> bool:
     """Whether an excursion begins in it that has to be confirmed: none is noted of a vehicle with a state."""
     for form in confirming:
         state = states.get((form.name, "vehicle", one.piece.vehicle_id), rule_state.State())

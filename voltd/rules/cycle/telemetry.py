@@ -85,7 +85,7 @@ class TelemetryReader:
     def read(
         self,
         connection: _Connection,
-        states: Mapping[observation.StateKey, rule_state.State],
+        states: observation.States,
         now: dt.datetime,
         behind_s: Mapping[observation.DeviceKey, float],
         *,
@@ -136,9 +136,7 @@ class TelemetryReader:
             rows += converted
         return Telemetry(rows, evaluated, valued, [number for piece, _ in read for number in piece.excursions])
 
-    def _extend(
-        self, vehicle: str, states: Mapping[observation.StateKey, rule_state.State], progress: dict[str, _Progress]
-    ) -> None:
+    def _extend(self, vehicle: str, states: observation.States, progress: dict[str, _Progress]) -> None:
         """Reads a vehicle with an excursion from where its states end, since the table of current values may lag."""
         for rule in self._rules:
             one = states.get((rule, "vehicle", vehicle))
