@@ -28,11 +28,10 @@ def advance(
 ) -> tuple[rule_state.State, list[rule_state.Transition]]:
     """Evaluates one reading."""
     transitions: list[rule_state.Transition] = []
-    if state.clear_at is not None:
-        end = state.clear_at + dt.timedelta(seconds=rule.keep_firing_for_s)
-        if one.recorded_at >= end:
-            state, ended = rule_state.resolve(rule, state, end, None, rule_state.Cause.CLEARED)
-            transitions.append(ended)
+    hold_down = dt.timedelta(seconds=rule.keep_firing_for_s)
+    if state.clear_at is not None and one.recorded_at >= state.clear_at + hold_down:
+        state, ended = rule_state.resolve(rule, state, state.clear_at + hold_down, None, rule_state.Cause.CLEARED)
+        transitions.append(ended)
     if confirmation.waited(rule, state, one.recorded_at) and not one.deferred:
         state, new = confirmation.confirm(rule, state)
         transitions += new
@@ -42,6 +41,28 @@ def advance(
     state, new = evaluate(rule, state, one, cause)
     transitions += new
     return metric_value.with_progress(rule, state, before, one), transitions
+
+
+def by_the_clock(
+    rule: model.Rule, state: rule_state.State, now: dt.datetime, heard_since: dt.datetime | None
+) -> tuple[rule_state.State, list[rule_state.Transition]]:
+    """What ends or begins because no more readings have arrived; see ``step.step``."""
+    transitions: list[rule_state.Transition] = []
+    hold_down = dt.timedelta(seconds=rule.keep_firing_for_s)
+    if (
+        state.clear_at is not None
+        and state.clear_received_at is not None
+        and now >= state.clear_received_at + hold_down
+    ):
+        state, ended = rule_state.resolve(rule, state, state.clear_at + hold_down, None, rule_state.Cause.CLEARED)
+        transitions.append(ended)
+    waits_since = state.unconfirmed_at if rule.alone_after_intervals else None
+    if waits_since is None or heard_since is None:
+        return state, transitions
+    if now >= max(waits_since, heard_since) + confirmation.wait(rule, state):
+        state, new = confirmation.confirm(rule, state)
+        transitions += new
+    return state, transitions
 
 
 def _clearing_cause(rule: model.Rule, one: metric_value.MetricValue) -> rule_state.Cause | None:
@@ -69,15 +90,9 @@ def _idle(
     else:
         recent = (one.value,)
         state = rule_state.State(
-            rule_state.Phase.PENDING,
-            rule.watches,
-            state.evaluated_at,
-            opened_at=one.recorded_at,
-            last_seen_at=one.recorded_at,
-            count=1,
-            peak_value=one.value,
-            interval_s=one.interval_s,
-        )
+            rule_state.Phase.PENDING, rule.watches, state.evaluated_at, opened_at=one.recorded_at,
+            last_seen_at=one.recorded_at, count=1, peak_value=one.value, interval_s=one.interval_s,
+        )  # fmt: skip
     if rule.confirms_steps:
         state = dataclasses.replace(state, severity=_severity(rule, state, recent), recent=_last_values(rule, recent))
     return _fire_if_due(rule, state, one)
@@ -142,7 +157,7 @@ def _last_values(rule: model.Rule, recent: tuple[float | None, ...]) -> tuple[fl
 
 
 def _may_fire(rule: model.Rule, one: metric_value.MetricValue) -> bool:
-    return not one.deferred and (rule.active_hours is None or rule.active_hours.contain(one.recorded_at))
+    return not one.deferred and rule.active_at(one.recorded_at)
 
 
 def _severity(rule: model.Rule, state: rule_state.State, recent: tuple[float | None, ...]) -> model.Severity:

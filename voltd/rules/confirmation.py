@@ -53,7 +53,7 @@ def confirm(rule: model.Rule, state: rule_state.State) -> tuple[rule_state.State
     """Confirms the last reading: nothing has contradicted it."""
     at = state.last_seen_at
     state = dataclasses.replace(state, unconfirmed_at=None)
-    if at is None or not (rule.active_hours is None or rule.active_hours.contain(at)):
+    if at is None or not rule.active_at(at):
         return state, ()
     last = state.recent[-1] if state.recent else state.peak_value
     severity = severest(state.severity or rule.severity, rule.severity if last is None else rule.severity_of(last))

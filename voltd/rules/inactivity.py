@@ -91,7 +91,7 @@ def step(
     if healthy_since is None:
         return state, ()
     opened_at = counted_from(rule, seen_at, healthy_since) + dt.timedelta(seconds=rule.fire_above or 0.0)
-    if now <= opened_at or not (rule.active_hours is None or rule.active_hours.contain(now)):
+    if now <= opened_at or not rule.active_at(now):
         return state, ()
     inactive_s = (now - seen_at).total_seconds()
     severity = rule.severity_of((now - counted_from(rule, seen_at, healthy_since)).total_seconds())
@@ -118,7 +118,7 @@ def _firing(
         return state, ()
     severity = rule.severity_of((now - since).total_seconds())
     notified = state.severity or rule.severity
-    if severity.rank <= notified.rank or not (rule.active_hours is None or rule.active_hours.contain(now)):
+    if severity.rank <= notified.rank or not rule.active_at(now):
         return state, ()
     inactive_s = (now - seen_at).total_seconds()
     state = dataclasses.replace(state, severity=severity, peak_value=inactive_s, last_seen_at=now)

@@ -6,6 +6,7 @@ for a device, and call ``inactivity`` or ``step`` with it. No I/O, no clock.
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import functools
 from typing import Annotated, Any, Literal, Self
@@ -233,6 +234,10 @@ class Rule(scope.Scope):
     def variants(self) -> tuple[Rule, ...]:
         """Every enabled form the rule can take, for bounds that none of them exceeds."""
         return tuple(rule for rule in (self, *self._merged) if rule.enabled)
+
+    def active_at(self, at: dt.datetime) -> bool:
+        """Whether ``at`` is within its active hours."""
+        return self.active_hours is None or self.active_hours.contain(at)
 
     def over(self, value: float) -> bool:
         """Whether the value is beyond the point where the rule fires; the point itself is not."""

@@ -194,18 +194,9 @@ def resolve(
     evaluated_at = at if value is not None or cause is Cause.CHARGING else at - dt.timedelta(microseconds=1)
     at = max(at, state.opened_at or at)
     ended = dataclasses.replace(
-        state,
-        phase=Phase.RESOLVED,
-        resolved_at=at,
-        evaluated_at=max(evaluated_at, state.evaluated_at or evaluated_at),
-        unconfirmed_at=None,
-        interval_s=None,
-        recent=(),
-        note=None,
-        count=0,
-        clear_at=None,
-        clear_received_at=None,
-    )
+        state, phase=Phase.RESOLVED, resolved_at=at, evaluated_at=max(evaluated_at, state.evaluated_at or evaluated_at),
+        unconfirmed_at=None, interval_s=None, recent=(), note=None, count=0, clear_at=None, clear_received_at=None,
+    )  # fmt: skip
     resolved = transition(TransitionKind.RESOLVED, rule, state, at, value)
     return ended, resolved._replace(resolved_at=at, cause=cause, limit=rule.clear_limit)
 
@@ -218,21 +209,11 @@ def close(rule: str, state: State, now: dt.datetime) -> tuple[State, tuple[Trans
         return state, ()
     opened_at = state.opened_at or now
     at = max(now, opened_at)
+    severity, seen_at = state.severity or model.Severity.INFO, state.last_seen_at or opened_at
     resolved = Transition(
-        TransitionKind.RESOLVED,
-        rule,
-        None,
-        state.severity or model.Severity.INFO,
-        at,
-        opened_at,
-        state.last_seen_at or opened_at,
-        None,
-        None,
-        state.peak_value,
-        resolved_at=at,
-        cause=Cause.NOT_APPLICABLE,
-        suppressed=True,
-    )
+        TransitionKind.RESOLVED, rule, None, severity, at, opened_at, seen_at, None, None, state.peak_value,
+        resolved_at=at, cause=Cause.NOT_APPLICABLE, suppressed=True,
+    )  # fmt: skip
     # Not evaluated up to ``at``: what the device measured before it counts once the rule applies again.
     return State(Phase.RESOLVED, state.watches, state.evaluated_at, opened_at, resolved_at=at), (resolved,)
 

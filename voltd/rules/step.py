@@ -75,28 +75,9 @@ def step(
         transitions += new
     for doubt in doubts:
         state = confirmation.contradict(rule, state, doubt.recorded_at, doubt.value)
-    state, new = _by_the_clock(rule, state, now, heard_since)
+    state, new = advance.by_the_clock(rule, state, now, heard_since)
     transitions += new
     state = metric_value.with_late_progress(state, live + late)
     for found in (late, reread):  # apart: what lies between them is not known
         transitions.extend(late_episodes.outside(rule, state, found))
     return state, tuple(transitions)
-
-
-def _by_the_clock(
-    rule: model.Rule, state: rule_state.State, now: dt.datetime, heard_since: dt.datetime | None
-) -> tuple[rule_state.State, list[rule_state.Transition]]:
-    """What ends or begins because no more readings have arrived."""
-    transitions: list[rule_state.Transition] = []
-    if state.clear_at is not None and state.clear_received_at is not None:
-        hold_down = dt.timedelta(seconds=rule.keep_firing_for_s)
-        if now >= state.clear_received_at + hold_down:
-            state, ended = rule_state.resolve(rule, state, state.clear_at + hold_down, None, rule_state.Cause.CLEARED)
-            transitions.append(ended)
-    waits_since = state.unconfirmed_at if rule.alone_after_intervals else None
-    if waits_since is None or heard_since is None:
-        return state, transitions
-    if now >= max(waits_since, heard_since) + confirmation.wait(rule, state):
-        state, new = confirmation.confirm(rule, state)
-        transitions += new
-    return state, transitions

@@ -26,7 +26,6 @@ from voltd.rules import (
     rhythm,
     rule_state,
     scope,
-    step,
 )
 
 # A row of history: vehicle, recorded_at, received_at, these three, charging status.
@@ -139,9 +138,14 @@ class Tracker:
             self._in_time.add(transitions)
         self.active = not (self._state.idle and self._whole.idle)
 
+    def add_value(self, at: dt.datetime, value: float) -> None:
+        """Evaluates a value that is known at its own time."""
+        if self.active or not self.below <= value <= self.above:
+            self.add(metric_value.MetricValue(at, at, value))
+
     def end(self, now: dt.datetime) -> list[Episode]:
         """Its episodes, once all readings up to ``now`` have been added."""
-        self._state, transitions = step.step(self._rule, self._state, (), now, heard_since=_ALWAYS)
+        self._state, transitions = advance.by_the_clock(self._rule, self._state, now, _ALWAYS)
         self._in_time.add(transitions)
         if self._state.phase is rule_state.Phase.FIRING:
             at = self._state.last_seen_at or now
@@ -276,7 +280,7 @@ def _first_active(rule: model.Rule, begin: dt.datetime, end: dt.datetime) -> dt.
     """The first time in [begin, end) at which the rule may fire; active hours begin and end at full minutes."""
     at = begin
     while at < end:
-        if rule.active_hours is None or rule.active_hours.contain(at):
+        if rule.active_at(at):
             return at
         at = at.replace(second=0, microsecond=0) + _MINUTE
     return None

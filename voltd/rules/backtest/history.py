@@ -22,14 +22,13 @@ from voltd.rules import (
     confirmation,
     device_clocks,
     evaluate,
-    metric_value,
     model,
     observation,
     rhythm,
     scope,
 )
 from voltd.rules.backtest import episodes, stored_readings
-from voltd.rules.cycle import last_charging_word
+from voltd.rules.cycle import preceding
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 _ROWS_AT_ONCE = 10_000
@@ -100,7 +99,7 @@ class _Reader:
         if not since:
             return
         tables = {rule.charging for _, rule in rules if rule.clear_when_charging}
-        charging = {words: last_charging_word.still_charging(self._connection, words, last_words) for words in tables}
+        charging = {words: preceding.still_charging(self._connection, words, last_words) for words in tables}
         known = self._clocks(list(since))
         asked = {"ids": list(since), "sinces": list(since.values()), "at_most": confirmation.LOOKS_BACK}
         if any(one.alone_after_intervals for _, rule in rules for one in rule.variants()):
@@ -122,10 +121,10 @@ class _Reader:
 
     def _candidates(
         self, rules: list[tuple[int, model.Rule]], limits: dict[str, object]
-    ) -> tuple[dict[str, dt.datetime], dict[str, last_charging_word.LastWord]]:
+    ) -> tuple[dict[str, dt.datetime], dict[str, preceding.LastWord]]:
         """Which vehicles to read from which time on, and the last word on charging before."""
         since: dict[str, dt.datetime] = {}
-        last_words: dict[str, last_charging_word.LastWord] = {}
+        last_words: dict[str, preceding.LastWord] = {}
         unknown: dict[str, dt.datetime] = {}
         found = self._connection.execute(queries.text("history_candidates"), self._parameters(limits)).fetchall()
         for vehicle, at, word, word_at in found:
@@ -133,13 +132,13 @@ class _Reader:
                 continue
             since[vehicle] = at
             if word is not None and word_at is not None and word_at < at:
-                last_words[vehicle] = last_charging_word.LastWord(vehicle, word, word_at, at)
+                last_words[vehicle] = preceding.LastWord(vehicle, word, word_at, at)
             elif word is not None:
                 unknown[vehicle] = at
         if unknown and any(rule.clear_when_charging for _, rule in rules):
             asked = {"ids": list(unknown), "sinces": list(unknown.values())}
             for vehicle, word, word_at in self._connection.execute(queries.text("history_charging"), asked):
-                last_words[vehicle] = last_charging_word.LastWord(vehicle, word, word_at, since[vehicle])
+                last_words[vehicle] = preceding.LastWord(vehicle, word, word_at, since[vehicle])
         return since, last_words
 
     def _vehicle(
@@ -194,8 +193,7 @@ class _Reader:
             trackers = [(index, episodes.Tracker(form, device)) for index, form in self._forms(rules, device)]
             for _, at, value in rows:
                 for _, tracker in trackers:
-                    if tracker.active or not tracker.below <= value <= tracker.above:
-                        tracker.add(metric_value.MetricValue(at, at, value))
+                    tracker.add_value(at, value)
             for index, tracker in trackers:
                 yield from self._ended(index, tracker)
 

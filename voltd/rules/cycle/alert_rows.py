@@ -71,28 +71,23 @@ class AlertRow:
     ) -> Iterable[dict[str, Any]]:
         """Rows of the outbox; those that were sent from memory while the database was away are sent already."""
         for one in self.transitions:
-            kind = one.kind.value
+            kind, severity, quiet = one.kind.value, one.severity.value, one.suppressed
+            ends = one.kind is rule_state.TransitionKind.RESOLVED
             for channel in channels:
                 wanted = channel.wants(
-                    severity=one.severity.value,
-                    rule=self.rule,
-                    fleet_id=self.device.fleet_id,
-                    transition=kind,
-                    quiet=one.suppressed,
+                    severity=severity, rule=self.rule, fleet_id=self.device.fleet_id, transition=kind, quiet=quiet
                 )
-                # The device may be in another fleet now, the channel may have other rules: the end goes where the
-                # begin went.
-                if wanted or (
-                    one.kind is rule_state.TransitionKind.RESOLVED and channel.wants_end(quiet=one.suppressed)
-                ):
-                    sent_at = notifier.sent_at(channel.name, (*self.key, kind, one.severity.value))
+                # The end goes where the begin went, though the device may be in another fleet now, or the channel
+                # have other rules.
+                if wanted or (ends and channel.wants_end(quiet=quiet)):
+                    sent_at = notifier.sent_at(channel.name, (*self.key, kind, severity))
                     yield {
                         "alert_id": self.alert_id,
                         "channel": channel.name,
                         "if_begun": not wanted,
                         "transition": kind,
-                        "quiet": one.suppressed,
-                        "severity": one.severity.value,
+                        "quiet": quiet,
+                        "severity": severity,
                         "message": message.text(one, self.device),
                         **({"status": "sent", "sent_at": text(sent_at), "result": _SENT_OFFLINE} if sent_at else {}),
                     }
@@ -111,13 +106,12 @@ def of(outcome: observation.Outcome, alert_id: int | None) -> tuple[list[AlertRo
     for one in outcome.transitions:
         if one.kind is rule_state.TransitionKind.RECORDED:
             past.append(_row(outcome, one))
-            past[-1].apply(one)
-            continue
-        if one.kind is rule_state.TransitionKind.FIRED or current is None:
+        elif one.kind is rule_state.TransitionKind.FIRED or current is None:
             current = _row(outcome, one)
             current.alert_id = None if one.kind is rule_state.TransitionKind.FIRED else alert_id
             found.append(current)
-        current.apply(one)
+        else:
+            current.apply(one)
     after = outcome.state
     if after.phase is rule_state.Phase.FIRING and after.last_seen_at is not None:
         if current is None and alert_id is not None:
@@ -132,7 +126,9 @@ def of(outcome: observation.Outcome, alert_id: int | None) -> tuple[list[AlertRo
 
 
 def _row(outcome: observation.Outcome, one: rule_state.Transition) -> AlertRow:
-    return AlertRow(outcome.rule, outcome.device, one.opened_at, one.severity.value, one.last_seen_at)
+    row = AlertRow(outcome.rule, outcome.device, one.opened_at, one.severity.value, one.last_seen_at)
+    row.apply(one)
+    return row
 
 
 def text(at: dt.datetime | None) -> str | None:

@@ -160,7 +160,7 @@ class EvaluationCycle:
         now = dt.datetime.now(dt.UTC)
         cached = state_cache.load(connection, self._reader.rules, now)
         self._reader.clocks.behind_s = dict(cached.behind_s)
-        cached.past = self._past_ranges(connection, cached)
+        cached.past = past_episodes.ranges(connection, self._reader.around, cached.behind_s)
         self._streak.resume(cached.healthy_since, cached.healthy_at, now)
         self._all_at = float("-inf")
         return cached
@@ -211,6 +211,19 @@ class EvaluationCycle:
             self._saved_at = clock_s
             connection.execute(queries.text("set_healthy"), {"since": self._streak.since})
         before = list({one.key: one for one in (*cached.repaired, *offline_outcomes)}.values())
+        return self._write(connection, cached, found, before, outcomes=outcomes, now=now)
+
+    def _write(
+        self,
+        connection: psycopg.Connection[Any],
+        cached: state_cache.StateCache,
+        found: inputs.CycleInputs,
+        before: Sequence[observation.Outcome],
+        *,
+        outcomes: Sequence[observation.Outcome],
+        now: dt.datetime,
+    ) -> tuple[Sequence[observation.Outcome], int]:
+        """Writes the outcomes, after those that preceded them and are not in the database yet."""
         expired = cached.expired(self._reader.rules, outcomes, now)
         if not (outcomes or before or expired or found.excursions or found.efficiency_until):
             return (), 0
@@ -221,15 +234,10 @@ class EvaluationCycle:
         for every in (before, outcomes):
             deliveries += persistence.write(connection, every, cached, self._channels, self._notifier)
         if any(one.finds_past for one in outcomes):
-            cached.past = self._past_ranges(connection, cached)
+            cached.past = past_episodes.ranges(connection, self._reader.around, cached.behind_s)
         persistence.delete_states(connection, expired, cached)
         cached.repaired = []
         return (*before, *outcomes), deliveries
-
-    def _past_ranges(
-        self, connection: psycopg.Connection[Any], cached: state_cache.StateCache
-    ) -> dict[str, tuple[dt.datetime, dt.datetime]]:
-        return past_episodes.ranges(connection, self._reader.around, hints.vehicles(cached.behind_s))
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:

@@ -35,7 +35,7 @@ def update(excursions: write_excursions.Excursions, cached: state_cache.StateCac
             firing[one.watches.split()[0]].add(key[2])
     for column, names in firing.items():
         excursions.leave_out(frozenset(names), column)
-    excursions.correct(vehicles(cached.behind_s))
+    excursions.correct({key[1]: one for key, one in cached.behind_s.items() if key[0] == "vehicle"})
     excursions.look_around(cached.past)
 
 
@@ -59,8 +59,3 @@ def save_clocks(
             asked["behind_s"] = [behind_s.get(one) for one in keys]
             connection.execute(queries.text(query), asked)
     cached.behind_s = dict(behind_s)
-
-
-def vehicles(behind_s: Mapping[observation.DeviceKey, float]) -> dict[str, float]:
-    """Those of vehicles, by name."""
-    return {key[1]: one for key, one in behind_s.items() if key[0] == "vehicle"}

@@ -78,12 +78,6 @@ def _open_episode(one: rule_state.State) -> dt.datetime | None:
 def _notice(one: rule_state.Transition, outcome: observation.Outcome) -> interfaces.OfflineNotice:
     device = outcome.device
     return interfaces.OfflineNotice(
-        outcome.rule,
-        one.severity.value,
-        device.device_type,
-        device.device_id,
-        one.kind.value,
-        message.text(one, device),
-        one.opened_at,
-        one.resolved_at,
-    )
+        outcome.rule, one.severity.value, device.device_type, device.device_id, one.kind.value,
+        message.text(one, device), one.opened_at, one.resolved_at,
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import psycopg
 
 from voltd.database import queries
+from voltd.rules import observation
 
 _RANGES = 2_000  # the last past episodes
 
@@ -102,11 +103,11 @@ def _overlap(episode: PastEpisode, one: _Recorded) -> bool:
 
 
 def ranges(
-    connection: psycopg.Connection[Any], around: dt.timedelta, behind_s: Mapping[str, float]
+    connection: psycopg.Connection[Any], around: dt.timedelta, behind_s: Mapping[observation.DeviceKey, float]
 ) -> dict[str, tuple[dt.datetime, dt.datetime]]:
     """Vehicles with past episodes: between which of their own times late readings may change them."""
     found = {}
     for vehicle, since, until in connection.execute(queries.text("past_ranges"), {"at_most": _RANGES}):
-        behind = dt.timedelta(seconds=behind_s.get(vehicle, 0.0))
+        behind = dt.timedelta(seconds=behind_s.get(("vehicle", vehicle), 0.0))
         found[vehicle] = (since - behind - around, until - behind + around)
     return found

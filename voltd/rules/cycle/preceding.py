@@ -1,21 +1,33 @@
-"""What precedes the pieces that a cycle reads: how often the device reports, and whether it was charging.
+"""What precedes the readings of a vehicle: how often it reports, and whether it was charging.
 
-Part of ``telemetry``. Reads only.
+Part of ``telemetry``; ``still_charging`` also of ``backtest.history``. Reads only.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
 from voltd.database import queries
 from voltd.rules import charging_status, confirmation, model, observation, rule_state
-from voltd.rules.cycle import last_charging_word, pieces
+from voltd.rules.cycle import pieces
 
 _Connection = psycopg.Connection[Any]
+
+
+_KeyT = TypeVar("_KeyT")
+
+
+class LastWord(NamedTuple):
+    """A vehicle's last word on charging before a time that matters."""
+
+    vehicle_id: str
+    word: str
+    at: dt.datetime
+    before: dt.datetime
 
 
 def rows(
@@ -65,11 +77,33 @@ def charging_since(
     asked |= {"oldest": min(asked["sinces"]), "newest": max(asked["sinces"])}
     found = connection.execute(queries.text("charging_before"), asked).fetchall()
     last_words = {
-        places[number - 1]: last_charging_word.LastWord(asked["ids"][number - 1], word, at, asked["sinces"][number - 1])
+        places[number - 1]: LastWord(asked["ids"][number - 1], word, at, asked["sinces"][number - 1])
         for number, word, at in found
         if word is not None
     }
-    return last_charging_word.still_charging(connection, words, last_words)
+    return still_charging(connection, words, last_words)
+
+
+def still_charging(
+    connection: _Connection, words: charging_status.Charging, last_words: Mapping[_KeyT, LastWord]
+) -> dict[_KeyT, dt.datetime]:
+    """The time of each word that means charging and has not been contradicted by a drive since."""
+    stale = dt.timedelta(seconds=words.charging_stale_s)
+    valid = {
+        key: one for key, one in last_words.items() if words.means_charging(one.word) and one.before - one.at <= stale
+    }
+    if not valid:
+        return {}
+    asked = {
+        "ids": [one.vehicle_id for one in valid.values()],
+        "sinces": [one.at for one in valid.values()],
+        "untils": [one.before for one in valid.values()],
+        "oldest": min(one.at for one in valid.values()),
+        "above": words.moving_above_kmh,
+    }
+    keys = list(valid)
+    moved = {keys[place - 1] for (place,) in connection.execute(queries.text("moved_between"), asked)}
+    return {key: one.at for key, one in valid.items() if key not in moved}
 
 
 def starts(wanted: Iterable[tuple[str, dt.datetime]]) -> dict[str, Any]:
