@@ -48,12 +48,8 @@ def by_the_clock(
 ) -> tuple[rule_state.State, list[rule_state.Transition]]:
     """What ends or begins because no more readings have arrived; see ``step.step``."""
     transitions: list[rule_state.Transition] = []
-    hold_down = dt.timedelta(seconds=rule.keep_firing_for_s)
-    if (
-        state.clear_at is not None
-        and state.clear_received_at is not None
-        and now >= state.clear_received_at + hold_down
-    ):
+    hold_down, cleared_at = dt.timedelta(seconds=rule.keep_firing_for_s), state.clear_received_at
+    if state.clear_at is not None and cleared_at is not None and now >= cleared_at + hold_down:
         state, ended = rule_state.resolve(rule, state, state.clear_at + hold_down, None, rule_state.Cause.CLEARED)
         transitions.append(ended)
     waits_since = state.unconfirmed_at if rule.alone_after_intervals else None

@@ -189,15 +189,15 @@ class EvaluationCycle:
         )
         found.rows[:0] = [daemon_health.after_evaluated(one, cached.states) for one in rows]
         devices = found.devices
-        states = cached.states  # now and then all, because rules may no longer apply to devices
+        states = cached.states  # now and then all: rules may no longer apply to devices
         if clock_s - self._all_at < _ALL_STATES_EVERY_S:
             states = {key: one for key, one in states.items() if key[1:] in devices or one.waits}
         else:
             self._all_at = clock_s
-        keys = devices | {key[1:] for key in states}
+        registry = inputs.registry(connection, devices | {key[1:] for key in states})
         outcomes = self._rules.evaluate(
             found.rows,
-            inputs.registry(connection, keys) | daemon_health.with_notes(notes),
+            registry | daemon_health.with_notes(notes),
             found.last_seen,
             states,
             now=now,
@@ -230,9 +230,8 @@ class EvaluationCycle:
         persistence.next_epoch(connection, cached, found.efficiency_until)
         if found.excursions:
             connection.execute(queries.text("delete_excursions"), {"ids": found.excursions})
-        deliveries = 0
-        for every in (before, outcomes):
-            deliveries += persistence.write(connection, every, cached, self._channels, self._notifier)
+        channels, notifier = self._channels, self._notifier
+        deliveries = sum(persistence.write(connection, one, cached, channels, notifier) for one in (before, outcomes))
         if any(one.finds_past for one in outcomes):
             cached.past = past_episodes.ranges(connection, self._reader.around, cached.behind_s)
         persistence.delete_states(connection, expired, cached)

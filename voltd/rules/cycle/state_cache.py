@@ -127,14 +127,14 @@ def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule], now: 
     ):
         key: observation.StateKey = (rule, device_type, device_id)
         one = _parsed(text)
+        stored = one
         if one is None or (one.phase is rule_state.Phase.FIRING) != (alert_id is not None):
             _log.warning("alert_state.mended", rule=rule, device=device_id, state=text, alert_id=alert_id)
             one = rule_state.State(evaluated_at=evaluated_at)
             if alert_id is not None:
                 one = _of_episode(watches.get(rule, ""), evaluated_at, episode)
-            cached.repaired.append(observation.Outcome(rule, scope.Device(device_type, device_id), one, ()))
-        if rule not in inactivity and (capped := one.capped(now)) is not one:
-            one = capped
+        one = one if rule in inactivity else one.capped(now)
+        if one is not stored:
             cached.repaired.append(observation.Outcome(rule, scope.Device(device_type, device_id), one, ()))
         cached.states[key] = one
         if alert_id is not None:
