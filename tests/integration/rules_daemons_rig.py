@@ -47,7 +47,7 @@ metric = "silence"
 applies_to = ["vehicle"]
 fire_above = 300.0
 """
-_EVERYWHERE = types.SimpleNamespace(name="phone", wants=lambda **_: True)  # a channel that is told everything
+_EVERYWHERE = types.SimpleNamespace(name="phone", wants=lambda **_: True)  # a channel that wants everything
 
 
 class _Notifier(cycle_fakes.Notifier):
@@ -65,16 +65,16 @@ class _Notifier(cycle_fakes.Notifier):
 
 
 class Daemon:
-    """A check, and a store whose writer is told by it what to look for."""
+    """An evaluation cycle, and a store whose writer learns from it what to look for."""
 
     def __init__(self, connect, instance):
         self.report = WELL
-        self.told = []  # at once, without a database
+        self.sent = []  # at once, without a database
         self.during_check = []  # what happens during the next checks, once each
         self.before_commit = []  # what happens before the next batch is committed
         excursions = write_excursions.Excursions()
         self.check = cycle.EvaluationCycle(
-            connect, instance, cycle_fakes.ThisDaemon(self._look), _Notifier(self.told), excursions
+            connect, instance, cycle_fakes.ThisDaemon(self._look), _Notifier(self.sent), excursions
         )
         self._store = store.PostgresStore(
             connect, instance, keep_dead_letters=self._keep_dead_letters, excursions=excursions
@@ -132,8 +132,8 @@ class World:
         """(rule, device, whether it is open) of each."""
         return self.sql("SELECT rule, device_id, resolved_at IS NULL FROM volt.alert ORDER BY alert_id")
 
-    def told(self):
-        """(rule, device, transition, status) of all that was or is to be told, in order."""
+    def notified(self):
+        """(rule, device, transition, status) of all that was or is to be sent, in order."""
         return self.sql(
             "SELECT rule, device_id, transition, status FROM volt.alert_delivery JOIN volt.alert USING (alert_id)"
             " ORDER BY delivery_id"

@@ -1,4 +1,4 @@
-"""A check of the rules on vehicles: what is told of readings however they came, and what is only recorded."""
+"""An evaluation cycle on vehicles: what is notified of readings however they arrive, and what is only recorded."""
 
 import random
 
@@ -26,14 +26,14 @@ def test_newest_first_in_one_batch_is_one_episode(rig):
 
 
 def test_reading_that_comes_after_a_newer_calm_one_pages_nobody(rig):
-    """What came before the excursion has been judged, by not being one."""
+    """What arrived before the excursion counts as evaluated, as it is within all limits."""
     rig.store(("V1", 1, 0.5, {"speed_kmh": 80.0}), ("V1", 31, 0.4, {"speed_kmh": 140.0}))
     rig.check()
     assert rig.alerts() == [("overspeed", "V1", "past")]
 
 
 def test_live_excursion_in_one_batch_with_one_of_yesterday(rig):
-    """However much was stored in between, both are found: the live one is told, the other one recorded."""
+    """However much was stored in between, both are found: the live one is notified, the other one recorded."""
     rig.sql(
         "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, received_at, soc_pct)"
         " SELECT 'V1', at, at, 50 FROM generate_series(now() - INTERVAL '28 h', now() - INTERVAL '1 min',"
@@ -61,7 +61,7 @@ def test_backlog_longer_than_a_check_reads_of_a_vehicle_that_fires(rig):
 
 
 def test_backlog_of_a_vehicle_that_fires_is_read_once(rig):
-    """A vehicle that sends its backlog and falls silent costs nothing afterwards, and its alert stays open."""
+    """A vehicle that sends its backlog and then nothing costs nothing afterwards, and its alert stays open."""
     rig.store(*LOW)
     rig.check()
     rig.age(3 * HOUR)
@@ -78,10 +78,10 @@ def test_spool_drained_after_an_hour_pages_nobody_with_anything_new(rig):
     rig.store(*LOW)
     rig.check()
     rig.age(HOUR)
-    held = [
+    deferred = [
         (vehicle, ago, ago - 1, {"speed_kmh": speed}) for vehicle in ("V1", "V2") for ago, speed in _FAST_40_MIN_AGO
     ]
-    rig.store(*held)
+    rig.store(*deferred)
     rig.check()
     assert rig.alerts()[0] == ("soc_low", "V1", "open")
     assert sorted(rig.alerts()[1:]) == [("overspeed", "V1", "past"), ("overspeed", "V2", "past")]
@@ -102,7 +102,7 @@ def test_alert_that_was_over_during_an_outage_is_over_when_the_spool_is_drained(
 
 
 def test_late_reading_of_a_vehicle_with_a_duration_running_tells_no_history(rig):
-    """What was told two hours ago is not told again because a reading of three hours ago arrives."""
+    """What was notified two hours ago is not notified again because a reading of three hours ago arrives."""
     rig.start(
         '[rules.fast]\nmetric="speed_kmh"\napplies_to=["vehicle"]\nfire_above=120.0\nclear_below=115.0\n'
         '[rules.low]\nmetric="soc_pct"\napplies_to=["vehicle"]\nfire_below=15.0\nfor_s=7200.0\n'
@@ -216,7 +216,7 @@ def test_two_backlogs_days_apart_are_two_past_episodes(rig):
 
 
 def _stream(dice, vehicle):
-    """Readings of ten minutes, told apart by when they come; among them what is no news: (reading, whether it is)."""
+    """Readings of ten minutes in any order of arrival, some of them not live: (reading, whether it is live)."""
     for ago in range(600, 0, -15):
         yield (
             (
@@ -238,7 +238,7 @@ def _stream(dice, vehicle):
 
 
 def _expected(rules, vehicle, stored):
-    """(rule, vehicle, severity, begin, end, peak) of each episode, had each reading been judged as it came."""
+    """(rule, vehicle, severity, begin, end, peak) of each episode, had each reading been evaluated on arrival."""
     known, readings = charging_status.ChargingTracker(charging_status.Charging()), []
     for at, soc, speed, temp, word in stored:
         charging = known.read(at, word, speed)
@@ -254,7 +254,7 @@ def _expected(rules, vehicle, stored):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_however_readings_come_the_live_ones_are_told_of_and_no_others(rig, seed):
+def test_however_readings_arrive_the_live_ones_are_notified_and_no_others(rig, seed):
     """Batches, checks and restarts at any time; retained readings and backlog among the live ones."""
     rules = (
         '[rules.low]\nmetric="soc_pct"\napplies_to=["vehicle"]\nfire_below=15.0\nclear_above=20.0\n'
@@ -277,13 +277,13 @@ def test_however_readings_come_the_live_ones_are_told_of_and_no_others(rig, seed
                 live[one.vehicle_id].append((one.recorded_at, *words))
         dice.choice((rig.check, rig.check, lambda: None, lambda: rig.start(rules)))()
     rig.check()
-    told = rig.sql(
+    notified = rig.sql(
         "SELECT rule, device_id, severity, opened_at, resolved_at, peak_value FROM volt.alert WHERE NOT past"
     )
     parsed = load.parse(rules, source="test")
     expected = [one for name in vehicles for one in _expected(parsed, name, live[name])]
     assert {one[0] for one in expected} == {"low", "fast", "hot"}
-    assert sorted(told, key=str) == sorted(expected, key=str)
+    assert sorted(notified, key=str) == sorted(expected, key=str)
 
 
 HELD = (

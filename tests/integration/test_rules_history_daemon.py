@@ -56,14 +56,14 @@ def _readings(dice):
 
 def _seen_one_by_one(plan, device, readings):
     """(rule, device, severity, opened, resolved, peak) of a daemon that checks at each reading and at the end."""
-    remembered, found, known = {}, [], charging_status.ChargingTracker(charging_status.Charging())
+    states, found, known = {}, [], charging_status.ChargingTracker(charging_status.Charging())
 
     def check(now, *rows):
         devices = {("vehicle", device.device_id): device}
-        for one in plan.evaluate(rows, devices, {}, remembered, now=now, healthy_since=rules_history_rig.T0):
-            remembered[one.rule, "vehicle", device.device_id] = one.state
-            ended = [told for told in one.transitions if told.kind is rule_state.TransitionKind.RESOLVED]
-            found.extend(episode(one.rule, told, told.resolved_at) for told in ended)
+        for one in plan.evaluate(rows, devices, {}, states, now=now, healthy_since=rules_history_rig.T0):
+            states[one.rule, "vehicle", device.device_id] = one.state
+            ended = [new for new in one.transitions if new.kind is rule_state.TransitionKind.RESOLVED]
+            found.extend(episode(one.rule, new, new.resolved_at) for new in ended)
 
     def episode(rule, one, resolved_at):
         return (rule, device.device_id, one.severity.value, one.opened_at, resolved_at, one.peak_value)
@@ -75,7 +75,7 @@ def _seen_one_by_one(plan, device, readings):
         charging = known.read(now, word, measured.get("speed_kmh"))
         check(now, observation.Observation("vehicle", device.device_id, now, now, **measured, charging=charging))
     check(END)
-    still = [(key[0], one) for key, one in remembered.items() if one.phase is rule_state.Phase.FIRING]
+    still = [(key[0], one) for key, one in states.items() if one.phase is rule_state.Phase.FIRING]
     return found + [episode(rule, one, None) for rule, one in still]
 
 

@@ -34,9 +34,9 @@ class Checks:
         outcomes = self.plan.evaluate(given, {}, {}, kept, now=_at(now), healthy_since=healthy)
         self.states |= {one.key: json.dumps(one.state.to_json()) for one in outcomes}
         return [
-            (one.rule, told.kind.value, told.severity.value, (told.at - T0).total_seconds())
+            (one.rule, new.kind.value, new.severity.value, (new.at - T0).total_seconds())
             for one in outcomes
-            for told in one.transitions
+            for new in one.transitions
         ]
 
 

@@ -1,4 +1,4 @@
-"""All rules over all devices: each shipped rule raises and resolves, an outage is no silence, calm is cheap."""
+"""All rules over all devices: each shipped rule raises and resolves, an outage is no inactivity, calm is cheap."""
 
 import datetime as dt
 import json
@@ -35,7 +35,7 @@ class Checks:
         for one in outcomes:
             key = (one.rule, one.device.device_type, one.device.device_id)
             self.states[key] = json.dumps(one.state.to_json())
-        return [(one.rule, told.kind.value, told.severity.value) for one in outcomes for told in one.transitions]
+        return [(one.rule, new.kind.value, new.severity.value) for one in outcomes for new in one.transitions]
 
 
 def _row(seconds, kind="vehicle", *, received=None, **values):
@@ -75,7 +75,7 @@ def test_nearly_empty_is_critical():
     assert checks.check(120, _row(120, soc_pct=4.0), _row(130, soc_pct=10.0)) == []
 
 
-def test_clock_that_is_off_is_told_after_three_arrivals():
+def test_clock_that_is_off_is_notified_after_three_arrivals():
     """Its rows are on the time of arrival, so readings by the device's own clock, hours ahead, do not disturb them."""
     checks = Checks()
     assert checks.check(100, *(_row(one, clock_skew_s=31) for one in (0, 10)), _row(7200, soc_pct=50.0)) == []
@@ -84,7 +84,7 @@ def test_clock_that_is_off_is_told_after_three_arrivals():
     assert checks.check(100, _row(70, clock_skew_s=2)) == [("clock_skew", "resolved", "warning")]
 
 
-def test_an_hour_is_judged_though_newer_readings_were():
+def test_an_hour_is_evaluated_though_newer_readings_were():
     """Efficiency of an hour comes after readings of the next one; they are no reason to call it late."""
     checks = Checks()
     assert checks.check(60, _row(0, efficiency_pct=60.0)) == [("efficiency_low", "fired", "warning")]
@@ -123,8 +123,8 @@ def test_retired_and_maintained_vehicles_are_not_stale_and_end_quietly(status):
     assert [(one.kind, one.suppressed) for one in ended.transitions] == [(rule_state.TransitionKind.RESOLVED, True)]
 
 
-def test_outage_is_nobodys_silence():
-    """While the ingest is down nobody becomes stale, and silence counts from grace_s after it came back."""
+def test_outage_makes_no_device_stale():
+    """While the ingest is down no device becomes stale, and inactivity counts from grace_s after it came back."""
     checks = Checks()
     assert checks.check(4000, seen={EV: T0}, healthy=None) == []
     assert checks.check(4000, seen={EV: T0}, healthy=_at(3900)) == []
@@ -132,19 +132,19 @@ def test_outage_is_nobodys_silence():
     assert checks.check(4261, seen={EV: T0}, healthy=_at(3900)) == [("stale", "fired", "warning")]
 
 
-def test_silence_is_not_judged_while_the_ingest_is_down():
+def test_inactivity_is_not_evaluated_while_the_ingest_is_down():
     rule = load.parse('[rules.stale]\nmetric = "silence"\napplies_to = ["meter"]\nfire_above = 300\n', source="test")[0]
     assert inactivity.step(rule, rule_state.State(), T0, _at(9999), None) == (rule_state.State(), ())
     firing, _ = inactivity.step(rule, rule_state.State(), T0, _at(301), LONG_AGO)
     assert inactivity.step(rule, firing, T0, _at(9999), None) == (firing, ())
-    _, told = inactivity.step(rule, firing, _at(400), _at(9999), None)
-    assert [(one.kind, one.resolved_at, one.value) for one in told] == [
+    _, found = inactivity.step(rule, firing, _at(400), _at(9999), None)
+    assert [(one.kind, one.resolved_at, one.value) for one in found] == [
         (rule_state.TransitionKind.RESOLVED, _at(400), 400)
     ]
 
 
-def test_each_device_is_judged_by_its_own_rhythm():
-    """Known or not, parked or not; the message names the limit that held."""
+def test_each_device_is_evaluated_by_its_own_rhythm():
+    """Known or not, parked or not; the message names the limit that applied."""
     checks, seen = Checks(), {("vehicle", name): T0 for name in ("new", "parked", "slow", "dead")}
     activity = {
         ("vehicle", "parked"): rhythm.Activity(parked=True),
@@ -166,7 +166,7 @@ def test_each_device_is_judged_by_its_own_rhythm():
     assert set(fired(93601)) == {"new", "slow", "parked", "dead"}
 
 
-def test_a_device_of_which_everything_is_refused_is_not_called_silent():
+def test_a_device_of_which_everything_is_refused_is_not_called_inactive():
     """The alert is the same, what it says is not."""
     checks = Checks()
     (found,) = evaluate.RuleSet(checks.rules).evaluate(
@@ -188,7 +188,7 @@ class Silence:
         self._rules, self._kept, self.says = Checks().rules, {}, None
 
     def check(self, seconds, refused=None, *, seen=T0, healthy=LONG_AGO):
-        """What was told."""
+        """The transitions."""
         found = evaluate.RuleSet(self._rules).evaluate(
             (), {}, {EV: seen}, self._kept, now=_at(seconds), healthy_since=healthy,
             activity={EV: rhythm.Activity(refused=refused)},
@@ -197,11 +197,11 @@ class Silence:
             self._kept = {one.key: rule_state.State.from_text(json.dumps(one.state.to_json()))}
             (episode,), _ = alert_rows.of(one, 1)
             self.says = episode.message
-        return [(told.kind.value, told.suppressed) for one in found for told in one.transitions]
+        return [(new.kind.value, new.suppressed) for one in found for new in one.transitions]
 
 
 def test_what_is_said_follows_a_device_that_begins_and_ends_to_send_in_vain():
-    """Nobody is told again, and nothing is written while nothing changes."""
+    """Nobody is notified again, and nothing is written while nothing changes."""
     device = Silence()
     assert device.check(301) == [("fired", False)]
     for refused in ("sends in vain", "sends another thing in vain"):
@@ -215,7 +215,7 @@ def test_what_is_said_follows_a_device_that_begins_and_ends_to_send_in_vain():
     assert device.check(5010, seen=_at(5009)) == [("resolved", False)]
 
 
-def test_an_outage_makes_no_device_silent_that_sent_in_vain():
+def test_an_outage_makes_no_device_inactive_of_which_everything_is_refused():
     """Before it could be heard again nobody knows that it has stopped."""
     device = Silence()
     device.check(301, "sends in vain")
@@ -226,14 +226,14 @@ def test_an_outage_makes_no_device_silent_that_sent_in_vain():
     assert "silent for" in device.says
 
 
-def test_a_silence_of_which_nothing_is_known_any_more_ends_quietly():
+def test_an_inactivity_of_which_nothing_is_known_any_more_ends_suppressed():
     device = Silence()
     device.check(301, "sends in vain")
     assert device.check(400, seen=None) == [("resolved", True)]
 
 
 def test_out_of_order_reading_of_a_calm_device_pages_nobody():
-    """A device without a state still has a newest reading judged."""
+    """A device without a state still has a newest reading evaluated."""
     checks = Checks()
     assert checks.check(60, _row(0, received=50, speed_kmh=150.0), evaluated_at={EV: _at(30)}) == [
         ("overspeed", "recorded", "warning")
@@ -285,7 +285,7 @@ def test_message_of_a_daemon_that_knows_why():
     assert message.text(found.transitions[0], found.device).endswith("critical: this host's clock is behind")
 
 
-def test_twenty_thousand_calm_devices_are_judged_at_once():
+def test_twenty_thousand_calm_devices_are_evaluated_at_once():
     """Well under 100 ms where nothing happens; a generous multiple here, the machine may be busy."""
     plan = evaluate.RuleSet(load.load(resources.share("config") / "rules.toml"))
     rows = [observation.Observation("vehicle", f"v{one}", T0, T0, 50.0, 60.0, 30.0) for one in range(10_000)]

@@ -1,4 +1,4 @@
-"""Rules over the past say what a daemon would have said at the time, however the past is handed over."""
+"""Rules over stored history find what a daemon would have found at the time, in whatever parts they get it."""
 
 import datetime as dt
 
@@ -43,9 +43,9 @@ class Live:
             activity=activity,
         ):
             self._states[one.rule, *KEY] = one.state
-            for told in one.transitions:
-                if told.kind is rule_state.TransitionKind.RESOLVED:
-                    self.episodes.append((told.opened_at, told.resolved_at, told.severity, told.peak_value))
+            for new in one.transitions:
+                if new.kind is rule_state.TransitionKind.RESOLVED:
+                    self.episodes.append((new.opened_at, new.resolved_at, new.severity, new.peak_value))
 
     def end(self, now, rows=(), seen=None, activity=None):
         self.check(now, rows, seen, activity)
@@ -101,7 +101,7 @@ def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
     st.sampled_from((None, {"hours": "12:01-12:02"})),
     st.sampled_from((None, 70.0, 1000.0)),
 )
-def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_below, active_hours, at_most):
+def test_inactivity_as_a_daemon_that_evaluates_every_second(pauses, quiet_s, clear_below, active_hours, at_most):
     """The gaps that are too long, and nothing else, become episodes; peaks are to the second of the check."""
     assume(at_most is None or active_hours is None)  # a learnt limit ends at no half second, the hours do
     rule = _rule(
@@ -117,7 +117,7 @@ def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_bel
             known.note(_at(second), second - signs[signs.index(second) - 1])
         seen = max(one for one in signs if one <= second)
         activity = {KEY: rhythm.Activity(known.usual_s(_at(seen)))}
-        # what falls between two whole seconds is judged in time, too
+        # what falls between two whole seconds is evaluated in time, too
         live.check(_at(second), seen={KEY: _at(seen)}, activity=activity)
         live.check(_at(second + 0.5), seen={KEY: _at(seen)}, activity=activity)
     if end == signs[-1] and len(signs) > 1:
@@ -135,16 +135,16 @@ def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_bel
     assert all(one.peak_value > 10 for one in found)
 
 
-def test_a_calm_past_is_not_judged_at_all(monkeypatch):
+def test_a_calm_history_is_not_evaluated_at_all(monkeypatch):
     """What is within the limits never reaches the step, which is what makes millions of readings affordable."""
-    judged = []
-    monkeypatch.setattr(advance, "run", lambda _rule, one, rows: judged.append(rows) or (one, ()))
+    evaluated = []
+    monkeypatch.setattr(advance, "run", lambda _rule, one, rows: evaluated.append(rows) or (one, ()))
     tracker = episodes.Tracker(_rule(fire_above=120.0), EV)
     episodes.add_rows([tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)])
-    assert judged == []
+    assert evaluated == []
 
 
-def test_what_came_too_late_is_a_past_episode_and_told_to_nobody():
+def test_what_arrived_too_late_is_a_past_episode_and_notifies_nobody():
     """A backlog of an hour ago with an excursion of its own, then one in time."""
     tracker = episodes.Tracker(_rule(fire_above=120.0), EV)
     late = [("v1", _at(n), _at(7200), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]

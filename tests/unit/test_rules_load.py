@@ -132,7 +132,7 @@ def _overridden():
     ],
 )
 def test_most_specific_override_alone_holds(device, limit):
-    """Vehicle over model over fleet; who is out of scope, retired or in maintenance is not judged."""
+    """Vehicle over model over fleet; a device out of scope, retired or in maintenance is not evaluated."""
     rule = _overridden().for_device(device)
     assert (rule.fire_above if rule else None) == limit
 

@@ -1,4 +1,4 @@
-"""How long a device may be silent, by its own rhythm: one outage teaches nothing, a habit does, and habits fade."""
+"""How long a device may be inactive, by its own rhythm: one outage teaches nothing, a habit does, and habits fade."""
 
 import datetime as dt
 

@@ -58,7 +58,7 @@ def test_for_s_is_the_span_of_device_time_between_first_and_last(last, kinds):
     assert after.opened_at == T0
 
 
-def test_one_reading_and_then_silence_never_fires_a_duration():
+def test_one_reading_and_then_nothing_never_fires_a_duration():
     rule = _rule(for_s=60)
     after, _ = _step(rule, _read(0, 90))
     assert step.step(rule, after, (), _at(86400)) == (after, ())
@@ -82,7 +82,7 @@ def test_repeatedly_means_in_a_row():
     assert _step(rule, _read(0, 90), _read(1, 90), _read(2, 20), _read(3, 90))[1] == []
 
 
-def test_worse_is_told_once_and_belongs_to_the_same_episode():
+def test_worse_is_notified_once_and_belongs_to_the_same_episode():
     rule = _rule(severity_steps=[{"severity": "critical", "above": 95}])
     readings = [_read(one, value) for one, value in enumerate((90, 96, 90, 97, 20))]
     _, found = step.step(rule, rule_state.State(), readings, _at(9))
@@ -119,7 +119,7 @@ def test_held_alert_goes_on_when_the_limit_is_passed_again():
 
 
 def test_excursion_at_the_end_of_the_hold_is_a_new_episode():
-    """The clock and the next reading agree on the moment at which a held alert is over."""
+    """The clock and the next reading agree on the moment at which a hold-down ends."""
     rule = _rule(keep_firing_for_s=60)
     assert _step(rule, _read(0, 90), _read(10, 20), _read(70, 90))[1] == [("fired", 0), ("resolved", 70), ("fired", 70)]
 
@@ -143,7 +143,7 @@ def test_reading_measured_once_counts_once_though_it_says_two_things():
     "past",
     [
         _read(-1000, 99, received_at=_at(-99)),  # a backlog, 15 minutes and a second old
-        _read(-10, 99, received_at=_at(5)),  # out of order: a newer one was judged
+        _read(-10, 99, received_at=_at(5)),  # out of order: a newer one was evaluated
     ],
 )
 def test_what_comes_late_is_recorded_and_pages_nobody(past):
@@ -169,7 +169,7 @@ def test_backlog_that_clears_does_not_resolve_and_one_that_hides_does_not_break(
     assert (after, found) == (dataclasses.replace(before, evaluated_at=_at(10)), [])
 
 
-def test_backlog_counts_as_judged_once_it_was():
+def test_backlog_counts_as_evaluated_once_it_was():
     """Redelivered it says nothing more, not even as history, and nobody has to read it again."""
     before, _ = _step(_rule(), _read(0, 90))
     late = _read(10, 20, received_at=_at(2000))
@@ -178,7 +178,7 @@ def test_backlog_counts_as_judged_once_it_was():
 
 
 def test_held_reading_goes_on_with_what_runs_and_raises_nothing():
-    """What could not be judged for an hour ends an alert at its time; what begins in it is history."""
+    """What could not be evaluated for an hour ends an alert at its time; what begins in it is late."""
     before, _ = _step(_rule(), _read(0, 90))
     deferred = [_read(10, 20, deferred=True), _read(20, 99, deferred=True), _read(30, 20, deferred=True)]
     after, found = _step(_rule(), *deferred, before=before, now=_at(3600))
@@ -211,7 +211,7 @@ def test_duration_that_was_over_in_held_readings_is_recorded():
     assert _step(rule, *deferred, before=before, now=_at(3600))[1] == [("recorded", 90)]
 
 
-def test_reading_read_for_the_past_is_never_news_and_counts_as_not_judged():
+def test_reread_reading_never_fires_and_counts_as_not_evaluated():
     """However recent: it is around something late."""
     after, found = _step(_rule(), _read(0, 99, reread=True), _read(5, 20, reread=True))
     assert (after, found) == (rule_state.State(), [("recorded", 5)])
@@ -226,7 +226,7 @@ def test_outside_active_hours_nothing_fires_but_what_fires_may_end():
     assert _step(rule, _read(3600, 20), before=before)[1] == [("resolved", 3600)]
 
 
-def test_rule_that_no_longer_applies_ends_its_episode_quietly():
+def test_rule_that_no_longer_applies_ends_its_episode_suppressed():
     before, _ = _step(_rule(), _read(0, 90))
     after, found = rule_state.close("hot", before, _at(9))
     assert [(one.kind, one.suppressed, one.resolved_at) for one in found] == [
@@ -338,7 +338,7 @@ def test_excursion_dated_at_the_end_of_a_hold_that_the_clock_has_ended():
 
 @pytest.mark.parametrize(("value", "kind"), [(90, "fired"), (20, "resolved")])
 def test_a_value_that_was_filled_in_counts_as_if_it_had_been_there(value, kind):
-    """A reading without it, of the same time or later, has been judged meanwhile."""
+    """A reading without it, of the same time or later, has been evaluated meanwhile."""
     rule = _rule()
     before, _ = _step(rule, _read(0, 20 if kind == "fired" else 90), _read(5, None), _read(7, None))
     if kind == "fired":
@@ -365,7 +365,7 @@ def test_a_value_that_was_filled_in_two_hours_later_is_late():
 
 
 def test_state_of_an_earlier_version_is_understood():
-    """What it says is what has been judged, of every field."""
+    """Its time holds for every field."""
     text = '{"phase": "firing", "watches": "battery_temp_c >", "judged_at": "2026-03-02T12:00:05Z", "count": 0,'
     text += '"opened_at": "2026-03-02T12:00:00Z", "last_seen_at": "2026-03-02T12:00:05Z", "peak_value": 90.0}'
     old = rule_state.State.from_text(text)
