@@ -4,13 +4,14 @@ import datetime as dt
 
 import psycopg
 
+from tests.support import cycle_fakes
 from voltd import config, models
 from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import store as write
 from voltd.rules import load
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 
 def ago(seconds):
@@ -37,7 +38,9 @@ class Rig:
         """A daemon's start; with its first check it looks for what the rules need."""
         parsed = load.load(None) if rules is None else load.parse(rules, source="test")
         report = health.Report(0.0, spooling=False, healthy=True)
-        self._check = check.Check(self._connect, "t", look=lambda: report, excursions=self._excursions)
+        self._check = cycle.EvaluationCycle(
+            self._connect, "t", cycle_fakes.ThisDaemon(lambda: report), cycle_fakes.Notifier(), self._excursions
+        )
         self._check.use(parsed, ())
         self.check()
 

@@ -6,6 +6,7 @@ import types
 
 import psycopg
 
+from tests.support import cycle_fakes
 from voltd import config, models
 from voltd.daemon import health
 from voltd.database import session
@@ -15,7 +16,7 @@ from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import store
 from voltd.rules import load
 from voltd.rules.backtest import history
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 
@@ -33,9 +34,9 @@ class Rig:
         self.dsn = dsn
         clock = types.SimpleNamespace(now=lambda _zone: at(self.now))
         moved = types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta)
-        monkeypatch.setattr(check, "dt", moved)
+        monkeypatch.setattr(cycle, "dt", moved)
         monkeypatch.setattr(write_excursions, "dt", moved)
-        monkeypatch.setattr(check, "time", types.SimpleNamespace(monotonic=lambda: self.now + self.stepped))
+        monkeypatch.setattr(cycle, "time", types.SimpleNamespace(monotonic=lambda: self.now + self.stepped))
         self._connection = psycopg.connect(dsn, autocommit=True)
         self.sql(
             "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.excursion, volt.retained_reading, volt.alert,"
@@ -58,8 +59,13 @@ class Rig:
         self._excursions = write_excursions.Excursions()
         self._store = store.PostgresStore(self._open, "t", excursions=self._excursions)
         self._current = write_current.CurrentState(self._open, "t", 1.0, heal=False)
-        self._check = check.Check(
-            self._open, "t", look=lambda: self.report, excursions=self._excursions, clock=self.clock
+        self._check = cycle.EvaluationCycle(
+            self._open,
+            "t",
+            cycle_fakes.ThisDaemon(lambda: self.report),
+            cycle_fakes.Notifier(),
+            self._excursions,
+            clock=self.clock,
         )
         self._check.use(self.parsed, ())
         self.check()

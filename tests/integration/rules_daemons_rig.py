@@ -6,6 +6,7 @@ import types
 
 import psycopg
 
+from tests.support import cycle_fakes
 from voltd import config, models
 from voltd.alerts import urgent
 from voltd.daemon import health
@@ -15,7 +16,7 @@ from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import store
 from voltd.rules import load
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 WELL = health.Report(0.0, spooling=False, healthy=True)
 SOC_LOW = """
@@ -46,26 +47,34 @@ metric = "silence"
 applies_to = ["vehicle"]
 fire_above = 300.0
 """
-_EVERYWHERE = types.SimpleNamespace(name="phone", wants=lambda **_: True)  # a channel that is told everything
+_EVERYWHERE = types.SimpleNamespace(name="phone", wants=lambda **_: True)  # a channel that wants everything
+
+
+class _Notifier(cycle_fakes.Notifier):
+    """Sends everything at once."""
+
+    def __init__(self, sent):
+        self._sent, self._sent_at = sent, {}
+
+    def send_now(self, rows):
+        self._sent += [(one.rule, one.transition) for one in rows]
+        self._sent_at |= {urgent.key(one): dt.datetime.now(dt.UTC) for one in rows}
+
+    def sent_at(self, _channel, what):
+        return self._sent_at.get(what)
 
 
 class Daemon:
-    """A check, and a store whose writer is told by it what to look for."""
+    """An evaluation cycle, and a store whose writer learns from it what to look for."""
 
     def __init__(self, connect, instance):
         self.report = WELL
-        self.told = []  # at once, without a database
+        self.sent = []  # at once, without a database
         self.during_check = []  # what happens during the next checks, once each
         self.before_commit = []  # what happens before the next batch is committed
         excursions = write_excursions.Excursions()
-        self._told_at = {}
-        self.check = check.Check(
-            connect,
-            instance,
-            look=self._look,
-            excursions=excursions,
-            tell=self._tell,
-            told_at=lambda _channel, what: self._told_at.get(what),
+        self.check = cycle.EvaluationCycle(
+            connect, instance, cycle_fakes.ThisDaemon(self._look), _Notifier(self.sent), excursions
         )
         self._store = store.PostgresStore(
             connect, instance, keep_dead_letters=self._keep_dead_letters, excursions=excursions
@@ -89,10 +98,6 @@ class Daemon:
         if self.during_check:
             self.during_check.pop(0)()
         return self.report
-
-    def _tell(self, told):
-        self.told += [(one.rule, one.transition) for one in told]
-        self._told_at |= {urgent.key(one): dt.datetime.now(dt.UTC) for one in told}
 
     def _keep_dead_letters(self, *_):
         while self.before_commit:
@@ -127,8 +132,8 @@ class World:
         """(rule, device, whether it is open) of each."""
         return self.sql("SELECT rule, device_id, resolved_at IS NULL FROM volt.alert ORDER BY alert_id")
 
-    def told(self):
-        """(rule, device, transition, status) of all that was or is to be told, in order."""
+    def notified(self):
+        """(rule, device, transition, status) of all that was or is to be sent, in order."""
         return self.sql(
             "SELECT rule, device_id, transition, status FROM volt.alert_delivery JOIN volt.alert USING (alert_id)"
             " ORDER BY delivery_id"

@@ -7,12 +7,13 @@ import psycopg
 import pytest
 
 from support import alert_rig, harness
+from tests.support import cycle_fakes
 from voltd.alerts import outbox
 from voltd.daemon import health
 from voltd.database import queries, session
 from voltd.pipeline.write import excursions as write_excursions
 from voltd.rules import load
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 
 @pytest.fixture
@@ -29,12 +30,12 @@ def checks(delivery):
     made = []
 
     def make(delivered):
-        one = check.Check(
+        one = cycle.EvaluationCycle(
             session.connector(delivery.settings()),
             "t",
-            look=lambda: health.Report(0.0, spooling=False, healthy=True),
-            excursions=write_excursions.Excursions(),
-            wake=delivered.wake,
+            cycle_fakes.ThisDaemon(lambda: health.Report(0.0, spooling=False, healthy=True)),
+            delivered,
+            write_excursions.Excursions(),
         )
         one.use(load.load(), delivered.every_channel)
         made.append(one)

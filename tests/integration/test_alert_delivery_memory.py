@@ -8,12 +8,13 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from support import harness
+from tests.support import cycle_fakes
 from voltd.alerts.senders import sender
 from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline.write import excursions as write_excursions
 from voltd.rules import load
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 _BAD, _GOOD = health.Report(100.0, spooling=True, healthy=False), health.Report(0.0, spooling=False, healthy=True)
 
@@ -32,15 +33,12 @@ class Outage:
 
     def __init__(self, delivery, delivered):
         self._report = _BAD
-        self.check = check.Check(
+        self.check = cycle.EvaluationCycle(
             session.connector(delivery.settings()),
             "t",
-            look=lambda: self._report,
-            excursions=write_excursions.Excursions(),
-            wake=delivered.wake,
-            tell=delivered.send_now,
-            told_at=delivered.sent_at,
-            withdraw=delivered.withdraw,
+            cycle_fakes.ThisDaemon(lambda: self._report),
+            delivered,
+            write_excursions.Excursions(),
         )
         self.check.use(load.load(), delivered.every_channel)
         self.check.run_offline()
@@ -60,7 +58,7 @@ def test_sent_while_the_database_was_away(delivery, hook, away):
     outage.ends()
     delivery.settled()
     first, last = delivery.rows("transition, status, result, sent_at")
-    assert first[:3] == ("fired", "sent", "told while the database was away")
+    assert first[:3] == ("fired", "sent", "sent while the database was away")
     assert abs(first[3] - sent) < dt.timedelta(seconds=5)
     assert last[:2] == ("resolved", "sent")
     assert len(hook.lines) == len(hook.posts) == 2

@@ -1,12 +1,11 @@
-"""A check of the rules on vehicles: what is told of readings however they came, and what is only recorded."""
+"""An evaluation cycle on vehicles: what is notified of readings however they arrive, and what is only recorded."""
 
 import random
 
 import check_vehicles_rig
 import pytest
 
-from voltd.rules import charging as chargings
-from voltd.rules import load, state, step
+from voltd.rules import advance, charging_status, load, metric_value, rule_state
 
 MINUTE, HOUR = 60, 3600
 LOW = ("V1", 3, 2, {"soc_pct": 12.0}), ("V1", 2, 1, {"soc_pct": 12.0})  # the second one confirms the first
@@ -27,14 +26,14 @@ def test_newest_first_in_one_batch_is_one_episode(rig):
 
 
 def test_reading_that_comes_after_a_newer_calm_one_pages_nobody(rig):
-    """What came before the excursion has been judged, by not being one."""
+    """What arrived before the excursion counts as evaluated, as it is within all limits."""
     rig.store(("V1", 1, 0.5, {"speed_kmh": 80.0}), ("V1", 31, 0.4, {"speed_kmh": 140.0}))
     rig.check()
     assert rig.alerts() == [("overspeed", "V1", "past")]
 
 
 def test_live_excursion_in_one_batch_with_one_of_yesterday(rig):
-    """However much was stored in between, both are found: the live one is told, the other one recorded."""
+    """However much was stored in between, both are found: the live one is notified, the other one recorded."""
     rig.sql(
         "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, received_at, soc_pct)"
         " SELECT 'V1', at, at, 50 FROM generate_series(now() - INTERVAL '28 h', now() - INTERVAL '1 min',"
@@ -62,7 +61,7 @@ def test_backlog_longer_than_a_check_reads_of_a_vehicle_that_fires(rig):
 
 
 def test_backlog_of_a_vehicle_that_fires_is_read_once(rig):
-    """A vehicle that sends its backlog and falls silent costs nothing afterwards, and its alert stays open."""
+    """A vehicle that sends its backlog and then nothing costs nothing afterwards, and its alert stays open."""
     rig.store(*LOW)
     rig.check()
     rig.age(3 * HOUR)
@@ -79,10 +78,10 @@ def test_spool_drained_after_an_hour_pages_nobody_with_anything_new(rig):
     rig.store(*LOW)
     rig.check()
     rig.age(HOUR)
-    held = [
+    deferred = [
         (vehicle, ago, ago - 1, {"speed_kmh": speed}) for vehicle in ("V1", "V2") for ago, speed in _FAST_40_MIN_AGO
     ]
-    rig.store(*held)
+    rig.store(*deferred)
     rig.check()
     assert rig.alerts()[0] == ("soc_low", "V1", "open")
     assert sorted(rig.alerts()[1:]) == [("overspeed", "V1", "past"), ("overspeed", "V2", "past")]
@@ -103,7 +102,7 @@ def test_alert_that_was_over_during_an_outage_is_over_when_the_spool_is_drained(
 
 
 def test_late_reading_of_a_vehicle_with_a_duration_running_tells_no_history(rig):
-    """What was told two hours ago is not told again because a reading of three hours ago arrives."""
+    """What was notified two hours ago is not notified again because a reading of three hours ago arrives."""
     rig.start(
         '[rules.fast]\nmetric="speed_kmh"\napplies_to=["vehicle"]\nfire_above=120.0\nclear_below=115.0\n'
         '[rules.low]\nmetric="soc_pct"\napplies_to=["vehicle"]\nfire_below=15.0\nfor_s=7200.0\n'
@@ -192,7 +191,7 @@ def test_backlog_in_several_batches_is_one_past_episode(rig):
 
 def test_past_episode_too_long_to_be_read_again_goes_on_in_another_one(rig, monkeypatch):
     """Nothing of it is lost, and a check reads no more of it each time."""
-    monkeypatch.setattr("voltd.rules.cycle.vehicles._ROWS_BEFORE", 25)
+    monkeypatch.setattr("voltd.rules.cycle.telemetry._ROWS_BEFORE", 25)
     for part in range(6):
         begin = 2 * HOUR - 600 * part
         rig.store(*[("V1", begin - MINUTE * one, 0.5, {"soc_pct": 12.0}) for one in range(10)])
@@ -217,7 +216,7 @@ def test_two_backlogs_days_apart_are_two_past_episodes(rig):
 
 
 def _stream(dice, vehicle):
-    """Readings of ten minutes, told apart by when they come; among them what is no news: (reading, whether it is)."""
+    """Readings of ten minutes in any order of arrival, some of them not live: (reading, whether it is live)."""
     for ago in range(600, 0, -15):
         yield (
             (
@@ -239,23 +238,23 @@ def _stream(dice, vehicle):
 
 
 def _expected(rules, vehicle, stored):
-    """(rule, vehicle, severity, begin, end, peak) of each episode, had each reading been judged as it came."""
-    known, readings = chargings.Known(chargings.Charging()), []
+    """(rule, vehicle, severity, begin, end, peak) of each episode, had each reading been evaluated on arrival."""
+    known, readings = charging_status.ChargingTracker(charging_status.Charging()), []
     for at, soc, speed, temp, word in stored:
         charging = known.read(at, word, speed)
         readings.append((at, {"soc_pct": soc, "speed_kmh": speed, "battery_temp_c": temp}, charging))
     for rule in rules:
-        measured = [step.Measured(at, at, values[rule.metric], charging) for at, values, charging in readings]
-        last, told = step.run(rule, state.State(), measured)
-        ended = [one for one in told if one.kind is state.Kind.RESOLVED]
+        found = [metric_value.MetricValue(at, at, values[rule.metric], charging) for at, values, charging in readings]
+        last, transitions = advance.run(rule, rule_state.State(), found)
+        ended = [one for one in transitions if one.kind is rule_state.TransitionKind.RESOLVED]
         for one in ended:
             yield rule.name, vehicle, one.severity.value, one.opened_at, one.resolved_at, one.peak_value
-        if last.phase is state.Phase.FIRING:
+        if last.phase is rule_state.Phase.FIRING:
             yield rule.name, vehicle, last.severity.value, last.opened_at, None, last.peak_value
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_however_readings_come_the_live_ones_are_told_of_and_no_others(rig, seed):
+def test_however_readings_arrive_the_live_ones_are_notified_and_no_others(rig, seed):
     """Batches, checks and restarts at any time; retained readings and backlog among the live ones."""
     rules = (
         '[rules.low]\nmetric="soc_pct"\napplies_to=["vehicle"]\nfire_below=15.0\nclear_above=20.0\n'
@@ -278,13 +277,13 @@ def test_however_readings_come_the_live_ones_are_told_of_and_no_others(rig, seed
                 live[one.vehicle_id].append((one.recorded_at, *words))
         dice.choice((rig.check, rig.check, lambda: None, lambda: rig.start(rules)))()
     rig.check()
-    told = rig.sql(
+    notified = rig.sql(
         "SELECT rule, device_id, severity, opened_at, resolved_at, peak_value FROM volt.alert WHERE NOT past"
     )
     parsed = load.parse(rules, source="test")
     expected = [one for name in vehicles for one in _expected(parsed, name, live[name])]
     assert {one[0] for one in expected} == {"low", "fast", "hot"}
-    assert sorted(told, key=str) == sorted(expected, key=str)
+    assert sorted(notified, key=str) == sorted(expected, key=str)
 
 
 HELD = (
@@ -319,7 +318,7 @@ def test_how_long_a_word_on_charging_holds(rig, before, fires):
 
 def test_more_news_than_one_check_takes_on_is_dealt_with_by_the_next(rig, monkeypatch):
     """A whole fleet with much to read: bounded pieces, and nobody is forgotten."""
-    monkeypatch.setattr("voltd.rules.cycle.vehicles._ROWS_A_CHECK", 4)
+    monkeypatch.setattr("voltd.rules.cycle.telemetry._ROWS_A_CYCLE", 4)
     for number in range(6):
         rig.store(*[(f"V{number}", 5 - one, 4 - one, {"speed_kmh": 150.0}) for one in range(3)])
     rig.check()

@@ -6,6 +6,7 @@ import types
 import psycopg
 import pytest
 
+from tests.support import cycle_fakes
 from voltd import config, models
 from voltd.daemon import health
 from voltd.database import queries, session
@@ -14,7 +15,7 @@ from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import store
 from voltd.rules import load, rhythm
 from voltd.rules.backtest import history
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
 MINUTE = 60.0
@@ -38,14 +39,16 @@ class Rig:
     def __init__(self, dsn, monkeypatch):
         self.dsn, self.now, self.well_since = dsn, T0, T0 - dt.timedelta(days=1)
         clock = types.SimpleNamespace(now=lambda _zone: self.now)
-        monkeypatch.setattr(check, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
-        monkeypatch.setattr(check, "time", types.SimpleNamespace(monotonic=self._monotonic))
+        monkeypatch.setattr(cycle, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
+        monkeypatch.setattr(cycle, "time", types.SimpleNamespace(monotonic=self._monotonic))
         settings = config.Settings(instance="t", database={"dsn": f"{dsn} options='-c role=volt_writer'"})
         connect = session.connector(settings)
         report = health.Report(0.0, spooling=False, healthy=True)
         self._store = store.PostgresStore(connect, "t")
         self._current = write_current.CurrentState(connect, "t", 1.0, heal=False, well_since=lambda: self.well_since)
-        self._check = check.Check(connect, "t", look=lambda: report, excursions=write_excursions.Excursions())
+        self._check = cycle.EvaluationCycle(
+            connect, "t", cycle_fakes.ThisDaemon(lambda: report), cycle_fakes.Notifier(), write_excursions.Excursions()
+        )
         self._steps = 0
 
     def _monotonic(self):

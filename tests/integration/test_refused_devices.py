@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from support import databases
+from tests.support import cycle_fakes
 from voltd import config, models, resources
 from voltd.daemon import health
 from voltd.database import queries, session
@@ -15,7 +16,7 @@ from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import refused as write_refused
 from voltd.pipeline.write import store
 from voltd.rules import load, message
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 TOPIC = "volt/meter/M1/telemetry"
@@ -65,7 +66,13 @@ class Desk:
                 "UPDATE volt.alert_progress SET healthy_since = now() - '1 day'::interval, healthy_at = now()"
             )
         report = health.Report(0.0, spooling=False, healthy=True)
-        one = check.Check(self._connect, "t", look=lambda: report, excursions=write_excursions.Excursions())
+        one = cycle.EvaluationCycle(
+            self._connect,
+            "t",
+            cycle_fakes.ThisDaemon(lambda: report),
+            cycle_fakes.Notifier(),
+            write_excursions.Excursions(),
+        )
         one.use(load.load(resources.share("config") / "rules.toml"), ())
         one.run()
         one._close()

@@ -1,4 +1,4 @@
-"""A check of the rules goes on after whatever came between it and the database; each told thing is told once.
+"""An evaluation cycle recovers from whatever came between it and the database; each transition is notified once.
 
 ``Check`` on a real database, batches through the real store, no daemon.
 """
@@ -28,38 +28,38 @@ def test_restart_during_an_outage_that_was_told(world):
     after.report = WELL
     after.check.run()
     assert world.episodes() == [("ingest_lag", "t", False), ("soc_low", "V1", True)]
-    assert [one[2] for one in world.told() if one[0] == "ingest_lag"] == ["fired", "resolved"]
+    assert [one[2] for one in world.notified() if one[0] == "ingest_lag"] == ["fired", "resolved"]
     assert world.count("excursion") == 0
 
 
 def test_restart_during_an_outage_that_nobody_was_told(world):
-    """What was told from memory is in the tables once, as sent; its end goes the usual way."""
+    """What was sent from memory is in the tables once, as sent; its end goes the usual way."""
     daemon = world.daemon(INGEST_LAG)
     daemon.report = SPOOLS
     daemon.check.run_offline()
     daemon.check.run_offline()
-    assert daemon.told == [("ingest_lag", "fired")]
+    assert daemon.sent == [("ingest_lag", "fired")]
     daemon.check.run()
-    assert world.told() == [("ingest_lag", "t", "fired", "sent")]
+    assert world.notified() == [("ingest_lag", "t", "fired", "sent")]
     daemon.report = WELL
     daemon.check.run()
     assert world.episodes() == [("ingest_lag", "t", False)]
-    assert [one[2:] for one in world.told()] == [("fired", "sent"), ("resolved", "waiting")]
+    assert [one[2:] for one in world.notified()] == [("fired", "sent"), ("resolved", "waiting")]
 
 
 def test_outage_that_another_daemon_has_ended_meanwhile(world):
-    """The database knows an end that this daemon told from memory: there is one episode, resolved once."""
+    """The database knows an end that this daemon sent from memory: there is one episode, resolved once."""
     mine = world.daemon(INGEST_LAG)
     mine.report = LAGS
     mine.check.run()
     mine.report = WELL
     mine.check.run_offline()
-    assert mine.told == [("ingest_lag", "resolved")]
+    assert mine.sent == [("ingest_lag", "resolved")]
     other = world.daemon(INGEST_LAG, instance="other")
     other.check.run()  # the one that leads now; the first has taken itself off
     mine.check.run()
     assert world.episodes() == [("ingest_lag", "t", False)]
-    assert [one[2] for one in world.told()] == ["fired", "resolved"]
+    assert [one[2] for one in world.notified()] == ["fired", "resolved"]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_outage_that_another_daemon_has_ended_meanwhile(world):
     ids=["of another version", "that denies it", "that is lost"],
 )
 def test_open_episode_with_a_state(world, damage):
-    """The episode says enough: it goes on, ends where the readings say so, and no other device is held up by it."""
+    """The episode says enough: it continues, ends where the readings say so, and delays no other device."""
     daemon = world.daemon(SOC_LOW)
     daemon.receive("V1", soc=12)
     daemon.check.run()
@@ -86,7 +86,7 @@ def test_open_episode_with_a_state(world, damage):
     daemon.receive("V1", soc=25)
     daemon.check.run()
     assert world.episodes() == [("soc_low", "V1", False), ("soc_low", "V2", True)]
-    assert [one[2] for one in world.told() if one[1] == "V1"] == ["fired", "resolved"]
+    assert [one[2] for one in world.notified() if one[1] == "V1"] == ["fired", "resolved"]
     assert world.sql("SELECT peak_value, severity FROM volt.alert WHERE device_id = 'V1'") == [(11, "warning")]
 
 
@@ -140,7 +140,7 @@ def test_episode_opened_behind_the_back_of_the_check(world):
 
 
 def test_outage_that_lasts_over_a_state_of_another_version(world):
-    """What was told from memory and what is made again from its episode are one."""
+    """What was sent from memory and what is made again from its episode are one."""
     daemon = world.daemon(INGEST_LAG)
     daemon.report = LAGS
     daemon.check.run()
@@ -149,11 +149,11 @@ def test_outage_that_lasts_over_a_state_of_another_version(world):
     daemon.check.run()
     daemon.report = WELL
     daemon.check.run()
-    assert [one[2] for one in world.told()] == ["fired", "resolved"]
+    assert [one[2] for one in world.notified()] == ["fired", "resolved"]
 
 
 def test_commit_fails_that_carries_the_alert_of_an_outage(world):
-    """Then nobody was told by it, and the daemon tells from memory, once."""
+    """Then it notified nobody, and the daemon sends from memory, once."""
     world.sql("""
         CREATE FUNCTION no_commit() RETURNS trigger LANGUAGE plpgsql
           AS $$ BEGIN RAISE 'no space left' USING ERRCODE = 'disk_full'; END $$;
@@ -166,11 +166,11 @@ def test_commit_fails_that_carries_the_alert_of_an_outage(world):
     with pytest.raises(errors.StoreUnavailable):
         daemon.check.run()
     daemon.check.run_offline()
-    assert daemon.told == [("ingest_lag", "fired")]
+    assert daemon.sent == [("ingest_lag", "fired")]
     world.sql("DROP TRIGGER no_commit ON volt.alert; DROP FUNCTION no_commit")
     daemon.check.run()
     daemon.check.run()
-    assert world.told() == [("ingest_lag", "t", "fired", "sent")]
+    assert world.notified() == [("ingest_lag", "t", "fired", "sent")]
 
 
 def test_outage_that_is_long_over(world):
@@ -185,7 +185,7 @@ def test_outage_that_is_long_over(world):
     turn = world.sql("SELECT turn FROM volt.alert_progress")
     daemon.check.run()
     assert world.sql("SELECT turn FROM volt.alert_progress") == turn
-    assert [one[2] for one in world.told()] == ["fired", "resolved"]
+    assert [one[2] for one in world.notified()] == ["fired", "resolved"]
 
 
 def test_vehicle_whose_episode_is_long_over_and_that_goes_on_sending(world):
@@ -205,7 +205,7 @@ def test_vehicle_whose_episode_is_long_over_and_that_goes_on_sending(world):
     assert world.count("alert_state") == 0
     daemon.receive("V1", soc=12)
     daemon.check.run()
-    assert [one[2] for one in world.told()] == ["fired", "resolved", "fired"]
+    assert [one[2] for one in world.notified()] == ["fired", "resolved", "fired"]
 
 
 def test_old_episodes_are_deleted_without_reading_all_states(world):

@@ -1,4 +1,4 @@
-"""Rules that are taken away and daemons that take turns: no excursion is lost, nothing is told twice.
+"""Rules that are taken away and daemons that take turns: no excursion is lost, nothing is notified twice.
 
 ``Check`` on a real database, batches through the real store, no daemon.
 """
@@ -17,7 +17,7 @@ from voltd import errors
     ids=["switched off", "taken away", "watches something else"],
 )
 def test_reload_takes_a_firing_rule_away_from_a_vehicle(world, changed):
-    """Readings stored just before and just after the reload are judged by the other rules."""
+    """Readings stored just before and just after the reload are evaluated by the other rules."""
     daemon = world.daemon(SOC_LOW, OVERSPEED)
     daemon.receive("V1", soc=12)
     daemon.receive("V2", soc=12)
@@ -43,7 +43,7 @@ def test_reload_while_a_batch_is_written(world):
 
 
 def test_restart_with_a_firing_rule_taken_away(world):
-    """What the writer left to the check before the restart is judged by the rules after it."""
+    """What the writer left to the cycle before the restart is evaluated by the rules after it."""
     daemon = world.daemon(SOC_LOW, OVERSPEED)
     daemon.receive("V1", soc=12)
     daemon.check.run()
@@ -53,18 +53,18 @@ def test_restart_with_a_firing_rule_taken_away(world):
 
 
 def test_lead_lost_while_a_check_runs(world):
-    """A daemon that follows leaves no vehicle out: what it stores from then on is put down for the one that leads."""
+    """A daemon that follows leaves no vehicle out: what it stores from then on is recorded for the leader."""
     daemon = world.daemon(SOC_LOW, OVERSPEED)
     daemon.receive("V1", soc=12)
     daemon.check.run()
-    daemon.during_check = [daemon.check.rest]
+    daemon.during_check = [daemon.check.invalidate]
     daemon.check.run()
     daemon.receive("V1", speed=150)
     assert world.sql("SELECT vehicle_id FROM volt.excursion") == [("V1",)]
 
 
 def test_two_daemons_check_in_turn(world):
-    """One that no longer leads writes nothing on top of the other, tells nothing again, and leaves no vehicle out."""
+    """One that no longer leads writes nothing over the other, notifies nothing again, and leaves no vehicle out."""
     first, second = (world.daemon(SOC_LOW, instance=name) for name in ("a", "b"))
     for one in (first, second):
         one.check.run()
@@ -79,11 +79,11 @@ def test_two_daemons_check_in_turn(world):
     first.check.run()  # overtaken
     first.check.run()
     assert world.episodes() == [("soc_low", "V1", False), ("soc_low", "V2", True)]
-    assert [one[1:3] for one in world.told()] == [("V1", "fired"), ("V2", "fired"), ("V1", "resolved")]
+    assert [one[1:3] for one in world.notified()] == [("V1", "fired"), ("V2", "fired"), ("V1", "resolved")]
 
 
 def test_overtaken_daemon_leaves_no_vehicle_out(world):
-    """It finds that another one checks: what it stores from then on is put down for that one."""
+    """It finds that another one leads: what it stores from then on is recorded for that one."""
     first, second = (world.daemon(SOC_LOW, OVERSPEED, instance=name) for name in ("a", "b"))
     first.receive("V1", soc=12)
     first.check.run()
@@ -106,4 +106,4 @@ def test_two_daemons_check_at_the_same_time(world):
         first.check.run()
     first.check.run()
     assert world.episodes() == [("soc_low", "V1", True)]
-    assert [one[1:3] for one in world.told()] == [("V1", "fired")]
+    assert [one[1:3] for one in world.notified()] == [("V1", "fired")]

@@ -1,4 +1,4 @@
-"""The host's clock is wrong while its devices' are right: the rules go on, and people are told of the host."""
+"""The host's clock is wrong while its devices' are right: the rules continue, and people are notified of the host."""
 
 import datetime as dt
 
@@ -66,7 +66,7 @@ def test_a_host_that_is_off_by_less_than_is_refused(rig, ahead_s):
 
 
 def test_devices_of_a_host_that_is_right(rig):
-    """Nobody speaks against the host, or most devices agree with it: told of each device that is off."""
+    """Nothing contradicts the host, or most devices agree with it: each device that is off is notified."""
     _on(rig, SURE)
     _minutes(rig, 100, 5)
     assert rig.alerts() == [("clock_skew", "warning", "open")] * 3
@@ -83,7 +83,7 @@ def test_devices_of_a_host_that_is_right(rig):
 
 
 def test_a_clock_that_is_wrong_is_the_databases(rig):
-    """Devices agree with the host: one that is off is still told of."""
+    """Devices agree with the host: one that is off is still notified."""
     _on(rig, SURE, database_ahead_s=-1200)
     rig.clock.confirmed = True
     _minutes(rig, 100, 5, vehicles=("V1",))
@@ -114,7 +114,7 @@ def test_a_sign_of_life_after_a_clock_that_was_ahead(rig, values):
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_the_host_is_set_back(rig, restarts):
-    """What was judged by the clock that was ahead hides nothing that comes after it, with a restart or without."""
+    """What was evaluated by the clock that was ahead hides nothing that comes after it, with a restart or without."""
     _on(rig, SURE, database_ahead_s=-1200)
     _minutes(rig, -1200, 4)
     _minutes(rig, -1200, 1, FAST, vehicles=("V1",))
@@ -129,7 +129,7 @@ def test_the_host_is_set_back(rig, restarts):
 
 
 def test_a_device_is_heard_again_after_the_host_is_set_back(rig):
-    """Its silence is over, though it was last heard an hour 'later'; and it can fall silent again."""
+    """Its inactivity ends, though it was last heard an hour 'later'; and it can become inactive again."""
     rig.start(STALE)
     base = (dt.datetime.now(dt.UTC) - rules_clock_rig.T0).total_seconds()
     rig.now = base + 3600
@@ -146,7 +146,7 @@ def test_a_device_is_heard_again_after_the_host_is_set_back(rig):
 
 
 def test_a_device_is_not_heard_any_more_after_the_host_is_set_back(rig):
-    """Its silence is told when it has lasted for long enough, and not an hour later; one that is told stays told."""
+    """Its inactivity fires when it has lasted for long enough, and not an hour later; one that fires continues."""
     rig.start(STALE)
     base = (dt.datetime.now(dt.UTC) - rules_clock_rig.T0).total_seconds()
     rig.now = base + 3000
@@ -163,7 +163,7 @@ def test_a_device_is_not_heard_any_more_after_the_host_is_set_back(rig):
 
 
 def test_clocks_of_devices_after_the_host_is_set_back(rig):
-    """A device that was told of is over with the looks that follow, and not an hour later."""
+    """The alert of a device resolves with the looks that follow, and not an hour later."""
     _on(rig, SURE)
     rig.now = 3600
     _minutes(rig, 100, 5, vehicles=("V1",))

@@ -16,7 +16,7 @@ def rig(module_database, monkeypatch):
 
 
 def test_a_reading_dated_ahead_mutes_nothing_that_follows(rig):
-    """One date of the future, then right ones: people are notified at once, and told at once that it is over."""
+    """One date of the future, then right ones: people are notified at once, of its end as well."""
     rig.send((0, SLOW))
     rig.send((280, {"soc": 64.0}))
     rig.check(1)

@@ -90,7 +90,7 @@ def test_critical_needs_two_as_well(rig):
 
 
 def test_one_bad_sample_of_a_vehicle_with_another_alert(rig):
-    """Low charge is told; 85 degrees once between 21 and 21, twenty minutes apart, still page nobody."""
+    """Low charge is notified; 85 degrees once between 21 and 21, twenty minutes apart, still page nobody."""
     for number in range(8):
         _send(rig, 1200 * number, soc=10, batteryTemp=85 if number == 6 else 21)
         for second in (130, 600, 1190):

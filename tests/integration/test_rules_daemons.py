@@ -81,7 +81,7 @@ def test_the_leader_has_alerts_switched_off(rig):
 
 
 def test_every_daemon_has_alerts_switched_off(rig):
-    """Nothing is put down that nobody will ever look at, however long ago somebody did."""
+    """Nothing is recorded that no cycle will ever read, however long ago one did."""
     only = rig.daemon("only", enabled=False)
     _stores(only, "V1", speed=150.0)
     rig.execute(
@@ -185,7 +185,7 @@ def _outage(*daemons):
 
 
 def test_an_outage_that_all_daemons_see(migrated_database, monkeypatch):
-    """Who checked the rules before does so afterwards, however quick another one is: it knows what it has told."""
+    """The leader before an outage leads after it, however quick another one is: it knows what it has sent."""
     info = conninfo.conninfo_to_dict(migrated_database)
     proxy = harness.Proxy(info["host"].split(",")[0], int(info["port"]))
     with contextlib.ExitStack() as stack:

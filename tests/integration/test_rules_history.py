@@ -68,7 +68,7 @@ def test_charging_is_as_last_known_also_before_the_period(past):
     assert found == [("soc_low", "V2", "warning", 0, 5), ("soc_low", "V3", "warning", 2, 3)]
 
 
-def test_gaps_between_arrivals_are_silence_of_vehicles_and_meters(past):
+def test_gaps_between_arrivals_are_inactivity_of_vehicles_and_meters(past):
     """Of both kinds, up to the end of the period; a device that was never heard in it is none."""
     past.vehicle("V1", *[(minute, {"soc_pct": 50.0}) for minute in (0, 4, 8, 20, 24)])
     past.vehicle("V2", (-500, {"soc_pct": 50.0}))

@@ -8,8 +8,7 @@ import pytest
 import rules_history_rig
 from rules_history_rig import at
 
-from voltd.rules import charging as chargings
-from voltd.rules import evaluate, load, scope, state
+from voltd.rules import charging_status, evaluate, load, observation, rule_state, scope
 
 END = at(120)
 RULES = """
@@ -57,14 +56,14 @@ def _readings(dice):
 
 def _seen_one_by_one(plan, device, readings):
     """(rule, device, severity, opened, resolved, peak) of a daemon that checks at each reading and at the end."""
-    remembered, found, known = {}, [], chargings.Known(chargings.Charging())
+    states, found, known = {}, [], charging_status.ChargingTracker(charging_status.Charging())
 
     def check(now, *rows):
         devices = {("vehicle", device.device_id): device}
-        for one in plan.check(rows, devices, {}, remembered, now=now, healthy_since=rules_history_rig.T0):
-            remembered[one.rule, "vehicle", device.device_id] = one.state
-            ended = [told for told in one.transitions if told.kind is state.Kind.RESOLVED]
-            found.extend(episode(one.rule, told, told.resolved_at) for told in ended)
+        for one in plan.evaluate(rows, devices, {}, states, now=now, healthy_since=rules_history_rig.T0):
+            states[one.rule, "vehicle", device.device_id] = one.state
+            ended = [new for new in one.transitions if new.kind is rule_state.TransitionKind.RESOLVED]
+            found.extend(episode(one.rule, new, new.resolved_at) for new in ended)
 
     def episode(rule, one, resolved_at):
         return (rule, device.device_id, one.severity.value, one.opened_at, resolved_at, one.peak_value)
@@ -74,9 +73,9 @@ def _seen_one_by_one(plan, device, readings):
         word = measured.pop("charging_status")
         now = at(minute)
         charging = known.read(now, word, measured.get("speed_kmh"))
-        check(now, evaluate.Observation("vehicle", device.device_id, now, now, **measured, charging=charging))
+        check(now, observation.Observation("vehicle", device.device_id, now, now, **measured, charging=charging))
     check(END)
-    still = [(key[0], one) for key, one in remembered.items() if one.phase is state.Phase.FIRING]
+    still = [(key[0], one) for key, one in states.items() if one.phase is rule_state.Phase.FIRING]
     return found + [episode(rule, one, None) for rule, one in still]
 
 
@@ -89,7 +88,7 @@ def test_the_same_episodes_as_a_daemon_that_saw_every_reading(migrated_database,
     """What SQL leaves out would have changed nothing; a vehicle may have been on a charger since before the period."""
     past, dice = rules_history_rig.History(migrated_database, tmp_path), random.Random(seed)
     file = past.write("telemetry.toml", RULES)
-    plan, expected = evaluate.Plan(load.load(pathlib.Path(file))), []
+    plan, expected = evaluate.RuleSet(load.load(pathlib.Path(file))), []
     past.execute("INSERT INTO volt.fleet (fleet_id, name) VALUES ('north', 'N')")
     for one in (NORTH, WORKSHOP):
         past.execute(

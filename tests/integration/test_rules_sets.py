@@ -1,4 +1,4 @@
-"""What the check looks at as sets, in a real database under a clock that is moved by hand: clocks, hours, silence."""
+"""What a cycle reads as sets, in a real database under a clock that is moved by hand: clocks, hours, inactivity."""
 
 import datetime as dt
 import types
@@ -7,12 +7,13 @@ import psycopg
 import pytest
 
 from support import alert_rig
+from tests.support import cycle_fakes
 from voltd import config
 from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline.write import excursions as write_excursions
 from voltd.rules import load
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle
 
 HOUR = dt.timedelta(hours=1)
 MINUTE = dt.timedelta(minutes=1)
@@ -26,8 +27,8 @@ class Rig:
         self.dsn, self.now, self.report = dsn, T0, health.Report(0.0, spooling=False, healthy=True)
         self._connection = psycopg.connect(dsn, autocommit=True)
         clock = types.SimpleNamespace(now=lambda _zone: self.now)
-        monkeypatch.setattr(check, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
-        monkeypatch.setattr(check, "time", types.SimpleNamespace(monotonic=self._monotonic))
+        monkeypatch.setattr(cycle, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
+        monkeypatch.setattr(cycle, "time", types.SimpleNamespace(monotonic=self._monotonic))
         self.well_since(T0 - 24 * HOUR)
         self._made = []
         self.restart()
@@ -37,8 +38,12 @@ class Rig:
 
     def restart(self):
         settings = config.Settings(instance="t", database={"dsn": f"{self.dsn} options='-c role=volt_writer'"})
-        self._check = check.Check(
-            session.connector(settings), "t", look=lambda: self.report, excursions=write_excursions.Excursions()
+        self._check = cycle.EvaluationCycle(
+            session.connector(settings),
+            "t",
+            cycle_fakes.ThisDaemon(lambda: self.report),
+            cycle_fakes.Notifier(),
+            write_excursions.Excursions(),
         )
         self.reload()
         self._made.append(self._check)
@@ -93,7 +98,7 @@ def rig(migrated_database, monkeypatch):
 
 def _minutes(rig, sends, count=6, restart_after=None):
     """So many minutes with a look at the end of each; ``sends(minute, at)`` gives (recorded_at, received_at) pairs."""
-    told = []
+    notified = []
     for minute in range(count):
         at = T0 + minute * MINUTE
         for kind in ("vehicle", "meter"):
@@ -102,8 +107,8 @@ def _minutes(rig, sends, count=6, restart_after=None):
         if minute == restart_after:
             rig.restart()
         rig.check(at + dt.timedelta(seconds=59))
-        told.append(len(rig.episodes("clock_skew")))
-    return told
+        notified.append(len(rig.episodes("clock_skew")))
+    return notified
 
 
 def _seconds(number):
@@ -134,15 +139,15 @@ SENDS = {
 
 @pytest.mark.parametrize("sends", SENDS.values(), ids=SENDS.keys())
 def test_a_right_clock_and_readings_that_come_late(rig, sends):
-    """A backlog, in whatever order it comes, is told as no wrong clock; neither is a pack of readings."""
+    """A backlog, in whatever order it arrives, is no wrong clock; neither is a pack of readings."""
     assert _minutes(rig, sends) == [0] * 6
 
 
 @pytest.mark.parametrize("behind_s", [40, 120, 7200, 200_000, -45])
 def test_a_wrong_clock(rig, behind_s):
     """Told at the third look in a row, also over a restart; over when it is right."""
-    told = _minutes(rig, lambda n, at: [(at - _seconds(behind_s + n % 2), at)], count=4, restart_after=1)
-    assert told == [0, 0, 2, 2]
+    notified = _minutes(rig, lambda n, at: [(at - _seconds(behind_s + n % 2), at)], count=4, restart_after=1)
+    assert notified == [0, 0, 2, 2]
     at = T0 + 10 * MINUTE
     for kind in ("vehicle", "meter"):
         rig.reading("D", at, at + _seconds(1), kind=kind)
@@ -151,7 +156,7 @@ def test_a_wrong_clock(rig, behind_s):
 
 
 def test_a_wrong_clock_of_a_device_that_sends_packs(rig):
-    """Five minutes of readings every five minutes: told at the third pack."""
+    """Five minutes of readings every five minutes: notified at the third pack."""
     sends = lambda n, at: [(at - k * MINUTE - _seconds(120), at) for k in range(5)] * (n % 5 == 0)  # noqa: E731
     assert _minutes(rig, sends, count=11) == [0] * 10 + [2]
 
@@ -167,10 +172,10 @@ def test_a_wrong_clock_and_a_backlog(rig):
 
 
 def test_a_clock_is_set_back(rig):
-    """Its readings are older than what is there: told by how far, not by how long ago that was."""
+    """Its readings are older than what is there: notified of how far, not of how long ago that was."""
     rig.reading("D", T0, T0)
-    told = _minutes(rig, lambda _n, at: [(at + MINUTE - 2 * HOUR, at + MINUTE)], count=5)
-    assert told[-1] == 2
+    notified = _minutes(rig, lambda _n, at: [(at + MINUTE - 2 * HOUR, at + MINUTE)], count=5)
+    assert notified[-1] == 2
     assert {round(one["peak_value"]) for one in alert_rig.alerts(rig.dsn)} == {7200}
 
 
@@ -193,14 +198,14 @@ def charging(rig):
 
 
 def test_hours_before_the_first_start(rig, charging):
-    """Nobody is told what was long before anybody wanted to know."""
+    """Nobody is notified of what was long before the rules were used."""
     charging(T0 - HOUR)
     for minutes in range(20, 90, 5):
         rig.check(T0 + minutes * MINUTE)
     assert rig.episodes("efficiency_low") == []
 
 
-def test_an_hour_is_judged_ten_minutes_after_its_end(rig, charging):
+def test_an_hour_is_evaluated_ten_minutes_after_its_end(rig, charging):
     """Once, however often it is looked at; over with the next good one."""
     charging(T0)
     rig.check(T0 + 69 * MINUTE)
@@ -216,7 +221,7 @@ def test_an_hour_is_judged_ten_minutes_after_its_end(rig, charging):
 
 
 def test_the_backlog_of_an_outage_comes_in(rig, charging):
-    """The first checks after two hours and a half see nothing of them; what they were is told."""
+    """The first cycles after two hours and a half see nothing of them; what they were is notified."""
     rig.report = health.Report(0.0, spooling=True, healthy=False)
     rig.restart()
     for minutes in range(150, 170, 5):
@@ -230,7 +235,7 @@ def test_the_backlog_of_an_outage_comes_in(rig, charging):
 
 
 def test_the_backlog_of_a_long_outage_comes_in(rig, charging):
-    """What is too old to tell anybody by then is a past episode, however long the spool takes to be read."""
+    """What is too old to notify anybody by then is a past episode, however long the spool takes to be read."""
     rig.report = health.Report(0.0, spooling=True, healthy=False)
     for minutes in range(360, 480, 10):
         rig.check(T0 + minutes * MINUTE)
@@ -253,7 +258,7 @@ def test_a_meter_that_sends_later_than_the_vehicle(rig, charging):
 
 
 def test_checks_every_fifteen_seconds(rig):
-    """A device that has been silent for five minutes is told then, not never."""
+    """A device that has been inactive for five minutes is notified then, not never."""
     rig.well_since(None)
     rig.restart()
     for seconds in range(0, 600, 15):
@@ -264,9 +269,9 @@ def test_checks_every_fifteen_seconds(rig):
         assert rig.episodes("stale") == [("D", False, False)] * (seconds > 360), seconds
 
 
-@pytest.mark.parametrize(("died", "told"), [("50 min", 0), ("2 h", 3)])
-def test_a_daemon_died_and_never_came_back(rig, died, told):
-    """For a while nobody can say who is silent by himself; afterwards that is said again."""
+@pytest.mark.parametrize(("died", "notified"), [("50 min", 0), ("2 h", 3)])
+def test_a_daemon_died_and_never_came_back(rig, died, notified):
+    """For a while no device counts as inactive; afterwards they do again."""
     rig.execute(
         "INSERT INTO volt.daemon (instance, reported_at, lag_s, spooling, healthy)"
         " VALUES ('gone', now() - %s::interval, 0, false, true)",
@@ -276,7 +281,7 @@ def test_a_daemon_died_and_never_came_back(rig, died, told):
         rig.reading(f"S{number}", T0, T0)
     for minutes in range(10, 20):
         rig.check(T0 + minutes * MINUTE)
-    assert len(rig.episodes("stale")) == told
+    assert len(rig.episodes("stale")) == notified
     assert rig.episodes("ingest_lag") == [("gone", False, False)]
 
 

@@ -5,6 +5,7 @@ import traceback
 
 import pytest
 
+from tests.support import cycle_fakes
 from voltd import config, errors, metrics
 from voltd.alerts import channels, service
 from voltd.alerts.senders import apprise
@@ -198,8 +199,8 @@ def test_a_channel_for_a_rule_that_there_is_not(tmp_path):
     assert refused.value.hint == "did you mean 'soc_low'?"
     made = service.Alerting(
         config.Settings(alerts={"mqtt": False, "channels": {"old": {"url": "json://localhost", "rules": ["soc_low"]}}}),
-        lambda: None, metrics.Metrics(), look=lambda: None, excursions=write_excursions.Excursions(),
-        busy=lambda: False,
+        lambda: None, metrics.Metrics(), daemon=cycle_fakes.ThisDaemon(lambda: None),
+        excursions=write_excursions.Excursions(),
     )  # fmt: skip
     with pytest.raises(errors.ConfigurationError, match="soc_lw"):
         made.reload(settings)

@@ -177,6 +177,6 @@ def test_the_clock_of_the_host_is_off():
     """A case like messages that wait; devices are heard all the same."""
     daemon = _Daemon()
     off = health.Health(
-        daemon.counters, daemon.subscribed, lambda: False, 100, clock=lambda: T0, clock_off_s=lambda: 1200.0
+        daemon.counters, daemon.subscribed, lambda: False, 100, clock=lambda: T0, clock_trouble=lambda: (1200.0, "")
     )
     assert off.look() == health.Report(1200.0, spooling=False, healthy=True)

@@ -4,10 +4,10 @@ import datetime as dt
 
 import pytest
 
-from voltd.rules import charging
+from voltd.rules import charging_status
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
-SHIPPED = charging.Charging()
+SHIPPED = charging_status.Charging()
 
 
 def _at(seconds):
@@ -20,7 +20,7 @@ def _at(seconds):
 )
 def test_words_of_makers_that_mean_charging(word):
     """Whatever their case and blanks."""
-    assert SHIPPED.says(word)
+    assert SHIPPED.means_charging(word)
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ def test_words_of_makers_that_mean_charging(word):
 )  # fmt: skip
 def test_words_that_mean_no_energy_for_the_battery(word):
     """Being plugged in is not enough."""
-    assert not SHIPPED.says(word)
+    assert not SHIPPED.means_charging(word)
 
 
 def test_a_word_holds_until_it_is_stale():
     """By the device's own time; the same word said again holds anew."""
-    known = charging.Known(charging.Charging(charging_stale_s=600))
+    known = charging_status.ChargingTracker(charging_status.Charging(charging_stale_s=600))
     assert known.read(_at(0), "topoff", None)
     assert known.read(_at(600), None, 0.0)
     assert not known.read(_at(601), None, None)
@@ -45,7 +45,7 @@ def test_a_word_holds_until_it_is_stale():
 
 def test_a_vehicle_that_moves_does_not_charge():
     """Whatever it says while it moves, and what it said before."""
-    known = charging.Known(SHIPPED, T0)
+    known = charging_status.ChargingTracker(SHIPPED, T0)
     assert known.read(_at(1), None, 5.0)
     assert not known.read(_at(2), "charging", 5.1)
     assert not known.read(_at(3), None, 0.0)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from voltd import resources
-from voltd.rules import confirm, evaluate, load, state
+from voltd.rules import confirmation, evaluate, load, observation, rule_state
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
@@ -21,22 +21,22 @@ class Checks:
     """Checks of the shipped rules one after the other; states through JSON in between."""
 
     def __init__(self, rules=None):
-        self.plan = evaluate.Plan(rules or load.load(resources.share("config") / "rules.toml"))
+        self.plan = evaluate.RuleSet(rules or load.load(resources.share("config") / "rules.toml"))
         self.states = {}
 
     def check(self, now, *rows, healthy=LONG_AGO):
         """Rows are (second, values); the first ones may be before the news: (second, values, True)."""
-        kept = {key: state.State.from_text(one) for key, one in self.states.items()}
+        kept = {key: rule_state.State.from_text(one) for key, one in self.states.items()}
         given = [
-            evaluate.Observation(*KEY, _at(second), _at(second), **values, before=bool(before))
+            observation.Observation(*KEY, _at(second), _at(second), **values, context=bool(before))
             for second, values, *before in rows
         ]
-        outcomes = self.plan.check(given, {}, {}, kept, now=_at(now), healthy_since=healthy)
+        outcomes = self.plan.evaluate(given, {}, {}, kept, now=_at(now), healthy_since=healthy)
         self.states |= {one.key: json.dumps(one.state.to_json()) for one in outcomes}
         return [
-            (one.rule, told.kind.value, told.severity.value, (told.at - T0).total_seconds())
+            (one.rule, new.kind.value, new.severity.value, (new.at - T0).total_seconds())
             for one in outcomes
-            for told in one.transitions
+            for new in one.transitions
         ]
 
 
@@ -100,10 +100,10 @@ def test_a_contradiction_that_arrives_too_late_is_one():
     """After an outage the next reading is late: it clears nothing, but a single bad sample stays a single one."""
     checks = Checks()
     checks.check(0, *_every(60, 0, {"soc_pct": 64.0}), (0, {"soc_pct": 0.0}))
-    late = evaluate.Observation(*KEY, _at(60), _at(3600), soc_pct=64.0)
-    kept = {key: state.State.from_text(one) for key, one in checks.states.items()}
-    (outcome,) = checks.plan.check([late], {}, {}, kept, now=_at(3600), healthy_since=_at(3590))
-    assert (outcome.transitions, outcome.state.phase) == ((), state.Phase.INACTIVE)
+    late = observation.Observation(*KEY, _at(60), _at(3600), soc_pct=64.0)
+    kept = {key: rule_state.State.from_text(one) for key, one in checks.states.items()}
+    (outcome,) = checks.plan.evaluate([late], {}, {}, kept, now=_at(3600), healthy_since=_at(3590))
+    assert (outcome.transitions, outcome.state.phase) == ((), rule_state.Phase.INACTIVE)
 
 
 def test_one_bad_sample_makes_an_alert_no_worse():
@@ -151,4 +151,4 @@ def test_rules_without_alone_after_intervals_wait_for_the_second():
 )
 def test_the_devices_own_interval(recorded, received, interval_s):
     times = [(_at(one), _at(other)) for one, other in zip(recorded, received, strict=True)]
-    assert confirm.interval_s(times) == interval_s
+    assert confirmation.interval_s(times) == interval_s

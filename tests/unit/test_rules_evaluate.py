@@ -1,4 +1,4 @@
-"""All rules over all devices: each shipped rule raises and resolves, an outage is no silence, calm is cheap."""
+"""All rules over all devices: each shipped rule raises and resolves, an outage is no inactivity, calm is cheap."""
 
 import datetime as dt
 import json
@@ -7,9 +7,8 @@ import time
 import pytest
 
 from voltd import resources
-from voltd.rules import evaluate, load, message, rhythm, scope, silence, state
-from voltd.rules.cycle import daemons
-from voltd.rules.cycle import write as check_write
+from voltd.rules import evaluate, inactivity, load, message, observation, rhythm, rule_state, scope
+from voltd.rules.cycle import alert_rows, daemon_health
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
@@ -28,19 +27,19 @@ class Checks:
         self.devices = {(one.device_type, one.device_id): one for one in devices}
         self.states = {}
 
-    def check(self, seconds, *rows, seen=None, healthy=LONG_AGO, judged_at=None):
-        kept = {key: state.State.from_text(one) for key, one in self.states.items()}
-        outcomes = evaluate.Plan(self.rules).check(
-            rows, self.devices, seen or {}, kept, now=_at(seconds), healthy_since=healthy, judged_at=judged_at
+    def check(self, seconds, *rows, seen=None, healthy=LONG_AGO, evaluated_at=None):
+        kept = {key: rule_state.State.from_text(one) for key, one in self.states.items()}
+        outcomes = evaluate.RuleSet(self.rules).evaluate(
+            rows, self.devices, seen or {}, kept, now=_at(seconds), healthy_since=healthy, evaluated_at=evaluated_at
         )
         for one in outcomes:
             key = (one.rule, one.device.device_type, one.device.device_id)
             self.states[key] = json.dumps(one.state.to_json())
-        return [(one.rule, told.kind.value, told.severity.value) for one in outcomes for told in one.transitions]
+        return [(one.rule, new.kind.value, new.severity.value) for one in outcomes for new in one.transitions]
 
 
 def _row(seconds, kind="vehicle", *, received=None, **values):
-    return evaluate.Observation(kind, "v1", _at(seconds), _at(seconds if received is None else received), **values)
+    return observation.Observation(kind, "v1", _at(seconds), _at(seconds if received is None else received), **values)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def test_nearly_empty_is_critical():
     assert checks.check(120, _row(120, soc_pct=4.0), _row(130, soc_pct=10.0)) == []
 
 
-def test_clock_that_is_off_is_told_after_three_arrivals():
+def test_clock_that_is_off_is_notified_after_three_arrivals():
     """Its rows are on the time of arrival, so readings by the device's own clock, hours ahead, do not disturb them."""
     checks = Checks()
     assert checks.check(100, *(_row(one, clock_skew_s=31) for one in (0, 10)), _row(7200, soc_pct=50.0)) == []
@@ -85,7 +84,7 @@ def test_clock_that_is_off_is_told_after_three_arrivals():
     assert checks.check(100, _row(70, clock_skew_s=2)) == [("clock_skew", "resolved", "warning")]
 
 
-def test_an_hour_is_judged_though_newer_readings_were():
+def test_an_hour_is_evaluated_though_newer_readings_were():
     """Efficiency of an hour comes after readings of the next one; they are no reason to call it late."""
     checks = Checks()
     assert checks.check(60, _row(0, efficiency_pct=60.0)) == [("efficiency_low", "fired", "warning")]
@@ -116,16 +115,16 @@ def test_retired_and_maintained_vehicles_are_not_stale_and_end_quietly(status):
     checks = Checks(devices=[scope.Device(*EV)])
     assert checks.check(400, seen={EV: T0}) == [("stale", "fired", "warning")]
     plan, kept = (
-        evaluate.Plan(checks.rules),
-        {k: state.State.from_text(v) for k, v in checks.states.items()},
+        evaluate.RuleSet(checks.rules),
+        {k: rule_state.State.from_text(v) for k, v in checks.states.items()},
     )
     gone = {EV: scope.Device(*EV, status=status)}
-    (ended,) = plan.check([], gone, {EV: T0}, kept, now=_at(500), healthy_since=LONG_AGO)
-    assert [(one.kind, one.quiet) for one in ended.transitions] == [(state.Kind.RESOLVED, True)]
+    (ended,) = plan.evaluate([], gone, {EV: T0}, kept, now=_at(500), healthy_since=LONG_AGO)
+    assert [(one.kind, one.suppressed) for one in ended.transitions] == [(rule_state.TransitionKind.RESOLVED, True)]
 
 
-def test_outage_is_nobodys_silence():
-    """While the ingest is down nobody becomes stale, and silence counts from grace_s after it came back."""
+def test_outage_makes_no_device_stale():
+    """While the ingest is down no device becomes stale, and inactivity counts from grace_s after it came back."""
     checks = Checks()
     assert checks.check(4000, seen={EV: T0}, healthy=None) == []
     assert checks.check(4000, seen={EV: T0}, healthy=_at(3900)) == []
@@ -133,28 +132,30 @@ def test_outage_is_nobodys_silence():
     assert checks.check(4261, seen={EV: T0}, healthy=_at(3900)) == [("stale", "fired", "warning")]
 
 
-def test_silence_is_not_judged_while_the_ingest_is_down():
+def test_inactivity_is_not_evaluated_while_the_ingest_is_down():
     rule = load.parse('[rules.stale]\nmetric = "silence"\napplies_to = ["meter"]\nfire_above = 300\n', source="test")[0]
-    assert silence.step(rule, state.State(), T0, _at(9999), None) == (state.State(), ())
-    firing, _ = silence.step(rule, state.State(), T0, _at(301), LONG_AGO)
-    assert silence.step(rule, firing, T0, _at(9999), None) == (firing, ())
-    _, told = silence.step(rule, firing, _at(400), _at(9999), None)
-    assert [(one.kind, one.resolved_at, one.value) for one in told] == [(state.Kind.RESOLVED, _at(400), 400)]
+    assert inactivity.step(rule, rule_state.State(), T0, _at(9999), None) == (rule_state.State(), ())
+    firing, _ = inactivity.step(rule, rule_state.State(), T0, _at(301), LONG_AGO)
+    assert inactivity.step(rule, firing, T0, _at(9999), None) == (firing, ())
+    _, found = inactivity.step(rule, firing, _at(400), _at(9999), None)
+    assert [(one.kind, one.resolved_at, one.value) for one in found] == [
+        (rule_state.TransitionKind.RESOLVED, _at(400), 400)
+    ]
 
 
-def test_each_device_is_judged_by_its_own_rhythm():
-    """Known or not, parked or not; the message names the limit that held."""
+def test_each_device_is_evaluated_by_its_own_rhythm():
+    """Known or not, parked or not; the message names the limit that applied."""
     checks, seen = Checks(), {("vehicle", name): T0 for name in ("new", "parked", "slow", "dead")}
-    heard = {
-        ("vehicle", "parked"): rhythm.Heard(parked=True),
-        ("vehicle", "slow"): rhythm.Heard(1800.0),
-        ("vehicle", "dead"): rhythm.Heard(400000.0),
+    activity = {
+        ("vehicle", "parked"): rhythm.Activity(parked=True),
+        ("vehicle", "slow"): rhythm.Activity(1800.0),
+        ("vehicle", "dead"): rhythm.Activity(400000.0),
     }
 
     def fired(seconds):
-        plan = evaluate.Plan(checks.rules)
-        found = plan.check(
-            (), {}, seen, {}, now=_at(seconds), healthy_since=LONG_AGO - 2 * dt.timedelta(days=1), heard=heard
+        plan = evaluate.RuleSet(checks.rules)
+        found = plan.evaluate(
+            (), {}, seen, {}, now=_at(seconds), healthy_since=LONG_AGO - 2 * dt.timedelta(days=1), activity=activity
         )
         return {one.device.device_id: message.text(one.transitions[0], one.device) for one in found}
 
@@ -165,11 +166,17 @@ def test_each_device_is_judged_by_its_own_rhythm():
     assert set(fired(93601)) == {"new", "slow", "parked", "dead"}
 
 
-def test_a_device_of_which_everything_is_refused_is_not_called_silent():
+def test_a_device_of_which_everything_is_refused_is_not_called_inactive():
     """The alert is the same, what it says is not."""
     checks = Checks()
-    (found,) = evaluate.Plan(checks.rules).check(
-        (), {}, {EV: T0}, {}, now=_at(301), healthy_since=LONG_AGO, heard={EV: rhythm.Heard(refused="sends in vain")}
+    (found,) = evaluate.RuleSet(checks.rules).evaluate(
+        (),
+        {},
+        {EV: T0},
+        {},
+        now=_at(301),
+        healthy_since=LONG_AGO,
+        activity={EV: rhythm.Activity(refused="sends in vain")},
     )
     assert message.text(found.transitions[0], found.device) == "vehicle v1: stale warning: sends in vain"
 
@@ -181,20 +188,20 @@ class Silence:
         self._rules, self._kept, self.says = Checks().rules, {}, None
 
     def check(self, seconds, refused=None, *, seen=T0, healthy=LONG_AGO):
-        """What was told."""
-        found = evaluate.Plan(self._rules).check(
+        """The transitions."""
+        found = evaluate.RuleSet(self._rules).evaluate(
             (), {}, {EV: seen}, self._kept, now=_at(seconds), healthy_since=healthy,
-            heard={EV: rhythm.Heard(refused=refused)},
+            activity={EV: rhythm.Activity(refused=refused)},
         )  # fmt: skip
         for one in found:
-            self._kept = {one.key: state.State.from_text(json.dumps(one.state.to_json()))}
-            (episode,), _ = check_write.episodes(one, 1)
+            self._kept = {one.key: rule_state.State.from_text(json.dumps(one.state.to_json()))}
+            (episode,), _ = alert_rows.of(one, 1)
             self.says = episode.message
-        return [(told.kind.value, told.quiet) for one in found for told in one.transitions]
+        return [(new.kind.value, new.suppressed) for one in found for new in one.transitions]
 
 
 def test_what_is_said_follows_a_device_that_begins_and_ends_to_send_in_vain():
-    """Nobody is told again, and nothing is written while nothing changes."""
+    """Nobody is notified again, and nothing is written while nothing changes."""
     device = Silence()
     assert device.check(301) == [("fired", False)]
     for refused in ("sends in vain", "sends another thing in vain"):
@@ -208,7 +215,7 @@ def test_what_is_said_follows_a_device_that_begins_and_ends_to_send_in_vain():
     assert device.check(5010, seen=_at(5009)) == [("resolved", False)]
 
 
-def test_an_outage_makes_no_device_silent_that_sent_in_vain():
+def test_an_outage_makes_no_device_inactive_of_which_everything_is_refused():
     """Before it could be heard again nobody knows that it has stopped."""
     device = Silence()
     device.check(301, "sends in vain")
@@ -219,16 +226,16 @@ def test_an_outage_makes_no_device_silent_that_sent_in_vain():
     assert "silent for" in device.says
 
 
-def test_a_silence_of_which_nothing_is_known_any_more_ends_quietly():
+def test_an_inactivity_of_which_nothing_is_known_any_more_ends_suppressed():
     device = Silence()
     device.check(301, "sends in vain")
     assert device.check(400, seen=None) == [("resolved", True)]
 
 
 def test_out_of_order_reading_of_a_calm_device_pages_nobody():
-    """A device without a state still has a newest reading judged."""
+    """A device without a state still has a newest reading evaluated."""
     checks = Checks()
-    assert checks.check(60, _row(0, received=50, speed_kmh=150.0), judged_at={EV: _at(30)}) == [
+    assert checks.check(60, _row(0, received=50, speed_kmh=150.0), evaluated_at={EV: _at(30)}) == [
         ("overspeed", "recorded", "warning")
     ]
 
@@ -252,10 +259,10 @@ def test_override_widens_the_quick_look():
 
 
 def test_messages_say_who_what_and_how_long():
-    plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
+    plan = evaluate.RuleSet(load.load(resources.share("config") / "rules.toml"))
     devices = {EV: scope.Device(*EV, fleet_id="north")}
     rows = [_row(0, soc_pct=12.0), _row(45, soc_pct=12.0), _row(90, soc_pct=42.0)]
-    (found,) = plan.check(rows, devices, {}, {}, now=_at(90), healthy_since=None)
+    (found,) = plan.evaluate(rows, devices, {}, {}, now=_at(90), healthy_since=None)
     assert [message.text(one, found.device) for one in found.transitions] == [
         "vehicle v1 (fleet north): soc_low warning: state of charge 12 % (limit 15 %)",
         "vehicle v1 (fleet north): soc_low warning is over after 1 min 30 s, peak 12 %",
@@ -263,30 +270,30 @@ def test_messages_say_who_what_and_how_long():
 
 
 def test_message_of_a_spool_in_use_speaks_of_the_spool():
-    plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
+    plan = evaluate.RuleSet(load.load(resources.share("config") / "rules.toml"))
     rows = [_row(0, "system", ingest_lag_s=1.0, spooling=True)]
-    (found,) = plan.check(rows, {}, {}, {}, now=T0, healthy_since=None)
+    (found,) = plan.evaluate(rows, {}, {}, {}, now=T0, healthy_since=None)
     assert message.text(found.transitions[0], found.device).endswith("ingest_lag critical: the spool is in use")
 
 
 def test_message_of_a_daemon_that_knows_why():
     """The alert of an outage says what is wrong and what to do, where the daemon knows."""
-    plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
+    plan = evaluate.RuleSet(load.load(resources.share("config") / "rules.toml"))
     rows = [_row(0, "system", ingest_lag_s=40.0)]
-    devices = daemons.noted({rows[0].device_id: "this host's clock is behind", "other": ""})
-    (found,) = plan.check(rows, devices, {}, {}, now=T0, healthy_since=None)
+    devices = daemon_health.with_notes({rows[0].device_id: "this host's clock is behind", "other": ""})
+    (found,) = plan.evaluate(rows, devices, {}, {}, now=T0, healthy_since=None)
     assert message.text(found.transitions[0], found.device).endswith("critical: this host's clock is behind")
 
 
-def test_twenty_thousand_calm_devices_are_judged_at_once():
+def test_twenty_thousand_calm_devices_are_evaluated_at_once():
     """Well under 100 ms where nothing happens; a generous multiple here, the machine may be busy."""
-    plan = evaluate.Plan(load.load(resources.share("config") / "rules.toml"))
-    rows = [evaluate.Observation("vehicle", f"v{one}", T0, T0, 50.0, 60.0, 30.0) for one in range(10_000)]
-    rows += [evaluate.Observation("meter", f"m{one}", T0, T0) for one in range(10_000)]
+    plan = evaluate.RuleSet(load.load(resources.share("config") / "rules.toml"))
+    rows = [observation.Observation("vehicle", f"v{one}", T0, T0, 50.0, 60.0, 30.0) for one in range(10_000)]
+    rows += [observation.Observation("meter", f"m{one}", T0, T0) for one in range(10_000)]
     seen = {(one.device_type, one.device_id): T0 for one in rows}
     took = []
     for _ in range(3):
         begun = time.process_time()
-        assert plan.check(rows, {}, seen, {}, now=T0, healthy_since=LONG_AGO) == []
+        assert plan.evaluate(rows, {}, seen, {}, now=T0, healthy_since=LONG_AGO) == []
         took.append(time.process_time() - begun)
     assert min(took) < 0.1

@@ -1,4 +1,4 @@
-"""Rules over the past say what a daemon would have said at the time, however the past is handed over."""
+"""Rules over stored history find what a daemon would have found at the time, in whatever parts they get it."""
 
 import datetime as dt
 
@@ -6,10 +6,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from voltd.rules import charging as chargings
-from voltd.rules import evaluate, model, rhythm, scope, state
-from voltd.rules import step as steps
-from voltd.rules.backtest import judge
+from voltd.rules import advance, charging_status, evaluate, model, observation, rhythm, rule_state, scope
+from voltd.rules.backtest import episodes
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
@@ -30,22 +28,29 @@ class Live:
     """A daemon that checks after every reading; what it would have put into the tables."""
 
     def __init__(self, rule):
-        self._plan, self._states, self._open = evaluate.Plan((rule,)), {}, None
+        self._rules, self._states, self._open = evaluate.RuleSet((rule,)), {}, None
         self.episodes = []
 
-    def check(self, now, rows=(), seen=None, heard=None):
-        for one in self._plan.check(
-            rows, {KEY: EV}, seen or {}, self._states, now=now, healthy_since=LONG_AGO, judged_at=None, heard=heard
+    def check(self, now, rows=(), seen=None, activity=None):
+        for one in self._rules.evaluate(
+            rows,
+            {KEY: EV},
+            seen or {},
+            self._states,
+            now=now,
+            healthy_since=LONG_AGO,
+            evaluated_at=None,
+            activity=activity,
         ):
             self._states[one.rule, *KEY] = one.state
-            for told in one.transitions:
-                if told.kind is state.Kind.RESOLVED:
-                    self.episodes.append((told.opened_at, told.resolved_at, told.severity, told.peak_value))
+            for new in one.transitions:
+                if new.kind is rule_state.TransitionKind.RESOLVED:
+                    self.episodes.append((new.opened_at, new.resolved_at, new.severity, new.peak_value))
 
-    def end(self, now, rows=(), seen=None, heard=None):
-        self.check(now, rows, seen, heard)
-        (last,) = self._states.values() or (state.State(),)
-        if last.phase is state.Phase.FIRING:
+    def end(self, now, rows=(), seen=None, activity=None):
+        self.check(now, rows, seen, activity)
+        (last,) = self._states.values() or (rule_state.State(),)
+        if last.phase is rule_state.Phase.FIRING:
             self.episodes.append((last.opened_at, None, last.severity, last.peak_value))
         return self.episodes
 
@@ -72,15 +77,15 @@ _streams = st.lists(st.tuples(st.sampled_from((1, 30, 60, 95, 250)), _values, _w
 @given(_rules, _streams, st.sampled_from((0, 100, 1000)))
 def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
     """Same begins, ends, severities and peaks, and the same that is open at the end."""
-    live, rows, seconds, known = Live(rule), [], 0, chargings.Known(rule.charging)
+    live, rows, seconds, known = Live(rule), [], 0, charging_status.ChargingTracker(rule.charging)
     for pause, speed, word in stream:
         seconds += pause
         at = _at(seconds)
         charging = known.read(at, word, speed)
         rows.append(("v1", at, at, None, speed, None, word))
-        live.check(at, [evaluate.Observation("vehicle", "v1", at, at, speed_kmh=speed, charging=charging)])
-    tracker = judge.Tracker(rule.for_device(EV), EV)
-    judge.add_rows([tracker], rows)
+        live.check(at, [observation.Observation("vehicle", "v1", at, at, speed_kmh=speed, charging=charging)])
+    tracker = episodes.Tracker(rule.for_device(EV), EV)
+    episodes.add_rows([tracker], rows)
     end = _at(seconds + quiet_s)
     found = [(one.opened_at, one.resolved_at, one.severity, one.peak_value) for one in tracker.end(end)]
     assert found == live.end(end)
@@ -96,7 +101,7 @@ def test_as_a_daemon_that_checked_after_every_reading(rule, stream, quiet_s):
     st.sampled_from((None, {"hours": "12:01-12:02"})),
     st.sampled_from((None, 70.0, 1000.0)),
 )
-def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_below, active_hours, at_most):
+def test_inactivity_as_a_daemon_that_evaluates_every_second(pauses, quiet_s, clear_below, active_hours, at_most):
     """The gaps that are too long, and nothing else, become episodes; peaks are to the second of the check."""
     assume(at_most is None or active_hours is None)  # a learnt limit ends at no half second, the hours do
     rule = _rule(
@@ -111,40 +116,40 @@ def test_silence_as_a_daemon_that_checks_every_second(pauses, quiet_s, clear_bel
         if second in signs[1:]:
             known.note(_at(second), second - signs[signs.index(second) - 1])
         seen = max(one for one in signs if one <= second)
-        heard = {KEY: rhythm.Heard(known.usual_s(_at(seen)))}
-        # what falls between two whole seconds is judged in time, too
-        live.check(_at(second), seen={KEY: _at(seen)}, heard=heard)
-        live.check(_at(second + 0.5), seen={KEY: _at(seen)}, heard=heard)
+        activity = {KEY: rhythm.Activity(known.usual_s(_at(seen)))}
+        # what falls between two whole seconds is evaluated in time, too
+        live.check(_at(second), seen={KEY: _at(seen)}, activity=activity)
+        live.check(_at(second + 0.5), seen={KEY: _at(seen)}, activity=activity)
     if end == signs[-1] and len(signs) > 1:
         known.note(_at(end), end - signs[-2])
-    heard = {KEY: rhythm.Heard(known.usual_s(_at(signs[-1])))}
-    expected = [one[:3] for one in live.end(_at(end), seen={KEY: _at(signs[-1])}, heard=heard)]
+    activity = {KEY: rhythm.Activity(known.usual_s(_at(signs[-1])))}
+    expected = [one[:3] for one in live.end(_at(end), seen={KEY: _at(signs[-1])}, activity=activity)]
     gaps = [
-        judge.Gap(_at(one), _at(other) if other is not None else None)
+        episodes.Gap(_at(one), _at(other) if other is not None else None)
         for number, (one, other) in enumerate(zip(signs, (*signs[1:], None), strict=True))
-        if (other if other is not None else end) - one > 10 / rhythm.TIMES or number < 2
+        if (other if other is not None else end) - one > 10 / rhythm.FACTOR or number < 2
     ]
-    found = judge.silences(rule, EV, gaps, _at(end))
+    found = episodes.of_inactivity(rule, EV, gaps, _at(end))
     found = [one for one in found if one.resolved_at is None or one.resolved_at - one.opened_at > HALF_A_SECOND]
     assert [(one.opened_at, one.resolved_at, one.severity) for one in found] == expected
     assert all(one.peak_value > 10 for one in found)
 
 
-def test_a_calm_past_is_not_judged_at_all(monkeypatch):
+def test_a_calm_history_is_not_evaluated_at_all(monkeypatch):
     """What is within the limits never reaches the step, which is what makes millions of readings affordable."""
-    judged = []
-    monkeypatch.setattr(steps, "run", lambda _rule, one, rows: judged.append(rows) or (one, ()))
-    tracker = judge.Tracker(_rule(fire_above=120.0), EV)
-    judge.add_rows([tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)])
-    assert judged == []
+    evaluated = []
+    monkeypatch.setattr(advance, "run", lambda _rule, one, rows: evaluated.append(rows) or (one, ()))
+    tracker = episodes.Tracker(_rule(fire_above=120.0), EV)
+    episodes.add_rows([tracker], [("v1", _at(n), _at(n), 50.0, 119.0, 30.0, "idle") for n in range(100)])
+    assert evaluated == []
 
 
-def test_what_came_too_late_is_a_past_episode_and_told_to_nobody():
+def test_what_arrived_too_late_is_a_past_episode_and_notifies_nobody():
     """A backlog of an hour ago with an excursion of its own, then one in time."""
-    tracker = judge.Tracker(_rule(fire_above=120.0), EV)
+    tracker = episodes.Tracker(_rule(fire_above=120.0), EV)
     late = [("v1", _at(n), _at(7200), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
     live = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((7200, 125.0), (7260, 100.0))]
-    judge.add_rows([tracker], [*late, *live])
+    episodes.add_rows([tracker], [*late, *live])
     found = tracker.end(_at(9000))
     assert [(one.opened_at, one.resolved_at, one.past, one.messages) for one in found] == [
         (_at(7200), _at(7260), False, 2),
@@ -155,10 +160,10 @@ def test_what_came_too_late_is_a_past_episode_and_told_to_nobody():
 def test_messages_count_what_a_channel_is_told():
     """Fired, worse, resolved: three; what is still open has not been resolved."""
     rule = _rule(fire_above=120.0, severity_steps=({"severity": "critical", "above": 140.0},))
-    tracker = judge.Tracker(rule, EV)
+    tracker = episodes.Tracker(rule, EV)
     speeds = (130.0, 150.0, 100.0, 125.0)
     rows = [("v1", _at(60 * n), _at(60 * n), None, speed, None, None) for n, speed in enumerate(speeds)]
-    judge.add_rows([tracker], rows)
+    episodes.add_rows([tracker], rows)
     assert [(one.messages, one.severity, one.resolved_at) for one in tracker.end(_at(300))] == [
         (3, "critical", _at(120)),
         (1, "warning", None),
@@ -169,7 +174,7 @@ def test_what_is_held_ends_with_the_time_and_not_only_with_a_reading():
     """keep_firing_for_s is over before the period is: the episode has ended. Not over: it is still open."""
     rule = _rule(fire_above=120.0, keep_firing_for_s=90)
     for end, resolved_at in ((_at(149), None), (_at(150), _at(150))):
-        tracker = judge.Tracker(rule, EV)
+        tracker = episodes.Tracker(rule, EV)
         rows = [("v1", _at(n), _at(n), None, speed, None, None) for n, speed in ((0, 130.0), (60, 100.0))]
-        judge.add_rows([tracker], rows)
+        episodes.add_rows([tracker], rows)
         assert [(one.opened_at, one.resolved_at) for one in tracker.end(end)] == [(_at(0), resolved_at)]

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from voltd import errors, resources
-from voltd.rules import charging, hours, load, model, scope
+from voltd.rules import charging_status, hours, load, model, scope
 
 RULE = '[rules.hot]\nmetric = "battery_temp_c"\napplies_to = ["vehicle"]\nfire_above = 80.0\n'
 
@@ -39,7 +39,7 @@ def test_shipped_rules_are_the_documented_ones():
 def test_shipped_words_on_charging_are_the_built_in_ones():
     """A file without [charging] goes by the same words and limits as the shipped one."""
     rules = load.load(resources.share("config") / "rules.toml")
-    assert {one.charging for one in rules} == {charging.Charging()}
+    assert {one.charging for one in rules} == {charging_status.Charging()}
 
 
 def test_shipped_rules_explain_every_key():
@@ -132,7 +132,7 @@ def _overridden():
     ],
 )
 def test_most_specific_override_alone_holds(device, limit):
-    """Vehicle over model over fleet; who is out of scope, retired or in maintenance is not judged."""
+    """Vehicle over model over fleet; a device out of scope, retired or in maintenance is not evaluated."""
     rule = _overridden().for_device(device)
     assert (rule.fire_above if rule else None) == limit
 

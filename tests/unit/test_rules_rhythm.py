@@ -1,4 +1,4 @@
-"""How long a device may be silent, by its own rhythm: one outage teaches nothing, a habit does, and habits fade."""
+"""How long a device may be inactive, by its own rhythm: one outage teaches nothing, a habit does, and habits fade."""
 
 import datetime as dt
 
@@ -34,9 +34,9 @@ def test_the_limit_lies_between_the_rules_own_and_the_most():
     assert rhythm.limit_s(rule, 10 * DAY_S, parked=True) == 93600
     assert rhythm.limit_s(rule, None, parked=True) == 21600
     assert rhythm.limit_s(rule, None, parked=False) == 300
-    assert rhythm.limit_s(rule, 10.0, parked=True, lately=True) == 21600
-    assert rhythm.limit_s(rule, DAY_S / 4, parked=True, lately=True) == 54000
-    assert rhythm.limit_s(rule, 1800.0, parked=False, lately=True) == 4500
+    assert rhythm.limit_s(rule, 10.0, parked=True, newly_known=True) == 21600
+    assert rhythm.limit_s(rule, DAY_S / 4, parked=True, newly_known=True) == 54000
+    assert rhythm.limit_s(rule, 1800.0, parked=False, newly_known=True) == 4500
     assert rhythm.limit_s(_rule(), None, parked=True) == 300
     assert rhythm.limit_s(_rule(fire_above_at_most=None), 1800.0, parked=False) == 300
 
@@ -58,8 +58,8 @@ def test_habits_fade():
 def test_a_rhythm_is_known_lately_for_a_day():
     """From the first interval on; longer ones that come later do not begin it anew."""
     known = rhythm.Rhythm()
-    assert not known.lately(T0)
+    assert not known.newly_known(T0)
     known.note(T0, 60.0)
     known.note(T0 + dt.timedelta(hours=23), 1800.0)
-    assert known.lately(T0 + dt.timedelta(hours=23, minutes=59))
-    assert not known.lately(T0 + dt.timedelta(hours=24))
+    assert known.newly_known(T0 + dt.timedelta(hours=23, minutes=59))
+    assert not known.newly_known(T0 + dt.timedelta(hours=24))

@@ -66,7 +66,7 @@ def test_one_a_vehicle_whatever_is_beyond(excursions):
 
 
 def test_late_ones_are_put_down_apart(excursions):
-    """A live excursion is found whatever comes with it. Late is what is old when it is written: held ones, too."""
+    """A live excursion is found whatever comes with it. Late is what is old when it is written: deferred ones, too."""
     readings = [("V1", ago, received, {"soc_pct": 3.0}) for ago, received in ((901, 900), (7200, 1), (2, 1), (900, 1))]
     assert _found(excursions, *readings) == [("V1", 900, 2, 1, False), ("V1", 7200, 901, 900, True)]
 
@@ -84,7 +84,7 @@ def test_live_ones_of_vehicles_that_are_looked_at_anyway_are_left_out(excursions
 
 
 def test_an_open_alert_leaves_out_only_what_it_watches(excursions):
-    """Another value of the vehicle is no news to anybody until it is put down."""
+    """Another value of the vehicle is not looked at until it is recorded."""
     excursions.leave_out(frozenset({"V1"}), "soc_pct")
     assert _found(excursions, ("V1", 1, 1, {"soc_pct": 3.0})) == []
     assert _found(excursions, ("V1", 1, 1, {"soc_pct": 3.0, "speed_kmh": 150.0})) == [("V1", 1, 1, 1, False)]

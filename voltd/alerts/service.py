@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from voltd import config, metrics
 from voltd.alerts import channels, deliver
-from voltd.daemon import health, host_clock
+from voltd.daemon import host_clock
 from voltd.database import session
 from voltd.pipeline.write import excursions as write_excursions
 from voltd.rules import load, model
-from voltd.rules.cycle import check
+from voltd.rules.cycle import cycle, interfaces
 
 
 class Alerting:
@@ -20,10 +20,8 @@ class Alerting:
         settings: rules file and channels.
         connect: opens a connection of the writer's role.
         counters: what the channels count.
-        look: reports how this daemon is.
+        daemon: this daemon, as the evaluation cycle asks it.
         excursions: what the writer looks for.
-        busy: whether the ingest needs the machine.
-        trouble: why this daemon takes no messages, for people; empty: nothing it knows of.
         clock: this host's; None: it is never in doubt.
 
     Raises:
@@ -36,27 +34,13 @@ class Alerting:
         connect: session.Connect,
         counters: metrics.Metrics,
         *,
-        look: Callable[[], health.Report],
+        daemon: interfaces.ThisDaemon,
         excursions: write_excursions.Excursions,
-        busy: Callable[[], bool],
-        trouble: Callable[[], str] = lambda: "",
         clock: host_clock.HostClock | None = None,
     ) -> None:
         rules = _rules(settings)
         self._deliverer = deliver.Deliverer(settings, connect, counters)
-        self.check = check.Check(
-            connect,
-            settings.instance,
-            look=look,
-            excursions=excursions,
-            wake=self._deliverer.wake,
-            tell=self._deliverer.send_now,
-            told_at=self._deliverer.sent_at,
-            withdraw=self._deliverer.withdraw,
-            busy=busy,
-            trouble=trouble,
-            clock=clock,
-        )
+        self.check = cycle.EvaluationCycle(connect, settings.instance, daemon, self._deliverer, excursions, clock=clock)
         self.check.use(rules, self._deliverer.every_channel)
 
     def start(self) -> None:
@@ -69,17 +53,17 @@ class Alerting:
 
     def lead(self) -> None:
         """This daemon evaluates the rules and notifies from now on."""
-        self.check.rest()
+        self.check.invalidate()
         self._deliverer.lead(leads=True)
 
     def follow(self) -> None:
         """Another daemon may do so from now on."""
-        self.check.rest()
+        self.check.invalidate()
         self._deliverer.lead(leads=False)
 
     def give_over(self) -> None:
         """Another daemon does: this one forgets what it found in offline mode, sent or not."""
-        self.check.give_over()
+        self.check.drop_offline()
 
     def reload(self, settings: config.Settings) -> None:
         """Takes over rules and channels from the files; open episodes continue.

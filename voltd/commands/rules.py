@@ -1,7 +1,6 @@
 """``voltd rules test|check``: try rules on stored history before they page people, and check a file of rules.
 
-``test`` reads through ``history`` with a reader's rights and prints what would have been raised; it changes nothing and
-tells nobody.
+``test`` reads stored history with a reader's rights and prints the episodes; it changes nothing and notifies nobody.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from voltd import config, errors
 from voltd.commands import rules_text, terminal
 from voltd.database import session
 from voltd.rules import load, model
-from voltd.rules.backtest import history, judge
+from voltd.rules.backtest import episodes, history
 
 _HINT = "history is for the roles volt_reader, volt_writer and volt_owner"
 _SHOWN = 100
 _HELP = (
-    "T is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d. Every reading is "
-    "judged as if it had been checked at once; what came later than late_after_s could only have become a past episode "
-    "and is marked so. Excursions and silences are counted from the beginning of the period, and how often a device "
-    "usually speaks is learnt anew from there. Silence is the time between arrivals of stored readings: an outage of "
-    "voltd counts as silence, and so does a device that only repeats what is stored (for the daemon a duplicate is a "
-    "sign of life); that a message had been retained is not known. The registry (fleets, models, status) is today's. "
-    "ingest_lag cannot be tested: no history is kept of it. The rules in force are those that the settings name; where "
-    "FILE differs from them both are run. Notifications: fired, worse and resolved, each once, before grouping, "
-    "silences and repeats."
+    "T is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d. Every reading "
+    "is evaluated as if on arrival; one that arrived later than late_after_s could only become part of a past "
+    "episode, which is marked so. Excursions and inactivity count from the beginning of the period, and how often a "
+    "device usually reports is learnt anew from there. Inactivity is the time between arrivals of stored readings: "
+    "an outage of voltd counts as inactivity, and so does a device that only repeats what is stored (for the daemon "
+    "a duplicate is a sign of life); whether a message was retained is not known. The registry (fleets, models, "
+    "status) is today's. ingest_lag cannot be tested: it is not stored. The rules in force are those that the "
+    "settings name; if FILE differs from them both are run. Notifications: fired, worse and resolved, each once, "
+    "before grouping, silences and repeats."
 )
 
 
@@ -95,7 +94,7 @@ def _trial(path: pathlib.Path, in_force_path: pathlib.Path | None) -> _Trial:
 
 def _test(args: argparse.Namespace, settings: config.Settings) -> int:
     now = dt.datetime.now(dt.UTC)
-    ends = min(args.ends or now, now)  # what is to come is no silence
+    ends = min(args.ends or now, now)  # the future is no inactivity
     if ends <= args.begins:
         raise errors.UsageError("--to is not after --from, or all of it is still to come", hint="name a past period")
     trial = _trial(args.file, settings.alerts.rules_file)
@@ -116,14 +115,16 @@ def _test(args: argparse.Namespace, settings: config.Settings) -> int:
     return 0
 
 
-def _counted(found: Iterator[history.Found], summaries: Sequence[rules_text.Summary]) -> Iterator[history.Found]:
+def _counted(
+    found: Iterator[history.FoundEpisode], summaries: Sequence[rules_text.Summary]
+) -> Iterator[history.FoundEpisode]:
     for one in found:
         summaries[one.number].add(one.episode)
         yield one
 
 
-def _print_json(found: Iterable[history.Found], limit: int | None) -> None:
-    """In the order in which they are found: nothing is kept."""
+def _print_json(found: Iterable[history.FoundEpisode], limit: int | None) -> None:
+    """In the order in which they are found, one at a time."""
     for count, (_, one) in enumerate(found):
         if limit is None or count < limit:
             values = {name: value for name, value in one._asdict().items() if name != "device"}
@@ -132,9 +133,9 @@ def _print_json(found: Iterable[history.Found], limit: int | None) -> None:
 
 
 def _print_episodes(
-    found: Iterable[history.Found], limit: int, summaries: Sequence[rules_text.Summary], ends: dt.datetime
+    found: Iterable[history.FoundEpisode], limit: int, summaries: Sequence[rules_text.Summary], ends: dt.datetime
 ) -> None:
-    """The first ones by time; no more than these are kept."""
+    """The first ones by time; no more than these are in memory."""
     first = heapq.nsmallest(limit, (one.episode for one in found), key=_order)
     if first:
         cells = [rules_text.episode_cells(one, ends) for one in first]
@@ -145,7 +146,7 @@ def _print_episodes(
     print("" if first else "no episodes\n")
 
 
-def _order(one: judge.Episode) -> tuple[object, ...]:
+def _order(one: episodes.Episode) -> tuple[object, ...]:
     return (one.opened_at, one.rule, one.device.device_type, one.device.device_id)
 
 
@@ -181,7 +182,7 @@ def _print_summaries(
 def _of(
     name: str, rules: Sequence[model.Rule], trial: _Trial, summaries: Sequence[rules_text.Summary]
 ) -> rules_text.Summary | None:
-    """Of the rule with this name among ``rules``; None: there is none, or history says nothing of it."""
+    """Of the rule with this name among ``rules``; None: there is none, or no history of its metric."""
     rule = next((one for one in rules if one.name == name), None)
     if rule is None or not history.testable(rule):
         return None

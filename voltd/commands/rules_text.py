@@ -8,21 +8,21 @@ from collections.abc import Sequence
 
 from voltd.commands import terminal
 from voltd.rules import model, scope
-from voltd.rules.backtest import judge
+from voltd.rules.backtest import episodes
 
 EPISODE_HEAD = ("OPENED", "LASTED", "RULE", "SEVERITY", "DEVICE", "FLEET", "PEAK", "")
 
 
 class Summary:
-    """What comes of one rule: counts as episodes are added."""
+    """Counts the episodes of one rule as they are added."""
 
     def __init__(self) -> None:
         self.episodes = self.past = self.messages = 0
         self.devices: set[tuple[str, str]] = set()
         self.severities: collections.Counter[str] = collections.Counter()
 
-    def add(self, one: judge.Episode) -> None:
-        """Counts an episode; a past one tells nobody anything."""
+    def add(self, one: episodes.Episode) -> None:
+        """Counts an episode; a past one notifies nobody."""
         self.episodes += 1
         self.past += one.past
         self.messages += one.messages
@@ -35,14 +35,14 @@ class Summary:
 
 
 class Total:
-    """What comes of all rules of a file."""
+    """Counts the episodes of all rules of a file."""
 
     def __init__(self) -> None:
         self.episodes = self.messages = 0
         self.devices: set[tuple[str, str]] = set()
 
     def add(self, one: Summary | None) -> None:
-        """Counts a rule; None: history says nothing of it."""
+        """Counts a rule; None: there is no history of its metric."""
         if one is not None:
             self.episodes += one.episodes
             self.messages += one.messages
@@ -114,7 +114,7 @@ def _override_line(one: model.Override) -> str:
     return f"but for {' and '.join(_whom(one))}: {' '.join(said)}"
 
 
-def episode_cells(one: judge.Episode, end: dt.datetime) -> tuple[str, ...]:
+def episode_cells(one: episodes.Episode, end: dt.datetime) -> tuple[str, ...]:
     """The cells below ``EPISODE_HEAD``."""
     lasted = terminal.lasting((one.resolved_at or end) - one.opened_at)
     return (
@@ -125,22 +125,21 @@ def episode_cells(one: judge.Episode, end: dt.datetime) -> tuple[str, ...]:
         f"{one.device.device_type} {one.device.device_id}",
         one.device.fleet_id or "",
         terminal.figure(one.peak_value),
-        "too late to be told" if one.past else "",
+        "too late to notify" if one.past else "",
     )
 
 
 def notes(rules: Sequence[model.Rule]) -> list[str]:
-    """What these rules' episodes over history do not say."""
+    """What the episodes of these rules over history do not show."""
     enabled = [rule for rule in rules if rule.variants()]
     found = [
-        f"{rule.name}: not tested, for stored readings do not say how long messages waited"
+        f"{rule.name}: not tested, as stored readings do not show how long messages waited"
         for rule in enabled
         if rule.metric is model.Metric.INGEST_LAG_S
     ]
     found += [
-        f"{rule.name}: an outage of voltd or the broker counts as silence here, and a message that the broker had"
-        " retained as a sign of life; a duplicate, which keeps a device alive for the daemon, is not stored and no sign"
-        " of life"
+        f"{rule.name}: an outage of voltd or the broker counts as inactivity here, and a retained message as a sign of"
+        " life; a duplicate, for the daemon a sign of life, is not stored and does not count"
         for rule in enabled
         if rule.metric is model.Metric.SILENCE
     ]

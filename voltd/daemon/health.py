@@ -13,7 +13,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from voltd import metrics
+from voltd.daemon import host_clock
 
+_BUSY_PART = 10
 _DEAF_LAG_S = 30.0
 _HICCUP = dt.timedelta(seconds=10)
 _STEP = dt.timedelta(seconds=1)
@@ -47,7 +49,7 @@ class Health:
         spool_in_use: whether new messages go to the spool.
         receive_maximum: the window; a full one holds messages back at the broker.
         clock: the time.
-        clock_off_s: how far this host's clock is off; 0: not so far as is known.
+        clock_trouble: how far this host's clock is off, s, and what to do; 0 and empty: it is not, as far as is known.
     """
 
     def __init__(
@@ -58,13 +60,13 @@ class Health:
         receive_maximum: int,
         *,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
-        clock_off_s: Callable[[], float] = lambda: 0.0,
+        clock_trouble: Callable[[], tuple[float, str]] = lambda: (0.0, ""),
     ) -> None:
         self._counters = counters
         self._subscribed = subscribed
         self._spool_in_use = spool_in_use
         self._receive_maximum = receive_maximum
-        self._clock, self._clock_off_s = clock, clock_off_s
+        self._clock, self._clock_trouble = clock, clock_trouble
         self._away_since: float | None = time.monotonic()
         self._looked_at: dt.datetime | None = None
         self._well_at: dt.datetime | None = None
@@ -88,7 +90,16 @@ class Health:
         stopped = bool(counters.halted or counters.clock_hold)
         held_back = counters.in_flight >= self._receive_maximum or lag_s > _DEAF_LAG_S or stopped
         well = counters.store_available and not (away_s or spooling or held_back)
-        return Report(max(lag_s, self._clock_off_s()), spooling, *self._over_time(well=well, now=self._clock()))
+        return Report(max(lag_s, self._clock_trouble()[0]), spooling, *self._over_time(well=well, now=self._clock()))
+
+    def busy(self) -> bool:
+        """Whether messages wait for the machine."""
+        return self._counters.in_flight > self._receive_maximum // _BUSY_PART
+
+    def trouble(self) -> str:
+        """What keeps messages from being taken or dated, and what to do, for the alert of an outage."""
+        held = self._counters.clock_hold
+        return f"{held}; messages are held until it is right: {host_clock.ADVICE}" if held else self._clock_trouble()[1]
 
     def well_since(self) -> dt.datetime | None:
         """Since when it has been healthy without a break; None: it is not, or ``look`` was not called for a while."""

@@ -18,8 +18,6 @@ from voltd.pipeline.flush import flusher, outage, policy
 from voltd.pipeline.spool import drain, file
 from voltd.pipeline.write import bounds, excursions, refused, store
 
-_BUSY_PART = 10
-
 
 class Wiring:
     """What a daemon consists of.
@@ -75,7 +73,7 @@ class Wiring:
             self.consumer.subscribed,
             lambda: self.outage.spooling,
             settings.mqtt.receive_maximum,
-            clock_off_s=lambda: self.clock.trouble()[0],
+            clock_trouble=self.clock.trouble,
         )
         self.current = state.CurrentState(
             connect,
@@ -115,16 +113,7 @@ class Wiring:
         )
         self.reporter = status.Reporter(settings, self.counters)
         self.alerting = (
-            service.Alerting(
-                settings,
-                connect,
-                self.counters,
-                look=watch.look,
-                excursions=noted,
-                busy=self._busy,
-                trouble=self._trouble,
-                clock=self.clock,
-            )
+            service.Alerting(settings, connect, self.counters, daemon=watch, excursions=noted, clock=self.clock)
             if settings.alerts.enabled
             else None
         )
@@ -134,8 +123,8 @@ class Wiring:
             look=watch.look,
             alerting=self.alerting,
             bounds=ranges,
-            busy=self._busy,
-            trouble=self._trouble,
+            busy=watch.busy,
+            trouble=watch.trouble,
             clock=self.clock,
         )
 
@@ -149,12 +138,3 @@ class Wiring:
         return clock.ClockGuard(
             settings.mqtt.topics, settings.limits, settings.max_age_days, self.clock, settings.timestamps
         )
-
-    def _trouble(self) -> str:
-        """Why messages are not taken or not dated, and what to do, for the alert of an outage."""
-        held = self.counters.clock_hold
-        return f"{held}; messages are held until it is right: {host_clock.ADVICE}" if held else self.clock.trouble()[1]
-
-    def _busy(self) -> bool:
-        """Whether messages wait for the machine."""
-        return self.counters.in_flight > self._settings.mqtt.receive_maximum // _BUSY_PART

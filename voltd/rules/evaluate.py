@@ -1,26 +1,26 @@
-"""All rules over all devices: which of them have to be judged at all, and what comes of it.
+"""All rules over all devices: which of them have to be evaluated, and the outcomes.
 
-The API for the database side. On every check the caller hands over what is new and what is remembered, writes the
-outcomes (state and episodes in one transaction) and sends what they tell. Pure, and quick when nothing happens: a
-reading enters ``step`` only where it is beyond a limit or its device has a state.
+The API for ``cycle``. In every cycle the caller passes what is new and the states, writes the outcomes (states and
+episodes in one transaction) and notifies of their transitions. Pure, and quick when nothing happens: a reading enters
+``step`` only if it is beyond a limit or its device has a state.
 
-    plan = evaluate.Plan(load.load(path))                       # again after SIGHUP; the states go on
-    outcomes = plan.check(rows, devices, last_seen, states, now=now, healthy_since=healthy_since, judged_at=judged_at)
+    rules = evaluate.RuleSet(load.load(path))                   # again after SIGHUP; the states continue
+    outcomes = rules.evaluate(rows, devices, last_seen, states, now=now, healthy_since=healthy_since)
 
-What the caller has to see to:
+The caller ensures:
 
-- A check gets all new rows of a device or none of them: what is older than rows that were judged is history. To fetch
-  only what matters, take ``plan.bounds``: the devices that have a row beyond them, or a state, and then every new row
-  of those. A row that may have been judged before, without a state that would say so, is handed over as ``past``.
-- Of an outcome write the state. FIRED opens the episode (rule, device, opened_at), ESCALATED and RESOLVED change it; a
-  firing state without transition may have a new ``last_seen_at`` or ``peak_value``. RECORDED inserts a past episode
-  where no episode of that rule and device meets [opened_at, resolved_at], so a redelivered backlog adds nothing; where
-  it meets nothing but a past one within it, it takes its place.
+- A cycle gets all new rows of a device or none of them: rows that are older than evaluated ones count as late. To fetch
+  only what matters, take ``bounds``: the devices with a row beyond them, or with a state, and then every new row of
+  those. A row that may have been evaluated before, without a state that would say so, is passed as ``reread``.
+- Of each outcome the state is stored. FIRED opens the episode (rule, device, opened_at), ESCALATED and RESOLVED change
+  it; a firing state without a transition may have a new ``last_seen_at`` or ``peak_value``. RECORDED inserts a past
+  episode if no episode of that rule and device overlaps [opened_at, resolved_at], so that a redelivered backlog adds
+  nothing; it replaces a past episode that lies within it.
 - An inactive state may be deleted at once, a resolved one once ``late_after_s`` of its rule have passed since
-  ``resolved_at``: what is late is told from what is new by ``judged_at`` then.
-- Efficiency comes as a row of its own at the end of its hour, once a closed hour has quality "ok"; clock skew as a row
-  of its own at the time of arrival, as the device's own time is what is in doubt; ingest lag as a row of the device
-  ("system", <instance>) at every check.
+  ``resolved_at``: until then its ``evaluated_at`` distinguishes late readings from new ones.
+- Efficiency is a row of its own at the end of its hour, once a closed hour has quality "ok". Clock skew is a row of its
+  own at the time of arrival, since the device's own time is in doubt. Ingest lag is a row of the device
+  ("system", <instance>) in every cycle.
 """
 
 from __future__ import annotations
@@ -30,13 +30,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from voltd.rules import evaluate_rows, model, rhythm, scope, silence
-from voltd.rules import state as states
-
-Key = evaluate_rows.Key
-StateKey = evaluate_rows.StateKey
-Observation = evaluate_rows.Observation
-Outcome = evaluate_rows.Outcome
+from voltd.rules import inactivity, model, observation, one_rule, rhythm, rule_state, scope
 
 
 class MetricRange(NamedTuple):
@@ -47,23 +41,23 @@ class MetricRange(NamedTuple):
     above: float
 
 
-class Plan:
-    """The rules in force, prepared for many devices. It remembers nothing between checks."""
+class RuleSet:
+    """The rules in force, prepared for many devices. Has no state of its own between cycles."""
 
     def __init__(self, rules: Iterable[model.Rule]) -> None:
         self._rules = {rule.name: rule for rule in rules}
         self._by_type: dict[scope.DeviceType, list[model.Rule]] = {"vehicle": [], "meter": [], "system": []}
-        self._silence: list[model.Rule] = []
-        self._silent_rules: set[str] = set()
+        self._inactivity: list[model.Rule] = []
+        self._inactivity_names: set[str] = set()
         for rule in self._rules.values():
             if rule.metric is model.Metric.SILENCE:
-                self._silence.append(rule)
-                self._silent_rules.add(rule.name)
+                self._inactivity.append(rule)
+                self._inactivity_names.add(rule.name)
             else:
                 for one in rule.applies_to:
                     self._by_type[one].append(rule)
         self._columns = {
-            one: [(evaluate_rows.COLUMN[bound.metric], bound.below, bound.above) for bound in self.bounds(one)]
+            one: [(observation.COLUMN[bound.metric], bound.below, bound.above) for bound in self.bounds(one)]
             for one in self._by_type
         }
 
@@ -79,77 +73,81 @@ class Plan:
             )
         return tuple(found.values())
 
-    def check(
+    def evaluate(
         self,
-        rows: Iterable[Observation],
-        devices: Mapping[Key, scope.Device],
-        last_seen: Mapping[Key, dt.datetime | None],
-        states_now: Mapping[StateKey, states.State],
+        rows: Iterable[observation.Observation],
+        devices: Mapping[observation.DeviceKey, scope.Device],
+        last_seen: Mapping[observation.DeviceKey, dt.datetime | None],
+        states_now: observation.States,
         *,
         now: dt.datetime,
         healthy_since: dt.datetime | None,
-        judged_at: Mapping[Key, dt.datetime] | None = None,
-        valued_at: Mapping[Key, Mapping[model.Metric, dt.datetime]] | None = None,
-        heard: Mapping[Key, rhythm.Heard] | None = None,
-    ) -> list[Outcome]:
-        """Judges what is new.
+        evaluated_at: Mapping[observation.DeviceKey, dt.datetime] | None = None,
+        valued_at: Mapping[observation.DeviceKey, Mapping[model.Metric, dt.datetime]] | None = None,
+        activity: Mapping[observation.DeviceKey, rhythm.Activity] | None = None,
+    ) -> list[observation.Outcome]:
+        """Evaluates what is new.
 
         Args:
-            rows: new readings, in any order; duplicates and retained ones do no harm.
-            devices: the registry; who is missing is unregistered.
-            last_seen: last sign of life of (at least) the devices that may be silent or have a silence firing.
+            rows: new readings, in any order; duplicates and retained ones are ignored.
+            devices: the registry; a device that is missing is unregistered.
+            last_seen: last sign of life of (at least) the devices that may be inactive or have such an alert firing.
             states_now: states as the last outcomes gave them; a rule and device without one are inactive.
             now: not before any ``received_at``.
             healthy_since: since when broker, voltd and database have all been there; None: one of them is not.
-            judged_at: newest reading judged before, of devices without a state: keeps readings that come out of order
-                from firing. Telemetry only; hourly figures have their own order.
+            evaluated_at: newest reading evaluated before, of devices without a state, so that late readings do not
+                fire. Telemetry only; hourly figures have their own order.
             valued_at: of these the newest that had a value, by metric; a metric that is missing had none.
-            heard: of those of ``last_seen`` how they usually are; who is missing has the rule's own limit.
+            activity: of the devices in ``last_seen``; one that is missing has the rule's own limit.
         """
-        known = evaluate_rows.Known(
-            devices, states_now, judged_at or {}, valued_at or {}, now, healthy_since, heard or {}
+        context = observation.Context(
+            devices, states_now, evaluated_at or {}, valued_at or {}, now, healthy_since, activity or {}
         )
-        outcomes = self._closed(known)
+        outcomes = self._closed(context)
         closed = {(one.rule, one.device.device_type, one.device.device_id) for one in outcomes}
         done = set(closed)
         for key, found in self._candidates(rows, states_now).items():
             for rule in self._by_type[key[0]]:
                 if (state_key := (rule.name, *key)) not in closed:
-                    outcomes += evaluate_rows.judge(rule, key, found, known)
+                    outcomes += one_rule.evaluate(rule, key, found, context)
                     done.add(state_key)
         for state_key, state in states_now.items():
-            # Nothing new, but the time for which something was to wait may be over.
+            # No new rows, but a waiting time may have ended.
             if state.waits and state_key not in done and state_key[0] in self._rules:
-                outcomes += evaluate_rows.judge(self._rules[state_key[0]], state_key[1:], (), known)
-        for rule in self._silence:
-            outcomes += self._silent(rule, last_seen, known, closed)
+                outcomes += one_rule.evaluate(self._rules[state_key[0]], state_key[1:], (), context)
+        for rule in self._inactivity:
+            outcomes += self._inactive_devices(rule, last_seen, context, closed)
         return outcomes
 
-    def _closed(self, known: evaluate_rows.Known) -> list[Outcome]:
-        """Of rules that are off or gone, or watch something else by now, and of devices they do not judge any more."""
+    def _closed(self, context: observation.Context) -> list[observation.Outcome]:
+        """Closes states whose rule is off, gone or watches something else now, or no longer applies to the device."""
         found = []
-        for state_key, state in known.states.items():
+        for state_key, state in context.states.items():
             if state.idle:
                 continue
-            rule, device = self._rules.get(state_key[0]), known.device(state_key[1:])
+            rule, device = self._rules.get(state_key[0]), context.device(state_key[1:])
             if rule is None or rule.watches != state.watches or rule.for_device(device) is None:
-                found.append(Outcome(state_key[0], device, *states.close(state_key[0], state, known.now)))
+                found.append(
+                    observation.Outcome(state_key[0], device, *rule_state.close(state_key[0], state, context.now))
+                )
         return found
 
     def _candidates(
-        self, rows: Iterable[Observation], states_now: Mapping[StateKey, states.State]
-    ) -> dict[Key, list[Observation]]:
+        self, rows: Iterable[observation.Observation], states_now: observation.States
+    ) -> dict[observation.DeviceKey, list[observation.Observation]]:
         """The rows of each device that has a state, or a row beyond a bound."""
         every = list(rows)
-        wanted: set[Key] = {state_key[1:] for state_key in states_now if state_key[0] not in self._silent_rules}
-        wanted.update((row[0], row[1]) for row in every if row.past or self._may_fire(row))
-        found: dict[Key, list[Observation]] = {}
+        wanted: set[observation.DeviceKey] = {
+            state_key[1:] for state_key in states_now if state_key[0] not in self._inactivity_names
+        }
+        wanted.update((row[0], row[1]) for row in every if row.reread or self._may_fire(row))
+        found: dict[observation.DeviceKey, list[observation.Observation]] = {}
         for row in every if wanted else ():
             if (row[0], row[1]) in wanted:
                 found.setdefault((row[0], row[1]), []).append(row)
         return found
 
-    def _may_fire(self, row: Observation) -> bool:
+    def _may_fire(self, row: observation.Observation) -> bool:
         values: tuple[Any, ...] = row
         for column, below, above in self._columns[row.device_type]:
             value = values[column]
@@ -157,41 +155,45 @@ class Plan:
                 return True
         return row.spooling
 
-    def _silent(
+    def _inactive_devices(
         self,
         rule: model.Rule,
-        last_seen: Mapping[Key, dt.datetime | None],
-        known: evaluate_rows.Known,
-        closed: set[StateKey],
-    ) -> Iterator[Outcome]:
-        firing = {key[1:] for key, one in known.states.items() if key[0] == rule.name and not one.idle} & set(last_seen)
+        last_seen: Mapping[observation.DeviceKey, dt.datetime | None],
+        context: observation.Context,
+        closed: set[observation.StateKey],
+    ) -> Iterator[observation.Outcome]:
+        firing = {key[1:] for key, one in context.states.items() if key[0] == rule.name and not one.idle} & set(
+            last_seen
+        )
         worsens = any(one.severity_steps for one in rule.variants())
-        unchanging = set() if worsens else firing  # told, and not heard since
-        for key in {*firing, *_overdue(rule, last_seen, known)}:
+        unchanging = set() if worsens else firing  # notified, and not heard since
+        for key in {*firing, *_overdue(rule, last_seen, context)}:
             state_key = (rule.name, *key)
-            before = known.states.get(state_key, states.State())
-            how = known.heard.get(key, rhythm.Heard())
-            same = before.judged_at == last_seen[key] and before.note == how.refused
+            before = context.states.get(state_key, rule_state.State())
+            activity = context.activity.get(key, rhythm.Activity())
+            same = before.evaluated_at == last_seen[key] and before.note == activity.refused
             if state_key in closed or (key in unchanging and same):
                 continue
-            device = known.device(key)
+            device = context.device(key)
             form = rule.for_device(device)
             if form is None:
                 continue
-            form = rhythm.stretched(form, how)
-            after, told, said = silence.judge(
-                form, before, last_seen[key], known.now, known.healthy_since, note=how.refused
+            form = rhythm.with_limit(form, activity)
+            after, transitions, changed = inactivity.evaluate(
+                form, before, last_seen[key], context.now, context.healthy_since, note=activity.refused
             )
-            if told or after != before:
-                yield Outcome(rule.name, device, after, told, said=said)
+            if transitions or after != before:
+                yield observation.Outcome(rule.name, device, after, transitions, message_change=changed)
 
 
-def _overdue(rule: model.Rule, last_seen: Mapping[Key, dt.datetime | None], known: evaluate_rows.Known) -> list[Key]:
-    """Devices that may have been silent too long; none while silence does not count yet."""
+def _overdue(
+    rule: model.Rule, last_seen: Mapping[observation.DeviceKey, dt.datetime | None], context: observation.Context
+) -> list[observation.DeviceKey]:
+    """Devices that may have been inactive too long; none while inactivity does not count yet."""
     limits = [one.fire_above for one in rule.variants() if one.fire_above is not None]
-    if known.healthy_since is None or not limits:
+    if context.healthy_since is None or not limits:
         return []
-    before = known.now - dt.timedelta(seconds=min(limits))
-    if before <= known.healthy_since:
+    before = context.now - dt.timedelta(seconds=min(limits))
+    if before <= context.healthy_since:
         return []
     return [key for key, seen_at in last_seen.items() if seen_at is not None and seen_at < before]

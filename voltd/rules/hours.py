@@ -1,6 +1,6 @@
 """Active hours: the times of the week in which a rule may fire, in a time zone of their own.
 
-Part of a rule (``model``), asked by ``step`` and ``silence`` with the time of the event. No clock.
+Part of a rule (``model``), asked by ``advance`` and ``inactivity`` with the time of the event. No clock.
 """
 
 from __future__ import annotations

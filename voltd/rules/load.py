@@ -15,7 +15,7 @@ from typing import Any
 import pydantic
 
 from voltd import errors, resources
-from voltd.rules import charging, hours, model
+from voltd.rules import charging_status, hours, model
 
 DEFAULT_PATH = pathlib.Path("/etc/voltd/rules.toml")
 _HINT = "config/rules.toml explains every key; the rules in force stay until the file is right"
@@ -28,7 +28,7 @@ _KEYS = {
 
 
 def load(path: pathlib.Path | None = None) -> tuple[model.Rule, ...]:
-    """Reads and checks the rules, in the order of the file. The file is all: nothing is added from elsewhere.
+    """Reads and checks the rules, in the order of the file. Rules come from one file alone.
 
     Args:
         path: the TOML file; None is ``/etc/voltd/rules.toml`` where that exists, otherwise the shipped rules.
@@ -66,19 +66,20 @@ def parse(text: str, *, source: str) -> tuple[model.Rule, ...]:
     return tuple(_rule(name, table, source, words) for name, table in rules.items())
 
 
-def _charging(table: object, source: str) -> charging.Charging:
+def _charging(table: object, source: str) -> charging_status.Charging:
     if not isinstance(table, dict):
         raise errors.ConfigurationError(f"{source}: charging = {table!r} is no table", hint="write [charging]")
     try:
-        return charging.Charging.model_validate(table)
+        return charging_status.Charging.model_validate(table)
     except pydantic.ValidationError as error:
         said = "; ".join(
-            _describe(dict(item), set(charging.Charging.model_fields)) for item in error.errors(include_url=False)
+            _describe(dict(item), set(charging_status.Charging.model_fields))
+            for item in error.errors(include_url=False)
         )
         raise errors.ConfigurationError(f"{source}: charging: {said}", hint=_HINT) from error
 
 
-def _rule(name: str, table: object, source: str, words: charging.Charging) -> model.Rule:
+def _rule(name: str, table: object, source: str, words: charging_status.Charging) -> model.Rule:
     if not isinstance(table, dict):
         raise errors.ConfigurationError(f"{source}: rules.{name} = {table!r} is no rule", hint=f"write [rules.{name}]")
     if "name" in table:

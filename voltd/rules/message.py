@@ -1,11 +1,10 @@
-"""A transition as one line for people: who, what, how bad, since when. Called where an episode is written. Pure."""
+"""A transition as one line for people: who, what, how severe, since when. Called by ``cycle.persistence``. Pure."""
 
 from __future__ import annotations
 
 import datetime as dt
 
-from voltd.rules import model, scope
-from voltd.rules import state as states
+from voltd.rules import model, rule_state, scope
 
 _MOST_DETAIL = 80
 _SUBJECT = {
@@ -18,45 +17,48 @@ _SUBJECT = {
     model.Metric.INGEST_LAG_S: ("messages waiting for", " s"),
 }
 _ENDED = {
-    states.Cause.CLEARED: "is over",
-    states.Cause.CHARGING: "is over: charging",
-    states.Cause.SEEN: "is over: heard again",
-    states.Cause.NOT_APPLICABLE: "no longer applies",
+    rule_state.Cause.CLEARED: "is over",
+    rule_state.Cause.CHARGING: "is over: charging",
+    rule_state.Cause.SEEN: "is over: heard again",
+    rule_state.Cause.NOT_APPLICABLE: "no longer applies",
 }
 
 
-def text(told: states.Transition, device: scope.Device) -> str:
+def text(transition: rule_state.Transition, device: scope.Device) -> str:
     """For example ``vehicle EV-7 (fleet north): soc_low warning: state of charge 12 % (limit 15 %)``."""
     who = f"{device.device_type} {device.device_id}" + (f" (fleet {device.fleet_id})" if device.fleet_id else "")
-    head = f"{who}: {told.rule} {told.severity}"
-    if told.kind in (states.Kind.RESOLVED, states.Kind.RECORDED):
-        lasted_s = ((told.resolved_at or told.at) - told.opened_at).total_seconds()
-        ended = "was in the past" if told.kind is states.Kind.RECORDED else _ENDED[told.cause or states.Cause.CLEARED]
-        peak = f", peak {_with_unit(told, told.peak_value)}" if told.peak_value is not None and told.metric else ""
+    head = f"{who}: {transition.rule} {transition.severity}"
+    metric, value, limit = transition.metric, transition.value, transition.limit
+    if transition.kind in (rule_state.TransitionKind.RESOLVED, rule_state.TransitionKind.RECORDED):
+        past = transition.kind is rule_state.TransitionKind.RECORDED
+        ended = "was in the past" if past else _ENDED[transition.cause or rule_state.Cause.CLEARED]
+        lasted_s = ((transition.resolved_at or transition.at) - transition.opened_at).total_seconds()
+        worst = transition.peak_value
+        peak = f", peak {_with_unit(metric, worst)}" if metric is not None and worst is not None else ""
         return f"{head} {ended} after {_duration(lasted_s)}{peak}"
-    note = told.note or (device.note if told.metric is model.Metric.INGEST_LAG_S else "")
+    note = transition.note or (device.note if metric is model.Metric.INGEST_LAG_S else "")
     if note:
         return f"{head}: {note}"
-    if told.metric is None or told.limit is None:
+    if metric is None or limit is None:
         return head
-    if told.metric is model.Metric.INGEST_LAG_S and (told.value is None or told.value <= told.limit):
+    if metric is model.Metric.INGEST_LAG_S and (value is None or value <= limit):
         return f"{head}: the spool is in use"
-    subject, _ = _SUBJECT[told.metric]
-    if told.value is None:
+    subject, _ = _SUBJECT[metric]
+    if value is None:
         return f"{head}: {subject}"
-    return f"{head}: {subject} {_with_unit(told, told.value)} (limit {_with_unit(told, told.limit)})"
+    return f"{head}: {subject} {_with_unit(metric, value)} (limit {_with_unit(metric, limit)})"
 
 
 def refused(reason: str, detail: str, since: dt.datetime) -> str:
-    """Of a device that is not silent, like ``sends, but everything is refused: wrong_type soc since <time> UTC``."""
+    """For example ``sends, but everything is refused: wrong_type soc since 2026-03-02 12:00 UTC``."""
     field, colon, _ = detail.partition(":")
     what = field if colon and field.isidentifier() else detail[:_MOST_DETAIL]
     text = f"sends, but everything is refused: {reason} {what} since {since.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
     return " ".join(text.split())
 
 
-def _with_unit(told: states.Transition, value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0") + (_SUBJECT[told.metric][1] if told.metric else "")
+def _with_unit(metric: model.Metric, value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0") + _SUBJECT[metric][1]
 
 
 def _duration(seconds: float) -> str:

@@ -1,11 +1,12 @@
-"""What a rule is: frozen, checked for coherence when it is made, so that judging never has to check again.
+"""What a rule is: frozen, and checked for coherence when it is made, so that evaluation never has to check again.
 
-``load`` makes rules from rules.toml; ``evaluate`` asks ``Rule.for_device`` which form of a rule holds for a device and
-hands that to ``step`` or ``silence``. No I/O, no clock.
+``load`` makes rules from rules.toml; ``evaluate`` and ``one_rule`` ask ``Rule.for_device`` which form of a rule holds
+for a device, and call ``inactivity`` or ``step`` with it. No I/O, no clock.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import functools
 from typing import Annotated, Any, Literal, Self
@@ -13,8 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
-from voltd.rules import charging as chargings
-from voltd.rules import hours, scope
+from voltd.rules import charging_status, hours, scope
 
 MERGED = "merged"  # validation context: an override laid over its rule
 
@@ -58,10 +58,10 @@ _WATCHABLE: dict[Metric, tuple[scope.DeviceType, ...]] = {
 }
 
 
-OF_READINGS = (Metric.SOC_PCT, Metric.SPEED_KMH, Metric.BATTERY_TEMP_C)  # values of single readings of vehicles
+TELEMETRY = (Metric.SOC_PCT, Metric.SPEED_KMH, Metric.BATTERY_TEMP_C)  # values of single readings of vehicles
 
 
-class Step(scope.Table):
+class Step(scope.TomlTable):
     """From ``below`` (or ``above``) on, an episode has this severity; ``min_count`` readings in a row confirm it."""
 
     severity: Severity
@@ -125,7 +125,7 @@ class Rule(scope.Scope):
     severity: Severity = Severity.WARNING
     severity_steps: tuple[Step, ...] = ()
     clear_when_charging: bool = False
-    charging: chargings.Charging = chargings.Charging()
+    charging: charging_status.Charging = charging_status.Charging()
     fire_when_spooling: bool = False
     statuses: Annotated[tuple[Literal["active", "maintenance", "retired"], ...], Field(min_length=1)] = ("active",)
     active_hours: hours.ActiveHours | None = None
@@ -159,16 +159,16 @@ class Rule(scope.Scope):
         if "system" in self.applies_to and (any(self.specificity) or self.overrides):
             raise ValueError("fleets, models, vehicles, meters and overrides mean nothing for the system itself")
         if self.metric is Metric.SILENCE:
-            self._silence_fits()
+            self._inactivity_fits()
         elif named := {"fire_above_parked", "fire_above_at_most"} & self.model_fields_set:
             raise ValueError(f"{min(named)} = {getattr(self, min(named))} means nothing but for metric = 'silence'")
-        if self.alone_after_intervals and self.metric not in OF_READINGS:
+        if self.alone_after_intervals and self.metric not in TELEMETRY:
             raise ValueError(f"alone_after_intervals = {self.alone_after_intervals} needs a metric of readings")
         if self.alone_after_intervals and self.for_s:
             raise ValueError("alone_after_intervals: with for_s no single reading fires; leave one of them out")
         return self
 
-    def _silence_fits(self) -> None:
+    def _inactivity_fits(self) -> None:
         if self.fire_above is None or self.fire_above <= 0:
             raise ValueError("metric = 'silence' needs fire_above: seconds without a sign of life")
         for name, neutral in (("for_s", 0), ("keep_firing_for_s", 0), ("min_count", 1)):
@@ -216,10 +216,10 @@ class Rule(scope.Scope):
         return (below is not None and value < below) or (above is not None and value > above)
 
     def for_device(self, device: scope.Device) -> Rule | None:
-        """The rule as it holds for this device, its override laid over it; None: it does not judge this device.
+        """The rule as it holds for this device, with its override; None: it does not apply to this device.
 
-        It judges a device of a type it applies to, within its scope, with one of its statuses (a device without a
-        status is active), and only where it is enabled.
+        It applies to devices of its types, within its scope, with one of its statuses (a device without a status is
+        active), if it is enabled.
         """
         if device.device_type not in self.applies_to or not self.includes(device):
             return None
@@ -234,6 +234,10 @@ class Rule(scope.Scope):
     def variants(self) -> tuple[Rule, ...]:
         """Every enabled form the rule can take, for bounds that none of them exceeds."""
         return tuple(rule for rule in (self, *self._merged) if rule.enabled)
+
+    def active_at(self, at: dt.datetime) -> bool:
+        """Whether ``at`` is within its active hours."""
+        return self.active_hours is None or self.active_hours.contain(at)
 
     def over(self, value: float) -> bool:
         """Whether the value is beyond the point where the rule fires; the point itself is not."""
@@ -287,5 +291,5 @@ class Rule(scope.Scope):
 
     @property
     def watches(self) -> str:
-        """What it watches and in which direction; a state is of no use to a rule that watches something else."""
+        """What it watches and in which direction; a state made by a rule that watches something else does not apply."""
         return f"{self.metric} {'<' if self.fire_below is not None else '>'}"

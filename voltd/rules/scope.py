@@ -1,4 +1,4 @@
-"""Whom a rule is for: a device as rules know it, and the lists that a rule or an override names.
+"""Which devices a rule is for: a device as rules know it, and the lists that a rule or an override names.
 
 Part of a rule (``model``). No I/O.
 """
@@ -16,9 +16,9 @@ DeviceType = Literal["vehicle", "meter", "system"]
 
 
 class Device(NamedTuple):
-    """Whom a rule judges. An unregistered device has neither fleet nor model, and counts as active.
+    """A device as rules know it. An unregistered one has neither fleet nor model, and counts as active.
 
-    ``note`` is what voltd itself has to say of an outage, for people.
+    ``note`` is what voltd itself reports of an outage, for people.
     """
 
     device_type: DeviceType
@@ -29,13 +29,13 @@ class Device(NamedTuple):
     note: str = ""
 
 
-class Table(pydantic.BaseModel):
-    """A table of rules.toml: a key that is none of its own is refused."""
+class TomlTable(pydantic.BaseModel):
+    """A table of rules.toml: an unknown key is refused."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class Scope(Table):
+class Scope(TomlTable):
     """Which devices are meant: empty lists mean all; a device must be in each list that is not empty.
 
     ``vehicles`` and ``meters`` count as one list of devices. A meter has no model.

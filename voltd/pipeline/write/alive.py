@@ -1,8 +1,8 @@
-"""Signs of life: devices that were heard without a measurement, into ``last_seen_at`` of the current tables.
+"""Signs of life: messages without a measurement update ``last_seen_at`` in the current tables.
 
-``current.state`` owns one: ``note`` is called with each committed batch, ``merge`` once per interval. History has no
-row of a message in which nothing was measured. A device that has never measured anything has no current state and gets
-none: there is no value and no time of its own to put into it.
+``current.state`` owns one: ``note`` is called with each committed batch, ``merge`` once per interval. The hypertables
+have no row of a message in which nothing was measured. A device that has never measured anything has no current state
+and gets none: there is no value and no time of its own to put into it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import psycopg
 from voltd import models
 from voltd.database import queries
 
-_MOST = 200_000  # devices; beyond that, ids are invented
+_MOST = 200_000  # devices; more ids than that are made up
 
 
 class Alive:
@@ -40,7 +40,7 @@ class Alive:
         """Writes them, each device type in a transaction of its own: rows are locked in the order of their ids.
 
         Raises:
-            psycopg.Error: as it comes; what was not written is kept for the next time.
+            psycopg.Error: as it comes; what was not written stays for the next time.
         """
         for device_type in models.DeviceType:
             with self._lock:

@@ -1,8 +1,8 @@
-"""Excursions: vehicles whose readings are beyond some rule's limit, put down in the transaction that stores them.
+"""Excursions: vehicles whose readings are beyond some rule's limit, recorded in the transaction that stores them.
 
-Called by ``write``. So a single reading over a limit between two checks of the rules is found, whatever happens to the
-daemon, and a check reads the vehicles that may matter instead of everything that arrived. What the hypertable does not
-say of how a reading came goes with it: late and live ones are put down apart, retained ones by name. Knows bounds, not
+Called by ``write``. So a single reading over a limit between two evaluation cycles is found, whatever happens to the
+daemon, and a cycle reads the vehicles that may matter instead of everything that arrived. What the hypertable does not
+have of a reading's arrival is recorded too: late and live ones apart, retained ones by name. Knows bounds, not
 rules: what is within them cannot fire any rule for any vehicle. Thresholds in the units of the readings' columns.
 """
 
@@ -39,7 +39,7 @@ class Excursion(NamedTuple):
     Attributes:
         since, until: ``recorded_at`` of the earliest and the latest.
         received_at: of the one that arrived first.
-        late: too old to tell anybody.
+        late: too old to notify anybody.
     """
 
     vehicle_id: str
@@ -53,7 +53,7 @@ Watched = tuple[tuple[ColumnRange, ...], float]  # and late_after_s
 
 
 class Excursions:
-    """What to look for; set by the checks' side, read by the writer, each value replaced as a whole."""
+    """What to look for; set by the evaluation cycle, read by the writer, each value replaced as a whole."""
 
     def __init__(self) -> None:
         self._below: list[tuple[int, float]] = []
@@ -72,13 +72,13 @@ class Excursions:
         self._look_for_both()
 
     def also_look_for(self, bounds: Sequence[ColumnRange], late_after_s: float) -> None:
-        """What the daemon that checks the rules has to see, beside what this one's rules concern."""
+        """What the leader's rules need, beside this daemon's own."""
         if self._others != (others := (tuple(bounds), late_after_s)):
             self._others = others
             self._look_for_both()
 
     def _look_for_both(self) -> None:
-        """One bound a column: each costs a look at every reading."""
+        """One bound a column, as each is compared with every reading."""
         below: dict[int, float] = {}
         above: dict[int, float] = {}
         for one in (*self.own[0], *self._others[0]):
@@ -90,24 +90,24 @@ class Excursions:
         self._above = [(column, limit) for column, limit in above.items() if limit < math.inf]
 
     def leave_out(self, firing: frozenset[str], column: str | None = None) -> None:
-        """Vehicles whose live readings are looked at anyway, for an alert of theirs is open.
+        """Vehicles whose live readings are evaluated anyway, since an alert of theirs is open.
 
         Args:
-            firing: these.
-            column: what the alert watches: other values of theirs still count; None: whatever they send.
+            firing: their ids.
+            column: what the alert watches, as their other values still count; None: all columns.
         """
         every = range(len(models.VehicleReading._fields))
         columns = every if column is None else (models.VehicleReading._fields.index(column),)
         self._firing = {**self._firing, **dict.fromkeys(columns, firing)}
 
     def correct(self, behind_s: Mapping[str, float]) -> None:
-        """Vehicles whose clocks are certainly behind, by so many seconds: corrected time says what is late."""
+        """Vehicles whose clocks are certainly behind, by so many seconds: lateness follows corrected time."""
         self._behind = {name: dt.timedelta(seconds=one) for name, one in behind_s.items()}
 
     def look_around(self, past: Mapping[str, tuple[dt.datetime, dt.datetime]]) -> None:
-        """Late readings of these vehicles within these times are put down whatever they say.
+        """Late readings of these vehicles within these times are recorded whatever their values.
 
-        They may end or deny a past episode. Times are the devices' own.
+        They may end or contradict a past episode. Times are the devices' own.
         """
         self._past = past
 
@@ -149,7 +149,7 @@ class Excursions:
         )
 
     def insert(self, cursor: psycopg.Cursor[Any], batch: models.Batch) -> None:
-        """Puts them down in the batch's transaction, and which of its readings are retained ones.
+        """Records them in the batch's transaction, and which of its readings are retained.
 
         Raises:
             psycopg.Error: as it comes; the caller wraps it, and nothing of the batch is stored.
@@ -168,7 +168,7 @@ class Excursions:
 
 
 def _retained(batch: models.Batch) -> list[models.VehicleReading]:
-    """Readings in messages that the broker had retained: history, which fires nothing."""
+    """Readings in messages that the broker had retained: these fire nothing."""
     pairs = zip(batch.vehicles, batch.vehicle_sources, strict=True)
     return [reading for reading, (index, _) in pairs if batch.messages[index].retained]
 

@@ -1,1 +1,5 @@
-"""Rules over stored history: what a daemon would have raised."""
+"""Rules over stored history, for ``voltd rules test``.
+
+``history`` reads rows, ``stored_readings`` puts readings in order, ``episodes`` evaluates with the same ``advance`` and
+``inactivity`` as the daemon.
+"""

@@ -1,8 +1,8 @@
-"""Runs rules over stored history: reads what may matter, device by device, and yields what would have been raised.
+"""Runs rules over stored history: reads what may matter, device by device, and yields the episodes.
 
-Called by ``commands`` (``voltd rules test``); judging is in ``backtest.judge``. What is in memory is one reading at a
-time, the episodes of one device, and a line a candidate. Reads only. What history cannot tell: whether a message was
-retained, how long messages waited, whether voltd was up; and the registry is today's.
+Called by ``commands`` (``voltd rules test``); ``backtest.episodes`` evaluates. Memory holds one reading at a time, the
+episodes of one device, and a line a candidate. Reads only. History does not have: whether a message was retained, how
+long messages waited, whether voltd was running; and the registry is today's.
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ from typing import Any, LiteralString, NamedTuple
 import psycopg
 
 from voltd.database import queries
-from voltd.rules import charging as chargings
-from voltd.rules import clocks, confirm, evaluate, model, rhythm, scope
-from voltd.rules import step as steps
-from voltd.rules.backtest import in_order, judge
-from voltd.rules.cycle import charging_words
+from voltd.rules import (
+    charging_status,
+    confirmation,
+    device_clocks,
+    evaluate,
+    model,
+    observation,
+    rhythm,
+    scope,
+)
+from voltd.rules.backtest import episodes, stored_readings
+from voltd.rules.cycle import preceding
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 _ROWS_AT_ONCE = 10_000
@@ -30,7 +37,7 @@ _device_of = operator.itemgetter(0)
 
 
 class Period(NamedTuple):
-    """Which history, and whose: ``vehicles`` None is everybody; otherwise these alone, and no meters."""
+    """Which history, and of which devices: ``vehicles`` None is all; otherwise these alone, and no meters."""
 
     begins: dt.datetime
     ends: dt.datetime
@@ -38,131 +45,131 @@ class Period(NamedTuple):
     vehicles: tuple[str, ...] | None = None
 
 
-class Found(NamedTuple):
+class FoundEpisode(NamedTuple):
     """An episode, and the number of its rule among those that were run, from 0."""
 
     number: int
-    episode: judge.Episode
+    episode: episodes.Episode
 
 
-def run(connection: _Connection, rules: Sequence[model.Rule], period: Period) -> Iterator[Found]:
+def run(connection: _Connection, rules: Sequence[model.Rule], period: Period) -> Iterator[FoundEpisode]:
     """Every episode of these rules in the period, kind by kind, device by device.
 
-    An excursion or silence that began before the period begins with it. Two rules may have one name.
+    An excursion or inactivity that began before the period begins with it. Two rules may have the same name.
 
     Args:
         connection: its transaction is used, read only, until the iterator ends.
-        rules: those that watch the ingest itself find nothing.
+        rules: those on the ingest itself find nothing.
         period: which readings.
 
     Raises:
         psycopg.Error: the caller wraps it.
     """
-    # Whole results are wanted, not first rows; and sorting millions of rows in 4 MB takes its time.
+    # Whole results are wanted, not first rows; and sorting millions of rows in 4 MB is slow.
     connection.execute("SET LOCAL cursor_tuple_fraction = 1; SET LOCAL work_mem = '96MB'; SET LOCAL jit = off")
     reader = _Reader(connection, rules, period)
     yield from reader.telemetry()
-    yield from reader.silence()
+    yield from reader.inactivity()
     yield from reader.skew()
     yield from reader.efficiency()
 
 
 class _Reader:
-    """The four kinds of history."""
+    """Reads the four kinds of history."""
 
     def __init__(self, connection: _Connection, rules: Sequence[model.Rule], period: Period) -> None:
         self._connection, self._period = connection, period
         self._rules = [(index, rule) for index, rule in enumerate(rules) if rule.variants()]
         registry = connection.execute(queries.text("history_registry"))
-        self._devices: dict[evaluate.Key, scope.Device] = {row[:2]: scope.Device(*row) for row in registry}
+        self._devices: dict[observation.DeviceKey, scope.Device] = {row[:2]: scope.Device(*row) for row in registry}
         self._ids = None if period.vehicles is None else list(period.vehicles)
         if period.fleet is not None:
             in_fleet = [one.device_id for one in self._devices.values() if one.fleet_id == period.fleet]
             self._ids = [one for one in in_fleet if self._ids is None or one in self._ids]
 
-    def telemetry(self) -> Iterator[Found]:
+    def telemetry(self) -> Iterator[FoundEpisode]:
         """Rules on values of vehicles' readings."""
-        rules = self._watching(*judge.COLUMNS)
+        rules = self._watching(*model.TELEMETRY)
         if not rules:
             return
         limits: dict[str, object] = {}
-        for metric in judge.COLUMNS:
+        for metric in model.TELEMETRY:
             limits[f"{metric}_below"], limits[f"{metric}_above"] = _limits(rules, metric)
-        since, said = self._candidates(rules, limits)
+        since, last_words = self._candidates(rules, limits)
         if not since:
             return
         tables = {rule.charging for _, rule in rules if rule.clear_when_charging}
-        charging = {words: charging_words.still_charging(self._connection, words, said) for words in tables}
+        charging = {words: preceding.still_charging(self._connection, words, last_words) for words in tables}
         known = self._clocks(list(since))
-        asked = {"ids": list(since), "sinces": list(since.values()), "at_most": confirm.LOOKS_BACK}
+        asked = {"ids": list(since), "sinces": list(since.values()), "at_most": confirmation.LOOKS_BACK}
         if any(one.alone_after_intervals for _, rule in rules for one in rule.variants()):
             since |= dict(self._connection.execute(queries.text("history_before"), asked).fetchall())
         wanted = {"ids": list(since), "sinces": list(since.values()), "oldest": min(since.values())}
         for vehicle, rows in itertools.groupby(self._stream("history_rows", wanted), _device_of):
-            corrected = in_order.ordered(rows, known.get(vehicle))
+            corrected = stored_readings.ordered(rows, known.get(vehicle))
             begun = {words: found[vehicle] for words, found in charging.items() if vehicle in found}
             yield from self._vehicle(rules, vehicle, corrected, begun)
 
-    def _clocks(self, vehicles: list[str]) -> dict[str, in_order.Clock]:
-        """What a daemon knew of these vehicles' clocks: of those that seemed to be behind."""
-        wanted = {"ids": vehicles, "above_s": clocks.WORTH_S, "begins": self._period.begins - _LEARNED}
+    def _clocks(self, vehicles: list[str]) -> dict[str, stored_readings.ClockHistory]:
+        """What a daemon knew of the clocks that seemed to be behind."""
+        wanted = {"ids": vehicles, "above_s": device_clocks.WORTH_S, "begins": self._period.begins - _LEARNED}
         stream = self._stream("history_vehicle_skew", wanted)
         return {
-            vehicle: in_order.Clock((at, behind_s) for _, at, behind_s in samples)
+            vehicle: stored_readings.ClockHistory((at, behind_s) for _, at, behind_s in samples)
             for vehicle, samples in itertools.groupby(stream, _device_of)
         }
 
     def _candidates(
         self, rules: list[tuple[int, model.Rule]], limits: dict[str, object]
-    ) -> tuple[dict[str, dt.datetime], dict[str, charging_words.Said]]:
-        """Who has to be read from when on, and the last word on charging before."""
+    ) -> tuple[dict[str, dt.datetime], dict[str, preceding.LastWord]]:
+        """Which vehicles to read from which time on, and the last word on charging before."""
         since: dict[str, dt.datetime] = {}
-        said: dict[str, charging_words.Said] = {}
-        open_question: dict[str, dt.datetime] = {}
+        last_words: dict[str, preceding.LastWord] = {}
+        unknown: dict[str, dt.datetime] = {}
         found = self._connection.execute(queries.text("history_candidates"), self._parameters(limits)).fetchall()
         for vehicle, at, word, word_at in found:
             if not self._forms(rules, self._device("vehicle", vehicle)):
                 continue
             since[vehicle] = at
             if word is not None and word_at is not None and word_at < at:
-                said[vehicle] = charging_words.Said(vehicle, word, word_at, at)
+                last_words[vehicle] = preceding.LastWord(vehicle, word, word_at, at)
             elif word is not None:
-                open_question[vehicle] = at
-        if open_question and any(rule.clear_when_charging for _, rule in rules):
-            asked = {"ids": list(open_question), "sinces": list(open_question.values())}
+                unknown[vehicle] = at
+        if unknown and any(rule.clear_when_charging for _, rule in rules):
+            asked = {"ids": list(unknown), "sinces": list(unknown.values())}
             for vehicle, word, word_at in self._connection.execute(queries.text("history_charging"), asked):
-                said[vehicle] = charging_words.Said(vehicle, word, word_at, since[vehicle])
-        return since, said
+                last_words[vehicle] = preceding.LastWord(vehicle, word, word_at, since[vehicle])
+        return since, last_words
 
     def _vehicle(
         self,
         rules: list[tuple[int, model.Rule]],
         vehicle: str,
         rows: Iterable[tuple[Any, ...]],
-        begun: Mapping[chargings.Charging, dt.datetime],
-    ) -> Iterator[Found]:
+        begun: Mapping[charging_status.Charging, dt.datetime],
+    ) -> Iterator[FoundEpisode]:
         device = self._device("vehicle", vehicle)
-        trackers = [(index, judge.Tracker(form, device)) for index, form in self._forms(rules, device)]
-        judge.add_rows([one for _, one in trackers], rows, begun, begins=self._period.begins)
+        trackers = [(index, episodes.Tracker(form, device)) for index, form in self._forms(rules, device)]
+        episodes.add_rows([one for _, one in trackers], rows, begun, begins=self._period.begins)
         for index, tracker in trackers:
             yield from self._ended(index, tracker)
 
-    def silence(self) -> Iterator[Found]:
-        """Rules on silence: gaps between arrivals, the shorter of them as what a device's rhythm is learnt from."""
+    def inactivity(self) -> Iterator[FoundEpisode]:
+        """Rules on inactivity: gaps between arrivals. The device's rhythm is learnt from the shorter ones."""
         for device_type, query in self._kinds("history_vehicle_gaps", "history_meter_gaps"):
             rules = [one for one in self._watching(model.Metric.SILENCE) if device_type in one[1].applies_to]
             longest = [one.fire_above for _, rule in rules for one in rule.variants() if one.fire_above is not None]
             if not longest:
                 continue
-            stream = self._stream(query, {"longer_than_s": min(longest) / rhythm.TIMES})
+            stream = self._stream(query, {"longer_than_s": min(longest) / rhythm.FACTOR})
             for device_id, rows in itertools.groupby(stream, _device_of):
                 device = self._device(device_type, device_id)
-                gaps = [judge.Gap(*row[1:]) for row in rows]
+                gaps = [episodes.Gap(*row[1:]) for row in rows]
                 for index, form in self._forms(rules, device):
-                    for one in judge.silences(form, device, gaps, self._period.ends):
-                        yield Found(index, one)
+                    for one in episodes.of_inactivity(form, device, gaps, self._period.ends):
+                        yield FoundEpisode(index, one)
 
-    def skew(self) -> Iterator[Found]:
+    def skew(self) -> Iterator[FoundEpisode]:
         """Rules on clocks: at the arrival of a reading, once a minute."""
         for device_type, query in self._kinds("history_vehicle_skew", "history_meter_skew"):
             rules = [one for one in self._watching(model.Metric.CLOCK_SKEW_S) if device_type in one[1].applies_to]
@@ -171,7 +178,7 @@ class _Reader:
                 stream = self._stream(query, {"above_s": min(limits)})
                 yield from self._samples(rules, device_type, _off(device_type, stream, min(limits)))
 
-    def efficiency(self) -> Iterator[Found]:
+    def efficiency(self) -> Iterator[FoundEpisode]:
         """Rules on hourly efficiency."""
         rules = self._watching(model.Metric.EFFICIENCY_PCT)
         if rules:
@@ -179,21 +186,20 @@ class _Reader:
 
     def _samples(
         self, rules: list[tuple[int, model.Rule]], device_type: scope.DeviceType, stream: Iterable[tuple[Any, ...]]
-    ) -> Iterator[Found]:
-        """One value a row, known when it came about."""
+    ) -> Iterator[FoundEpisode]:
+        """One value a row, known at its own time."""
         for device_id, rows in itertools.groupby(stream, _device_of):
             device = self._device(device_type, device_id)
-            trackers = [(index, judge.Tracker(form, device)) for index, form in self._forms(rules, device)]
+            trackers = [(index, episodes.Tracker(form, device)) for index, form in self._forms(rules, device)]
             for _, at, value in rows:
                 for _, tracker in trackers:
-                    if tracker.active or not tracker.below <= value <= tracker.above:
-                        tracker.add(steps.Measured(at, at, value))
+                    tracker.add_value(at, value)
             for index, tracker in trackers:
                 yield from self._ended(index, tracker)
 
-    def _ended(self, index: int, tracker: judge.Tracker) -> Iterator[Found]:
+    def _ended(self, index: int, tracker: episodes.Tracker) -> Iterator[FoundEpisode]:
         for one in tracker.end(self._period.ends):
-            yield Found(index, one)
+            yield FoundEpisode(index, one)
 
     def _watching(self, *metrics: model.Metric) -> list[tuple[int, model.Rule]]:
         return [one for one in self._rules if one[1].metric in metrics]
@@ -223,20 +229,20 @@ def _off(
     device_type: scope.DeviceType, samples: Iterable[tuple[Any, ...]], limit_s: float
 ) -> Iterator[tuple[Any, ...]]:
     """How far clocks were off, as the daemon would have seen it at each sample."""
-    seen = clocks.Clocks()
+    seen = device_clocks.DeviceClocks()
     for device_id, at, behind_s in samples:
-        off_s, _ = seen.off_s((device_type, device_id), clocks.Sample(at, behind_s), limit_s)
+        off_s, _ = seen.off_s((device_type, device_id), device_clocks.Sample(at, behind_s), limit_s)
         yield device_id, at, off_s
 
 
 def _limits(rules: list[tuple[int, model.Rule]], metric: model.Metric) -> tuple[float | None, float | None]:
-    """What is beyond these may fire one of the rules; None: nothing is."""
-    bounds = [one for _, rule in rules for one in evaluate.Plan((rule,)).bounds("vehicle") if one.metric is metric]
+    """A value beyond these may fire one of the rules; None: no value is."""
+    bounds = [one for _, rule in rules for one in evaluate.RuleSet((rule,)).bounds("vehicle") if one.metric is metric]
     below = max((one.below for one in bounds), default=-math.inf)
     above = min((one.above for one in bounds), default=math.inf)
     return (None if below == -math.inf else below), (None if above == math.inf else above)
 
 
 def testable(rule: model.Rule) -> bool:
-    """Whether history says anything of what the rule watches."""
+    """Whether there is history of what the rule watches."""
     return rule.metric is not model.Metric.INGEST_LAG_S

@@ -1,7 +1,7 @@
-"""Whether a vehicle is being charged: which words mean it, and how long a word holds. Pure.
+"""Whether a vehicle is charging: which words mean it, and how long a word is valid. Pure.
 
-The table ``[charging]`` of rules.toml. ``load`` hands it to the rules with ``clear_when_charging``; ``cycle.vehicles``
-(live) and ``backtest.judge`` (``voltd rules test``) ask the same ``Known``, so both say the same.
+The table ``[charging]`` of rules.toml. ``load`` hands it to the rules with ``clear_when_charging``. ``cycle.pieces``
+(live) and ``backtest.episodes`` (``voltd rules test``) use the same ``ChargingTracker``, so both agree.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from voltd.rules import scope
 
-# Each with where it is from; config/rules.toml says the same to people.
+# Each with its source; config/rules.toml lists them for users.
 WORDS = (
     "charging",  # TeslaMate, OVMS v.c.state, OCPP status and chargingState
     "ac_charging", "dc_charging", "fast_charging",
@@ -27,30 +27,30 @@ WORDS = (
 _Word = Annotated[str, Field(min_length=1, max_length=32)]
 
 
-class Charging(scope.Table):
-    """The words, and when one does not hold any more.
+class Charging(scope.TomlTable):
+    """The words, and when one is no longer valid.
 
     Attributes:
-        charging_words: what a vehicle says while energy goes into its battery; case and outer blanks do not matter.
-        charging_stale_s: a word older than this (device time, s) says nothing.
-        moving_above_kmh: a vehicle that is faster is not charging, whatever it said before.
+        charging_words: what a vehicle reports while energy goes into its battery; case and outer blanks do not matter.
+        charging_stale_s: a word older than this (device time, s) is ignored.
+        moving_above_kmh: a vehicle that is faster is not charging, whatever it reported before.
     """
 
     charging_words: tuple[_Word, ...] = WORDS
     charging_stale_s: Annotated[float, Field(gt=0, le=86400)] = 21600.0
     moving_above_kmh: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
 
-    def says(self, word: str) -> bool:
+    def means_charging(self, word: str) -> bool:
         """Whether the word means that energy goes into the battery; being plugged in is not enough."""
         return word.strip().casefold() in {one.strip().casefold() for one in self.charging_words}
 
 
-class Known:
-    """What is known of one vehicle while its readings go by in the order of their own time.
+class ChargingTracker:
+    """Whether one vehicle is charging, reading by reading in the order of their corrected time.
 
     Args:
         charging: the words.
-        since: when a word that still holds was said before the first reading; None: none was.
+        since: time of a valid word for charging before the first reading; None: there is none.
     """
 
     def __init__(self, charging: Charging, since: dt.datetime | None = None) -> None:
@@ -60,7 +60,7 @@ class Known:
         self._since = since
 
     def read(self, at: dt.datetime, word: str | None, speed_kmh: float | None) -> bool:
-        """Takes a reading; whether the vehicle is charging as of it."""
+        """Adds a reading and returns whether the vehicle is charging as of it."""
         if word is not None:
             self._since = at if word.strip().casefold() in self._words else None
         if speed_kmh is not None and speed_kmh > self._moving_kmh:

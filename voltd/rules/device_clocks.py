@@ -1,8 +1,8 @@
-"""Device clocks: how far one is off, told from readings that were only late on their way. Pure.
+"""Device clocks: how far one is off, as distinguished from readings that were delayed on their way. Pure.
 
-Used by ``cycle.read`` (live) and ``history``, with one sample a device and look: of what arrived since the last look
-the newest by the device's own time. What is certain of clocks that are behind corrects the time of readings
-(``corrected``), so that a clock neither mutes nor makes an alert.
+Used by ``cycle.inputs`` (live) and ``backtest``, with one sample a device and look: of the readings since the last look
+the newest by the device's own time. A clock that is certainly behind corrects the time of the device's readings
+(``corrected``), so that a wrong clock neither hides nor causes an alert.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from voltd.rules import evaluate
+from voltd.rules import observation
 
-WORTH_S = 60.0  # a clock that is not further behind needs no correction
+WORTH_S = 60.0  # a clock that is less behind needs no correction
 
-_FORGOTTEN = dt.timedelta(minutes=15)
-_KEPT = dt.timedelta(days=1)
+_COMPARABLE = dt.timedelta(minutes=15)
+_RUN_EXPIRES = dt.timedelta(days=1)
 _JITTER_S = 2.0
 _PACE = 0.25
 _SPREAD_S = 17.0  # of the samples that make it certain
@@ -26,7 +26,7 @@ _NEAR_S = 60.0
 
 
 class Sample(NamedTuple):
-    """A reading's arrival, and how far its own time was behind it, s; negative: ahead."""
+    """A reading's arrival, and how far its ``recorded_at`` was behind it, s; negative: ahead."""
 
     arrived_at: dt.datetime
     behind_s: float
@@ -41,48 +41,48 @@ class _Run(NamedTuple):
     least_s: float
 
 
-class Clocks:
-    """The last samples of each device that seemed to be behind, and how far behind it is where that is certain.
+class DeviceClocks:
+    """The last samples of each device that seemed to be behind, and how far behind it certainly is.
 
     Attributes:
-        behind_s: of the devices whose clocks are certainly behind: by how many seconds. Never more than what any of
-            their last readings took to arrive.
+        behind_s: of each device whose clock is certainly behind: by how many seconds. Never more than any of its last
+            readings took to arrive.
     """
 
     def __init__(self) -> None:
-        self._last: dict[evaluate.Key, Sample] = {}
-        self._runs: dict[evaluate.Key, _Run] = {}
-        self.behind_s: dict[evaluate.Key, float] = {}
+        self._last: dict[observation.DeviceKey, Sample] = {}
+        self._runs: dict[observation.DeviceKey, _Run] = {}
+        self.behind_s: dict[observation.DeviceKey, float] = {}
 
-    def off_s(self, key: evaluate.Key, sample: Sample, limit_s: float) -> tuple[float, bool]:
+    def off_s(self, key: observation.DeviceKey, sample: Sample, limit_s: float) -> tuple[float, bool]:
         """How far the clock is off, and whether that is certain.
 
-        A clock that is behind stays as far behind: it moves on with the time of arrival, to within a quarter and some
-        seconds of the network. A backlog arrives faster than it was measured, or the newest first. Ahead is no
-        reading for being late. One sample without another before it is believed: rules ask for several in a row.
+        A clock that is behind stays as far behind: its time advances with the time of arrival, to within a quarter and
+        some seconds of the network. A backlog arrives faster than it was measured, or the newest first. A late reading
+        never looks ahead. A first sample is believed: rules ask for several in a row.
 
         Args:
             key: the device.
             sample: not older than its last one.
-            limit_s: what is not further off concerns no rule, s.
+            limit_s: no rule concerns a clock that is less off, s.
 
         Returns:
-            seconds without sign; where it is not certain, at most ``limit_s``.
+            seconds without sign; if it is not certain, at most ``limit_s``.
         """
         self._learn(key, sample)
         last = self._last.pop(key, None)
         if sample.behind_s <= limit_s:
             return abs(sample.behind_s), True
         self._last[key] = sample
-        if last is None or sample.arrived_at - last.arrived_at > _FORGOTTEN or _keeps_pace(last, sample):
+        if last is None or sample.arrived_at - last.arrived_at > _COMPARABLE or _keeps_pace(last, sample):
             return sample.behind_s, True
         return limit_s, False
 
-    def _learn(self, key: evaluate.Key, sample: Sample) -> None:
-        """Certain after three looks in a row, as the shipped rule on clocks is; unlearned from one that denies it.
+    def _learn(self, key: observation.DeviceKey, sample: Sample) -> None:
+        """Certain after three looks in a row, as with the shipped rule on clocks, until a sample contradicts it.
 
-        A reading cannot arrive before it is measured: one that took less than the clock is behind denies it. One that
-        took longer was late on its way and says nothing.
+        A reading cannot arrive before it is measured: one that took less than the clock is behind contradicts it. One
+        that took longer was delayed and says nothing.
         """
         known = self.behind_s.get(key)
         if known is not None and sample.behind_s < known:
@@ -99,7 +99,7 @@ class Clocks:
         ):
             self._runs[key] = _Run(sample, sample, 1, sample.behind_s)
             return
-        if sample.arrived_at == run.last.arrived_at:  # nothing has come since the last look
+        if sample.arrived_at == run.last.arrived_at:  # nothing has arrived since the last look
             return
         run = _Run(run.first, sample, run.looks + 1, min(run.least_s, sample.behind_s))
         self._runs[key] = run
@@ -109,9 +109,9 @@ class Clocks:
                 self.behind_s[key] = run.least_s
 
     def forget(self, now: dt.datetime) -> None:
-        """Drops what is too old to be compared with."""
-        self._last = {key: one for key, one in self._last.items() if now - one.arrived_at <= _FORGOTTEN}
-        self._runs = {key: one for key, one in self._runs.items() if now - one.last.arrived_at <= _KEPT}
+        """Drops samples that are too old to be compared with."""
+        self._last = {key: one for key, one in self._last.items() if now - one.arrived_at <= _COMPARABLE}
+        self._runs = {key: one for key, one in self._runs.items() if now - one.last.arrived_at <= _RUN_EXPIRES}
 
 
 def _keeps_pace(last: Sample, sample: Sample) -> bool:
@@ -120,10 +120,13 @@ def _keeps_pace(last: Sample, sample: Sample) -> bool:
 
 
 def shared(behind_s: Sequence[float]) -> tuple[float, int] | None:
-    """By how much most of these clocks are behind, and how many agree to within a minute and half of it; None: no such.
+    """By how much most of these clocks are behind, and how many agree, to within a minute and half of it.
 
     Args:
-        behind_s: of those that are off: by how much; negative: ahead.
+        behind_s: of each clock that is off: by how much; negative: ahead.
+
+    Returns:
+        None if no majority agrees.
     """
     if not behind_s:
         return None
@@ -134,10 +137,10 @@ def shared(behind_s: Sequence[float]) -> tuple[float, int] | None:
 
 
 def corrected(recorded_at: dt.datetime, received_at: dt.datetime, behind_s: float) -> dt.datetime:
-    """When a reading was measured, as well as that is known.
+    """When a reading was measured, as far as is known: never after its own arrival.
 
-    What is dated after its own arrival was measured at the latest when it arrived. The time of a clock that is behind
-    is moved on; a reading that took less than that shows that its clock has been set.
+    The time of a clock that is behind is corrected, unless the reading took less than that to arrive: then its clock
+    has been set.
 
     Args:
         recorded_at: by the device's clock.

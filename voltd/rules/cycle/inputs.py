@@ -1,29 +1,28 @@
-"""What is new since the last check of the rules, read from the database as rows for ``evaluate``.
+"""Reads what is new since the last evaluation cycle as rows for ``evaluate``.
 
-The first half of a check (``check``); called in its transaction. Telemetry of the vehicles that may matter comes from
-``cycle.vehicles``; silence, clock skew and efficiency, which concern many devices at once, are looked at as sets and
-less often. Judges nothing, writes nothing.
+The first step of a ``cycle``, in its transaction. Telemetry of the vehicles that may matter is read by ``telemetry``.
+Inactivity, clock skew and efficiency concern many devices at once: they are read as sets, and less often. Evaluates
+nothing, writes nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 
 from voltd.daemon import host_clock
 from voltd.database import queries
-from voltd.rules import clocks, evaluate, message, model, rhythm, scope, state
-from voltd.rules.cycle import daemons, vehicles
+from voltd.rules import device_clocks, message, model, observation, rhythm, rule_state, scope
+from voltd.rules.cycle import daemon_health, telemetry
 
-TELEMETRY = vehicles.METRICS
-
-_SILENCE_EVERY_S = 5.0
+_INACTIVITY_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
 _HOST_LOOKS = 3
+_LATE_EXCURSIONS = 200  # a cycle
 _SETTLE = dt.timedelta(minutes=10)
 _LONGEST_CATCH_UP = dt.timedelta(hours=24)
 
@@ -31,16 +30,21 @@ _Connection = psycopg.Connection[Any]
 
 
 @dataclasses.dataclass
-class News:
-    """What one check has to judge, and what it has taken from the queues."""
+class CycleInputs:
+    """What one cycle evaluates, and what it has taken from the queues. See ``evaluate.RuleSet.evaluate``."""
 
-    rows: list[evaluate.Observation] = dataclasses.field(default_factory=list)
-    judged_at: dict[evaluate.Key, dt.datetime] = dataclasses.field(default_factory=dict)
-    valued_at: dict[evaluate.Key, dict[model.Metric, dt.datetime]] = dataclasses.field(default_factory=dict)
+    rows: list[observation.Observation] = dataclasses.field(default_factory=list)
+    evaluated_at: dict[observation.DeviceKey, dt.datetime] = dataclasses.field(default_factory=dict)
+    valued_at: dict[observation.DeviceKey, dict[model.Metric, dt.datetime]] = dataclasses.field(default_factory=dict)
     excursions: list[int] = dataclasses.field(default_factory=list)
-    last_seen: dict[evaluate.Key, dt.datetime | None] = dataclasses.field(default_factory=dict)
-    heard: dict[evaluate.Key, rhythm.Heard] = dataclasses.field(default_factory=dict)
+    last_seen: dict[observation.DeviceKey, dt.datetime | None] = dataclasses.field(default_factory=dict)
+    activity: dict[observation.DeviceKey, rhythm.Activity] = dataclasses.field(default_factory=dict)
     efficiency_until: dt.datetime | None = None
+
+    @property
+    def devices(self) -> set[observation.DeviceKey]:
+        """Devices that the cycle concerns, beside those with a state."""
+        return {(row.device_type, row.device_id) for row in self.rows} | set(self.last_seen)
 
 
 class CycleReader:
@@ -48,30 +52,27 @@ class CycleReader:
 
     Args:
         rules: those in force.
-        late_excursions: how many of these one check takes on.
         known_clocks: what the last reader knew of the devices' clocks.
     """
 
-    def __init__(
-        self, rules: Iterable[model.Rule], late_excursions: int, known_clocks: clocks.Clocks | None = None
-    ) -> None:
-        self.clocks = known_clocks or clocks.Clocks()
+    def __init__(self, rules: Iterable[model.Rule], known_clocks: device_clocks.DeviceClocks | None = None) -> None:
+        self.clocks = known_clocks or device_clocks.DeviceClocks()
         self.rules = tuple(rule for rule in rules if rule.variants())
-        self._telemetry = vehicles.TelemetryReader(self.rules, late_excursions)
-        self._silence_at = self._skew_at = float("-inf")
+        self._telemetry = telemetry.TelemetryReader(self.rules, _LATE_EXCURSIONS)
+        self._inactivity_at = self._skew_at = float("-inf")
         self._host_looks = 0
         self._settled: dt.datetime | None = None
-        self._steady = False
-        self._silence_every_s = min((_SILENCE_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
+        self._was_healthy = False
+        self._inactivity_every_s = min((_INACTIVITY_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
 
     @property
     def around(self) -> dt.timedelta:
-        """How far around late readings their past is evaluated anew."""
+        """How far around late readings the history is reread."""
         return self._telemetry.around
 
     def again(self) -> None:
-        """What was read last was not written: it is looked at once more. Clocks are samples, and wait for the next."""
-        self._silence_at = float("-inf")
+        """The last cycle wrote nothing: reads the same again. Clocks are sampled, and wait for their next look."""
+        self._inactivity_at = float("-inf")
         self._settled = None
 
     def names(self, metrics: Iterable[model.Metric]) -> list[str]:
@@ -80,14 +81,14 @@ class CycleReader:
         return [rule.name for rule in self.rules if rule.metric in wanted]
 
     def _limits(self, metric: model.Metric) -> list[float]:
-        """From where on any of its rules fires, in any form."""
+        """The limits of its rules, in any form."""
         variants = [one for rule in self.rules if rule.metric is metric for one in rule.variants()]
         return [one.fire_above for one in variants if one.fire_above is not None]
 
     def read(
         self,
         connection: _Connection,
-        states: Mapping[evaluate.StateKey, state.State],
+        states: observation.States,
         *,
         now: dt.datetime,
         clock_s: float,
@@ -95,33 +96,33 @@ class CycleReader:
         efficiency_until: dt.datetime | None,
         busy: bool,
         host: host_clock.HostClock | None = None,
-    ) -> News:
-        """Everything a check needs to know beside the states.
+    ) -> CycleInputs:
+        """What a cycle needs beside the states.
 
         Args:
-            connection: in the check's transaction.
-            states: all that is remembered.
-            now: the time of the check.
-            clock_s: monotonic seconds, for what is looked at less often.
-            healthy_since: see ``evaluate.Plan.check``.
-            efficiency_until: hours before this have been judged for good; None: begin now.
-            busy: leave late excursions for later.
-            host: this host's clock; where it may be wrong, no device's is judged by it. None: it is not in doubt.
+            connection: in the cycle's transaction.
+            states: all of them.
+            now: the time of the cycle.
+            clock_s: monotonic seconds, for what is read less often.
+            healthy_since: see ``evaluate.RuleSet.evaluate``.
+            efficiency_until: hours before this are done; None: begin now.
+            busy: leave late excursions for a later cycle.
+            host: this host's clock; while it may be wrong, no device's is measured by it. None: it is not in doubt.
         """
-        skew: list[evaluate.Observation] = []
+        skew: list[observation.Observation] = []
         if clock_s - self._skew_at >= _SKEW_EVERY_S:  # first: it corrects the readings' times
             self._skew_at = clock_s
             skew = self._skew(connection, states, now, healthy_since, host)
-        news = News(*self._telemetry.read(connection, states, now, self.clocks.behind_s, busy=busy))
-        news.rows += skew
-        if clock_s - self._silence_at >= self._silence_every_s:
-            self._silence_at = clock_s
-            self._silence(connection, news, now, healthy_since)
-        self._efficiency(connection, news, now, healthy_since, efficiency_until)
-        return news
+        found = CycleInputs(*self._telemetry.read(connection, states, now, self.clocks.behind_s, busy=busy))
+        found.rows += skew
+        if clock_s - self._inactivity_at >= self._inactivity_every_s:
+            self._inactivity_at = clock_s
+            self._inactivity(connection, found, now, healthy_since)
+        self._efficiency(connection, found, now, healthy_since, efficiency_until)
+        return found
 
-    def _silence(
-        self, connection: _Connection, news: News, now: dt.datetime, healthy_since: dt.datetime | None
+    def _inactivity(
+        self, connection: _Connection, found: CycleInputs, now: dt.datetime, healthy_since: dt.datetime | None
     ) -> None:
         rules = [rule for rule in self.rules if rule.metric is model.Metric.SILENCE]
         limits = self._limits(model.Metric.SILENCE)
@@ -138,43 +139,43 @@ class CycleReader:
             "least_s": min(limits),
             "parked_s": min(one.fire_above_parked or 0.0 for one in forms),
             "at_most_s": min(one.fire_above_at_most or 0.0 for one in forms),
-            "times": rhythm.TIMES,
+            "times": rhythm.FACTOR,
         }
-        for *key, seen_at, usual_s, parked, lately, since, reason, detail in connection.execute(
+        for *key, seen_at, usual_s, parked, newly_known, since, reason, detail in connection.execute(
             queries.text("silent_devices"), wanted
         ):
             text = None if since is None else message.refused(reason, detail, since)
-            news.last_seen[key[0], key[1]] = seen_at
-            news.heard[key[0], key[1]] = rhythm.Heard(usual_s, parked, text, lately)
+            found.last_seen[key[0], key[1]] = seen_at
+            found.activity[key[0], key[1]] = rhythm.Activity(usual_s, parked, text, newly_known)
 
     def _skew(
         self,
         connection: _Connection,
-        states: Mapping[evaluate.StateKey, state.State],
+        states: observation.States,
         now: dt.datetime,
         healthy_since: dt.datetime | None,
         host: host_clock.HostClock | None,
-    ) -> list[evaluate.Observation]:
+    ) -> list[observation.Observation]:
         """One sample a device and minute, whatever the rules. After an outage, when all are late, two minutes later.
 
-        Where it is this host's clock that is wrong, corrections are learnt all the same: readings are dated by devices,
-        and late by its word. But no device is told of.
+        If this host's clock is wrong, corrections are learnt all the same, since readings are dated by the devices but
+        late by this clock. But no alert is raised of a device.
         """
         names, limits = self.names((model.Metric.CLOCK_SKEW_S,)), self._limits(model.Metric.CLOCK_SKEW_S)
         every = dt.timedelta(seconds=_SKEW_EVERY_S)
         if healthy_since is None or now - healthy_since < 2 * every:
             return []
         found, offs = [], []
-        limit_s = min(limits, default=clocks.WORTH_S)
-        wanted = {"rules": names, "since": now - every, "above": min(limit_s, clocks.WORTH_S)}
+        limit_s = min(limits, default=device_clocks.WORTH_S)
+        wanted = {"rules": names, "since": now - every, "above": min(limit_s, device_clocks.WORTH_S)}
         for device_type, device_id, seen_at, behind_s in connection.execute(queries.text("skewed_devices"), wanted):
-            key: evaluate.Key = (device_type, device_id)
+            key: observation.DeviceKey = (device_type, device_id)
             offs.append(behind_s)
-            off_s, certain = self.clocks.off_s(key, clocks.Sample(seen_at, behind_s), limit_s)
+            off_s, certain = self.clocks.off_s(key, device_clocks.Sample(seen_at, behind_s), limit_s)
             known = {one: states[one] for name in names if (one := (name, *key)) in states}
-            if limits and (certain or not any(one.phase is state.Phase.FIRING for one in known.values())):
-                row = evaluate.Observation(*key, seen_at, seen_at, clock_skew_s=off_s)
-                found.append(daemons.in_order(row, known))
+            if limits and (certain or not any(one.phase is rule_state.Phase.FIRING for one in known.values())):
+                row = observation.Observation(*key, seen_at, seen_at, clock_skew_s=off_s)
+                found.append(daemon_health.after_evaluated(row, known))
         self.clocks.forget(now)
         if host is not None and self._of_host(
             connection, [one for one in offs if abs(one) > limit_s], now - every, host
@@ -185,8 +186,8 @@ class CycleReader:
     def _of_host(
         self, connection: _Connection, offs: list[float], since: dt.datetime, host: host_clock.HostClock
     ) -> bool:
-        """Whether it is this host's clock that is off. Told from the third look on: until then all may be late."""
-        shown = clocks.shared(offs)
+        """Whether it is this host's clock that is off. Suspected from the third look on: until then all may be late."""
+        shown = device_clocks.shared(offs)
         witness = host.wrong(-shown[0], shown[1]) if shown is not None else ""
         suspicion = None
         if shown is not None and witness:
@@ -200,29 +201,29 @@ class CycleReader:
     def _efficiency(
         self,
         connection: _Connection,
-        news: News,
+        found: CycleInputs,
         now: dt.datetime,
         healthy_since: dt.datetime | None,
         efficiency_until: dt.datetime | None,
     ) -> None:
-        """Closed hours, ten minutes after the end of each: also those before it, as long as their figure is no history.
+        """Closed hours, ten minutes after the end of each; also those before it, as long as their figure is not late.
 
-        Most of an hour has come by then, but meters and vehicles may send theirs later. After an outage voltd itself
-        is late: hours are looked at once more when all has been well for ten minutes, and none is done with before.
+        Most of an hour has arrived by then, but meters and vehicles may send theirs later. After an outage voltd itself
+        is late: hours are read once more when all has been healthy for ten minutes, and none is done before.
         """
         settled = _floor(now - _SETTLE)
         rules = [rule for rule in self.rules if rule.metric is model.Metric.EFFICIENCY_PCT]
         if efficiency_until is None or not rules:
-            news.efficiency_until = settled if efficiency_until is None or efficiency_until < settled else None
+            found.efficiency_until = settled if efficiency_until is None or efficiency_until < settled else None
             return
-        steady = healthy_since is not None and now - healthy_since >= _SETTLE
-        recovered, self._steady = steady and not self._steady, steady
+        healthy_long = healthy_since is not None and now - healthy_since >= _SETTLE
+        recovered, self._was_healthy = healthy_long and not self._was_healthy, healthy_long
         if settled == self._settled and not recovered:
             return
         self._settled = settled
         done = _floor(now - dt.timedelta(seconds=max(rule.late_after_s for rule in rules)))
-        if steady and efficiency_until < done:
-            news.efficiency_until = done
+        if healthy_long and efficiency_until < done:
+            found.efficiency_until = done
         variants = [one for rule in rules for one in rule.variants()]
         wanted = {
             "since": max(efficiency_until, settled - _LONGEST_CATCH_UP),
@@ -232,11 +233,13 @@ class CycleReader:
             "rules": [rule.name for rule in rules],
         }
         for vehicle, ended_at, value in connection.execute(queries.text("judged_hours"), wanted):
-            news.rows.append(evaluate.Observation("vehicle", vehicle, ended_at, now, efficiency_pct=value))
+            found.rows.append(observation.Observation("vehicle", vehicle, ended_at, now, efficiency_pct=value))
 
 
-def registry(connection: _Connection, keys: Iterable[evaluate.Key]) -> dict[evaluate.Key, scope.Device]:
-    """Those of the devices that are registered."""
+def registry(
+    connection: _Connection, keys: Iterable[observation.DeviceKey]
+) -> dict[observation.DeviceKey, scope.Device]:
+    """The devices that are registered."""
     ids: dict[str, list[str]] = {"vehicle": [], "meter": [], "system": []}
     for device_type, device_id in keys:
         ids[device_type].append(device_id)

@@ -1,6 +1,6 @@
-"""Stored readings at the corrected time, in its order: as the daemon saw them. Pure.
+"""Stored readings at the corrected time and in its order, as the daemon saw them. Pure.
 
-Part of ``history``. What the daemon knew of a clock when a reading arrived is told from the samples it looked at.
+Part of ``history``. What the daemon knew of a clock when a reading arrived follows from the samples it looked at.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import heapq
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from voltd.rules import clocks, evaluate
+from voltd.rules import device_clocks, observation
 
 _AHEAD = dt.timedelta(days=1)  # the longest that a reading may be dated ahead
 _INSTANT = dt.timedelta(microseconds=1)
-_ANY: evaluate.Key = ("vehicle", "")
+_ANY: observation.DeviceKey = ("vehicle", "")
 
 
-class Clock:
+class ClockHistory:
     """How far one device's clock was certainly behind, as known at any time.
 
     Args:
@@ -28,22 +28,22 @@ class Clock:
     def __init__(self, samples: Iterable[tuple[dt.datetime, float]]) -> None:
         self._since: list[dt.datetime] = []
         self._behind_s: list[float] = []
-        seen = clocks.Clocks()
+        seen = device_clocks.DeviceClocks()
         for at, behind_s in samples:
-            seen.off_s(_ANY, clocks.Sample(at, behind_s), clocks.WORTH_S)
+            seen.off_s(_ANY, device_clocks.Sample(at, behind_s), device_clocks.WORTH_S)
             known_s = seen.behind_s.get(_ANY, 0.0)
             if known_s != (self._behind_s[-1] if self._behind_s else 0.0):
                 self._since.append(at)
                 self._behind_s.append(known_s)
 
     def behind_s(self, at: dt.datetime) -> float:
-        """What was known at this time, s; 0: not behind, or not known."""
+        """How far it was known to be behind at this time, s; 0: not behind, or not known."""
         place = bisect.bisect_right(self._since, at)
         return self._behind_s[place - 1] if place else 0.0
 
 
-def ordered(rows: Iterable[tuple[Any, ...]], clock: Clock | None) -> Iterator[tuple[Any, ...]]:
-    """Rows of one vehicle by corrected time; the arrival of a row that was filled in is that of the last message.
+def ordered(rows: Iterable[tuple[Any, ...]], clock: ClockHistory | None) -> Iterator[tuple[Any, ...]]:
+    """Rows of one vehicle by corrected time; a row that was filled in has the arrival of the last message.
 
     Args:
         rows: vehicle, recorded_at, received_at, values, filled_at, by ``recorded_at``.
@@ -56,9 +56,9 @@ def ordered(rows: Iterable[tuple[Any, ...]], clock: Clock | None) -> Iterator[tu
     last: dt.datetime | None = None
     for vehicle, recorded_at, received_at, *values, filled_at in rows:
         behind_s = clock.behind_s(received_at) if clock else 0.0
-        at = clocks.corrected(recorded_at, received_at, behind_s)
+        at = device_clocks.corrected(recorded_at, received_at, behind_s)
         heapq.heappush(waiting, (at, recorded_at, (vehicle, at, filled_at or received_at, *values)))
-        while waiting[0][0] < recorded_at - _AHEAD:  # nothing that is still to come can be older
+        while waiting[0][0] < recorded_at - _AHEAD:  # none of the remaining rows can be older
             last, row = _next(waiting, last)
             yield row
     while waiting:

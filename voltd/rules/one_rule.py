@@ -1,0 +1,79 @@
+"""One rule on the new rows of one device. Pure.
+
+Called by ``evaluate`` if the device has a state or a row beyond a limit; calls ``step``.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from voltd.rules import confirmation, metric_value, model, observation, rule_state, step
+
+_NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
+_ALONE = (model.Metric.EFFICIENCY_PCT, model.Metric.CLOCK_SKEW_S)  # in rows of their own, with an order of their own
+
+
+def evaluate(
+    rule: model.Rule, key: observation.DeviceKey, rows: Iterable[observation.Observation], context: observation.Context
+) -> Iterator[observation.Outcome]:
+    """Evaluates the rule for the device; also without rows, because a waiting time may have ended."""
+    device, every = context.device(key), list(rows)
+    form = rule.for_device(device)
+    if form is None:
+        return
+    state_key = (rule.name, *key)
+    column, telemetry = observation.COLUMN[rule.metric], rule.metric not in _ALONE
+    reread = [row.recorded_at for row in every if row.reread] if telemetry else []
+    if state_key in context.states:
+        before, evaluated_at = context.states[state_key], context.evaluated_at.get(key) if telemetry else None
+    elif reread or any(row.spooling or (not row.context and _over(form, row, column)) for row in every):
+        before, evaluated_at = _initial(rule.metric, key, context) if telemetry else rule_state.State(), None
+    else:
+        return
+    values = _values(form, every, column, context.now, telemetry=telemetry)
+    after, transitions = step.step(form, before, values, context.now, evaluated_at, heard_since=context.healthy_since)
+    window = (min(reread), max(reread)) if reread else None
+    inactive = after.phase is before.phase is rule_state.Phase.INACTIVE
+    if transitions or window or (after != before and not inactive):
+        yield observation.Outcome(rule.name, device, after, transitions, window)
+
+
+def _initial(metric: model.Metric, key: observation.DeviceKey, context: observation.Context) -> rule_state.State:
+    """The state of a device that has none: readings within all limits count as evaluated."""
+    evaluated_at = context.evaluated_at.get(key)
+    if evaluated_at is None or key not in context.valued_at:
+        return rule_state.State(evaluated_at=evaluated_at)
+    valued_at = context.valued_at[key].get(metric, _NEVER)
+    return rule_state.State(evaluated_at=evaluated_at, valued_at=valued_at if valued_at < evaluated_at else None)
+
+
+def _values(
+    form: model.Rule, every: Iterable[observation.Observation], column: int, now: dt.datetime, *, telemetry: bool
+) -> Iterator[metric_value.MetricValue]:
+    late_after = dt.timedelta(seconds=form.late_after_s)
+    times: collections.deque[tuple[dt.datetime, dt.datetime]] = collections.deque(maxlen=confirmation.LOOKS_BACK)
+    confirms = form.alone_after_intervals > 0
+    # Pieces of a history follow one another, and what precedes one of them may be in another.
+    for row in sorted(every, key=lambda one: one.recorded_at) if confirms else every:
+        values: tuple[Any, ...] = row
+        value, interval_s = values[column], None
+        if confirms and value is not None and not row.retained:
+            if not times or row.recorded_at > times[-1][0]:
+                times.append((row.recorded_at, row.received_at))
+            interval_s = confirmation.interval_s(times) if form.over(value) else None
+        if row.context:
+            continue
+        if (row.efficiency_pct is None and row.clock_skew_s is None) if telemetry else value is not None:
+            yield metric_value.MetricValue(
+                row.recorded_at, row.received_at, value, row.charging, row.spooling, row.retained,
+                deferred=row.deferred and now - row.recorded_at > late_after,
+                reread=row.reread, again=row.again, worded=row.worded, interval_s=interval_s,
+            )  # fmt: skip
+
+
+def _over(rule: model.Rule, row: tuple[Any, ...], column: int) -> bool:
+    value = row[column]
+    return value is not None and rule.over(value)
