@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from support import alert_rig, harness
+from support import alerting, harness
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def broker_proxy(broker):
 @pytest.fixture
 def webhook():
     """A receiver of alerts."""
-    made = alert_rig.Webhook()
+    made = alerting.Webhook()
     yield made
     with contextlib.suppress(OSError):
         made.down()

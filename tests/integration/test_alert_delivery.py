@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from support import alert_rig, harness
+from support import alerting, harness
 from voltd.alerts import pacing
 
 
@@ -113,7 +113,7 @@ def test_a_service_that_does_not_let_voltd_in(delivery, hook, monkeypatch):
 
 def test_a_channel_that_hangs_does_not_delay_another(delivery, hook):
     """The other one has its message while the first one still waits for an answer; stopping does not wait either."""
-    other = alert_rig.Webhook()
+    other = alerting.Webhook()
     delivered = delivery.deliverer(hook={"url": hook.url}, other={"url": other.url})
     hook.passes.clear()
     delivery.fire("V1")
@@ -308,10 +308,10 @@ def test_without_a_database(delivery, hook):
     class Told:
         rule, severity, device_type, device_id = "ingest_lag", "critical", "system", "t"
         transition, message, resolved_at = "fired", "system t: ingest_lag critical", None
-        opened_at = alert_rig.NOW
+        opened_at = alerting.NOW
 
     def no_database():
-        raise alert_rig.psycopg.OperationalError("away")
+        raise alerting.psycopg.OperationalError("away")
 
     delivered = delivery.deliverer(
         connect=no_database, hook={"url": hook.url}, rules={"url": hook.url, "rules": ["stale"]}

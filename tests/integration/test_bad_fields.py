@@ -3,11 +3,10 @@
 import datetime as dt
 import json
 
-import dead_letters_rig
 import pytest
-from dead_letters_rig import NOW, reading
 
-from support import harness
+from support import dead_letters, harness
+from support.dead_letters import NOW, reading
 from voltd import config, models
 from voltd.database import session
 from voltd.pipeline.current import state as write_current
@@ -19,7 +18,7 @@ TOPIC = "volt/vehicle/V1/telemetry"
 
 @pytest.fixture
 def rig(migrated_database, tmp_path):
-    return dead_letters_rig.Rig(migrated_database, tmp_path)
+    return dead_letters.Rig(migrated_database, tmp_path)
 
 
 def test_a_field_is_filled_in_once_it_is_acceptable(rig):

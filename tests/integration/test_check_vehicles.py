@@ -2,9 +2,9 @@
 
 import random
 
-import check_vehicles_rig
 import pytest
 
+from support.rules import vehicles
 from voltd.rules import charging as chargings
 from voltd.rules import load, state, step
 
@@ -14,7 +14,7 @@ LOW = ("V1", 3, 2, {"soc_pct": 12.0}), ("V1", 2, 1, {"soc_pct": 12.0})  # the se
 
 @pytest.fixture
 def rig(module_database):
-    made = check_vehicles_rig.Rig(module_database)
+    made = vehicles.Rig(module_database)
     yield made
     made.close()
 
@@ -108,7 +108,7 @@ def test_late_reading_of_a_vehicle_with_a_duration_running_tells_no_history(rig)
         '[rules.fast]\nmetric="speed_kmh"\napplies_to=["vehicle"]\nfire_above=120.0\nclear_below=115.0\n'
         '[rules.low]\nmetric="soc_pct"\napplies_to=["vehicle"]\nfire_below=15.0\nfor_s=7200.0\n'
     )
-    then, over = check_vehicles_rig.ago(2 * HOUR), check_vehicles_rig.ago(2 * HOUR - 60)
+    then, over = vehicles.ago(2 * HOUR), vehicles.ago(2 * HOUR - 60)
     rig.sql(
         "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, received_at, speed_kmh)"
         " VALUES ('V1', %s, %s, 150), ('V1', %s, %s, 80)", then, then, over, over,

@@ -6,17 +6,16 @@ import os
 import pty
 from concurrent import futures
 
-import dead_letters_rig
 import pytest
-from dead_letters_rig import NOW, reading
 from psycopg import conninfo
 
-from support import harness
+from support import dead_letters, harness
+from support.dead_letters import NOW, reading
 
 
 @pytest.fixture
 def rig(migrated_database, tmp_path):
-    return dead_letters_rig.Rig(migrated_database, tmp_path)
+    return dead_letters.Rig(migrated_database, tmp_path)
 
 
 def test_the_same_filters_everywhere(rig):
@@ -91,7 +90,7 @@ def test_discard_asks_on_a_terminal(rig, answer, left, tmp_path):
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ |= {"VOLTD_DATABASE__DSN": rig.dsn, "VOLTD_SPOOL__DIRECTORY": str(tmp_path)}
-        os.execv(dead_letters_rig.VOLTD, ["voltd", "dead-letters", "discard"])  # noqa: S606 a child of this test
+        os.execv(dead_letters.VOLTD, ["voltd", "dead-letters", "discard"])  # noqa: S606 a child of this test
     said = b""
     while b"[y/N]" not in said:
         said += os.read(terminal, 1024)

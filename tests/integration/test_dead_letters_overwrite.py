@@ -2,12 +2,10 @@
 
 import datetime as dt
 
-import dead_letters_rig
 import psycopg
 import pytest
-import schema_readings
 
-from support import harness
+from support import dead_letters, harness, readings
 
 HOUR = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=3)
 REPLAY = ("replay", "--reason", "conflict", "--overwrite")
@@ -20,7 +18,7 @@ def meter(minute, kwh):
 
 @pytest.fixture(params=["timescale", "apache"])
 def rig(database_of, request, tmp_path):
-    made = dead_letters_rig.Rig(database_of(request.param, schema=True), tmp_path)
+    made = dead_letters.Rig(database_of(request.param, schema=True), tmp_path)
     made.edition = request.param
     return made
 
@@ -28,7 +26,7 @@ def rig(database_of, request, tmp_path):
 def closed(rig):
     """The hour is closed, and where the edition can, its chunk compressed."""
     with psycopg.connect(rig.dsn, autocommit=True) as connection:
-        schema_readings.materialise(connection)
+        readings.materialise(connection)
         if rig.edition == "timescale":
             connection.execute(
                 "SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('volt.meter_reading') AS c"

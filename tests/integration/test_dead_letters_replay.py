@@ -3,12 +3,11 @@
 import contextlib
 import datetime as dt
 
-import dead_letters_rig
 import psycopg
 import pytest
-from dead_letters_rig import NOW, reading
 
-from support import harness
+from support import dead_letters, harness
+from support.dead_letters import NOW, reading
 from voltd.database import migrate
 
 MORE = {"limits__max_array_readings": "100"}
@@ -16,7 +15,7 @@ MORE = {"limits__max_array_readings": "100"}
 
 @pytest.fixture
 def rig(migrated_database, tmp_path):
-    return dead_letters_rig.Rig(migrated_database, tmp_path)
+    return dead_letters.Rig(migrated_database, tmp_path)
 
 
 def test_what_a_limit_had_refused(rig):
@@ -196,7 +195,7 @@ def test_large_payloads_go_in_several_transactions(rig):
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
 def test_the_owner_can_replay_on_both_editions(database_of, tmp_path, edition):
     """Storing needs no more than the role volt_owner, whichever edition; the daemon's password is not the owner's."""
-    rig = dead_letters_rig.Rig(database_of(edition, schema=True), tmp_path)
+    rig = dead_letters.Rig(database_of(edition, schema=True), tmp_path)
     rig.receive(
         ("volt/vehicle/V1/telemetry", [reading(200 + number) for number in range(11)]),
         ("volt/meter/M1/telemetry", [{**reading(300 + number), "voltage": 230} for number in range(11)]),

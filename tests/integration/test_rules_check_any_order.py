@@ -7,8 +7,8 @@ import contextlib
 import random
 
 import pytest
-from rules_daemons_rig import INGEST_LAG, OVERSPEED, SOC_LOW, STALE, WELL
 
+from support.rules.daemons import INGEST_LAG, OVERSPEED, SOC_LOW, STALE, WELL
 from voltd import errors
 from voltd.daemon import health
 

@@ -5,8 +5,8 @@
 
 import psycopg
 import pytest
-from rules_daemons_rig import INGEST_LAG, OVERSPEED, SOC_LOW, WELL
 
+from support.rules.daemons import INGEST_LAG, OVERSPEED, SOC_LOW, WELL
 from voltd import errors
 from voltd.daemon import health
 

@@ -6,8 +6,8 @@
 import contextlib
 
 import pytest
-from rules_daemons_rig import OVERSPEED, SOC_LOW, STALE
 
+from support.rules.daemons import OVERSPEED, SOC_LOW, STALE
 from voltd import errors
 
 

@@ -3,8 +3,8 @@
 import datetime as dt
 
 import pytest
-import rules_clock_rig
 
+from support.rules import moved_clock
 from voltd.daemon import host_clock
 from voltd.daemon import host_clock_witnesses as witnesses
 
@@ -16,7 +16,7 @@ LOST = witnesses.Kernel(synchronised=False, kept=True)
 
 @pytest.fixture
 def rig(module_database, monkeypatch):
-    made = rules_clock_rig.Rig(module_database, monkeypatch)
+    made = moved_clock.Rig(module_database, monkeypatch)
     yield made
     made.close()
 
@@ -102,7 +102,7 @@ def _seen_at(rig, vehicle="V1"):
 @pytest.mark.parametrize("values", [SLOW, {"soc": None}])
 def test_a_sign_of_life_after_a_clock_that_was_ahead(rig, values):
     """It counts, as a reading or without one, though the last was an hour 'later'."""
-    base = (dt.datetime.now(dt.UTC) - rules_clock_rig.T0).total_seconds()
+    base = (dt.datetime.now(dt.UTC) - moved_clock.T0).total_seconds()
     rig.now = base + 3600
     rig.send((base, SLOW))
     assert _seen_at(rig) > 3500
@@ -131,7 +131,7 @@ def test_the_host_is_set_back(rig, restarts):
 def test_a_device_is_heard_again_after_the_host_is_set_back(rig):
     """Its silence is over, though it was last heard an hour 'later'; and it can fall silent again."""
     rig.start(STALE)
-    base = (dt.datetime.now(dt.UTC) - rules_clock_rig.T0).total_seconds()
+    base = (dt.datetime.now(dt.UTC) - moved_clock.T0).total_seconds()
     rig.now = base + 3600
     rig.send((base, SLOW))
     rig.check(base + 3600 + 400)
@@ -148,7 +148,7 @@ def test_a_device_is_heard_again_after_the_host_is_set_back(rig):
 def test_a_device_is_not_heard_any_more_after_the_host_is_set_back(rig):
     """Its silence is told when it has lasted for long enough, and not an hour later; one that is told stays told."""
     rig.start(STALE)
-    base = (dt.datetime.now(dt.UTC) - rules_clock_rig.T0).total_seconds()
+    base = (dt.datetime.now(dt.UTC) - moved_clock.T0).total_seconds()
     rig.now = base + 3000
     rig.send((base, SLOW), vehicle="V1")
     rig.check(base + 3400)
@@ -171,8 +171,8 @@ def test_clocks_of_devices_after_the_host_is_set_back(rig):
     rig.set_back(3600)
     rig.sql(
         "UPDATE volt.vehicle_current SET last_seen_at = %s, recorded_at = %s",
-        rules_clock_rig.at(0),
-        rules_clock_rig.at(0),
+        moved_clock.at(0),
+        moved_clock.at(0),
     )
     _minutes(rig, 0, 4, vehicles=("V1",))
     assert rig.alerts() == [("clock_skew", "warning", "over")]

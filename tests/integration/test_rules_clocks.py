@@ -1,7 +1,8 @@
 """Clocks of devices that are ahead or behind neither mute nor make an alert."""
 
 import pytest
-import rules_clock_rig
+
+from support.rules import moved_clock
 
 HOT = {"batteryTemp": 95.0}
 FAST, SLOW = {"speed": 150.0}, {"speed": 50.0}
@@ -10,7 +11,7 @@ OVERSPEED = '[rules.overspeed]\nmetric="speed_kmh"\napplies_to=["vehicle"]\nfire
 
 @pytest.fixture
 def rig(module_database, monkeypatch):
-    made = rules_clock_rig.Rig(module_database, monkeypatch)
+    made = moved_clock.Rig(module_database, monkeypatch)
     yield made
     made.close()
 

@@ -1,14 +1,14 @@
 """The shipped rules on a real database: one bad sample pages nobody, what nothing contradicts fires by itself."""
 
 import pytest
-import rules_clock_rig
 
+from support.rules import moved_clock
 from voltd.daemon import health
 
 
 @pytest.fixture
 def rig(module_database, monkeypatch):
-    made = rules_clock_rig.Rig(module_database, monkeypatch)
+    made = moved_clock.Rig(module_database, monkeypatch)
     yield made
     made.close()
 

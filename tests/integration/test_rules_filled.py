@@ -1,7 +1,8 @@
 """Fields that are filled into a stored reading: the rules see them as if they had been there."""
 
 import pytest
-import rules_clock_rig
+
+from support.rules import moved_clock
 
 RULES = (
     '[rules.low]\nmetric="soc_pct"\napplies_to=["vehicle"]\nfire_below=15.0\nclear_above=20.0\nclear_when_charging=true\n'
@@ -12,7 +13,7 @@ PLACE = {"latitude": 1.0, "longitude": 1.0}
 
 @pytest.fixture
 def rig(module_database, monkeypatch):
-    made = rules_clock_rig.Rig(module_database, monkeypatch)
+    made = moved_clock.Rig(module_database, monkeypatch)
     made.start(RULES)
     yield made
     made.close()

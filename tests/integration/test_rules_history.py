@@ -8,15 +8,16 @@ import pathlib
 
 import psycopg
 import pytest
-import rules_history_rig
-from rules_history_rig import RULES, at
+
+from support.rules import history
+from support.rules.history import RULES, at
 
 RECORDED = pathlib.Path(__file__).parents[3] / "shared/data/twizy_trips.csv.gz"
 
 
 @pytest.fixture
 def past(migrated_database, tmp_path):
-    return rules_history_rig.History(migrated_database, tmp_path)
+    return history.History(migrated_database, tmp_path)
 
 
 def _every_minute(count, **values):

@@ -5,9 +5,9 @@ import pathlib
 import random
 
 import pytest
-import rules_history_rig
-from rules_history_rig import at
 
+from support.rules import history
+from support.rules.history import at
 from voltd.rules import charging as chargings
 from voltd.rules import evaluate, load, scope, state
 
@@ -61,7 +61,7 @@ def _seen_one_by_one(plan, device, readings):
 
     def check(now, *rows):
         devices = {("vehicle", device.device_id): device}
-        for one in plan.check(rows, devices, {}, remembered, now=now, healthy_since=rules_history_rig.T0):
+        for one in plan.check(rows, devices, {}, remembered, now=now, healthy_since=history.T0):
             remembered[one.rule, "vehicle", device.device_id] = one.state
             ended = [told for told in one.transitions if told.kind is state.Kind.RESOLVED]
             found.extend(episode(one.rule, told, told.resolved_at) for told in ended)
@@ -87,7 +87,7 @@ def _moment(text):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_same_episodes_as_a_daemon_that_saw_every_reading(migrated_database, tmp_path, seed):
     """What SQL leaves out would have changed nothing; a vehicle may have been on a charger since before the period."""
-    past, dice = rules_history_rig.History(migrated_database, tmp_path), random.Random(seed)
+    past, dice = history.History(migrated_database, tmp_path), random.Random(seed)
     file = past.write("telemetry.toml", RULES)
     plan, expected = evaluate.Plan(load.load(pathlib.Path(file))), []
     past.execute("INSERT INTO volt.fleet (fleet_id, name) VALUES ('north', 'N')")

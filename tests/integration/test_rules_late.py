@@ -3,7 +3,8 @@
 import random
 
 import pytest
-import rules_clock_rig
+
+from support.rules import moved_clock
 
 LATE = 7200.0
 OVERSPEED = '[rules.overspeed]\nmetric="speed_kmh"\napplies_to=["vehicle"]\nfire_above=120.0\nclear_below=115.0\n'
@@ -11,7 +12,7 @@ OVERSPEED = '[rules.overspeed]\nmetric="speed_kmh"\napplies_to=["vehicle"]\nfire
 
 @pytest.fixture
 def rig(module_database, monkeypatch):
-    made = rules_clock_rig.Rig(module_database, monkeypatch)
+    made = moved_clock.Rig(module_database, monkeypatch)
     made.now = LATE
     yield made
     made.close()

@@ -6,8 +6,8 @@ import random
 
 import psycopg
 import pytest
-from schema_readings import NOW, at, connection_of, link, materialise, meter, store, vehicle
 
+from support.readings import NOW, at, connection_of, link, materialise, meter, store, vehicle
 from voltd.database import queries, rollup
 
 __all__ = ["connection_of"]  # a fixture

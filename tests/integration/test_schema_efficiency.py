@@ -1,7 +1,8 @@
 """Efficiency by hand: small cases with the numbers that arithmetic gives, live and stored, on both editions."""
 
 import pytest
-from schema_readings import at, connection_of, link, materialise, meter, store, vehicle
+
+from support.readings import at, connection_of, link, materialise, meter, store, vehicle
 
 __all__ = ["connection_of"]  # a fixture
 

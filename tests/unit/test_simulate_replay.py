@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from support.replay_rig import CSV, NOW, Broker, payloads, replay
+from support.replaying import CSV, NOW, Broker, payloads, replay
 from voltd import errors
 from voltd.simulate.publish import MqttTarget
 from voltd.simulate.replay import ReplayOptions

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from support.replay_rig import CSV, NOW, Broker, payloads, replay
+from support.replaying import CSV, NOW, Broker, payloads, replay
 from voltd import errors
 from voltd.simulate import cells
 from voltd.simulate.publish import MqttTarget

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from support.replay_rig import CSV, NOW, Broker, replay
+from support.replaying import CSV, NOW, Broker, replay
 from voltd import errors
 from voltd.simulate import recording
 from voltd.simulate.publish import MqttTarget
