@@ -8,7 +8,7 @@ import dataclasses
 import re
 import time
 
-import publisher as publisher_module
+from faults.publisher import DAY, Publisher
 
 _NUMBER = re.compile(rb'"odometer":(\d+)')
 
@@ -52,11 +52,11 @@ class Oracle:
         broker_repeats: set by a fault after which the broker itself may send an acked message as a new one.
     """
 
-    DAY = publisher_module.DAY
+    DAY = DAY
 
     def __init__(self, stage, rate=500):
         self._stage = stage
-        self.publisher = publisher_module.Publisher((stage.broker.host, stage.broker.port), stage.daemon.name, rate)
+        self.publisher = Publisher((stage.broker.host, stage.broker.port), stage.daemon.name, rate)
         self._first = 0
         self._last_letter = 0
         self.broker_repeats = False

@@ -13,11 +13,11 @@ import shutil
 import tempfile
 
 import psycopg
-import small_disk
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from psycopg import conninfo
 
+from faults import small_disk
 from support import harness, homes
 from voltd import errors, local
 from voltd.database import migrate

@@ -1,6 +1,6 @@
 """Seeded, structure-aware messages: good readings, named poison, and bytes gone wrong, as devices might publish them.
 
-``messages`` makes any number of them for ``run`` and ``test_poison``; ``fuzz_poison`` names the values they are made
+``messages`` makes any number of them for ``run`` and ``test_poison``; ``poison`` names the values they are made
 of. The same seed and base time give the same bytes. Makes inputs and says what is known of their fate; judges nothing.
 """
 
@@ -10,7 +10,7 @@ import json
 import random
 from typing import NamedTuple
 
-import fuzz_poison
+from fuzz import poison
 
 LIMIT = 4 << 20  # limits.max_payload_bytes
 _MANY = 10_000  # limits.max_array_readings
@@ -85,15 +85,15 @@ class Generator:
         fields = {"timestamp": f'"{self._time()}"'}
         if rng.random() < 0.6:
             fields["vehicleId" if device.is_vehicle else "meterId"] = f'"{device.name}"'
-        ranges = fuzz_poison.VEHICLE_NUMBERS if device.is_vehicle else fuzz_poison.METER_NUMBERS
+        ranges = poison.VEHICLE_NUMBERS if device.is_vehicle else poison.METER_NUMBERS
         for name in rng.sample(sorted(ranges), rng.randint(1, len(ranges))):
             low, high = ranges[name]
             value = rng.choice((low, high, rng.randint(low, high), rng.uniform(low, high)))
             fields[name] = repr(value)
         if device.is_vehicle and rng.random() < 0.2:
-            fields["chargingStatus"] = rng.choice(fuzz_poison.GOOD_TEXTS)
+            fields["chargingStatus"] = rng.choice(poison.GOOD_TEXTS)
         if device.is_vehicle and rng.random() < 0.2:
-            fields["diagnostics"] = rng.choice(fuzz_poison.GOOD_DIAGNOSTICS)
+            fields["diagnostics"] = rng.choice(poison.GOOD_DIAGNOSTICS)
         if rng.random() < 0.05:
             fields["firmware"] = '"1.2"'
         return fields
@@ -108,17 +108,17 @@ class Generator:
         for _ in range(rng.choice((1, 1, 1, 2))):
             choice = rng.random()
             if choice < 0.45:
-                numbers = fuzz_poison.VEHICLE_NUMBERS if device.is_vehicle else fuzz_poison.METER_NUMBERS
-                fields[rng.choice(sorted(numbers))] = rng.choice(fuzz_poison.NUMBERS)
+                numbers = poison.VEHICLE_NUMBERS if device.is_vehicle else poison.METER_NUMBERS
+                fields[rng.choice(sorted(numbers))] = rng.choice(poison.NUMBERS)
             elif choice < 0.65:
-                fields[rng.choice(("timestamp", "createdAt"))] = rng.choice(fuzz_poison.TIMES)
+                fields[rng.choice(("timestamp", "createdAt"))] = rng.choice(poison.TIMES)
             elif choice < 0.8:
                 names = ("vehicleId", "meterId", "chargingStatus", "firmware")
-                fields[rng.choice(names)] = rng.choice(fuzz_poison.TEXTS)
+                fields[rng.choice(names)] = rng.choice(poison.TEXTS)
             elif choice < 0.95:
-                fields["diagnostics"] = rng.choice(fuzz_poison.DIAGNOSTICS)
+                fields["diagnostics"] = rng.choice(poison.DIAGNOSTICS)
             else:
-                fields[rng.choice(sorted(fields))] = rng.choice(fuzz_poison.ANYTHING)
+                fields[rng.choice(sorted(fields))] = rng.choice(poison.ANYTHING)
         return _object(fields)
 
     def _envelope(self, device, payload):
@@ -162,7 +162,7 @@ class Generator:
         if self._rng.random() < 0.3:
             topic, texts = b"volt/ingest", [self._envelope(self._device(), text) for text in texts]
         if self._rng.random() < 0.2:
-            texts[self._rng.randrange(count)] = self._rng.choice(fuzz_poison.ANYTHING)
+            texts[self._rng.randrange(count)] = self._rng.choice(poison.ANYTHING)
         return Input("mixed_array", topic, self._spaced(texts).encode("utf-8", "surrogatepass"))
 
     def poisoned(self):
@@ -174,7 +174,7 @@ class Generator:
         return Input("poisoned", topic, text.encode("utf-8", "surrogatepass"))
 
     def bad_envelope(self):
-        text = self._rng.choice(fuzz_poison.ENVELOPES) % self._rng.choice(fuzz_poison.ANYTHING)
+        text = self._rng.choice(poison.ENVELOPES) % self._rng.choice(poison.ANYTHING)
         return Input("bad_envelope", b"volt/ingest", text.encode("utf-8", "surrogatepass"))
 
     def mutated(self):
@@ -188,7 +188,7 @@ class Generator:
             if choice < 0.25:
                 data[at : at + 1] = bytes([rng.randrange(256)])
             elif choice < 0.5:
-                data[at:at] = rng.choice(fuzz_poison.TOKENS)
+                data[at:at] = rng.choice(poison.TOKENS)
             elif choice < 0.7:
                 del data[at : at + rng.choice((1, 1, 2, 8))]
             elif choice < 0.85 and len(data) < 50_000:
@@ -200,7 +200,7 @@ class Generator:
 
     def whole(self):
         """A payload that is poison as a whole."""
-        name, payload = self._rng.choice(fuzz_poison.PAYLOADS)
+        name, payload = self._rng.choice(poison.PAYLOADS)
         return Input(f"whole:{name}", self._device().topic, payload, stored=False)
 
     def same_name_twice(self):
@@ -221,7 +221,7 @@ class Generator:
     def many_fields(self):
         """1,600 fields of nonsense beside a good reading, or within its diagnostics."""
         device = self._device()
-        nonsense = {f"f{number}\u20ac": self._rng.choice(fuzz_poison.GOOD_NONSENSE) for number in range(1600)}
+        nonsense = {f"f{number}\u20ac": self._rng.choice(poison.GOOD_NONSENSE) for number in range(1600)}
         fields = self._fields(device)
         if device.is_vehicle and self._rng.random() < 0.5:
             fields["diagnostics"] = _object(nonsense)
@@ -230,7 +230,7 @@ class Generator:
         return Input("many_fields", device.topic, _object(fields).encode(), stored=True, elements=1)
 
     def other_topic(self):
-        topic, stored = self._rng.choice(fuzz_poison.TOPICS)
+        topic, stored = self._rng.choice(poison.TOPICS)
         return Input("other_topic", topic, f'{{"timestamp":"{self._time()}","soc":1,"power":1}}'.encode(), stored, 1)
 
     def large(self):

@@ -2,7 +2,7 @@
 
 import time
 
-from faults import fault, hold
+from faults.registry import fault, hold
 from support import harness
 
 

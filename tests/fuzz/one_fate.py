@@ -1,6 +1,6 @@
 """The whole way of a batch from bytes to rows on a real store, and what must hold of it: one fate each, no more.
 
-``run`` and ``test_poison`` send batches of ``fuzz_inputs`` through a ``Rig``. Each broken promise is a ``Defect`` with
+``run`` and ``test_poison`` send batches of ``inputs`` through a ``Rig``. Each broken promise is a ``Defect`` with
 the input that broke it.
 """
 

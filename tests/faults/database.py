@@ -2,9 +2,8 @@
 
 import contextlib
 
-import small_disk
-
-from faults import fault, hold
+from faults import small_disk
+from faults.registry import fault, hold
 from support import harness
 from voltd.local import postgres, process, sources
 

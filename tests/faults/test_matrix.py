@@ -2,16 +2,18 @@
 
 import contextlib
 
-import faults_broker  # noqa: F401 registers its faults
-import faults_clock  # noqa: F401 likewise
-import faults_database  # noqa: F401 likewise
-import faults_split  # noqa: F401 likewise
-import oracle as oracle_module
 import pytest
-import small_disk
-import stage as stage_module
 
-import faults
+from faults import (
+    broker,  # noqa: F401 registers its faults
+    clock,  # noqa: F401 likewise
+    database,  # noqa: F401 likewise
+    registry,
+    small_disk,
+    split,  # noqa: F401 likewise
+)
+from faults.oracle import Oracle
+from faults.stage import Stage
 
 _HOLD_S = 0.8
 
@@ -29,23 +31,23 @@ def stage_and_oracle(stages):
     if not ready:
         open_ones.close()
         try:
-            stage = stage_module.Stage(spool__after_s=0.5)
+            stage = Stage(spool__after_s=0.5)
         except small_disk.NotPossible as problem:
             pytest.skip(str(problem))
         open_ones.callback(stage.close)
-        oracle = oracle_module.Oracle(stage.start(), rate=500)
+        oracle = Oracle(stage.start(), rate=500)
         open_ones.callback(oracle.close)
         ready.append((stage, oracle))
     return ready.pop()  # a test that succeeds gives it back
 
 
-@pytest.mark.parametrize("name", faults.REGISTRY)
+@pytest.mark.parametrize("name", registry.REGISTRY)
 def test_fault_while_publishing(stages, stage_and_oracle, name):
     """The messages acked to the publisher are the rows and dead letters, each once."""
     stage, oracle = stage_and_oracle
     oracle.publisher.go()
     try:
-        faults.REGISTRY[name].inject(stage, oracle, _HOLD_S)
+        registry.REGISTRY[name].inject(stage, oracle, _HOLD_S)
         not_possible = ""
     except small_disk.NotPossible as problem:
         not_possible = str(problem)

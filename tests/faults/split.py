@@ -2,9 +2,8 @@
 
 import contextlib
 
-from faults_database import away
-
-from faults import fault, hold
+from faults.database import away
+from faults.registry import fault, hold
 from support import harness
 
 

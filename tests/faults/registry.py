@@ -2,7 +2,7 @@
 
 A fault is a function of stage, oracle and a time to hold: it injects, holds and recovers, while the publisher goes on.
 On return the stage can become healthy by itself; the oracle's check waits for that. The others are in
-``faults_broker``, ``faults_clock`` and ``faults_database``.
+``faults.broker``, ``faults.clock`` and ``faults.database``.
 """
 
 import contextlib
@@ -12,8 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 
-import publisher as publisher_module
-
+from faults.publisher import DAY
 from support import harness
 
 REGISTRY = {}
@@ -132,7 +131,7 @@ def receive_maximum_of_one(stage, oracle, hold_s):
 @fault
 def device_clock_a_day_ahead(stage, oracle, hold_s):
     """Dead letters for the future, and the stream goes on."""
-    with clock(oracle, publisher_module.DAY + dt.timedelta(hours=6)):
+    with clock(oracle, DAY + dt.timedelta(hours=6)):
         oracle.publisher.await_acked(100)
         hold(hold_s / 4)
     harness.wait_for(
@@ -143,7 +142,7 @@ def device_clock_a_day_ahead(stage, oracle, hold_s):
 @fault
 def device_clock_a_day_behind(stage, oracle, hold_s):  # noqa: ARG001 all faults are called alike
     """Stored: a device that was offline sends old readings."""
-    with clock(oracle, -publisher_module.DAY):
+    with clock(oracle, -DAY):
         oracle.publisher.await_acked(100)
         hold(hold_s / 4)
 

@@ -1,4 +1,4 @@
-"""Values known to hurt JSON parsers, Python and PostgreSQL, as JSON texts: what ``fuzz_inputs`` builds messages of.
+"""Values known to hurt JSON parsers, Python and PostgreSQL, as JSON texts: what ``inputs`` builds messages of.
 
 Each list belongs to one place in a message. Texts are written as a device would send them, never by an encoder that
 would mend them. Data only.

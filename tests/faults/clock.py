@@ -7,9 +7,8 @@ that is behind by more than that refuses all of them, unless it notices.
 import contextlib
 import datetime as dt
 
-import publisher as publisher_module
-
-from faults import clock, fault, hold
+from faults.publisher import DAY
+from faults.registry import clock, fault, hold
 from support import harness, shifted_clock
 
 _HOUR = dt.timedelta(hours=1)
@@ -19,7 +18,7 @@ _BEHIND_S = -8 * 3600.0  # further than the publisher's readings are late
 @fault
 def clock_steps_of_devices(stage, oracle, hold_s):  # noqa: ARG001 all faults are called alike
     """Ahead, back, days back and right again: what can be true is stored as dated, each once."""
-    for offset in (5 * _HOUR, -3 * publisher_module.DAY, 5.5 * _HOUR, -_HOUR):
+    for offset in (5 * _HOUR, -3 * DAY, 5.5 * _HOUR, -_HOUR):
         with clock(oracle, offset):
             oracle.publisher.await_acked(100)
             hold(hold_s / 8)
@@ -29,7 +28,7 @@ def clock_steps_of_devices(stage, oracle, hold_s):  # noqa: ARG001 all faults ar
 def clock_steps_of_devices_too_far(stage, oracle, hold_s):
     """A day ahead and back again, twice: dead letters for the future, and the stream goes on."""
     for _ in range(2):
-        with clock(oracle, publisher_module.DAY + 6 * _HOUR):
+        with clock(oracle, DAY + 6 * _HOUR):
             oracle.publisher.await_acked(100)
             hold(hold_s / 8)
         oracle.publisher.await_acked(100)
