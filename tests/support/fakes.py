@@ -2,6 +2,7 @@
 
 import collections
 import datetime as dt
+import json
 
 from voltd import errors, models
 from voltd.pipeline.write import fold
@@ -127,3 +128,9 @@ class FakeBroker:
                 size=len(payload),
             )
         )
+
+
+def body(number):
+    """The payload of one reading, measured so many seconds ago."""
+    at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=number)
+    return json.dumps({"timestamp": at.isoformat(), "soc": number % 100}).encode()

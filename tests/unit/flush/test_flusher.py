@@ -1,25 +1,18 @@
 """The flusher against the fakes: batches, acks, retries, stopping."""
 
-import datetime as dt
-import json
 import threading
 import time
 
 import pytest
 
 from support import harness
-from support.fakes import FakeBroker, FakeStore
+from support.fakes import FakeBroker, FakeStore, body
 from voltd import config, metrics
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.flush import flusher
 
 TOPIC = "volt/vehicle/V1/telemetry"
-
-
-def body(number):
-    at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=number)
-    return json.dumps({"timestamp": at.isoformat(), "soc": number % 100}).encode()
 
 
 class Rig:

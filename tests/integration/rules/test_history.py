@@ -12,7 +12,7 @@ import pytest
 from support.rules import history
 from support.rules.history import RULES, at
 
-RECORDED = pathlib.Path(__file__).parents[3] / "shared/data/twizy_trips.csv.gz"
+RECORDED = pathlib.Path(__file__).parents[4] / "shared/data/twizy_trips.csv.gz"
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from test_host_clock import HOUR, LOST, SURE, World, at
 
+from support.host import HOUR, LOST, SURE, World, at
 from voltd import config, models
 from voltd.daemon import host_clock_witnesses as witnesses
 from voltd.models import Reason

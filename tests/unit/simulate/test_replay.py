@@ -12,7 +12,7 @@ from voltd import errors
 from voltd.simulate.publish import MqttTarget
 from voltd.simulate.replay import ReplayOptions
 
-TWIZY = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "data" / "twizy_trips.csv.gz"
+TWIZY = pathlib.Path(__file__).resolve().parents[4] / "shared" / "data" / "twizy_trips.csv.gz"
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import threading
 import time
 
 import pytest
-from test_host_clock import HOUR, SURE, World, at
 
 from support.fakes import FakeBroker, FakeStore
+from support.host import HOUR, SURE, World, at
 from voltd import config, errors, metrics, models
 from voltd.daemon import host_clock_witnesses as witnesses
 from voltd.pipeline.consume import window
