@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from support import alerting, harness
+from support import alerting, harness, proxies
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def publisher(broker):
 @pytest.fixture
 def broker_proxy(broker):
     """A proxy in front of the broker."""
-    proxy = harness.Proxy(broker.host, broker.port)
+    proxy = proxies.Proxy(broker.host, broker.port)
     yield proxy
     proxy.close()
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from support import alerting, harness
+from support import alerting, harness, proxies
 from voltd import config
 from voltd.alerts import service
 from voltd.daemon import health, jobs
@@ -22,7 +22,7 @@ def dsn(migrated_database):
 @pytest.fixture
 def proxy(dsn):
     info = conninfo.conninfo_to_dict(dsn)
-    made = harness.Proxy(info["host"].split(",")[0], int(info["port"]))
+    made = proxies.Proxy(info["host"].split(",")[0], int(info["port"]))
     yield made
     made.close()
 

@@ -6,13 +6,13 @@ import threading
 import pytest
 from psycopg import conninfo
 
-from support import harness
+from support import harness, proxies
 from voltd import config
 from voltd.daemon import app, database_ready
 from voltd.database import migrate
 
 
-class Mute(harness.Proxy):
+class Mute(proxies.Proxy):
     """Passes the login on and no question after it."""
 
     def passes(self, data, *, from_client):

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from support import harness
+from support import harness, proxies
 from voltd import config, errors, models
 from voltd.database import session
 from voltd.pipeline.decode import decoder
@@ -110,7 +110,7 @@ def test_a_batch_of_many_slow_statements(dsn):
 @pytest.fixture
 def proxy(dsn):
     info = conninfo.conninfo_to_dict(dsn)
-    made = harness.Proxy(info["host"].split(",")[0], int(info["port"]))
+    made = proxies.Proxy(info["host"].split(",")[0], int(info["port"]))
     yield made
     made.close()
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from support import harness
+from support import harness, proxies
 from voltd import config, errors, metrics
 from voltd.pipeline.consume import consumer as consume
 from voltd.pipeline.consume import window
@@ -14,7 +14,7 @@ from voltd.pipeline.consume import window
 SUBACK = b"\x90"
 
 
-class Refusing(harness.Proxy):
+class Refusing(proxies.Proxy):
     """Puts a reason code of its own into every SUBACK (MQTT 5, 3.9), where it has one."""
 
     code = None

@@ -10,7 +10,7 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from support import alerting, harness
+from support import alerting, harness, proxies
 from voltd.alerts import worker
 from voltd.alerts.senders import alertmanager, mqtt
 
@@ -95,7 +95,7 @@ def test_a_topic_while_it_fires(delivery, broker, fleet):
 def test_a_broker_that_is_away(delivery, broker, fleet):
     """Alerts wait for it, and come in order."""
     fleet_id, seen = fleet
-    proxy = harness.Proxy(broker.host, broker.port)
+    proxy = proxies.Proxy(broker.host, broker.port)
     proxy.shut_out()
     delivery._broker = type("Address", (), {"host": proxy.address[0], "port": proxy.address[1]})
     delivered = delivery.deliverer(mqtt=True)
@@ -116,7 +116,7 @@ def test_a_broker_that_does_not_come_back(delivery, broker, fleet, monkeypatch):
     """What waits for it does not pile up for ever; when it is there again its topics show what is open."""
     fleet_id, seen = fleet
     _often(monkeypatch)
-    proxy = harness.Proxy(broker.host, broker.port)
+    proxy = proxies.Proxy(broker.host, broker.port)
     proxy.shut_out()
     delivery._broker = type("Address", (), {"host": proxy.address[0], "port": proxy.address[1]})
     delivered = delivery.deliverer(mqtt=True)
