@@ -8,6 +8,9 @@ import http.server
 import json
 import socket
 import threading
+from collections.abc import Callable
+from email.message import EmailMessage
+from typing import Any
 
 import psycopg
 from aiosmtpd import controller
@@ -24,17 +27,18 @@ NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 class Webhook:
     """An HTTP receiver that keeps what it is sent, in order; it can refuse, hang, or be away altogether."""
 
-    def __init__(self):
-        self.posts = []
+    def __init__(self) -> None:
+        self.posts: list[tuple[str, Any]] = []  # (path, body)
         self.status = 200
         self.refuses = "what nobody says"  # a message that says this gets HTTP 400
         self.passes = threading.Event()
         self.passes.set()
-        self.tried, self.heard = 0, []  # also what was not answered
+        self.tried = 0
+        self.heard: list[Any] = []  # also what was not answered
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
+            def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 receiver.tried += 1
                 receiver.heard.append(body)
@@ -47,42 +51,41 @@ class Webhook:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
 
-            def log_message(self, *_args):
+            def log_message(self, *_args: object) -> None:
                 pass
 
         self._handler = Handler
-        self._server = None
         self.port = 0
         self.up()
 
-    def up(self):
+    def up(self) -> None:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), self._handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def down(self):
+    def down(self) -> None:
         """From now on nobody listens."""
         self._server.shutdown()
         self._server.server_close()
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"json://127.0.0.1:{self.port}/hook"
 
     @property
-    def texts(self):
+    def texts(self) -> list[list[str]]:
         """The lines of each message, without the last one, which is its id."""
         return [body["message"].split("\n")[:-1] for _path, body in self.posts]
 
     @property
-    def ids(self):
+    def ids(self) -> list[str]:
         return [body["message"].split("\n")[-1] for _path, body in self.posts]
 
     @property
-    def lines(self):
+    def lines(self) -> list[str]:
         return [line for lines in self.texts for line in lines]
 
-    def hears(self, *texts, within_s=45.0):
+    def hears(self, *texts: str, within_s: float = 45.0) -> None:
         """Waits until each text was told, and holds that each was told once."""
         harness.wait_for(lambda: all(any(text in line for line in self.lines) for text in texts), within_s, texts)
         for text in texts:
@@ -92,36 +95,47 @@ class Webhook:
 class Mailbox:
     """What a real SMTP server on this machine receives."""
 
-    def __init__(self):
-        self.mails = []
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self._server = controller.Controller(self, hostname="127.0.0.1", port=self.port)
         self._server.start()
 
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 aiosmtpd calls it so
+    async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:  # noqa: N802 aiosmtpd calls it so
         self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
         return "250 OK"
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"mailto://127.0.0.1:{self.port}?from=voltd@example.org&to=operators@example.org"
 
-    def close(self):
+    def close(self) -> None:
         self._server.stop()
 
 
-def text_of(mail):
+def text_of(mail: EmailMessage) -> str:
     """What a person reads in it."""
-    return mail.get_body(("plain", "html")).get_content()
+    body = mail.get_body(("plain", "html"))
+    assert body is not None
+    return str(body.get_content())
 
 
-def alerts(dsn, where="true"):
+def alerts(dsn: str, where: str = "true") -> list[dict[str, Any]]:
     """Episodes, the oldest first."""
     return databases.ask(dsn, f"SELECT * FROM volt.alert WHERE {where} ORDER BY alert_id", None, rows.dict_row)
 
 
-def publish(publisher, daemon, device, seconds_ago=0.0, *, kind="vehicle", retain=False, **values):
+def publish(
+    publisher: harness.Publisher,
+    daemon: harness.Daemon,
+    device: str,
+    seconds_ago: float = 0.0,
+    *,
+    kind: str = "vehicle",
+    retain: bool = False,
+    **values: Any,
+) -> None:
     """One reading, as measured so many seconds ago by the device's clock; returns once the broker has it."""
     at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds_ago)
     payload = json.dumps({"timestamp": at.isoformat(), **values})
@@ -131,12 +145,12 @@ def publish(publisher, daemon, device, seconds_ago=0.0, *, kind="vehicle", retai
 class Rig:
     """A database with voltd's schema, and deliverers on it."""
 
-    def __init__(self, dsn, broker):
+    def __init__(self, dsn: str, broker: Any) -> None:
         self.dsn, self._broker = dsn, broker
-        self._made = []
-        self._channels = ()
+        self._made: list[Any] = []
+        self._channels: Any = ()
 
-    def settings(self, *, mqtt=False, **channels):
+    def settings(self, *, mqtt: bool = False, **channels: Any) -> config.Settings:
         return config.Settings(
             instance="t",
             database={"dsn": self.dsn},
@@ -144,7 +158,15 @@ class Rig:
             alerts={"mqtt": mqtt, "channels": channels},
         )
 
-    def deliverer(self, *, leads=True, mqtt=False, lease_s=30.0, connect=None, **channels):
+    def deliverer(
+        self,
+        *,
+        leads: bool = True,
+        mqtt: bool = False,
+        lease_s: float = 30.0,
+        connect: Callable[[], Any] | None = None,
+        **channels: Any,
+    ) -> Any:
         settings = self.settings(mqtt=mqtt, **channels)
         made = deliver.Deliverer(settings, connect or session.connector(settings), lease_s=lease_s)
         self._made.append(made)
@@ -153,12 +175,20 @@ class Rig:
         made.lead(leads=leads)
         return made
 
-    def execute(self, statement, *values):
+    def execute(self, statement: Any, *values: Any) -> list[Any]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             found = connection.execute(statement, values)
             return found.fetchall() if found.description else []
 
-    def fire(self, device="V1", rule="soc_low", severity="warning", *, fleet_id="north", quiet=False):
+    def fire(
+        self,
+        device: str = "V1",
+        rule: str = "soc_low",
+        severity: str = "warning",
+        *,
+        fleet_id: str | None = "north",
+        quiet: bool = False,
+    ) -> int:
         """A new episode; its number."""
         text = f"vehicle {device}: {rule} {severity}"
         ((alert_id,),) = self.execute(
@@ -167,9 +197,9 @@ class Rig:
             rule, severity, device, fleet_id, text,
         )  # fmt: skip
         self._tell(alert_id, "fired", severity, text, quiet=quiet)
-        return alert_id
+        return int(alert_id)
 
-    def escalate(self, alert_id):
+    def escalate(self, alert_id: int) -> None:
         ((text,),) = self.execute(
             "UPDATE volt.alert SET severity = 'critical', message = 'worse: ' || message WHERE alert_id = %s"
             " RETURNING message",
@@ -177,21 +207,30 @@ class Rig:
         )
         self._tell(alert_id, "escalated", "critical", text)
 
-    def resolve(self, alert_id, *, quiet=False):
+    def resolve(self, alert_id: int, *, quiet: bool = False) -> None:
         with psycopg.connect(self.dsn) as connection:  # both or neither, as the check does it
-            severity, text = connection.execute(
+            ((severity, text),) = connection.execute(
                 "UPDATE volt.alert SET resolved_at = greatest(now(), opened_at), message = message || ' is over'"
                 " WHERE alert_id = %s RETURNING severity, message",
                 (alert_id,),
-            ).fetchone()
+            ).fetchall()
             self._tell(alert_id, "resolved", severity, text, quiet=quiet, connection=connection)
         self.wake()
 
-    def _tell(self, alert_id, transition, severity, text, *, quiet=False, connection=None):
+    def _tell(
+        self,
+        alert_id: int,
+        transition: str,
+        severity: str,
+        text: str,
+        *,
+        quiet: bool = False,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> None:
         with contextlib.nullcontext(connection) if connection else psycopg.connect(self.dsn) as used:
-            rule, fleet_id = used.execute(
+            ((rule, fleet_id),) = used.execute(
                 "SELECT rule, fleet_id FROM volt.alert WHERE alert_id = %s", (alert_id,)
-            ).fetchone()
+            ).fetchall()
             for channel in self._channels:
                 if channel.wants(severity=severity, rule=rule, fleet_id=fleet_id, transition=transition, quiet=quiet):
                     used.execute(
@@ -202,20 +241,20 @@ class Rig:
         if connection is None:
             self.wake()
 
-    def wake(self):
+    def wake(self) -> None:
         for one in self._made:
             one.wake()
 
-    def rows(self, columns="transition, status", channel="hook"):
+    def rows(self, columns: str = "transition, status", channel: str = "hook") -> list[Any]:
         query = f"SELECT {columns} FROM volt.alert_delivery WHERE channel = %s ORDER BY delivery_id"
         return databases.ask(self.dsn, query, [channel])
 
-    def settled(self, within_s=45.0):
+    def settled(self, within_s: float = 45.0) -> None:
         """Returns once nothing waits any more."""
         harness.wait_for(
             lambda: not harness.count(self.dsn, "alert_delivery", "status = 'waiting'"), within_s, "the end"
         )
 
-    def close(self):
+    def close(self) -> None:
         for one in self._made:
             one.stop()

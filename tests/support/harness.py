@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -19,7 +21,7 @@ from voltd.daemon import status
 VOLTD = str(pathlib.Path(sys.executable).with_name("voltd"))
 
 
-def wait_for(fact, within_s=45.0, what="it"):
+def wait_for(fact: Callable[[], Any], within_s: float = 45.0, what: object = "it") -> Any:
     """Polls until ``fact()`` is true and returns its value; fails with ``what`` after the time."""
     began = time.monotonic()
     while True:
@@ -32,7 +34,7 @@ def wait_for(fact, within_s=45.0, what="it"):
         time.sleep(min(0.02 + waited / 20, 0.25))  # a look may cost more than what it waits for
 
 
-def contention():
+def contention() -> float:
     """By how much a promise of time may be exceeded on this machine now: 1 where nothing else computes.
 
     Two where computing takes half again as long as its own CPU time, three where it takes twice as long, as with a busy
@@ -47,7 +49,7 @@ def contention():
 class Daemon:
     """``voltd run`` as a process of its own, with a private instance, topics and database."""
 
-    def __init__(self, *, dsn, mqtt, name, log, **settings):
+    def __init__(self, *, dsn: str, mqtt: tuple[str, int], name: str, log: pathlib.Path, **settings: object) -> None:
         self.name = name
         self.topics = {kind: f"{name}/{kind}" for kind in ("vehicle", "meter", "ingest")}
         self.env = {
@@ -64,16 +66,17 @@ class Daemon:
             "VOLTD_LOG__LEVEL": "debug",
             **{f"VOLTD_{key.upper()}": str(value) for key, value in settings.items()},
         }
-        self.program, self.words = None, ["run"]  # a program in place of the forked one
+        self.program: list[str] | None = None  # in place of the forked one
+        self.words = ["run"]
         self._log = log
-        self.process = None
+        self.process: Any = None  # a commands.Running or, with a program, a subprocess.Popen
         self.starts = 0
 
-    def run(self, *words):
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
         """Another command with the same settings."""
         return commands.run(words, self.env)
 
-    def start(self, *, wait=True):
+    def start(self, *, wait: bool = True) -> Self:
         """Starts it; with ``wait``, returns once it has subscribed."""
         connected = self.events("broker.connected")
         self.starts += 1
@@ -90,37 +93,37 @@ class Daemon:
             wait_for(lambda: self.status().get("status") == "online", what="status online")
         return self
 
-    def log(self):
+    def log(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 
-    def events(self, name):
+    def events(self, name: str) -> int:
         """How often an event was logged."""
         return self.log().count(f'"event": "{name}"')
 
-    def status(self):
+    def status(self) -> dict[str, Any]:
         """The retained status, {} without one; asked here, since a process for each look costs more than the daemon."""
-        mqtt = {"host": self.env["VOLTD_MQTT__HOST"], "port": int(self.env["VOLTD_MQTT__PORT"])}
+        mqtt: dict[str, Any] = {"host": self.env["VOLTD_MQTT__HOST"], "port": int(self.env["VOLTD_MQTT__PORT"])}
         try:
             return status.fetch(config.Settings(instance=self.env["VOLTD_INSTANCE"], mqtt=mqtt))
         except errors.BrokerUnavailable:
             return {}
 
-    def kill(self):
+    def kill(self) -> None:
         """Ends it with kill -9."""
         self.process.kill()
         self.process.wait()
 
-    def terminate(self, within_s=15.0):
+    def terminate(self, within_s: float = 15.0) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(within_s)
+        return int(self.process.wait(within_s))
 
-    def close(self):
+    def close(self) -> None:
         if self.process and self.process.poll() is None:
             self.kill()
 
 
-def end_session(host, port, client_id):
+def end_session(host: str, port: int, client_id: str) -> None:
     """Ends a session at the broker, with its subscriptions: a daemon's outlives it."""
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
     connected = threading.Event()
@@ -135,39 +138,45 @@ def end_session(host, port, client_id):
 class Publisher:
     """Publishes at QoS 1 and knows what the broker has acked."""
 
-    def __init__(self, host, port):
+    def __init__(self, host: str, port: int) -> None:
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.max_inflight_messages_set(1000)
         self._client.connect(host, port)
         self._client.loop_start()
 
-    def publish(self, topic, payload, **options):
+    def publish(self, topic: str, payload: Any, **options: Any) -> paho.MQTTMessageInfo:
         wait_for(self._client.is_connected, what="the publisher's connection")
         body = payload if isinstance(payload, bytes | str) else json.dumps(payload)
         return self._client.publish(topic, body, qos=options.pop("qos", 1), **options)
 
-    def retained(self, topic, within_s=5.0):
+    def retained(self, topic: str, within_s: float = 5.0) -> str:
         """What is retained on a topic, as text; empty where nothing is."""
-        found, arrived = [], threading.Event()
-        self._client.on_message = lambda _client, _userdata, one: found.append(one.payload.decode()) or arrived.set()
+        found: list[str] = []
+        arrived = threading.Event()
+
+        def note(_client: paho.Client, _userdata: object, one: paho.MQTTMessage) -> None:
+            found.append(one.payload.decode())
+            arrived.set()
+
+        self._client.on_message = note
         self._client.subscribe(topic, 1)
         arrived.wait(within_s)
         self._client.unsubscribe(topic)
         return found[0] if found else ""
 
-    def flush(self, infos, within_s=60.0):
+    def flush(self, infos: Iterable[paho.MQTTMessageInfo], within_s: float = 60.0) -> None:
         """Returns once the broker has acked them all."""
         ends = time.monotonic() + within_s
         for info in infos:
             info.wait_for_publish(max(0.1, ends - time.monotonic()))
             assert info.is_published()
 
-    def close(self):
+    def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
 
 
-def count(dsn, table, where="true"):
+def count(dsn: str, table: str, where: str = "true") -> int:
     """How many rows a table of the schema has."""
     ((number,),) = databases.ask(dsn, f"SELECT count(*) FROM volt.{table} WHERE {where}")
-    return number
+    return int(number)

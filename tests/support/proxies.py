@@ -10,54 +10,54 @@ import time
 class Proxy:
     """A TCP proxy in front of a server that can hold what the client sends, or cut every connection."""
 
-    def __init__(self, host, port):
+    def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = self._listener.getsockname()
+        self.address: tuple[str, int] = self._listener.getsockname()
         self._held = threading.Event()
         self._silent = threading.Event()
         self._shut = threading.Event()
         self._kept = False
-        self._pairs = []
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def hold_client(self):
+    def hold_client(self) -> None:
         """From now on nothing of what clients send reaches the server."""
         self._held.set()
 
-    def fall_silent(self):
+    def fall_silent(self) -> None:
         """From now on nothing passes in either direction, and nothing is closed: a black hole."""
         self._held.set()
         self._silent.set()
 
-    def keep_open(self):
+    def keep_open(self) -> None:
         """From now on the server does not hear that a client has gone; ``cut`` ends what is left."""
         self._kept = True
 
-    def pass_on(self):
+    def pass_on(self) -> None:
         self._held.clear()
         self._silent.clear()
 
-    def shut_out(self):
+    def shut_out(self) -> None:
         """New connections are closed at once."""
         self._shut.set()
 
-    def admit(self):
+    def admit(self) -> None:
         self._shut.clear()
 
-    def accepts(self):
+    def accepts(self) -> bool:
         """Whether to take a new connection; for subclasses."""
         return True
 
-    def passes(self, data, *, from_client):  # noqa: ARG002 for subclasses
+    def passes(self, data: bytes, *, from_client: bool) -> bool:  # noqa: ARG002 for subclasses
         """Whether to pass these bytes on; False cuts the connection."""
         return True
 
-    def transfer(self, data, sink, *, from_client):  # noqa: ARG002 for subclasses
+    def transfer(self, data: bytes, sink: socket.socket, *, from_client: bool) -> None:  # noqa: ARG002 for subclasses
         """Passes bytes on."""
         sink.sendall(data)
 
-    def cut(self):
+    def cut(self) -> None:
         """Closes every connection."""
         for pair in self._pairs:
             for end in pair:
@@ -65,14 +65,14 @@ class Proxy:
                     end.shutdown(socket.SHUT_RDWR)
         self._pairs = []
 
-    def close(self):
+    def close(self) -> None:
         """On return nobody can connect any more: closing alone would let one more in, whom ``accept`` waits for."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
 
-    def _accept(self):
+    def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
@@ -88,7 +88,7 @@ class Proxy:
                 threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
                 threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
 
-    def _pump(self, source, sink, from_client):
+    def _pump(self, source: socket.socket, sink: socket.socket, from_client: bool) -> None:
         with contextlib.suppress(OSError, ValueError):
             while True:
                 held = self._held if from_client else self._silent
@@ -112,23 +112,23 @@ class Proxy:
 class CommitLosingProxy(Proxy):
     """Cuts the connection when the server has answered a COMMIT and the client has not heard it yet."""
 
-    def __init__(self, host, port):
+    def __init__(self, host: str, port: int) -> None:
         super().__init__(host, port)
         self._lose = threading.Event()
         self._refuse = threading.Event()
 
-    def lose_reply_of_commit(self):
+    def lose_reply_of_commit(self) -> None:
         self._lose.set()
 
-    def refuse_once(self):
+    def refuse_once(self) -> None:
         self._refuse.set()
 
-    def accepts(self):
+    def accepts(self) -> bool:
         refused = self._refuse.is_set()
         self._refuse.clear()
         return not refused
 
-    def passes(self, data, *, from_client):
+    def passes(self, data: bytes, *, from_client: bool) -> bool:
         """False cuts. CommandComplete 'COMMIT' is the server's word that it is durable."""
         if not from_client and self._lose.is_set() and b"COMMIT\0" in data:
             self._lose.clear()

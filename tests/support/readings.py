@@ -5,24 +5,28 @@ Each edition has a few databases for a module; a test speaks of its own devices 
 
 import contextlib
 import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import psycopg
 import pytest
 
+from support import databases
 from voltd import models
 from voltd.database import rollup
 
 NOW = dt.datetime.now(dt.UTC)
+Connection = psycopg.Connection[Any]
 HOUR = NOW.replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=30)
 
 
 @pytest.fixture(scope="module")
-def connection_of(_edition_clusters):
+def connection_of(_edition_clusters: Callable[[str], databases.Cluster]) -> Iterator[Callable[..., Connection]]:
     """A function: edition, purpose -> autocommit connection to a migrated database; skips where the edition is not."""
     with contextlib.ExitStack() as stack:
-        opened = {}
+        opened: dict[tuple[str, str], Connection] = {}
 
-        def connection(edition, purpose="common"):
+        def connection(edition: str, purpose: str = "common") -> Connection:
             if (edition, purpose) not in opened:
                 dsn = stack.enter_context(_edition_clusters(edition).database(schema=True))
                 opened[edition, purpose] = stack.enter_context(psycopg.connect(dsn, autocommit=True))
@@ -32,21 +36,37 @@ def connection_of(_edition_clusters):
         yield connection
 
 
-def at(hour, minute=0, second=0):
+def at(hour: float, minute: float = 0, second: float = 0) -> dt.datetime:
     return HOUR + dt.timedelta(hours=hour, minutes=minute, seconds=second)
 
 
-def vehicle(device, when, *, kwh=None, register=None, soc=None, odometer=None, speed=None):
+def vehicle(
+    device: str,
+    when: dt.datetime,
+    *,
+    kwh: float | None = None,
+    register: float | None = None,
+    soc: float | None = None,
+    odometer: float | None = None,
+    speed: float | None = None,
+) -> models.VehicleReading:
     return models.VehicleReading(
         device, when, soc, speed, None, kwh, register, None, None, None, odometer, None, None, None, when
     )  # fmt: skip
 
 
-def meter(device, when, *, kwh=None, register=None, power=None):
+def meter(
+    device: str,
+    when: dt.datetime,
+    *,
+    kwh: float | None = None,
+    register: float | None = None,
+    power: float | None = None,
+) -> models.MeterReading:
     return models.MeterReading(device, when, kwh, register, None, None, power, None, None, when)
 
 
-def store(connection, readings, size=100):
+def store(connection: Connection, readings: Sequence[models.Reading], size: int = 100) -> None:
     """In batches, as the daemon does it: watermark first, duplicates ignored, late device-hours marked."""
     for start in range(0, len(readings), size):
         batch = readings[start : start + size]
@@ -63,9 +83,9 @@ def store(connection, readings, size=100):
                 rollup.mark_late(connection, closing, vehicles, meters)
 
 
-def materialise(connection):
+def materialise(connection: Connection) -> None:
     """Community: refresh; Apache-2: one run of the roll-up. Twice, the second has nothing to do."""
-    (edition,) = connection.execute("SHOW timescaledb.license").fetchone()
+    ((edition,),) = connection.execute("SHOW timescaledb.license").fetchall()
     if edition == "timescale":
         for view, until in (("vehicle_hourly", "1 hour"), ("meter_hourly", "1 hour"), ("vehicle_daily", "1 day"),
                             ("meter_daily", "1 day")):  # fmt: skip
@@ -76,16 +96,22 @@ def materialise(connection):
     assert (again.advanced, again.recomputed, again.finished) == (0, 0, True)
 
 
-def link(connection, vehicle_id, meter_id, since=None, until=None):
+def link(
+    connection: Connection,
+    vehicle_id: str,
+    meter_id: str,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+) -> None:
     connection.execute(
         "INSERT INTO volt.vehicle_meter (vehicle_id, meter_id, valid) VALUES (%s, %s, tstzrange(%s, %s))",
         (vehicle_id, meter_id, since, until),
     )
 
 
-def compress(connection, table, older_than="0 days"):
+def compress(connection: Connection, table: str, older_than: str = "0 days") -> None:
     """What a week of age does on Community; TimescaleDB's own job may be at it, too. Apache-2 has no columnstore."""
-    (edition,) = connection.execute("SHOW timescaledb.license").fetchone()
+    ((edition,),) = connection.execute("SHOW timescaledb.license").fetchall()
     if edition != "timescale":
         return
     chunks = connection.execute(

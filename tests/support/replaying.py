@@ -2,10 +2,14 @@
 
 import datetime as dt
 import json
+import pathlib
 import threading
+from typing import Any
 
 from voltd.simulate.publish import MqttTarget, Tally
-from voltd.simulate.replay import Replay, ReplayOptions, prepare
+from voltd.simulate.recording import Fault
+from voltd.simulate.replay import Replay, ReplayOptions, ReplayTally, prepare
+from voltd.simulate.wire import Publication
 
 NOW = dt.datetime(2026, 5, 1, 8, 0, 0, 500_000, tzinfo=dt.UTC)
 CSV = """vehicleId,timestamp,soc,speed,chargingStatus,odometer,firmware
@@ -19,45 +23,53 @@ EV-2,2021-03-29T12:00:20+01:00,nan,1e2,,,
 class Broker:
     """Acknowledges everything at once; remembers when it came, by the same clock that waiting moves."""
 
-    def __init__(self, stop_after=None):
+    def __init__(self, stop_after: int | None = None) -> None:
         self.now_s = 0.0
-        self.sent = []
+        self.sent: list[tuple[float, Publication]] = []
         self.stop = Stop(self)
         self._stop_after = stop_after
 
-    def publish(self, publication, *, stop=None, timeout_s=None):  # noqa: ARG002
+    def publish(
+        self,
+        publication: Publication,
+        *,
+        stop: threading.Event | None = None,  # noqa: ARG002
+        timeout_s: float | None = None,  # noqa: ARG002
+    ) -> bool:
         self.sent.append((self.now_s, publication))
         if len(self.sent) == self._stop_after:
-            stop.set()
+            self.stop.set()
         return True
 
-    def drain(self, timeout_s):  # noqa: ARG002
+    def drain(self, timeout_s: float) -> bool:  # noqa: ARG002
         return True
 
-    def tally(self):
+    def tally(self) -> Tally:
         return Tally(sum(p.vehicle for _, p in self.sent), sum(p.meter for _, p in self.sent), messages=len(self.sent))
 
 
 class Stop(threading.Event):
     """Waiting moves the clock instead of taking time."""
 
-    def __init__(self, broker):
+    def __init__(self, broker: Broker) -> None:
         super().__init__()
         self._broker = broker
 
-    def wait(self, timeout=None):
-        self._broker.now_s += timeout
+    def wait(self, timeout: float | None = None) -> bool:
+        self._broker.now_s += timeout or 0.0
         return self.is_set()
 
 
-def replay(path, *, broker=None, at=NOW, **options):
+def replay(
+    path: pathlib.Path, *, broker: Broker | None = None, at: dt.datetime = NOW, **options: Any
+) -> tuple[list[tuple[float, Publication]], ReplayTally, list[Fault]]:
     made = ReplayOptions(MqttTarget(), path, **{"speed": 0.0, **options})
     broker = broker or Broker()
-    faults = []
+    faults: list[Fault] = []
     plan = prepare(made, at)
     tally = Replay(made, plan, broker, stop=broker.stop, on_fault=faults.append, monotonic=lambda: broker.now_s).run()
     return broker.sent, tally, faults
 
 
-def payloads(sent):
+def payloads(sent: list[tuple[float, Publication]]) -> list[Any]:
     return [json.loads(publication.payload) for _, publication in sent]

@@ -3,6 +3,8 @@
 import datetime as dt
 import json
 import types
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import psycopg
 
@@ -46,19 +48,19 @@ metric = "silence"
 applies_to = ["vehicle"]
 fire_above = 300.0
 """
-_EVERYWHERE = types.SimpleNamespace(name="phone", wants=lambda **_: True)  # a channel that is told everything
+_EVERYWHERE: Any = types.SimpleNamespace(name="phone", wants=lambda **_: True)  # a channel that is told everything
 
 
 class Daemon:
     """A check, and a store whose writer is told by it what to look for."""
 
-    def __init__(self, connect, instance):
+    def __init__(self, connect: Callable[[], session.Connection], instance: str) -> None:
         self.report = WELL
-        self.told = []  # at once, without a database
-        self.during_check = []  # what happens during the next checks, once each
-        self.before_commit = []  # what happens before the next batch is committed
+        self.told: list[tuple[Any, Any]] = []  # at once, without a database
+        self.during_check: list[Callable[[], object]] = []  # what happens during the next checks, once each
+        self.before_commit: list[Callable[[], object]] = []  # what happens before the next batch is committed
         excursions = write_excursions.Excursions()
-        self._told_at = {}
+        self._told_at: dict[Any, dt.datetime] = {}
         self.check = check.Check(
             connect,
             instance,
@@ -72,11 +74,11 @@ class Daemon:
         )
         self._current = write_current.CurrentState(connect, instance, 1.0)
 
-    def use(self, *texts):
+    def use(self, *texts: str) -> None:
         """Rules from now on."""
         self.check.use(load.parse("".join(texts), source="test"), [_EVERYWHERE])
 
-    def receive(self, vehicle, **values):
+    def receive(self, vehicle: str, **values: Any) -> None:
         """One reading of this moment, stored and committed."""
         now = dt.datetime.now(dt.UTC)
         payload = json.dumps({"timestamp": now.isoformat(), **values}).encode()
@@ -85,16 +87,16 @@ class Daemon:
         self._current.note(batch, self._store.write(batch))
         self._current.merge()
 
-    def _look(self):
+    def _look(self) -> health.Report:
         if self.during_check:
             self.during_check.pop(0)()
         return self.report
 
-    def _tell(self, told):
+    def _tell(self, told: Sequence[Any]) -> None:
         self.told += [(one.rule, one.transition) for one in told]
         self._told_at |= {urgent.key(one): dt.datetime.now(dt.UTC) for one in told}
 
-    def _keep_dead_letters(self, *_):
+    def _keep_dead_letters(self, *_: object) -> tuple[()]:
         while self.before_commit:
             self.before_commit.pop(0)()
         return ()
@@ -103,44 +105,44 @@ class Daemon:
 class World:
     """A migrated database in which nothing has happened yet, and the daemons on it."""
 
-    def __init__(self, dsn):
+    def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self._settings = config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
-        self._connections = []
+        self._connections: list[session.Connection] = []
         self.sql("TRUNCATE volt.alert, volt.alert_state, volt.alert_delivery, volt.excursion, volt.daemon")
         self.sql("TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.ingest_state")
         self.sql("DELETE FROM volt.alert_progress")
         self.sql("INSERT INTO volt.alert_progress DEFAULT VALUES")
 
-    def daemon(self, *texts, instance="t"):
+    def daemon(self, *texts: str, instance: str = "t") -> Daemon:
         """One with these rules."""
         made = Daemon(self._connect, instance)
         made.use(*texts)
         return made
 
-    def sql(self, statement, *values):
+    def sql(self, statement: Any, *values: Any) -> list[Any]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             found = connection.execute(statement, values)
             return found.fetchall() if found.description else []
 
-    def episodes(self):
+    def episodes(self) -> list[Any]:
         """(rule, device, whether it is open) of each."""
         return self.sql("SELECT rule, device_id, resolved_at IS NULL FROM volt.alert ORDER BY alert_id")
 
-    def told(self):
+    def told(self) -> list[Any]:
         """(rule, device, transition, status) of all that was or is to be told, in order."""
         return self.sql(
             "SELECT rule, device_id, transition, status FROM volt.alert_delivery JOIN volt.alert USING (alert_id)"
             " ORDER BY delivery_id"
         )
 
-    def count(self, table):
-        return self.sql(f"SELECT count(*) FROM volt.{table}")[0][0]
+    def count(self, table: str) -> int:
+        return int(self.sql(f"SELECT count(*) FROM volt.{table}")[0][0])
 
-    def close(self):
+    def close(self) -> None:
         for one in self._connections:
             one.close()
 
-    def _connect(self):
+    def _connect(self) -> session.Connection:
         self._connections.append(session.connector(self._settings)())
         return self._connections[-1]

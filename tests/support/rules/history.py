@@ -3,6 +3,8 @@
 import datetime as dt
 import json
 import os
+import pathlib
+from typing import Any
 
 import psycopg
 
@@ -46,27 +48,27 @@ fire_above = 30.0
 """
 
 
-def at(minutes):
+def at(minutes: float) -> dt.datetime:
     return T0 + dt.timedelta(minutes=minutes)
 
 
 class History:
     """A migrated database, readings in it, and ``voltd rules`` on it as an analyst's role."""
 
-    def __init__(self, dsn, folder):
+    def __init__(self, dsn: str, folder: pathlib.Path) -> None:
         self.dsn, self._folder = dsn, folder
         self.file = self.write("tried.toml", RULES)
 
-    def write(self, name, text):
+    def write(self, name: str, text: str) -> str:
         path = self._folder / name
         path.write_text(text)
         return str(path)
 
-    def execute(self, statement, *values):
+    def execute(self, statement: Any, *values: Any) -> None:
         with psycopg.connect(self.dsn) as connection:
             connection.execute(statement, values)
 
-    def vehicle(self, device, *readings):
+    def vehicle(self, device: str, *readings: tuple[float, dict[str, Any]]) -> None:
         """Readings as (minute, values), the arrival among these; and the current state as the writer keeps it."""
         with psycopg.connect(self.dsn) as connection:
             for minute, values in readings:
@@ -91,14 +93,14 @@ class History:
                     },
                 )
 
-    def meter(self, device, *minutes):
+    def meter(self, device: str, *minutes: float) -> None:
         for minute in minutes:
             self.execute(
                 "INSERT INTO volt.meter_reading (meter_id, recorded_at, received_at, power_kw) VALUES (%s, %s, %s, 1)",
                 device, at(minute), at(minute),
             )  # fmt: skip
 
-    def voltd(self, *words, code=0, in_force=None):
+    def voltd(self, *words: object, code: int = 0, in_force: str | None = None) -> str:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("VOLTD_")}
         environ |= {"VOLTD_DATABASE__DSN": f"{self.dsn} options='-c role=volt_reader'", "TZ": "UTC"}
         environ |= {"VOLTD_ALERTS__RULES_FILE": str(in_force or self.file)}
@@ -107,12 +109,14 @@ class History:
         assert "Traceback" not in result.stderr
         return result.stdout + result.stderr
 
-    def lines(self, *words, begins=0, ends=120, file=None, **options):
+    def lines(
+        self, *words: str, begins: float = 0, ends: float = 120, file: str | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
         period = ("--from", at(begins).isoformat(), "--to", at(ends).isoformat())
         text = self.voltd("test", file or self.file, *period, "--json", *words, **options)
         return [json.loads(line) for line in text.splitlines()]
 
-    def episodes(self, *words, **options):
+    def episodes(self, *words: str, **options: Any) -> list[Any]:
         """(rule, device, severity, first minute, last minute) of each, by rule and time."""
         found = [
             (
@@ -128,5 +132,5 @@ class History:
         return sorted(found, key=lambda one: (one[0], one[3], one[1]))
 
 
-def minute_of(text):
+def minute_of(text: str) -> float:
     return (dt.datetime.fromisoformat(text) - T0) / dt.timedelta(minutes=1)

@@ -3,11 +3,13 @@
 import datetime as dt
 import json
 import types
+from typing import Any
 
 import psycopg
+import pytest
 
 from voltd import config, models
-from voltd.daemon import health
+from voltd.daemon import health, host_clock
 from voltd.database import session
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
@@ -20,14 +22,14 @@ from voltd.rules.cycle import check
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 
 
-def at(seconds):
+def at(seconds: float) -> dt.datetime:
     return T0 + dt.timedelta(seconds=seconds)
 
 
 class Rig:
     """One daemon's writer and check; ``now`` is what its clock says, in seconds after ``T0``."""
 
-    def __init__(self, dsn, monkeypatch):
+    def __init__(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         self.stepped = 0.0  # how far its clock has been set back
         self.dsn = dsn
@@ -41,16 +43,16 @@ class Rig:
             "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.excursion, volt.retained_reading, volt.alert,"
             " volt.alert_state, volt.alert_delivery, volt.device_clock, volt.ingest_state"
         )
-        self._opened = [self._connection]
+        self._opened: list[psycopg.Connection[Any]] = [self._connection]
         self._connect = session.connector(
             config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
         )
-        self.clock = None  # the host's, as the check asks it
+        self.clock: host_clock.HostClock | None = None  # the host's, as the check asks it
         self.report = health.Report(0.0, spooling=False, healthy=True)
-        self._rules = None
+        self._rules: str | None = None
         self.start()
 
-    def start(self, rules=None, *, well_since=-86_400.0):
+    def start(self, rules: str | None = None, *, well_since: float = -86_400.0) -> None:
         """A daemon's start; all has been well for so long."""
         self._rules = rules or self._rules
         self.parsed = load.load(None) if self._rules is None else load.parse(self._rules, source="test")
@@ -64,11 +66,12 @@ class Rig:
         self._check.use(self.parsed, ())
         self.check()
 
-    def _open(self):
-        self._opened.append(self._connect())
-        return self._opened[-1]
+    def _open(self) -> session.Connection:
+        connection = self._connect()
+        self._opened.append(connection)
+        return connection
 
-    def send(self, *readings, vehicle="V1", retained=False):
+    def send(self, *readings: tuple[float, dict[str, Any]], vehicle: str = "V1", retained: bool = False) -> None:
         """One message that arrives now: (seconds by the device's clock, values) each."""
         every = [{"timestamp": at(seconds).isoformat(), **values} for seconds, values in readings]
         payload = json.dumps(every if len(every) > 1 else every[0]).encode()
@@ -78,7 +81,7 @@ class Rig:
         self._current.note(batch, self._store.write(batch))
         self._current.merge()
 
-    def fill(self, second, column, value, *, vehicle="V1"):
+    def fill(self, second: float, column: str, value: object, *, vehicle: str = "V1") -> None:
         """Another message of the same device and time arrives now; what the stored reading lacks is filled in."""
         fields = {"soc_pct": "soc", "battery_temp_c": "batteryTemp", "charging_status": "chargingStatus"}
         payload = json.dumps({"timestamp": at(second).isoformat(), fields[column]: value}).encode()
@@ -98,21 +101,21 @@ class Rig:
                 value, at(second), at(self.now), vehicle,
             )  # fmt: skip
 
-    def check(self, seconds=None):
+    def check(self, seconds: float | None = None) -> None:
         if seconds is not None:
             self.now = seconds
         self._check.run()
 
-    def set_back(self, seconds):
+    def set_back(self, seconds: float) -> None:
         """Its clock."""
         self.now -= seconds
         self.stepped += seconds
 
-    def sql(self, statement, *values):
+    def sql(self, statement: Any, *values: Any) -> list[Any]:
         cursor = self._connection.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
 
-    def alerts(self, *rules):
+    def alerts(self, *rules: str) -> list[Any]:
         """(rule, severity, how it stands) of each episode."""
         found = self.sql(
             "SELECT rule, severity, CASE WHEN past THEN 'past' WHEN resolved_at IS NULL THEN 'open' ELSE 'over' END"
@@ -120,7 +123,7 @@ class Rig:
         )
         return [one for one in found if not rules or one[0] in rules]
 
-    def episodes(self, where="true"):
+    def episodes(self, where: str = "true") -> list[tuple[str, float | None, float | None, float]]:
         """(severity, first second, last second, peak) of each, by time."""
         found = self.sql(
             f"SELECT severity, opened_at, resolved_at, peak_value FROM volt.alert WHERE {where}"
@@ -128,7 +131,7 @@ class Rig:
         )
         return [(severity, _second(begin), _second(end), peak) for severity, begin, end, peak in found]
 
-    def tested(self, seconds, rule="soc_low"):
+    def tested(self, seconds: float, rule: str = "soc_low") -> list[Any]:
         """The same as ``voltd rules test`` says of the stored readings up to then."""
         period = history.Period(at(-86_400), at(seconds))
         with psycopg.connect(self.dsn) as connection:
@@ -136,10 +139,10 @@ class Rig:
         found.sort(key=lambda one: one.opened_at)
         return [(one.severity.value, _second(one.opened_at), _second(one.resolved_at), one.peak_value) for one in found]
 
-    def close(self):
+    def close(self) -> None:
         for one in self._opened:
             one.close()
 
 
-def _second(moment):
+def _second(moment: dt.datetime | None) -> float | None:
     return None if moment is None else (moment - T0).total_seconds()

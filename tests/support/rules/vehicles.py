@@ -1,6 +1,7 @@
 """For the tests of the check on vehicles: a migrated database, the writer and the check, without a daemon around."""
 
 import datetime as dt
+from typing import Any
 
 import psycopg
 
@@ -13,27 +14,27 @@ from voltd.rules import load
 from voltd.rules.cycle import check
 
 
-def ago(seconds):
+def ago(seconds: float) -> dt.datetime:
     return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
 
 
 class Rig:
     """The writer's store and the check of one daemon, on a database in which nothing has happened yet."""
 
-    def __init__(self, dsn):
+    def __init__(self, dsn: str) -> None:
         self._connection = psycopg.connect(dsn, autocommit=True)
         self.sql(
             "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.excursion, volt.retained_reading, volt.alert,"
             " volt.alert_state, volt.alert_delivery"
         )
         settings = config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
-        self._opened = [self._connection]
+        self._opened: list[psycopg.Connection[Any]] = [self._connection]
         self._connector = session.connector(settings)
         self._excursions = write_excursions.Excursions()
         self._store = write.PostgresStore(self._connect, "t", excursions=self._excursions)
         self.start()
 
-    def start(self, rules=None):
+    def start(self, rules: str | None = None) -> None:
         """A daemon's start; with its first check it looks for what the rules need."""
         parsed = load.load(None) if rules is None else load.parse(rules, source="test")
         report = health.Report(0.0, spooling=False, healthy=True)
@@ -41,18 +42,19 @@ class Rig:
         self._check.use(parsed, ())
         self.check()
 
-    def _connect(self):
-        self._opened.append(self._connector())
-        return self._opened[-1]
+    def _connect(self) -> session.Connection:
+        connection = self._connector()
+        self._opened.append(connection)
+        return connection
 
-    def close(self):
+    def close(self) -> None:
         for one in self._opened:
             one.close()
 
-    def check(self):
+    def check(self) -> None:
         self._check.run()
 
-    def store(self, *readings):
+    def store(self, *readings: tuple[str, float, float, dict[str, Any]]) -> list[models.VehicleReading]:
         """One batch: (vehicle, recorded so many seconds ago, received so many seconds ago, values) each a message."""
         batch = models.Batch([])
         for vehicle, recorded, received, values in readings:
@@ -61,9 +63,9 @@ class Rig:
             at = ago(received)
             batch.vehicle_sources.append((len(batch.messages), None))
             batch.messages.append(models.Message("t", b"{}", 1, at, retained=retained))
-            nothing = dict.fromkeys(models.VehicleReading._fields)
-            one = nothing | {"vehicle_id": vehicle, "recorded_at": ago(recorded), "received_at": at} | kept
-            batch.vehicles.append(models.VehicleReading(**one))
+            fields: dict[str, Any] = dict.fromkeys(models.VehicleReading._fields)
+            fields |= {"vehicle_id": vehicle, "recorded_at": ago(recorded), "received_at": at} | kept
+            batch.vehicles.append(models.VehicleReading(**fields))
             batch.retained = batch.retained or retained
         self._store.write(batch)
         for one in batch.vehicles:
@@ -77,7 +79,7 @@ class Rig:
             )  # fmt: skip
         return batch.vehicles
 
-    def age(self, seconds):
+    def age(self, seconds: float) -> None:
         """All that there is happened so much earlier, and a new daemon goes on with it."""
         by = dt.timedelta(seconds=seconds)
         self.sql("CREATE TABLE moved AS SELECT * FROM volt.vehicle_reading")  # into another chunk, maybe
@@ -98,17 +100,17 @@ class Rig:
             )  # fmt: skip
         self.start()
 
-    def sql(self, statement, *values):
+    def sql(self, statement: Any, *values: Any) -> list[Any]:
         cursor = self._connection.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
 
-    def alerts(self):
+    def alerts(self) -> list[Any]:
         """(rule, vehicle, how it stands) of each episode."""
         return self.sql(
             "SELECT rule, device_id, CASE WHEN past THEN 'past' WHEN resolved_at IS NULL THEN 'open' ELSE 'over' END"
             " FROM volt.alert ORDER BY alert_id"
         )
 
-    def waiting(self):
+    def waiting(self) -> int:
         ((count,),) = self.sql("SELECT count(*) FROM volt.excursion")
-        return count
+        return int(count)
