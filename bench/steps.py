@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import load
 import scenes
 from rig import Rig
 
-from voltd import config
+from voltd import config, models
 from voltd.daemon import app
 from voltd.database import session
 from voltd.pipeline.consume import stream as consume_stream
@@ -25,7 +25,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
     """Microseconds a message takes in each step of the way, one step after the other in this process."""
     rig.empty()
     app.tune_interpreter()
-    settings = config.Settings(database={"dsn": rig.dsn})  # type: ignore[arg-type] # pydantic makes the section
+    settings = config.Settings(database={"dsn": rig.dsn})
     stream = b"".join(load.packets(count, scenes.start(), scenes.STEP))
     reader, window = consume_stream.PublishStream(1), consume_window.Window(1 << 30)
     decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
@@ -41,7 +41,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
     now = dt.datetime.now(dt.UTC)
     for start in range(0, len(stream), 1 << 18):
         piece = stream[start : start + (1 << 18)]
-        timed("read", lambda: [window.put_many(part) for part in reader.feed(piece, now) if isinstance(part, list)])  # noqa: B023
+        timed("read", lambda: _put(window, reader.feed(piece, now)))  # noqa: B023
     done = 0
     while done < count:
         messages = timed("take", lambda: window.take(10_000, 8 << 20, 0.0, 0.0))
@@ -54,3 +54,9 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
     store.close()
     scenes.verify(rig, count)
     return {f"{step}_us": 1e6 * seconds / count for step, seconds in spent.items()}
+
+
+def _put(window: consume_window.Window, pieces: Iterable[list[models.Message] | bytes]) -> None:
+    for piece in pieces:
+        if isinstance(piece, list):
+            window.put_many(piece)

@@ -51,7 +51,7 @@ class PostgresStoreRig:
     def __init__(self, dsn):
         self._dsn = dsn
         info = psycopg.conninfo.conninfo_to_dict(dsn)
-        self._proxy = proxies.CommitLosingProxy(info["host"], int(info["port"]))
+        self._proxy = proxies.CommitLosingProxy(str(info["host"]), int(info["port"]))
         host, port = self._proxy.address
         through = psycopg.conninfo.make_conninfo(dsn, host=host, port=port)
         self.store = store.PostgresStore(session.connector(config.Settings(database={"dsn": through})), CLIENT_ID)
@@ -89,7 +89,7 @@ class PostgresStoreRig:
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.servers)])
 def store_rig(request):
     if request.param == "fake":
-        rig = FakeStoreRig()
+        rig: FakeStoreRig | PostgresStoreRig = FakeStoreRig()
     else:
         dsn = request.getfixturevalue("migrated_database")
         rig = PostgresStoreRig(dsn)

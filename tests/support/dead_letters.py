@@ -28,6 +28,8 @@ def reading(minutes_ago: float, **values: Any) -> dict[str, Any]:
 class Rig:
     """Dead letters in a database, and ``voltd dead-letters`` on them."""
 
+    edition = ""  # of the database, where a test asks for one
+
     def __init__(self, dsn: str, folder: pathlib.Path) -> None:
         self.dsn = dsn
         self._folder = folder

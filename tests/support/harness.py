@@ -21,7 +21,7 @@ from voltd.daemon import status
 VOLTD = str(pathlib.Path(sys.executable).with_name("voltd"))
 
 
-def wait_for(fact: Callable[[], Any], within_s: float = 45.0, what: object = "it") -> Any:
+def wait_for(fact: Callable[..., Any], within_s: float = 45.0, what: object = "it") -> Any:
     """Polls until ``fact()`` is true and returns its value; fails with ``what`` after the time."""
     began = time.monotonic()
     while True:

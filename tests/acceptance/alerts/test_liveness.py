@@ -182,7 +182,7 @@ def test_silence_while_the_spool_is_in_use(told, publisher, webhook, database, h
     What exceeded a limit meanwhile is told when it comes out of the spool: it is no old story yet.
     """
     info = conninfo.conninfo_to_dict(database)
-    proxy = proxies.Proxy(info["host"], int(info["port"]))
+    proxy = proxies.Proxy(str(info["host"]), int(info["port"]))
     try:
         daemon = told(
             database__dsn=conninfo.make_conninfo(database, host=proxy.address[0], port=proxy.address[1]),

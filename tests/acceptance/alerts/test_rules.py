@@ -202,7 +202,7 @@ def test_a_broker_that_is_away_is_one_alert(make_daemon, broker_proxy, publisher
 def test_a_database_that_is_away_is_told_at_once_and_put_down_later(make_daemon, database, publisher, webhook):
     """There is no outbox then: it is told from memory, once, and the episode is in the table afterwards."""
     info = conninfo.conninfo_to_dict(database)
-    proxy = proxies.Proxy(info["host"], int(info["port"]))
+    proxy = proxies.Proxy(str(info["host"]), int(info["port"]))
     try:
         daemon = make_daemon(
             database__dsn=conninfo.make_conninfo(database, host=proxy.address[0], port=proxy.address[1]),

@@ -22,7 +22,7 @@ def dsn(migrated_database):
 @pytest.fixture
 def proxy(dsn):
     info = conninfo.conninfo_to_dict(dsn)
-    made = proxies.Proxy(info["host"].split(",")[0], int(info["port"]))
+    made = proxies.Proxy(str(info["host"]).split(",")[0], int(info["port"]))
     yield made
     made.close()
 

@@ -24,7 +24,7 @@ class Mute(proxies.Proxy):
 @pytest.fixture
 def proxy(migrated_database):
     info = conninfo.conninfo_to_dict(migrated_database)
-    made = Mute(info["host"].split(",")[0], int(info["port"]))
+    made = Mute(str(info["host"]).split(",")[0], int(info["port"]))
     yield made
     made.close()
 

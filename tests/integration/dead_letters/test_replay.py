@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+from typing import Any
 
 import psycopg
 import pytest
@@ -10,7 +11,7 @@ from support import dead_letters, harness
 from support.dead_letters import NOW, reading
 from voltd.database import migrate
 
-MORE = {"limits__max_array_readings": "100"}
+MORE: dict[str, Any] = {"limits__max_array_readings": "100"}
 
 
 @pytest.fixture
@@ -201,7 +202,8 @@ def test_the_owner_can_replay_on_both_editions(database_of, tmp_path, edition):
         ("volt/meter/M1/telemetry", [{**reading(300 + number), "voltage": 230} for number in range(11)]),
         max_array_readings=10,
     )
-    owner = {"database__migrate_dsn": f"{rig.dsn} options='-c role=volt_owner'", "database__password": "wrong"}
+    as_owner = f"{rig.dsn} options='-c role=volt_owner'"
+    owner: dict[str, Any] = {"database__migrate_dsn": as_owner, "database__password": "wrong"}
     assert "22 readings stored" in rig.voltd("replay", **owner, **MORE)
     assert "2 dead letters" in rig.voltd("discard", "--yes", **owner)
     with contextlib.closing(psycopg.connect(rig.dsn)) as connection:

@@ -15,6 +15,7 @@ import time
 import paho.mqtt.client as mqtt
 import psycopg
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -67,7 +68,7 @@ class Client:
     def __init__(self, broker, client_id):
         self.heard = []
         self.subscribed = threading.Event()
-        self._mqtt = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5)
+        self._mqtt = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5)
         self._mqtt.on_message = lambda _client, _data, message: self.heard.append(message.payload)
         self._mqtt.on_subscribe = lambda *_: self.subscribed.set()
         expiry = Properties(PacketTypes.CONNECT)

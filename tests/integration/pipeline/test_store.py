@@ -110,7 +110,7 @@ def test_a_batch_of_many_slow_statements(dsn):
 @pytest.fixture
 def proxy(dsn):
     info = conninfo.conninfo_to_dict(dsn)
-    made = proxies.Proxy(info["host"].split(",")[0], int(info["port"]))
+    made = proxies.Proxy(str(info["host"]).split(",")[0], int(info["port"]))
     yield made
     made.close()
 

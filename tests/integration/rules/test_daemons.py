@@ -181,7 +181,7 @@ def test_the_holder_of_the_locks_dies(migrated_database):
 def test_an_outage_that_all_daemons_see(migrated_database, monkeypatch):
     """Who checked the rules before does so afterwards, however quick another one is: it knows what it has told."""
     info = conninfo.conninfo_to_dict(migrated_database)
-    proxy = proxies.Proxy(info["host"].split(",")[0], int(info["port"]))
+    proxy = proxies.Proxy(str(info["host"]).split(",")[0], int(info["port"]))
     with contextlib.ExitStack() as stack:
         stack.callback(proxy.close)
         rig = Rig(migrated_database, stack)

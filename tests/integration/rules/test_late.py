@@ -1,6 +1,7 @@
 """Late readings in whatever order: the past episodes are those of the whole, as ``voltd rules test`` says."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_any_order_of_arrival(rig, seed, rules):
     """Messages of one reading to several, in any order, with a check after some of them, and restarts."""
     rig.start(rules)
     dice = random.Random(seed)
-    values = [(n * 60, dice.choice((3.0, 12.0, 12.0, 17.0, 30.0))) for n in range(20)]
+    values: list[Any] = [(n * 60, dice.choice((3.0, 12.0, 12.0, 17.0, 30.0))) for n in range(20)]
     if rules is not None:
         values = [(second, {"speed": 150 - soc if soc < 17 else soc + 90}) for second, soc in values]
     else:

@@ -121,7 +121,7 @@ def rig(migrated_database, monkeypatch):
 
 def _day(rig, device):
     """Drives with a report every ten seconds and a stop at a light, parks with one every half hour, drives again."""
-    second = 0
+    second = 0.0
     for speed in (*[50] * 12, 0, 0, 0, *[50] * 12, 0):
         rig.hears(device, second, speed=speed)
         second += 10

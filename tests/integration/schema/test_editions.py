@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from support.readings import NOW, at, connection_of, link, materialise, meter, store, vehicle
+from voltd import models
 from voltd.database import queries, rollup
 
 __all__ = ["connection_of"]  # a fixture
@@ -80,7 +81,7 @@ def test_registers_equal_a_plain_walk_in_any_order_of_arrival(database, seed):
 
 def _fleet(rng):
     """Both kinds, gaps, resets, drains, readings on the edge of hours, meters shared, exchanged and not linked."""
-    readings = []
+    readings: list[models.Reading] = []
     for n in range(12):
         for when, value in _stream(rng):
             readings.append(

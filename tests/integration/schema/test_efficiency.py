@@ -22,7 +22,7 @@ def stored(connection_of, request):
             materialise(connection)
         return connection
 
-    store_all.connection = connection
+    vars(store_all)["connection"] = connection
     return store_all
 
 

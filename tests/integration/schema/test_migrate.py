@@ -171,7 +171,7 @@ def test_every_query_can_be_prepared(migrated):
             connection.execute(texts.pop(name))
         for name, text in texts.items():
             numbers = {}
-            numbered = re.sub(r"%\((\w+)\)s", lambda m, n=numbers: f"${n.setdefault(m[1], len(n) + 1)}", text)
+            numbered = re.sub(r"%\((\w+)\)s", lambda m: f"${numbers.setdefault(m[1], len(numbers) + 1)}", text)  # noqa: B023 called at once
             try:
                 if text.startswith("COPY"):
                     with connection.transaction(force_rollback=True), connection.cursor().copy(text) as copy:

@@ -15,6 +15,7 @@ import time
 
 import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from support import harness
 from voltd import errors
@@ -33,7 +34,7 @@ class _Subscriber:
         self.received = []
         self._more = threading.Condition()
         subscribed = threading.Event()
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.on_message = self._on_message
         self._client.on_connect = lambda client, *_: client.subscribe([(name, 1) for name in filters])
         self._client.on_subscribe = lambda *_: subscribed.set()

@@ -13,6 +13,9 @@ import threading
 
 import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 PATIENCE_S = 30
 
@@ -48,10 +51,10 @@ def listen(broker):
     def listen_to(device, *, session=None):
         received = _Received()
         subscribed = threading.Event()
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, session or "", protocol=paho.MQTTv5)
+        client = paho.Client(CallbackAPIVersion.VERSION2, session or "", protocol=paho.MQTTv5)
         client.on_message = lambda _client, _data, message: received.add(message)
         client.on_subscribe = lambda *_: subscribed.set()
-        properties = paho.Properties(paho.PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 60 if session else 0
         client.connect(broker.host, broker.port, properties=properties)
         client.loop_start()

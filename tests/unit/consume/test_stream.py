@@ -2,6 +2,7 @@
 
 import datetime as dt
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -62,8 +63,9 @@ def read_by_paho(packets):
     """What paho makes of the same packets."""
     client, found = consume_client.create(config.Settings()), []
     client.on_message = lambda _client, _userdata, message: found.append(message)
-    client.socket = lambda: True
-    client._sock = True
+    there: Any = True
+    client.socket = lambda: there
+    client._sock = there
     for packet in packets:
         client.give(packet)
     client._sock = None

@@ -15,7 +15,7 @@ T0 = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
 def meter(second, *values, device="M1", received=0):
     arrived = T0 + dt.timedelta(seconds=received)
-    return models.MeterReading(device, T0 + dt.timedelta(seconds=second), *values, None, None, arrived)
+    return models.MeterReading._make([device, T0 + dt.timedelta(seconds=second), *values, None, None, arrived])
 
 
 def test_a_field_that_the_newer_reading_lacks_keeps_its_value():

@@ -2,6 +2,7 @@
 
 import pytest
 from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from voltd.pipeline.current import live
 
@@ -15,7 +16,7 @@ def test_names_become_one_clean_topic_level(vehicle_id, level):
     sent = []
     live.LivePublisher(sent.append, 100, 1.0).publish(["vehicle_id", "soc_pct"], [(vehicle_id, 1.0)])
     assert sent[0].topic == f"voltd/live/unassigned/{level}"
-    paho.Client(paho.CallbackAPIVersion.VERSION2).publish(sent[0].topic, sent[0].payload)
+    paho.Client(CallbackAPIVersion.VERSION2).publish(sent[0].topic, sent[0].payload)
 
 
 def test_fleet_and_budget():

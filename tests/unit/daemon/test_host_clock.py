@@ -2,6 +2,7 @@
 
 import datetime as dt
 import time
+from typing import Any
 
 import pytest
 
@@ -139,7 +140,8 @@ def test_what_the_database_says():
         def fetchone(self):
             return (at(next(self.answers)),)
 
-    found = witnesses.database(Connection(), lambda: at(next(times)))
+    connection: Any = Connection()
+    found = witnesses.database(connection, lambda: at(next(times)))
     assert (round(found.ahead_s, 3), round(found.within_s, 3)) == (100.0, 0.1)
 
 

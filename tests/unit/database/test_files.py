@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(queries.__file__).resolve().parents[1]
 def test_released_migrations_are_frozen():
     """Every migration is in SHA256SUMS with the hash of its bytes, and nothing else is."""
     folder = resources.share("sql") / "migrations"
-    frozen = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    frozen = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
     actual = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.sql")}
     assert actual == frozen
     assert [one.name for one in files.migrations()] == sorted(actual)

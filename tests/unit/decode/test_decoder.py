@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import unittest.mock
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from voltd import config, models
 from voltd.models import Reason
 from voltd.pipeline.decode import decoder as decode
+from voltd.pipeline.decode import fast
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, 0, tzinfo=dt.UTC)
 AT = "2026-05-01T11:59:58Z"
@@ -284,8 +286,8 @@ def test_fast_and_slow_way_agree(fields, good, topic, array, limits):
     arrived = message([value] * array if array else value, topic)
     quick = decoder(**limits).decode([arrived])
     slow = decoder(**limits)
-    fast = {"add": lambda *_: False, "add_array": lambda *_, **_k: False}
-    with unittest.mock.patch.multiple(decode.fast, **fast):
+    refuse: Any = {"add": lambda *_: False, "add_array": lambda *_, **_k: False}
+    with unittest.mock.patch.multiple(fast, **refuse):
         thorough = slow.decode([arrived])
     assert quick.vehicles == thorough.vehicles
     assert quick.meters == thorough.meters

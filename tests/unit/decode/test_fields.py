@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import typing
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,7 +30,7 @@ def decoded(payload, topic=VEHICLE, *, retained=False, **limits):
 
 def stored(batch):
     """The values of the only reading, by column, without those that are missing."""
-    (reading,) = [*batch.vehicles, *batch.meters]
+    (reading,) = batch.vehicles + batch.meters
     return {name: value for name, value in list(reading._asdict().items())[2:-1] if value is not None}
 
 
@@ -196,7 +197,8 @@ def test_both_ways_have_the_same_fields_and_bounds():
     """The fast way's structs and the thorough way's table are one contract."""
     for device_type, parser in fast.PARSERS.items():
         family = decode_fields.Family(device_type, config.Limits())
-        struct = parser._tolerant.__self__.type
+        decode: Any = parser._tolerant
+        struct = decode.__self__.type
         names = dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
         own = set(names) - {"timestamp", decode_fields.ID_FIELDS[device_type]}
         assert own == family.fields.keys() - decode_fields.ALIASES.keys()
@@ -211,7 +213,7 @@ def test_both_ways_have_the_same_fields_and_bounds():
 
 def test_a_fleet_with_a_bad_sensor_does_not_stop_the_stream():
     """The circuit breaker counts messages that are nothing but dead letters: of these a reading was stored."""
-    guard = decode_guard.DeadLetterGuard(config.DeadLetters(ratio_over=100, max_run=20))
+    guard = decode_guard.DeadLetterGuard(config.DeadLetters.model_validate({"ratio_over": 100, "max_run": 20}))
     body = json.dumps({"timestamp": AT, "soc": 64, "batteryTemp": -127}).encode()
     messages = [models.Message(f"volt/vehicle/V{number}/telemetry", body, number, NOW) for number in range(500)]
     batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode(messages)
@@ -219,7 +221,9 @@ def test_a_fleet_with_a_bad_sensor_does_not_stop_the_stream():
     assert guard.judge(batch) is None
 
 
-VALUES = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats() | st.text(max_size=40)
+VALUES: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats() | st.text(max_size=40)
+)
 VALUES |= st.sampled_from(["64", "-1", "1e3", "5,5"]) | st.dictionaries(st.text(max_size=2), st.integers(), max_size=2)
 
 

@@ -22,7 +22,7 @@ def decoded(at, topic=VEHICLE, name="timestamp", received_at=NOW, *, limits=None
 
 
 def taken(batch):
-    (reading,) = [*batch.vehicles, *batch.meters]
+    (reading,) = batch.vehicles + batch.meters
     return reading.recorded_at
 
 

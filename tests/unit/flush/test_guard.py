@@ -1,6 +1,7 @@
 """The guard stops a broken fleet, not a fleet with a broken device."""
 
 import datetime as dt
+from typing import Any
 
 import hypothesis
 import pytest
@@ -112,7 +113,7 @@ class NoLook(list):
     def __iter__(self):
         raise AssertionError("looked at the messages of a clean batch")
 
-    __getitem__ = __iter__
+    __getitem__: Any = __iter__
 
 
 def test_a_clean_batch_is_free():

@@ -1,11 +1,12 @@
 """Host programs count only where they fit; what cannot be had is said with the ways to get it."""
 
+import os
 import pathlib
 
 import pytest
 
 from voltd import errors, local
-from voltd.local import apt, mosquitto, postgres, private_tree, sources
+from voltd.local import apt, containers, mosquitto, postgres, private_tree, sources
 
 
 @pytest.fixture
@@ -56,20 +57,20 @@ def test_nothing_to_be_had_names_the_ways(tmp_path, monkeypatch):
 
 
 def test_forced_docker_without_an_engine_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(local.servers.containers, "engine_answers", lambda: False)
+    monkeypatch.setattr(containers, "engine_answers", lambda: False)
     with pytest.raises(errors.ServersNotFound, match="no Docker engine answers"):
         local.start(tmp_path / "home", progress=print, environ={"VOLTD_LOCAL_SOURCE": "docker"})
 
 
 def test_ordinary_users_cache_follows_xdg(monkeypatch, tmp_path):
-    monkeypatch.setattr(private_tree.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert private_tree.cache_folder({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "voltd/servers"
     monkeypatch.setattr(pathlib.Path, "home", lambda: pathlib.Path("/home/someone"))
     assert private_tree.cache_folder({}) == pathlib.Path("/home/someone/.cache/voltd/servers")
 
 
 def test_roots_cache_is_where_the_servers_user_can_read_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(private_tree.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     for environ in ({}, {"XDG_CACHE_HOME": str(closed)}):
@@ -101,7 +102,7 @@ def test_docker_that_does_not_work_is_not_the_end(tmp_path, monkeypatch):
     def next_source(*_):
         raise errors.ServersNotFound("the next source was asked")  # and the home is not left behind
 
-    monkeypatch.setattr(local.servers.containers, "engine_answers", lambda: True)
+    monkeypatch.setattr(containers, "engine_answers", lambda: True)
     monkeypatch.setattr(local.servers, "_in_docker", no_image)
     monkeypatch.setattr(sources, "choose", next_source)
     said = []

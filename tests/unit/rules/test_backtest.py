@@ -14,7 +14,7 @@ from voltd.rules.backtest import judge
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
 EV = scope.Device("vehicle", "v1", "north")
-KEY = ("vehicle", "v1")
+KEY: tuple[scope.DeviceType, str] = ("vehicle", "v1")
 HALF_A_SECOND = dt.timedelta(seconds=0.5)  # between two checks of the test's daemon
 
 

@@ -6,11 +6,11 @@ import json
 import pytest
 
 from voltd import resources
-from voltd.rules import confirm, evaluate, load, state
+from voltd.rules import confirm, evaluate, load, scope, state
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
-KEY = ("vehicle", "v1")
+KEY: tuple[scope.DeviceType, str] = ("vehicle", "v1")
 
 
 def _at(seconds):

@@ -1,6 +1,7 @@
 """What the daemons of a database say together: who lags, and whether a silent device is silent by itself."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_one_died(silent_s, lag_s, healthy):
 
 def test_one_was_taken_out_of_service():
     """What is remembered of it ends."""
-    keys = [("ingest_lag", "system", "gone"), ("ingest_lag", "system", "a"), ("soc_low", "vehicle", "V1")]
+    keys: Any = [("ingest_lag", "system", "gone"), ("ingest_lag", "system", "a"), ("soc_low", "vehicle", "V1")]
     found = daemons.judge([WELL], keys, NOW)
     assert (_lags(found), found.healthy) == ({"a": 0.0, "gone": 0.0}, True)
 
@@ -57,5 +58,5 @@ def test_the_clock_stepped_back(judged_s, dated_s):
     """What a daemon says now comes after what was judged of it before, or an outage would not end for as long."""
     (row,) = daemons.judge([WELL], (), NOW).rows
     judged = state.State(judged_at=NOW + dt.timedelta(seconds=judged_s))
-    known = {("ingest_lag", "system", "a"): judged, ("ingest_lag", "system", "b"): state.State()}
+    known: Any = {("ingest_lag", "system", "a"): judged, ("ingest_lag", "system", "b"): state.State()}
     assert daemons.in_order(row, known).recorded_at == NOW + dt.timedelta(seconds=dated_s)

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from voltd.rules.cycle import write as check_write
 
 T0 = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = T0 - dt.timedelta(days=1)
-EV = ("vehicle", "v1")
+EV: tuple[scope.DeviceType, str] = ("vehicle", "v1")
 
 
 def _at(seconds):
@@ -144,8 +145,9 @@ def test_silence_is_not_judged_while_the_ingest_is_down():
 
 def test_each_device_is_judged_by_its_own_rhythm():
     """Known or not, parked or not; the message names the limit that held."""
-    checks, seen = Checks(), {("vehicle", name): T0 for name in ("new", "parked", "slow", "dead")}
-    heard = {
+    checks = Checks()
+    seen: dict[Any, Any] = {("vehicle", name): T0 for name in ("new", "parked", "slow", "dead")}
+    heard: dict[Any, Any] = {
         ("vehicle", "parked"): rhythm.Heard(parked=True),
         ("vehicle", "slow"): rhythm.Heard(1800.0),
         ("vehicle", "dead"): rhythm.Heard(400000.0),

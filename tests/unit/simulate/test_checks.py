@@ -172,6 +172,7 @@ def test_pipe_that_goes_on_for_hours(tmp_path):
     options = ReplayOptions(MqttTarget(), path, speed=0.0)
     found = checks.Checks(config.Settings(), options, prepare(options, NOW), NOW)
     for hours, row in zip((0, 2), recording.read(path), strict=True):
+        assert isinstance(row, recording.RecordedRow)
         found.row(row, published_at=NOW + dt.timedelta(hours=hours))
     assert found.findings == {}
 
@@ -207,6 +208,7 @@ def test_topic_that_the_settings_do_not_know(tmp_path):
     settings = config.Settings(mqtt={"topics": {"vehicle": ["fleet/+"]}})
     found = checks.Checks(settings, options, prepare(options, NOW), NOW)
     for row in recording.read(path):
+        assert isinstance(row, recording.RecordedRow)
         found.row(row, published_at=NOW)
     (finding,) = found.findings.values()
     assert "unknown_topic" in str(finding)

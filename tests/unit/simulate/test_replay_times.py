@@ -1,6 +1,7 @@
 """A recording replayed: when its rows go out, and under which time."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,8 @@ ODD = (
 def test_clocks_that_were_wrong(write, how, at):
     """Rows dated 2032 and 1970 decide neither the shift nor the pace; they are published without waiting, and named."""
     path = write(ODD)
-    sent, _, _ = replay(path, speed=1.0, **{how: True})
+    options: dict[str, Any] = {how: True}
+    sent, _, _ = replay(path, speed=1.0, **options)
     assert [(round(at_s), payload["soc"]) for (at_s, _), payload in zip(sent, payloads(sent), strict=True)] == [
         (0, 1), (0, 2), (0, 3), (30, 4),
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 import gzip
 import os
 import threading
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,6 @@ def test_stopped_while_a_pipe_is_silent(tmp_path):
 
 def test_rows_are_streamed(write):
     """Reading is lazy: the first row is there before the second is looked at."""
-    rows = recording.read(write(CSV))
+    rows: Any = recording.read(write(CSV))
     assert next(rows).device_id == "EV-1"
     rows.close()

@@ -26,7 +26,8 @@ def _found(*messages, refused=None, clock_s=100.0, topics=None, retained=False, 
     ]  # fmt: skip
     batch = decoder.Decoder(topics, config.Limits(), 90).decode(received)
     result = models.WriteResult(dead_letters=list(batch.dead_letters))
-    for reading in (*batch.vehicles, *batch.meters):
+    readings: list[models.Reading] = [*batch.vehicles, *batch.meters]
+    for reading in readings:
         if reading[0] in not_stored:
             result.refused.append(reading)
             letter = models.DeadLetter(received[0], b"{}", models.Reason.REJECTED, "no")

@@ -153,8 +153,11 @@ def _retained(broker, topics):
         elif one.retain and one.payload:  # else it is sent just now, or clears the topic
             found.append(one.topic)
 
+    def on_subscribe(*_args):
+        client.publish("voltd-test/marker", "x", qos=1)
+
     client.on_message = on_message
-    client.on_subscribe = lambda *_args: client.publish("voltd-test/marker", "x", qos=1)
+    client.on_subscribe = on_subscribe
     client.connect(broker.host, broker.port)
     client.loop_start()
     client.subscribe([(topics, 1), ("voltd-test/marker", 1)])

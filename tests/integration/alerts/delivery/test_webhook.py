@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 
+import psycopg
 import pytest
 
 from support import alerting, harness
@@ -311,7 +312,7 @@ def test_without_a_database(delivery, hook):
         opened_at = alerting.NOW
 
     def no_database():
-        raise alerting.psycopg.OperationalError("away")
+        raise psycopg.OperationalError("away")
 
     delivered = delivery.deliverer(
         connect=no_database, hook={"url": hook.url}, rules={"url": hook.url, "rules": ["stale"]}

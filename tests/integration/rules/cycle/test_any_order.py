@@ -41,7 +41,7 @@ class Trouble:
 
     def __init__(self, world, seed):
         self.world = world
-        self.rules = RULES[0]
+        self.rules: tuple[str, ...] = RULES[0]
         self.daemons = {name: world.daemon(*self.rules, instance=name) for name in "ab"}
         self._chance = random.Random(seed)
 
