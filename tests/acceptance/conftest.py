@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from support import alerting, harness, proxies
+from support import alerts, harness, proxies
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def broker_proxy(broker):
 @pytest.fixture
 def webhook():
     """A receiver of alerts."""
-    made = alerting.Webhook()
+    made = alerts.Webhook()
     yield made
     with contextlib.suppress(OSError):
         made.down()

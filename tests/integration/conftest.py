@@ -4,14 +4,14 @@ import contextlib
 
 import pytest
 
-from support import alerting
+from support import alerts
 from support.rules import daemons
 
 
 @pytest.fixture
 def delivery(migrated_database, broker):
     """Episodes put down as the check puts them down, and deliverers that tell them."""
-    made = alerting.Rig(migrated_database, broker)
+    made = alerts.Rig(migrated_database, broker)
     yield made
     made.close()
 
@@ -19,7 +19,7 @@ def delivery(migrated_database, broker):
 @pytest.fixture
 def hook():
     """An HTTP receiver."""
-    made = alerting.Webhook()
+    made = alerts.Webhook()
     yield made
     made.passes.set()
     with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from support import alerting, databases, harness, proxies
+from support import alerts, databases, harness, proxies
 from voltd import resources
 
 
@@ -46,7 +46,7 @@ class _Looks:
 
     def publish(self, publisher, kind, device, seconds_ago, **values):
         before = self._seen(kind, device)
-        alerting.publish(publisher, self._daemon, device, seconds_ago, kind=kind, **values)
+        alerts.publish(publisher, self._daemon, device, seconds_ago, kind=kind, **values)
         harness.wait_for(lambda: self._seen(kind, device) != before, what=f"{device} in the current state")
 
     def look(self):
@@ -100,7 +100,7 @@ def test_clocks_that_are_off(told, publisher, webhook, database):
     webhook.hears("vehicle BEHIND: clock_skew warning is over")
     assert len(webhook.lines) == 4, webhook.lines
     assert looks.counts("ODD") is None
-    assert {one["device_id"] for one in alerting.alerts(database)} == {"BEHIND", "AHEAD"}
+    assert {one["device_id"] for one in alerts.episodes(database)} == {"BEHIND", "AHEAD"}
 
 
 def test_a_clock_that_is_an_hour_behind(told, publisher, webhook, database):
@@ -121,10 +121,10 @@ def test_a_clock_that_is_an_hour_behind(told, publisher, webhook, database):
     webhook.hears("vehicle BEHIND: overspeed warning: speed 150 km/h")
     daemon.kill()
     daemon.start()
-    alerting.publish(publisher, daemon, "BEHIND", 3600, speed=151)
-    alerting.publish(publisher, daemon, "BEHIND", 3600, speed=50)
+    alerts.publish(publisher, daemon, "BEHIND", 3600, speed=151)
+    alerts.publish(publisher, daemon, "BEHIND", 3600, speed=50)
     webhook.hears("vehicle BEHIND: overspeed warning is over")
-    assert len(alerting.alerts(database)) == 2
+    assert len(alerts.episodes(database)) == 2
     assert len(set(webhook.lines)) == 3, webhook.lines  # who is killed while sending may send that once more
 
 
@@ -135,21 +135,21 @@ def test_who_is_stale_when_silent(make_daemon, publisher, webhook, database, has
         for vehicle, status in registered.items():
             connection.execute("INSERT INTO volt.vehicle (vehicle_id, status) VALUES (%s, %s)", (vehicle, status))
     daemon = make_daemon(alerts__channels__hook__url=webhook.url, alerts__rules_file=hasty(3))
-    alerting.publish(publisher, daemon, "KEPT", retain=True, soc=50)
+    alerts.publish(publisher, daemon, "KEPT", retain=True, soc=50)
 
     def stale():
-        return {(one["device_type"], one["device_id"]) for one in alerting.alerts(database)}
+        return {(one["device_type"], one["device_id"]) for one in alerts.episodes(database)}
 
     try:
         daemon.start()
         _healthy(database)
         for vehicle in ("SHOP", "OLD", "RUN"):
-            alerting.publish(publisher, daemon, vehicle, soc=50)
-        alerting.publish(publisher, daemon, "M1", kind="meter", power=5)
+            alerts.publish(publisher, daemon, vehicle, soc=50)
+        alerts.publish(publisher, daemon, "M1", kind="meter", power=5)
         webhook.hears("vehicle RUN: stale warning: silent for", "meter M1: stale warning: silent for")
         assert harness.count(database, "vehicle_current") == 4
         assert stale() == {("vehicle", "RUN"), ("meter", "M1")}
-        alerting.publish(publisher, daemon, "M1", kind="meter", power=5)
+        alerts.publish(publisher, daemon, "M1", kind="meter", power=5)
         with psycopg.connect(database) as connection:
             connection.execute("UPDATE volt.vehicle SET status = 'active' WHERE vehicle_id = 'SHOP'")
         webhook.hears("meter M1: stale warning is over: heard again", "vehicle SHOP: stale warning: silent for")
@@ -162,18 +162,18 @@ def test_a_device_sends_and_everything_is_refused(told, publisher, webhook, data
     """It is not called silent, but said to send in vain, what and since when; over with the first reading accepted."""
     daemon = told(alerts__rules_file=hasty(3))
     _healthy(database)
-    alerting.publish(publisher, daemon, "M1", kind="meter", power=5)
+    alerts.publish(publisher, daemon, "M1", kind="meter", power=5)
     harness.wait_for(lambda: harness.count(database, "meter_current"), what="a sign of life")
-    alerting.publish(publisher, daemon, "M1", kind="meter", kwhConsumedAcTotal="broken")
-    alerting.publish(publisher, daemon, "NEW", kind="meter", kwhConsumedAcTotal="broken")
+    alerts.publish(publisher, daemon, "M1", kind="meter", kwhConsumedAcTotal="broken")
+    alerts.publish(publisher, daemon, "NEW", kind="meter", kwhConsumedAcTotal="broken")
     webhook.hears("meter M1: stale warning: sends, but everything is refused: wrong_type kwhConsumedAcTotal since 20")
     shown = _one(
         database, "SELECT refused_reason, refused_since > last_seen_at FROM volt.device_liveness WHERE device_id = 'M1'"
     )
     assert shown == ("wrong_type", True)
-    alerting.publish(publisher, daemon, "M1", kind="meter", power=5)
+    alerts.publish(publisher, daemon, "M1", kind="meter", power=5)
     webhook.hears("meter M1: stale warning is over: heard again")
-    assert [one["device_id"] for one in alerting.alerts(database)] == ["M1"]  # NEW was never heard otherwise
+    assert [one["device_id"] for one in alerts.episodes(database)] == ["M1"]  # NEW was never heard otherwise
 
 
 def test_silence_while_the_spool_is_in_use(told, publisher, webhook, database, hasty):
@@ -193,13 +193,13 @@ def test_silence_while_the_spool_is_in_use(told, publisher, webhook, database, h
         )
         _healthy(database)
         for number in range(20):
-            alerting.publish(publisher, daemon, f"V{number}", soc=50)
+            alerts.publish(publisher, daemon, f"V{number}", soc=50)
         harness.wait_for(lambda: harness.count(database, "vehicle_current") == 20, what="the vehicles")
         proxy.shut_out()
         proxy.cut()
         away_at = time.monotonic()
         for number in range(10):
-            alerting.publish(publisher, daemon, f"V{number}", speed=150 if number == 9 else 50)
+            alerts.publish(publisher, daemon, f"V{number}", speed=150 if number == 9 else 50)
         webhook.hears("ingest_lag critical: the spool is in use")
         harness.wait_for(lambda: daemon.status()["readings_spooled"] == 10, what="readings in the spool")
         harness.wait_for(lambda: time.monotonic() > away_at + 11, what="an outage that is no hiccup")
@@ -208,10 +208,10 @@ def test_silence_while_the_spool_is_in_use(told, publisher, webhook, database, h
         assert harness.count(database, "vehicle_reading") == 30
         daemon.process.send_signal(signal.SIGHUP)  # it looks for silent devices at once then
         harness.wait_for(lambda: daemon.events("settings.reloaded"), what="the reload")
-        alerting.publish(publisher, daemon, "V0", speed=150)
+        alerts.publish(publisher, daemon, "V0", speed=150)
         webhook.hears("vehicle V0: overspeed warning: ")
-        assert sorted(one["rule"] for one in alerting.alerts(database)) == ["ingest_lag", "overspeed", "overspeed"]
-        (found,) = alerting.alerts(database, "device_type = 'system'")
+        assert sorted(one["rule"] for one in alerts.episodes(database)) == ["ingest_lag", "overspeed", "overspeed"]
+        (found,) = alerts.episodes(database, "device_type = 'system'")
         assert (found["rule"], found["device_id"]) == ("ingest_lag", daemon.name)
         assert found["resolved_at"] is not None
         assert len(webhook.lines) == 4, webhook.lines

@@ -5,12 +5,12 @@ import re
 import psycopg
 import pytest
 
-from support import alerting, harness
+from support import alerts, harness
 
 
 @pytest.fixture
 def mailbox():
-    made = alerting.Mailbox()
+    made = alerts.Mailbox()
     yield made
     made.close()
 
@@ -28,11 +28,11 @@ def test_silences_end_by_hand_and_by_themselves(told, publisher, webhook, databa
     by_hand, over_before = _silence(daemon, "HAND", "1h"), _silence(daemon, "OVER", "1h")
     _silence(daemon, "ITSELF", "5s")
     for vehicle in ("ITSELF", "HAND", "OVER"):
-        alerting.publish(publisher, daemon, vehicle, 1, speed=150)
-    alerting.publish(publisher, daemon, "OVER", speed=90)
-    harness.wait_for(lambda: alerting.alerts(database, "resolved_at IS NOT NULL"), what="the one that is over")
-    harness.wait_for(lambda: len(alerting.alerts(database, "resolved_at IS NULL")) == 2, what="the open ones")
-    alerting.publish(publisher, daemon, "FREE", speed=150)
+        alerts.publish(publisher, daemon, vehicle, 1, speed=150)
+    alerts.publish(publisher, daemon, "OVER", speed=90)
+    harness.wait_for(lambda: alerts.episodes(database, "resolved_at IS NOT NULL"), what="the one that is over")
+    harness.wait_for(lambda: len(alerts.episodes(database, "resolved_at IS NULL")) == 2, what="the open ones")
+    alerts.publish(publisher, daemon, "FREE", speed=150)
     webhook.hears("vehicle FREE: overspeed warning: ")
     assert not any("HAND" in line or "OVER" in line for line in webhook.lines)
     ended = daemon.run("alerts", "unsilence", by_hand, over_before)
@@ -45,7 +45,7 @@ def test_silences_end_by_hand_and_by_themselves(told, publisher, webhook, databa
             " WHERE d.channel = 'hook' AND d.status = 'sent'"
         ).fetchall()
     assert times == [(True, True)] * 2, "began under it, told after it"
-    alerting.publish(publisher, daemon, "HAND", speed=90)
+    alerts.publish(publisher, daemon, "HAND", speed=90)
     webhook.hears("vehicle HAND: overspeed warning is over")
     assert len(webhook.lines) == 4, webhook.lines
 
@@ -56,18 +56,18 @@ def test_an_excursion_is_two_e_mails(make_daemon, publisher, database, mailbox):
         connection.execute("INSERT INTO volt.fleet (fleet_id) VALUES ('north')")
         connection.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES ('EV-7', 'north')")
     daemon = make_daemon(alerts__channels__mail__url=mailbox.url, alerts__channels__mail__group_s=0.2).start()
-    alerting.publish(publisher, daemon, "EV-7", 2, batteryTemp=85.5)
-    alerting.publish(publisher, daemon, "EV-7", 1, batteryTemp=85.5)
+    alerts.publish(publisher, daemon, "EV-7", 2, batteryTemp=85.5)
+    alerts.publish(publisher, daemon, "EV-7", 1, batteryTemp=85.5)
     (fired,) = harness.wait_for(lambda: mailbox.mails, what="the e-mail")
-    alerting.publish(publisher, daemon, "EV-7", batteryTemp=70)
+    alerts.publish(publisher, daemon, "EV-7", batteryTemp=70)
     harness.wait_for(lambda: len(mailbox.mails) > 1, what="the second e-mail")
     resolved = mailbox.mails[1]
     assert fired["To"] == resolved["To"] == "operators@example.org"
     assert fired["Subject"] == "voltd: critical: battery_overheat vehicle EV-7"
     head = "vehicle EV-7 (fleet north): battery_overheat critical"
-    assert f"{head}: battery temperature 85.5 °C (limit 80 °C)" in alerting.text_of(fired)
+    assert f"{head}: battery temperature 85.5 °C (limit 80 °C)" in alerts.text_of(fired)
     assert resolved["Subject"] == "voltd: resolved: battery_overheat vehicle EV-7"
-    text = alerting.text_of(resolved)
+    text = alerts.text_of(resolved)
     assert re.search(rf"{re.escape(head)} is over after \d+ s, peak 85.5 °C", text), text
     harness.wait_for(
         lambda: harness.count(database, "alert_delivery", "channel = 'mail' AND status = 'sent'") == 2, 10, "the rows"
@@ -76,4 +76,4 @@ def test_an_excursion_is_two_e_mails(make_daemon, publisher, database, mailbox):
         ids = connection.execute(
             "SELECT message_id::text FROM volt.alert_delivery WHERE channel = 'mail' ORDER BY delivery_id"
         ).fetchall()
-    assert [one[0] in alerting.text_of(mail) for one, mail in zip(ids, mailbox.mails, strict=True)] == [True, True]
+    assert [one[0] in alerts.text_of(mail) for one, mail in zip(ids, mailbox.mails, strict=True)] == [True, True]

@@ -9,15 +9,15 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from support import alerting, harness, proxies
+from support import alerts, harness, proxies
 from voltd import resources
 
 
 def test_one_reading_over_the_limit_is_an_episode(daemon, publisher, database):
     """It is over before anybody could have looked, and is told nevertheless; duplicates add nothing."""
-    alerting.publish(publisher, daemon, "V1", 2, speed=150)
-    alerting.publish(publisher, daemon, "V1", 1, speed=90)
-    (found,) = harness.wait_for(lambda: alerting.alerts(database, "resolved_at IS NOT NULL"), what="the episode")
+    alerts.publish(publisher, daemon, "V1", 2, speed=150)
+    alerts.publish(publisher, daemon, "V1", 1, speed=90)
+    (found,) = harness.wait_for(lambda: alerts.episodes(database, "resolved_at IS NOT NULL"), what="the episode")
     assert (found["rule"], found["severity"], found["device_id"]) == ("overspeed", "warning", "V1")
     assert found["peak_value"] == 150
     assert found["message"] == "vehicle V1: overspeed warning is over after 1 s, peak 150 km/h"
@@ -36,10 +36,10 @@ def test_measured_rules_are_told_and_told_when_over(told, publisher, webhook, va
     """The second reading in a row confirms the first."""
     fires, ends = values
     daemon = told()
-    alerting.publish(publisher, daemon, "V1", 1, **fires)
-    alerting.publish(publisher, daemon, "V1", **fires)
+    alerts.publish(publisher, daemon, "V1", 1, **fires)
+    alerts.publish(publisher, daemon, "V1", **fires)
     webhook.hears(f"{rule}: ")
-    alerting.publish(publisher, daemon, "V1", **ends)
+    alerts.publish(publisher, daemon, "V1", **ends)
     webhook.hears(f"{rule}: ", f"{rule} is over")
 
 
@@ -47,8 +47,8 @@ def test_one_bad_sample_pages_nobody(told, publisher, webhook):
     """0 % once between 64 and 64: by the time of the next alert nothing has been said of it."""
     daemon = told()
     for seconds, soc in ((3, 64), (2, 0), (1, 64)):
-        alerting.publish(publisher, daemon, "V1", seconds, soc=soc)
-    alerting.publish(publisher, daemon, "V2", speed=150)
+        alerts.publish(publisher, daemon, "V1", seconds, soc=soc)
+    alerts.publish(publisher, daemon, "V2", speed=150)
     webhook.hears("vehicle V2: overspeed warning: ")
     assert len(webhook.lines) == 1, webhook.lines
 
@@ -56,10 +56,10 @@ def test_one_bad_sample_pages_nobody(told, publisher, webhook):
 def test_a_device_whose_clock_is_ahead_is_heard_at_once(told, publisher, webhook):
     """One date of the future mutes nothing that follows."""
     daemon = told()
-    alerting.publish(publisher, daemon, "AH", soc=50)
-    alerting.publish(publisher, daemon, "AH", -280, soc=50)
+    alerts.publish(publisher, daemon, "AH", soc=50)
+    alerts.publish(publisher, daemon, "AH", -280, soc=50)
     for _ in range(2):
-        alerting.publish(publisher, daemon, "AH", batteryTemp=95)
+        alerts.publish(publisher, daemon, "AH", batteryTemp=95)
     webhook.hears("vehicle AH: battery_overheat critical: ")
 
 
@@ -83,9 +83,9 @@ def test_stale_clock_and_efficiency_are_told_and_told_when_over(told, publisher,
             )
     daemon = told(alerts__rules_file=tmp_path / "rules.toml")
     webhook.hears("vehicle E1: efficiency_low warning: hourly charging efficiency 70 % (limit 85 %)")
-    alerting.publish(publisher, daemon, "V1", soc=50)
+    alerts.publish(publisher, daemon, "V1", soc=50)
     webhook.hears("vehicle V1: stale warning: silent for", within_s=30)
-    alerting.publish(publisher, daemon, "V1", soc=50)
+    alerts.publish(publisher, daemon, "V1", soc=50)
     webhook.hears("vehicle V1: stale warning is over: heard again")
     daemon.terminate()  # it has not counted the rows that were put there
 
@@ -101,17 +101,17 @@ def test_late_and_retained_readings_page_nobody(make_daemon, publisher, webhook,
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V2", retained, retain=True)])
     daemon.start()  # who subscribes is given what was retained before, and marked so
     harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 1, what="the retained reading")
-    alerting.publish(publisher, daemon, "V2", 1, batteryTemp=90)
-    alerting.publish(publisher, daemon, "V2", batteryTemp=90)
+    alerts.publish(publisher, daemon, "V2", 1, batteryTemp=90)
+    alerts.publish(publisher, daemon, "V2", batteryTemp=90)
     webhook.hears("vehicle V2: battery_overheat critical: ")
-    alerting.publish(publisher, daemon, "V1", 3600, speed=150)
-    alerting.publish(publisher, daemon, "V1", 3540, speed=80)
-    (past,) = harness.wait_for(lambda: alerting.alerts(database, "past"), what="the past episode")
+    alerts.publish(publisher, daemon, "V1", 3600, speed=150)
+    alerts.publish(publisher, daemon, "V1", 3540, speed=80)
+    (past,) = harness.wait_for(lambda: alerts.episodes(database, "past"), what="the past episode")
     assert (past["device_id"], past["rule"], past["peak_value"]) == ("V1", "overspeed", 150)
-    alerting.publish(publisher, daemon, "V3", speed=150)
+    alerts.publish(publisher, daemon, "V3", speed=150)
     webhook.hears("vehicle V3: overspeed warning: ")
     assert not any("V1" in line for line in webhook.lines)
-    assert [one["rule"] for one in alerting.alerts(database, "device_id = 'V2'")] == ["battery_overheat"]
+    assert [one["rule"] for one in alerts.episodes(database, "device_id = 'V2'")] == ["battery_overheat"]
     publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V2", b"", retain=True)])
 
 
@@ -120,25 +120,25 @@ def test_a_running_duration_survives_a_kill(told, publisher, webhook, database, 
     rule = '[rules.fast]\nmetric = "speed_kmh"\napplies_to = ["vehicle"]\nfire_above = 100.0\nfor_s = 60.0\n'
     (tmp_path / "rules.toml").write_text(rule)
     daemon = told(alerts__rules_file=tmp_path / "rules.toml")
-    alerting.publish(publisher, daemon, "V1", 100, speed=120)
+    alerts.publish(publisher, daemon, "V1", 100, speed=120)
 
     harness.wait_for(lambda: harness.count(database, "alert_state", "phase = 'pending'"), what="the pending state")
     daemon.kill()
     daemon.start()
-    alerting.publish(publisher, daemon, "V1", 70, speed=121)
-    alerting.publish(publisher, daemon, "V1", 30, speed=122)
+    alerts.publish(publisher, daemon, "V1", 70, speed=121)
+    alerts.publish(publisher, daemon, "V1", 30, speed=122)
     webhook.hears("vehicle V1: fast warning: speed")
-    (found,) = alerting.alerts(database)
+    (found,) = alerts.episodes(database)
     assert found["peak_value"] == 122
 
 
 def test_webhook_that_is_down_hears_everything_once_in_order(told, publisher, webhook):
     daemon = told()
     webhook.down()
-    alerting.publish(publisher, daemon, "V1", speed=150)
+    alerts.publish(publisher, daemon, "V1", speed=150)
     harness.wait_for(lambda: daemon.status()["deliveries_failed_total"] > 0, what="a failed attempt")
     assert "hook" in daemon.status()["channels_failing"]
-    alerting.publish(publisher, daemon, "V1", speed=90)
+    alerts.publish(publisher, daemon, "V1", speed=90)
     webhook.up()
     webhook.hears("overspeed warning: ", "overspeed warning is over", within_s=60)
     first, second = webhook.lines
@@ -151,17 +151,17 @@ def test_rules_are_read_again_and_a_broken_file_changes_nothing(told, publisher,
     rule = '[rules.fast]\nmetric = "speed_kmh"\napplies_to = ["vehicle"]\nfire_above = {}\n'
     path.write_text(rule.format(100.0))
     daemon = told(alerts__rules_file=path)
-    alerting.publish(publisher, daemon, "V1", speed=110)
+    alerts.publish(publisher, daemon, "V1", speed=110)
     webhook.hears("vehicle V1: fast warning: ")
     path.write_text("[rules.fast]\nmetric = 7\n")
     daemon.process.send_signal(signal.SIGHUP)
     harness.wait_for(lambda: daemon.events("settings.refused"), what="the refusal")
-    alerting.publish(publisher, daemon, "V2", speed=110)
+    alerts.publish(publisher, daemon, "V2", speed=110)
     webhook.hears("vehicle V2: fast warning: ")
     path.write_text(rule.format(140.0))
     daemon.process.send_signal(signal.SIGHUP)
     harness.wait_for(lambda: daemon.events("settings.reloaded"), what="the reload")
-    alerting.publish(publisher, daemon, "V1", speed=112)
+    alerts.publish(publisher, daemon, "V1", speed=112)
     webhook.hears("vehicle V1: fast warning is over")
 
 
@@ -213,15 +213,15 @@ def test_a_database_that_is_away_is_told_at_once_and_put_down_later(make_daemon,
         harness.wait_for(lambda: daemon.events("jobs.leading"), what="the lead")
         proxy.shut_out()
         proxy.cut()
-        alerting.publish(publisher, daemon, "V1", soc=50)
+        alerts.publish(publisher, daemon, "V1", soc=50)
         webhook.hears("ingest_lag critical: the spool is in use", within_s=40)
         proxy.admit()
         webhook.hears("ingest_lag critical is over", within_s=40)
         (found,) = harness.wait_for(
-            lambda: alerting.alerts(database, "resolved_at IS NOT NULL"), what="the episode's end"
+            lambda: alerts.episodes(database, "resolved_at IS NOT NULL"), what="the episode's end"
         )
         assert (found["rule"], found["device_type"]) == ("ingest_lag", "system")
-        assert len(alerting.alerts(database)) == 1
+        assert len(alerts.episodes(database)) == 1
         assert len(webhook.lines) == 2
     finally:
         proxy.close()

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from support import alerting, harness, proxies
+from support import alerts, harness, proxies
 from voltd import config
 from voltd.alerts import service
 from voltd.daemon import health, jobs
@@ -93,7 +93,7 @@ def test_told_to_stop_while_the_database_is_silent(through, proxy, broker, hook,
     publisher = harness.Publisher(broker.host, broker.port)
     hook.passes.clear()
     try:
-        alerting.publish(publisher, daemon, "V1", speed=150)
+        alerts.publish(publisher, daemon, "V1", speed=150)
         harness.wait_for(lambda: hook.tried, what="an alert that is being told")
         harness.wait_for(lambda: daemon.events("jobs.leading") and harness.count(through, "daemon"), what="its report")
         proxy.fall_silent()

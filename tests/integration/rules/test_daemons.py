@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from support import alerting, harness, proxies
+from support import alerts, harness, proxies
 from voltd import config, models
 from voltd.commands import check
 from voltd.daemon import jobs, wiring
@@ -75,8 +75,8 @@ def test_the_leader_has_alerts_switched_off(rig):
     rig.daemon("second", mqtt=False)
     rig.checks()
     _stores(first, "V1", speed=150.0)
-    harness.wait_for(lambda: alerting.alerts(rig.dsn), what="the alert")
-    assert [(one["rule"], one["device_id"]) for one in alerting.alerts(rig.dsn)] == [("overspeed", "V1")]
+    harness.wait_for(lambda: alerts.episodes(rig.dsn), what="the alert")
+    assert [(one["rule"], one["device_id"]) for one in alerts.episodes(rig.dsn)] == [("overspeed", "V1")]
 
 
 def test_every_daemon_has_alerts_switched_off(rig):
@@ -104,7 +104,7 @@ def test_the_daemon_that_checks_is_being_restarted(rig):
     _stores(other, "V2", speed=110.0, soc=50.0)
     assert rig.excursions() == 1
     rig.daemon("back", mqtt=False)
-    harness.wait_for(lambda: alerting.alerts(rig.dsn), what="the alert")
+    harness.wait_for(lambda: alerts.episodes(rig.dsn), what="the alert")
     assert rig.excursions() == 0
 
 
@@ -118,7 +118,7 @@ def test_two_daemons_with_rules_of_their_own(rig, tmp_path):
     rig.checks()
     high = rig.daemon("high", mqtt=False, rules_file=tmp_path / "high")
     _stores(high, "V1", speed=110.0)
-    harness.wait_for(lambda: alerting.alerts(rig.dsn), what="the alert")
+    harness.wait_for(lambda: alerts.episodes(rig.dsn), what="the alert")
 
 
 def test_check_says_who_checks_the_rules(rig, capsys):

@@ -6,7 +6,7 @@ import types
 import psycopg
 import pytest
 
-from support import alerting
+from support import alerts
 from voltd import config
 from voltd.daemon import health
 from voltd.database import session
@@ -171,7 +171,7 @@ def test_a_clock_is_set_back(rig):
     rig.reading("D", T0, T0)
     told = _minutes(rig, lambda _n, at: [(at + MINUTE - 2 * HOUR, at + MINUTE)], count=5)
     assert told[-1] == 2
-    assert {round(one["peak_value"]) for one in alerting.alerts(rig.dsn)} == {7200}
+    assert {round(one["peak_value"]) for one in alerts.episodes(rig.dsn)} == {7200}
 
 
 @pytest.fixture

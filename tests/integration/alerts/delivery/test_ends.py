@@ -6,7 +6,7 @@ import json
 import psycopg
 import pytest
 
-from support import alerting, harness
+from support import alerts, harness
 from voltd.alerts import outbox
 from voltd.daemon import health
 from voltd.database import queries, session
@@ -84,7 +84,7 @@ def _fires(delivery, one):
 
 def test_a_vehicle_that_changes_fleet_meanwhile(delivery, hook, checks):
     """Its old fleet's people hear the end, the new one's hear nothing of it."""
-    other = alerting.Webhook()
+    other = alerts.Webhook()
     delivered = delivery.deliverer(
         hook={"url": hook.url, "fleets": ["north"]}, other={"url": other.url, "fleets": ["south"]}
     )

@@ -4,7 +4,7 @@ import time
 
 import psycopg
 
-from support import alerting, harness
+from support import alerts, harness
 
 
 def _silence(delivery, *, seconds=3600, rule=None, fleet_id=None, device=None):
@@ -189,7 +189,7 @@ def test_more_messages_than_an_hour_may_have(delivery, hook):
 
 def test_an_e_mail(delivery):
     """It arrives with a subject that says what is wrong, and its text is for people."""
-    box = alerting.Mailbox()
+    box = alerts.Mailbox()
     try:
         delivery.deliverer(hook={"url": box.url, "group_s": 0})
         delivery.fire("EV-Ä1", rule="battery_overheat", severity="critical")
@@ -199,7 +199,7 @@ def test_an_e_mail(delivery):
     (mail,) = box.mails
     assert mail["Subject"] == "voltd: critical: battery_overheat vehicle EV-Ä1"
     assert "operators@example.org" in mail["To"]
-    text = alerting.text_of(mail)
+    text = alerts.text_of(mail)
     assert "vehicle EV-Ä1: battery_overheat critical" in text
     assert delivery.rows("message_id")[0][0] in text
 

@@ -10,7 +10,7 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from support import alerting, harness, proxies
+from support import alerts, harness, proxies
 from voltd.alerts import message, worker
 from voltd.alerts.senders import alertmanager, mqtt
 
@@ -18,7 +18,7 @@ from voltd.alerts.senders import alertmanager, mqtt
 @pytest.fixture
 def manager():
     """An HTTP receiver that takes what an Alertmanager takes."""
-    made = alerting.Webhook()
+    made = alerts.Webhook()
     yield made
     made.down()
 
@@ -176,7 +176,7 @@ def test_what_was_told_without_a_database(delivery, fleet):
     """The database does not know of it yet when it is back: that is no reason to clear its topic."""
     fleet_id, seen = fleet
     sender = delivery.deliverer(leads=False, mqtt=True)._lines["mqtt"].channel.sender
-    row = message.AlertTransition("fired", "critical", "m", "ingest_lag", "system", "t", fleet_id, alerting.NOW)
+    row = message.AlertTransition("fired", "critical", "m", "ingest_lag", "system", "t", fleet_id, alerts.NOW)
     sender.send(message.Notification("id", [row]))
     assert sender.show([]) == 0
     sender.send(message.Notification("id", [row._replace(device_id="u")]))
@@ -198,7 +198,7 @@ def test_what_is_shown_follows_the_episode(delivery, fleet, monkeypatch):
 
 
 def test_topic_levels_of_a_vehicle_in_no_fleet():
-    row = message.AlertTransition("fired", "info", "m", "stale", "vehicle", "+", None, alerting.NOW)
+    row = message.AlertTransition("fired", "info", "m", "stale", "vehicle", "+", None, alerts.NOW)
     assert mqtt.topic(row) == "voltd/alerts/unassigned/_/stale"
 
 

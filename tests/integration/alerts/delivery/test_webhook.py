@@ -8,7 +8,7 @@ import time
 import psycopg
 import pytest
 
-from support import alerting, harness
+from support import alerts, harness
 from voltd.alerts import pacing
 
 
@@ -114,7 +114,7 @@ def test_a_service_that_does_not_let_voltd_in(delivery, hook, monkeypatch):
 
 def test_a_channel_that_hangs_does_not_delay_another(delivery, hook):
     """The other one has its message while the first one still waits for an answer; stopping does not wait either."""
-    other = alerting.Webhook()
+    other = alerts.Webhook()
     delivered = delivery.deliverer(hook={"url": hook.url}, other={"url": other.url})
     hook.passes.clear()
     delivery.fire("V1")
@@ -309,7 +309,7 @@ def test_without_a_database(delivery, hook):
     class Told:
         rule, severity, device_type, device_id = "ingest_lag", "critical", "system", "t"
         transition, message, resolved_at = "fired", "system t: ingest_lag critical", None
-        opened_at = alerting.NOW
+        opened_at = alerts.NOW
 
     def no_database():
         raise psycopg.OperationalError("away")

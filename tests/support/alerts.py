@@ -121,7 +121,7 @@ def text_of(mail: EmailMessage) -> str:
     return str(body.get_content())
 
 
-def alerts(dsn: str, where: str = "true") -> list[dict[str, Any]]:
+def episodes(dsn: str, where: str = "true") -> list[dict[str, Any]]:
     """Episodes, the oldest first."""
     return databases.ask(dsn, f"SELECT * FROM volt.alert WHERE {where} ORDER BY alert_id", None, rows.dict_row)
 
