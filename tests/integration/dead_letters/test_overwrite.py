@@ -5,7 +5,7 @@ import datetime as dt
 import psycopg
 import pytest
 
-from support import dead_letters, harness, readings
+from support import dead_letters, harness, schema
 
 HOUR = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=3)
 REPLAY = ("replay", "--reason", "conflict", "--overwrite")
@@ -26,7 +26,7 @@ def rig(database_of, request, tmp_path):
 def closed(rig):
     """The hour is closed, and where the edition can, its chunk compressed."""
     with psycopg.connect(rig.dsn, autocommit=True) as connection:
-        readings.materialise(connection)
+        schema.materialise(connection)
         if rig.edition == "timescale":
             connection.execute(
                 "SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('volt.meter_reading') AS c"

@@ -9,7 +9,7 @@ from concurrent import futures
 import psycopg
 import pytest
 
-from support import harness, readings
+from support import harness, schema
 from voltd import config, models
 from voltd.database import session
 from voltd.pipeline.current import state as write_current
@@ -93,7 +93,7 @@ def test_a_stored_value_never_changes(connection, writer, role, change):
 
 def compress(connection):
     """Readings of more than a week ago."""
-    readings.compress(connection, "vehicle_reading", "7 days")
+    schema.compress(connection, "vehicle_reading", "7 days")
 
 
 def test_compressed_readings_are_filled_in(connection, writer):
@@ -116,7 +116,7 @@ def test_a_batch_of_several_days_fills_in_each(connection, writer):
     for at in days:
         for minute in range(3):
             writer.write(batch({"soc": 64}, at=at - dt.timedelta(minutes=minute)), merge=False)
-    readings.compress(connection, "vehicle_reading", "-2 days")
+    schema.compress(connection, "vehicle_reading", "-2 days")
     messages = [
         models.Message("volt/vehicle/D1/telemetry", json.dumps({"timestamp": at.isoformat()} | fields).encode(), n, NOW)
         for n, (at, fields) in enumerate(itertools.product(days, ({"speed": 3}, {"soc": 65})), 1)

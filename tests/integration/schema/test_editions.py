@@ -7,7 +7,7 @@ import random
 import psycopg
 import pytest
 
-from support.readings import NOW, at, connection_of, link, materialise, meter, store, vehicle
+from support.schema import NOW, at, connection_of, link, materialise, meter, store, vehicle
 from voltd import models
 from voltd.database import queries, rollup
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.readings import at, connection_of, link, materialise, meter, store, vehicle
+from support.schema import at, connection_of, link, materialise, meter, store, vehicle
 
 __all__ = ["connection_of"]  # a fixture
 
