@@ -3,22 +3,29 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+LOCK   := requirements-dev.txt
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test test-quick torture lint bench bench-quick fuzz clean help
+.PHONY: setup lock demo test test-quick coverage torture lint bench bench-quick fuzz clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## ?/\t/' | expand -t 12
 
 setup: $(STAMP)  ## .venv with voltd and what its tests need
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(LOCK)
 	@command -v $(PYTHON) >/dev/null || { echo "voltd needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "voltd needs Python 3.11 or newer, $(PYTHON) is older; set PYTHON=/path/to/python3"; exit 1; }
 	@echo "Setting up $(VENV) (once; about half a minute)"
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: on Debian, apt install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@$(PIP) --require-hashes --requirement $(LOCK)
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+lock: setup      ## pins the newest allowed versions of what setup installs, with their hashes
+	@$(PIP) uv
+	@$(BIN)/uv pip compile pyproject.toml --group dev --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --custom-compile-command "make lock" --quiet --output-file $(LOCK)
 
 demo: setup      ## fleet -> broker -> daemon -> database, live; DEMO_ARGS="--for 45 --summary FILE"
 	@$(BIN)/voltd demo $(DEMO_ARGS)
@@ -28,6 +35,11 @@ test: setup      ## every test, with real servers; TEST_ARGS="-k replay"
 
 test-quick: setup  ## unit tests, and the contract tests on the fakes, under half a minute
 	@$(BIN)/python -m pytest --numprocesses 2 -m "not servers and not slow" tests/unit tests/contract $(TEST_ARGS)
+
+coverage: setup  ## every test, and the lines of voltd/ that none has run; TEST_ARGS="tests/unit tests/contract"
+	@rm -f .coverage .coverage.*
+	@-$(BIN)/python -m coverage run -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	@$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report
 
 torture: setup   ## random faults while publishing; MINUTES=60 SEED=7 (and STEP=12 for one step of it)
 	@$(BIN)/python tests/faults/torture.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(STEP),--step $(STEP))
@@ -45,4 +57,4 @@ fuzz: setup      ## poison from bytes to rows on a private database; INPUTS=1000
 	@nice -n 10 $(BIN)/python tests/fuzz/run.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(FUZZ_ARGS)
 
 clean:           ## removes the environment, not the servers' cache
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

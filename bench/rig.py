@@ -49,7 +49,8 @@ class Rig:
     def rows(self, *tables: str) -> int:
         """Rows of the tables together."""
         with psycopg.connect(self.dsn) as connection:
-            return sum(connection.execute(f"SELECT count(*) FROM volt.{name}").fetchone()[0] for name in tables)
+            counts = (connection.execute(f"SELECT count(*) FROM volt.{name}").fetchall() for name in tables)
+            return sum(number for ((number,),) in counts)
 
     def empty(self) -> None:
         """Empties the tables; a checkpoint, so that no scene pays for an earlier one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import load
@@ -25,7 +25,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
     """Microseconds a message takes in each step of the data path, one step after the other in this process."""
     rig.empty()
     app.tune_interpreter()
-    settings = config.Settings(database={"dsn": rig.dsn})  # type: ignore[arg-type] # pydantic makes the section
+    settings = config.Settings(database={"dsn": rig.dsn})
     data = b"".join(load.packets(count, scenes.start(), scenes.STEP))
     reader, window = stream.PublishStream(1), Window(1 << 30)
     decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
@@ -42,7 +42,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
     places = fold.places(models.DeviceType.VEHICLE)
     for start in range(0, len(data), 1 << 18):
         piece = data[start : start + (1 << 18)]
-        timed("read", lambda: [window.put_many(part) for part in reader.feed(piece, now) if isinstance(part, list)])  # noqa: B023
+        timed("read", lambda: _put(window, reader.feed(piece, now)))  # noqa: B023
     done = 0
     while done < count:
         messages = timed("take", lambda: window.take(10_000, 8 << 20, 0.0, 0.0))
@@ -55,3 +55,9 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
     store.close()
     scenes.verify(rig, count)
     return {f"{step}_us": 1e6 * seconds / count for step, seconds in spent.items()}
+
+
+def _put(window: Window, pieces: Iterable[list[models.Message] | bytes]) -> None:
+    for piece in pieces:
+        if isinstance(piece, list):
+            window.put_many(piece)

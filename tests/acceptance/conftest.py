@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from support import alert_rig, harness
+from support import alerts, harness, proxies
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def publisher(broker):
 @pytest.fixture
 def broker_proxy(broker):
     """A proxy in front of the broker."""
-    proxy = harness.Proxy(broker.host, broker.port)
+    proxy = proxies.Proxy(broker.host, broker.port)
     yield proxy
     proxy.close()
 
@@ -75,7 +75,7 @@ def broker_proxy(broker):
 @pytest.fixture
 def webhook():
     """A receiver of alerts."""
-    made = alert_rig.Webhook()
+    made = alerts.Webhook()
     yield made
     with contextlib.suppress(OSError):
         made.down()

@@ -4,13 +4,14 @@ import json
 import secrets
 import signal
 import time
+from typing import Any
 
 import psycopg
 import pytest
 
 from support import databases, harness
 
-FORGED = {
+FORGED: dict[str, Any] = {
     "status": "online", "host": "elsewhere", "pid": 4, "started_at": "2026-01-01T00:00:00+00:00",
     "process": {"run": "forged", "boot": "forged", "machine": "forged", "namespace": "forged", "ticks": 3},
 }  # fmt: skip

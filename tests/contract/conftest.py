@@ -7,7 +7,7 @@ import threading
 import psycopg
 import pytest
 
-from support import fakes, harness
+from support import fakes, harness, proxies
 from voltd import config, metrics
 from voltd.database import session
 from voltd.pipeline.consume import consumer, window
@@ -51,7 +51,7 @@ class PostgresStoreRig:
     def __init__(self, dsn):
         self._dsn = dsn
         info = psycopg.conninfo.conninfo_to_dict(dsn)
-        self._proxy = harness.CommitLosingProxy(info["host"], int(info["port"]))
+        self._proxy = proxies.CommitLosingProxy(str(info["host"]), int(info["port"]))
         host, port = self._proxy.address
         through = psycopg.conninfo.make_conninfo(dsn, host=host, port=port)
         self.store = store.PostgresStore(session.connector(config.Settings(database={"dsn": through})), CLIENT_ID)
@@ -89,7 +89,7 @@ class PostgresStoreRig:
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.servers)])
 def store_rig(request):
     if request.param == "fake":
-        rig = FakeStoreRig()
+        rig: FakeStoreRig | PostgresStoreRig = FakeStoreRig()
     else:
         dsn = request.getfixturevalue("migrated_database")
         rig = PostgresStoreRig(dsn)
@@ -142,7 +142,7 @@ class RealBrokerRig:
         self.counters = metrics.Metrics()
         self._publisher = harness.Publisher(broker.host, broker.port)
         self._consumer = None
-        self._proxy = harness.Proxy(broker.host, broker.port)
+        self._proxy = proxies.Proxy(broker.host, broker.port)
         host, port = self._proxy.address
         self._settings = self._settings.model_copy(
             update={"mqtt": self._settings.mqtt.model_copy(update={"host": host, "port": port, "reconnect_max_s": 0.1})}

@@ -8,7 +8,7 @@ import dataclasses
 import re
 import time
 
-from publisher import DAY, Publisher
+from faults.publisher import DAY, Publisher
 
 _NUMBER = re.compile(rb'"odometer":(\d+)')
 

@@ -13,19 +13,19 @@ import shutil
 import tempfile
 
 import psycopg
-import small_disk
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from psycopg import conninfo
 
-from support import harness, homes
+from faults import small_disk
+from support import harness, homes, proxies
 from voltd import errors, local
 from voltd.database import migrate
 
 COPY_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 
 
-class DatabaseProxy(harness.CommitLosingProxy):
+class DatabaseProxy(proxies.CommitLosingProxy):
     """Can also interrupt a COPY whose first half the server has, and a batch whose COMMIT it does not have yet."""
 
     def __init__(self, host, port):
@@ -102,7 +102,7 @@ class Stage:
         try:
             self.broker, self.database = self.servers.broker, self.servers.database
             migrate.migrate(self.database.dsn, migrate.MigrateOptions(), report=lambda _line: None)
-            self.to_broker = harness.Proxy(self.broker.host, self.broker.port)
+            self.to_broker = proxies.Proxy(self.broker.host, self.broker.port)
             self._undo.callback(self.to_broker.close)
             self.to_database = DatabaseProxy(self.database.host, self.database.port)
             self._undo.callback(self.to_database.close)

@@ -12,11 +12,9 @@ import secrets
 import sys
 import time
 
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parent.parent))  # support
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # tests/
 
-import fuzz_fates
-import fuzz_inputs
-
+from fuzz import inputs, one_fate
 from support import homes
 from voltd import local
 from voltd.database import migrate
@@ -30,7 +28,7 @@ def main():
     servers = local.start(home, progress=_say)
     try:
         migrate.migrate(servers.database.dsn, migrate.MigrateOptions(), report=lambda _line: None)
-        return _fuzz(asked, fuzz_fates.Rig(servers.database.dsn, asked.at, asked.bound))
+        return _fuzz(asked, one_fate.Rig(servers.database.dsn, asked.at, asked.bound))
     finally:
         servers.stop()
 
@@ -42,7 +40,7 @@ def _fuzz(asked, rig):
     try:
         for number in range(asked.first, asked.first + batches):
             seed = f"{asked.seed}:{number}"
-            sources = fuzz_inputs.Generator(seed, asked.at).messages(min(asked.batch, asked.inputs - rig.inputs))
+            sources = inputs.Generator(seed, asked.at).messages(min(asked.batch, asked.inputs - rig.inputs))
             rig.run(random.Random(f"{seed}:rig"), sources)
             if number % _CHECK_EVERY == _CHECK_EVERY - 1:
                 rig.check_rows(empty_dead_letters=True)
@@ -79,7 +77,7 @@ def _arguments():
     parser.add_argument("--batch", type=int, default=1000, help="messages a batch (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="number of the first batch, to repeat a failure")
     parser.add_argument("--bound", type=float, default=15.0, help="seconds a batch may take (default: %(default)s)")
-    parser.add_argument("--at", type=_time, default=fuzz_fates.now(), help="time of arrival; default: now")
+    parser.add_argument("--at", type=_time, default=one_fate.now(), help="time of arrival; default: now")
     return parser.parse_args()
 
 

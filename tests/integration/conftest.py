@@ -3,15 +3,15 @@
 import contextlib
 
 import pytest
-import rules_daemons_rig
 
-from support import alert_rig
+from support import alerts
+from support.rules import daemons
 
 
 @pytest.fixture
 def delivery(migrated_database, broker):
     """Episodes put down as the check puts them down, and deliverers that tell them."""
-    made = alert_rig.Rig(migrated_database, broker)
+    made = alerts.Rig(migrated_database, broker)
     yield made
     made.close()
 
@@ -19,7 +19,7 @@ def delivery(migrated_database, broker):
 @pytest.fixture
 def hook():
     """An HTTP receiver."""
-    made = alert_rig.Webhook()
+    made = alerts.Webhook()
     yield made
     made.passes.set()
     with contextlib.suppress(OSError):
@@ -34,6 +34,6 @@ def migrated(module_database):
 @pytest.fixture
 def world(migrated):
     """Daemons that check the rules, on the module's database."""
-    made = rules_daemons_rig.World(migrated)
+    made = daemons.World(migrated)
     yield made
     made.close()

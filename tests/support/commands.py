@@ -14,7 +14,9 @@ import sys
 import tempfile
 import threading
 import time
-from multiprocessing import connection
+from collections.abc import Mapping, Sequence
+from multiprocessing import connection, context
+from typing import NoReturn
 
 _forks = multiprocessing.get_context("forkserver")
 _COMMANDS = ("run", "migrate", "check", "status", "dead_letters", "alerts", "rules", "devices", "simulate", "replay")
@@ -26,50 +28,52 @@ _lock = threading.Lock()  # a start looks at how earlier ones have ended; only o
 class Running:
     """A command that has been started, with the methods of ``subprocess.Popen`` that tests use."""
 
-    def __init__(self, process, words):
-        self.pid = process.pid
+    def __init__(self, process: context.ForkServerProcess, words: list[str]) -> None:
+        self.pid: int = process.pid or 0  # it has been started
         self._process, self._words = process, words
 
     @property
-    def returncode(self):
+    def returncode(self) -> int | None:
         return self.poll()
 
-    def poll(self):
+    def poll(self) -> int | None:
         """Its exit code, the negative signal where one ended it; None while it runs."""
         with _lock:
             return self._process.exitcode
 
-    def wait(self, timeout=None):
+    def wait(self, timeout: float | None = None) -> int:
         if not connection.wait([self._process.sentinel], timeout):
-            raise subprocess.TimeoutExpired(self._words, timeout)
-        return self.poll()
+            raise subprocess.TimeoutExpired(self._words, timeout or 0.0)
+        ended = self.poll()
+        assert ended is not None
+        return ended
 
-    def send_signal(self, number):
+    def send_signal(self, number: int) -> None:
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):  # it has ended since; it is the fork server's child
                 os.kill(self.pid, number)
 
-    def kill(self):
+    def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
 
-def start(words, env, stdout, stderr):
+def start(words: Sequence[object], env: Mapping[str, str], stdout: pathlib.Path, stderr: pathlib.Path) -> Running:
     """Starts ``voltd WORDS`` with this environment and an empty standard input; appends what it says to these files."""
-    words = [str(word) for word in words]
+    texts = [str(word) for word in words]
     with _lock:
-        process = _forks.Process(target=_command, args=(words, dict(env), (stdout, stderr)), daemon=True)
+        process = _forks.Process(target=_command, args=(texts, dict(env), (stdout, stderr)), daemon=True)
         process.start()
-    return Running(process, ["voltd", *words])
+    return Running(process, ["voltd", *texts])
 
 
-def kill_all():
+def kill_all() -> None:
     """Ends what is left: the interpreter would wait without limit for one that is stopped."""
     for process in multiprocessing.active_children():
         process.kill()
         process.join()
 
 
-def run(words, env, timeout_s=120.0):
+def run(words: Sequence[object], env: Mapping[str, str], timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
     """Runs ``voltd WORDS`` with this environment and an empty standard input; a ``CompletedProcess`` with text.
 
     Raises:
@@ -83,16 +87,15 @@ def run(words, env, timeout_s=120.0):
         except subprocess.TimeoutExpired as late:
             running.kill()
             running.wait()
-            late.stdout, late.stderr = _read(said)
-            raise
+            raise subprocess.TimeoutExpired(late.cmd, late.timeout, *_read(said)) from None
         return subprocess.CompletedProcess(["voltd", *map(str, words)], code, *_read(said))
 
 
-def _read(paths):
+def _read(paths: Sequence[pathlib.Path]) -> list[str]:
     return [path.read_text() if path.exists() else "" for path in paths]
 
 
-def _command(words, env, said):
+def _command(words: list[str], env: Mapping[str, str], said: Sequence[pathlib.Path]) -> NoReturn:
     """In the new process."""
     from voltd import cli  # noqa: PLC0415 whoever starts commands need not import them
 

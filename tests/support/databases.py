@@ -6,30 +6,30 @@ databases like any other: what is done in them stays in them.
 
 import contextlib
 import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import conninfo, rows, sql
 
 from voltd.database import migrate
 
-_kept = {}  # dsn -> a session
+_kept: dict[str, psycopg.Connection[Any]] = {}  # by DSN
 
 
-def ask(dsn, query, values=None, row_factory=rows.tuple_row):
+def ask(dsn: str, query: str, values: Sequence[Any] | None = None, row_factory: Any = rows.tuple_row) -> list[Any]:
     """The rows of a query, over a session that is kept: a new one computes for longer than most queries.
 
     A kept session that has ended is replaced; the query is asked again.
     """
     while True:
-        session = _kept.pop(dsn, None)
-        is_new = session is None
-        if is_new:
-            session = psycopg.connect(dsn, autocommit=True, prepare_threshold=None)
+        kept = _kept.pop(dsn, None)
+        session = kept or psycopg.connect(dsn, autocommit=True, prepare_threshold=None)
         try:
             found = session.cursor(row_factory=row_factory).execute(query, values).fetchall()
         except BaseException as error:
             session.close()
-            if is_new or not isinstance(error, psycopg.OperationalError):
+            if kept is None or not isinstance(error, psycopg.OperationalError):
                 raise
             continue
         if _kept.setdefault(dsn, session) is not session:  # another thread has kept one meanwhile
@@ -37,7 +37,7 @@ def ask(dsn, query, values=None, row_factory=rows.tuple_row):
         return found
 
 
-def end_sessions(*dsns):
+def end_sessions(*dsns: str) -> None:
     """Ends the kept sessions of these databases; without one, of all."""
     for dsn in dsns or tuple(_kept):
         session = _kept.pop(dsn, None)
@@ -52,12 +52,12 @@ class Cluster:
         superuser_dsn: to any database of the server.
     """
 
-    def __init__(self, superuser_dsn):
+    def __init__(self, superuser_dsn: str) -> None:
         self._superuser_dsn = superuser_dsn
-        self._templates = {}
+        self._templates: dict[bool, str] = {}
 
     @contextlib.contextmanager
-    def database(self, *, schema):
+    def database(self, *, schema: bool) -> Iterator[str]:
         """A new database with the extension timescaledb and, with ``schema``, voltd's; its DSN. Dropped afterwards."""
         name = f"test_{secrets.token_hex(6)}"
         if schema not in self._templates:
@@ -70,14 +70,14 @@ class Cluster:
             # over a new connection: a test may have restarted the server
             self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
-    def close(self):
+    def close(self) -> None:
         """Drops the templates; on a server that was given, nothing stays behind."""
         for name in self._templates.values():
             self._execute("ALTER DATABASE {} IS_TEMPLATE false", name)
             self._execute("DROP DATABASE {} WITH (FORCE)", name)
         self._templates = {}
 
-    def _template(self, schema):
+    def _template(self, schema: bool) -> str:
         name = f"test_template_{secrets.token_hex(6)}"
         self._execute("CREATE DATABASE {}", name)
         if schema:
@@ -91,9 +91,9 @@ class Cluster:
             admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
         return name
 
-    def _dsn(self, name):
+    def _dsn(self, name: str) -> str:
         return conninfo.make_conninfo(self._superuser_dsn, dbname=name)
 
-    def _execute(self, statement, *names):
+    def _execute(self, statement: LiteralString, *names: str) -> None:
         with psycopg.connect(self._superuser_dsn, autocommit=True) as admin:
             admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

@@ -2,27 +2,31 @@
 
 import collections
 import datetime as dt
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from voltd import errors, models
+from voltd.pipeline.consume.window import Window
 from voltd.pipeline.write import fold
 
 
 class FakeStore:
     """Keeps committed rows in dictionaries; can be told to be away or to lose the answer of a COMMIT."""
 
-    def __init__(self):
-        self.vehicles = {}
-        self.meters = {}
-        self.dead_letters = []
-        self.failures = collections.deque()
-        self._unanswered = None
-        self._earlier = []
+    def __init__(self) -> None:
+        self.vehicles: dict[tuple[str, dt.datetime], Any] = {}  # rows by the key of their table
+        self.meters: dict[tuple[str, dt.datetime], Any] = {}
+        self.dead_letters: list[models.DeadLetter] = []
+        self.failures: collections.deque[str] = collections.deque()
+        self._unanswered: tuple[models.Batch, models.WriteResult] | None = None
+        self._earlier: list[models.WriteResult] = []
 
-    def fail(self, *failures):
+    def fail(self, *failures: str) -> None:
         """The next writes: 'unavailable' (nothing committed) or 'unanswered' (committed, but the reply is lost)."""
         self.failures.extend(failures)
 
-    def write(self, batch):
+    def write(self, batch: models.Batch) -> models.WriteResult:
         if self._unanswered:
             (given_up, result), self._unanswered = self._unanswered, None
             if given_up is batch:
@@ -49,7 +53,13 @@ class FakeStore:
         return result
 
 
-def _insert(table, rows, sources, batch, result):
+def _insert(
+    table: dict[tuple[str, dt.datetime], Any],
+    rows: Sequence[Any],
+    sources: Sequence[tuple[int, int | None]],
+    batch: models.Batch,
+    result: models.WriteResult,
+) -> int:
     """One after the other, as if each came alone: what the real store does at once must come to the same."""
     new = 0
     for row, (index, element) in zip(rows, sources, strict=True):
@@ -70,26 +80,26 @@ def _insert(table, rows, sources, batch, result):
     return new
 
 
-def _key(letter):
+def _key(letter: models.DeadLetter) -> tuple[Any, ...]:
     return (letter.message.packet_id, letter.message.topic, letter.payload, letter.element, letter.field)
 
 
 class FakeBroker:
     """One persistent session at QoS 1: a queue, a window of unacked messages, redelivery on connect."""
 
-    def __init__(self, receive_maximum):
+    def __init__(self, receive_maximum: int) -> None:
         self._receive_maximum = receive_maximum
-        self._queue = collections.deque()
-        self._in_flight = {}
+        self._queue: collections.deque[tuple[str, bytes]] = collections.deque()
+        self._in_flight: dict[int, tuple[str, bytes]] = {}
         self._next_id = 1
         self._connection = 0
-        self._deliver = None
+        self._deliver: Callable[[models.Message], object] | None = None
 
-    def publish(self, topic, payload):
+    def publish(self, topic: str, payload: bytes) -> None:
         self._queue.append((topic, payload))
         self._pump()
 
-    def connect(self, window):
+    def connect(self, window: Window) -> None:
         """A new connection: what is unacked comes again with DUP, then what is queued."""
         if self._connection:
             window.reconnected()
@@ -99,23 +109,24 @@ class FakeBroker:
             self._send(packet_id, topic, payload, redelivered=True)
         self._pump()
 
-    def disconnect(self):
+    def disconnect(self) -> None:
         self._deliver = None
 
-    def ack(self, messages):
+    def ack(self, messages: Iterable[models.Message]) -> None:
         """As ``Consumer.ack``: acks of an earlier connection mean nothing."""
         for message in messages:
             if message.connection == self._connection and self._deliver:
                 del self._in_flight[message.packet_id]
         self._pump()
 
-    def _pump(self):
+    def _pump(self) -> None:
         while self._deliver and self._queue and len(self._in_flight) < self._receive_maximum:
             packet_id, self._next_id = self._next_id, self._next_id % 65535 + 1
             self._in_flight[packet_id] = self._queue.popleft()
             self._send(packet_id, *self._in_flight[packet_id], redelivered=False)
 
-    def _send(self, packet_id, topic, payload, *, redelivered):
+    def _send(self, packet_id: int, topic: str, payload: bytes, *, redelivered: bool) -> None:
+        assert self._deliver is not None
         self._deliver(
             models.Message(
                 topic,
@@ -127,3 +138,9 @@ class FakeBroker:
                 size=len(payload),
             )
         )
+
+
+def body(number: int) -> bytes:
+    """The payload of one reading, measured so many seconds ago."""
+    at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=number)
+    return json.dumps({"timestamp": at.isoformat(), "soc": number % 100}).encode()

@@ -15,9 +15,8 @@ import hypothesis
 import pytest
 from hypothesis import stateful
 from hypothesis import strategies as st
-from test_flush import body
 
-from support.fakes import FakeBroker, FakeStore
+from support.fakes import FakeBroker, FakeStore, body
 from voltd import config, errors, metrics, models
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import decoder

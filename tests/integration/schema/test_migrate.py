@@ -1,0 +1,259 @@
+"""The migrations runner and the schema it leaves behind, on a real server."""
+
+import dataclasses
+import re
+import threading
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+import voltd
+from voltd import errors
+from voltd.database import edition, files, migrate, queries, retention, rollup
+
+OPTIONS = migrate.MigrateOptions()
+
+
+def quiet(_line):
+    pass
+
+
+def rows(dsn, statement, *parameters):
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return connection.execute(statement, parameters or None).fetchall()
+
+
+@pytest.fixture(params=["timescale", "apache"])
+def migrated(database_of, request):
+    """DSN of a migrated database of each edition in turn."""
+    return database_of(request.param, schema=True)
+
+
+def test_twice_is_once(migrated):
+    """The second run applies nothing and leaves the ledger as it was; the state is current."""
+    ledger = rows(migrated, "SELECT * FROM volt.migration ORDER BY name")
+    assert [row[0] for row in ledger] == [one.name for one in files.migrations()]
+    assert {row[3] for row in ledger} == {voltd.__version__}
+    assert migrate.migrate(migrated, OPTIONS, report=quiet).applied == []
+    assert rows(migrated, "SELECT * FROM volt.migration ORDER BY name") == ledger
+    migrate.status(migrated).require_current()
+
+
+def test_two_at_once(fresh_database):
+    """One waits for the other; every migration is applied by exactly one of them."""
+    results, lines = [], []
+    threads = [
+        threading.Thread(target=lambda: results.append(migrate.migrate(fresh_database, OPTIONS, report=lines.append)))
+        for _ in range(2)
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sorted(name for result in results for name in result.applied) == [one.name for one in files.migrations()]
+    migrate.status(fresh_database).require_current()
+
+
+def test_killed_half_way(fresh_database):
+    """The server ends the connection within a migration: nothing of it is there, and the next run carries on."""
+    third = files.migrations()[2].name
+
+    def kill_at_third(line):
+        if third in line:
+            victims = rows(fresh_database, "SELECT pid FROM pg_stat_activity WHERE application_name = 'voltd migrate'"
+                           " AND datname = current_database()")  # fmt: skip
+            for (pid,) in victims:
+                rows(fresh_database, "SELECT pg_terminate_backend(%s, 5000)", pid)
+
+    with pytest.raises(errors.StoreUnavailable):
+        migrate.migrate(fresh_database, OPTIONS, report=kill_at_third)
+    state = migrate.status(fresh_database)
+    assert state.pending[0] == third
+    assert rows(fresh_database, "SELECT to_regclass('volt.vehicle_current')") == [(None,)]
+    with pytest.raises(errors.SchemaError, match="behind"):
+        state.require_current()
+    assert migrate.migrate(fresh_database, OPTIONS, report=quiet).applied[0] == third
+
+
+def test_altered_ahead_and_behind_are_told_apart(fresh_database):
+    """The daemon refuses each, and the hint says what to do."""
+    empty = migrate.status(fresh_database)
+    assert empty.pending == [one.name for one in files.migrations()]
+    migrate.migrate(fresh_database, OPTIONS, report=quiet)
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        connection.execute("UPDATE volt.setting SET value = 'older' WHERE name = 'idempotent_sha256'")
+        assert migrate.status(fresh_database).pending == ["views and policies"]
+        connection.execute("UPDATE volt.migration SET sha256 = 'x' WHERE name LIKE '0001%'")
+        with pytest.raises(errors.SchemaError, match="changed after"):
+            migrate.migrate(fresh_database, OPTIONS, report=quiet)
+        connection.execute("UPDATE volt.migration SET name = '9999_future.sql' WHERE name LIKE '0001%'")
+        with pytest.raises(errors.SchemaError, match="newer voltd") as raised:
+            migrate.status(fresh_database).require_current()
+    assert raised.value.hint
+
+
+def test_a_role_that_may_not_is_told_what_to_do(fresh_database):
+    """An ordinary user gets a configuration error with a hint, not a traceback."""
+    name = "voltd_test_nobody"
+    rows_before = rows(fresh_database, "SELECT rolname FROM pg_roles WHERE rolname = %s", name)
+    with psycopg.connect(fresh_database, autocommit=True) as admin:
+        if not rows_before:
+            admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+        try:
+            with pytest.raises(errors.SchemaError) as raised:
+                migrate.migrate(
+                    conninfo.make_conninfo(fresh_database, options=f"-c role={name}"), OPTIONS, report=quiet
+                )
+            assert raised.value.hint
+        finally:
+            admin.execute(f"DROP ROLE {name}")
+
+
+def test_the_owner_of_a_database_may_migrate_it(fresh_database):
+    """No superuser is needed where the roles are there: the schema then belongs to whoever migrated."""
+    migrate.migrate(fresh_database, OPTIONS, report=quiet)  # so that the server has the roles
+    name = "voltd_test_owner"
+    with psycopg.connect(fresh_database, autocommit=True) as admin:
+        admin.execute("DROP SCHEMA volt CASCADE")
+        admin.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'x'")
+        (database,) = admin.execute("SELECT current_database()").fetchone()
+        try:
+            admin.execute(f"ALTER DATABASE {database} OWNER TO {name}")
+            dsn = conninfo.make_conninfo(fresh_database, user=name, password="x")
+            migrate.migrate(dsn, OPTIONS, report=quiet)
+            assert migrate.migrate(dsn, OPTIONS, report=quiet).applied == []
+            migrate.status(dsn).require_current()
+        finally:
+            admin.execute(f"ALTER DATABASE {database} OWNER TO CURRENT_USER")
+            admin.execute("DROP SCHEMA IF EXISTS volt CASCADE")
+            admin.execute(f"DROP OWNED BY {name} CASCADE")
+            admin.execute(f"DROP ROLE {name}")
+
+
+def test_everything_has_a_comment(migrated):
+    """Every table, column, view and function of the schema says what it is."""
+    missing = rows(
+        migrated,
+        """
+        SELECT c.relname || coalesce('.' || a.attname, '')
+        FROM pg_class c
+        LEFT JOIN LATERAL (SELECT NULL::name AS attname, 0 AS attnum
+                           UNION ALL
+                           SELECT attname, attnum FROM pg_attribute
+                           WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a ON true
+        WHERE c.relnamespace = 'volt'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'p')
+          AND coalesce(CASE WHEN a.attnum = 0 THEN obj_description(c.oid, 'pg_class')
+                            ELSE col_description(c.oid, a.attnum) END, '') = ''
+        UNION ALL
+        SELECT p.oid::regprocedure::text FROM pg_proc p
+        WHERE p.pronamespace = 'volt'::regnamespace AND coalesce(obj_description(p.oid, 'pg_proc'), '') = ''
+        """,
+    )
+    assert missing == []
+
+
+def test_constraints_have_names_of_ours(migrated):
+    """The code and dead letters speak of constraints by name; generated ones end in _check or _check1."""
+    names = rows(
+        migrated,
+        "SELECT conname FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid"
+        " WHERE t.relnamespace = 'volt'::regnamespace AND conname ~ '_check[0-9]*$'",
+    )
+    assert names == []
+
+
+def test_every_query_can_be_prepared(migrated):
+    """Each named query fits the schema; COPY cannot be prepared, so it is begun and left."""
+    with psycopg.connect(migrated) as connection:
+        texts = dict(queries.load())
+        for name in [name for name in texts if name.startswith("create_")]:
+            connection.execute(texts.pop(name))
+        for name, text in texts.items():
+            numbers = {}
+            numbered = re.sub(r"%\((\w+)\)s", lambda m: f"${numbers.setdefault(m[1], len(numbers) + 1)}", text)  # noqa: B023 called at once
+            try:
+                if text.startswith("COPY"):
+                    with connection.transaction(force_rollback=True), connection.cursor().copy(text) as copy:
+                        if "BINARY" in text:
+                            copy.set_types([])
+                            copy.write(b"PGCOPY\n\xff\r\n\x00" + bytes(8) + b"\xff\xff")
+                else:
+                    connection.execute(f"PREPARE {name} AS {numbered}")
+            except psycopg.Error as problem:
+                pytest.fail(f"{name}: {problem}")
+
+
+def test_policies_follow_the_settings(database_of):
+    """Community: refresh looks back further than raw readings are kept, the retention drops later still."""
+    dsn = database_of("timescale")
+    for days in (90, 30):
+        migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=days, lower_retention=True), report=quiet)
+        jobs = rows(
+            dsn,
+            "SELECT proc_name, config FROM timescaledb_information.jobs"
+            " WHERE proc_name IN ('policy_refresh_continuous_aggregate', 'policy_retention')",
+        )
+        kept = {config.get("drop_after") or config["start_offset"] for _name, config in jobs}
+        assert kept == {f"{days + 1} days", f"{days + 2} days"}
+        assert len(jobs) == 6
+
+
+def test_readings_older_than_the_retention_go_and_their_hours_stay(database_of):
+    """Apache-2: chunks are dropped after they were rolled up; a late mark for them changes nothing."""
+    dsn = database_of("apache")
+    migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=5), report=quiet)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, received_at)"
+            " SELECT 'm', date_trunc('day', now(), 'UTC') - d * INTERVAL '1 day', 1, now()"
+            " FROM generate_series(1, 12) AS d"
+        )
+        connection.execute(
+            "INSERT INTO volt.dead_letter (received_at, topic, payload, reason, redelivery_key)"
+            " VALUES (now() - INTERVAL '31 days', 't', '', 'not_json', 1), (now(), 't', '', 'not_json', 2)"
+        )
+        assert retention.run_once(connection) == retention.RetentionResult(0, 1)  # nothing is rolled up yet
+        rollup.run_once(connection)
+        assert retention.run_once(connection).chunks == 5
+        connection.execute("INSERT INTO volt.meter_rollup_dirty SELECT meter_id, hour FROM volt.meter_hourly")
+        rollup.run_once(connection)
+        assert connection.execute("SELECT count(*) FROM volt.meter_hourly").fetchone() == (12,)
+        assert connection.execute("SELECT count(*) FROM volt.meter_reading").fetchone() == (7,)
+        assert connection.execute("SELECT count(*) FROM volt.dead_letter").fetchone() == (1,)
+
+
+def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database_of, monkeypatch):
+    """Hours whose raw readings are gone survive the change of edition; the way back is refused with a hint."""
+    dsn = database_of("timescale")
+    found = edition.detect
+    monkeypatch.setattr(
+        edition, "detect", lambda connection: dataclasses.replace(found(connection), edition=edition.Edition.APACHE)
+    )
+    migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=5), report=quiet)
+    wanted = "SELECT m::text FROM volt.meter_hourly m ORDER BY 1"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, received_at)"
+            " SELECT 'm', date_trunc('day', now(), 'UTC') - d * INTERVAL '1 day', 1, now()"
+            " FROM generate_series(0, 11) AS d"
+        )
+        rollup.run_once(connection)
+        before = connection.execute(wanted).fetchall()
+        assert retention.run_once(connection).chunks > 0
+        assert connection.execute(wanted).fetchall() == before
+        monkeypatch.undo()
+        assert migrate.status(dsn).pending == ["views and policies"]
+        migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=5), report=quiet)
+        assert rollup.begin_batch(connection) is None
+        connection.execute(
+            "CALL refresh_continuous_aggregate('volt.meter_hourly', now() - INTERVAL '6 days',"
+            " now() - INTERVAL '1 hour')"
+        )
+        assert connection.execute(wanted).fetchall() == before
+    monkeypatch.setattr(
+        edition, "detect", lambda connection: dataclasses.replace(found(connection), edition=edition.Edition.APACHE)
+    )
+    with pytest.raises(errors.SchemaError, match="Community") as raised:
+        migrate.migrate(dsn, OPTIONS, report=quiet)
+    assert raised.value.hint
