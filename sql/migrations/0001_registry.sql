@@ -1,5 +1,6 @@
 -- What: the registry (fleet, vehicle, meter) and which meter fed which vehicle, when.
--- Why:  efficiency joins a vehicle's DC energy with the AC energy of the meter linked to it at that time.
+-- Why:  efficiency joins a vehicle's DC energy with the AC energy of the meter linked to it at that time. Rules skip
+--       devices that are retired or in maintenance.
 -- Lock: none on existing data, the tables are new.
 
 CREATE TABLE volt.fleet (
@@ -36,12 +37,15 @@ COMMENT ON COLUMN volt.vehicle.status IS 'active, maintenance or retired.';
 CREATE TABLE volt.meter (
   meter_id text NOT NULL,
   location text,
+  status   text NOT NULL DEFAULT 'active',
   CONSTRAINT meter_pkey PRIMARY KEY (meter_id),
-  CONSTRAINT meter_meter_id_length CHECK (length(meter_id) BETWEEN 1 AND 64)
+  CONSTRAINT meter_meter_id_length CHECK (length(meter_id) BETWEEN 1 AND 64),
+  CONSTRAINT meter_status_known CHECK (status IN ('active', 'maintenance', 'retired'))
 );
 COMMENT ON TABLE volt.meter IS 'Registered meters. A meter need not be registered to be stored.';
 COMMENT ON COLUMN volt.meter.meter_id IS 'Id the meter publishes under, 1-64 characters.';
 COMMENT ON COLUMN volt.meter.location IS 'Where it is, for people.';
+COMMENT ON COLUMN volt.meter.status IS 'active, maintenance or retired.';
 
 -- No foreign keys to vehicle and meter: links may be loaded before the registry, and devices need not be registered.
 CREATE TABLE volt.vehicle_meter (

@@ -4,29 +4,33 @@
 -- Lock: none on existing data, the tables are new.
 
 CREATE TABLE volt.vehicle_current (
-  vehicle_id          text        NOT NULL,
-  recorded_at         timestamptz NOT NULL,
-  soc_pct             double precision,
-  soc_at              timestamptz,
-  speed_kmh           double precision,
-  speed_at            timestamptz,
-  battery_temp_c      double precision,
-  battery_temp_at     timestamptz,
-  kwh_delivered_dc    double precision,
-  kwh_delivered_dc_at timestamptz,
-  dc_register_kwh     double precision,
-  dc_register_at      timestamptz,
-  latitude            double precision,
-  longitude           double precision,
-  position_at         timestamptz,
-  charging_status     text,
-  charging_status_at  timestamptz,
-  odometer_km         double precision,
-  odometer_at         timestamptz,
-  diagnostics         jsonb,
-  diagnostics_at      timestamptz,
-  last_seen_at        timestamptz,
-  updated_at          timestamptz NOT NULL DEFAULT now(),
+  vehicle_id               text        NOT NULL,
+  recorded_at              timestamptz NOT NULL,
+  soc_pct                  double precision,
+  soc_at                   timestamptz,
+  speed_kmh                double precision,
+  speed_at                 timestamptz,
+  battery_temp_c           double precision,
+  battery_temp_at          timestamptz,
+  kwh_delivered_dc         double precision,
+  kwh_delivered_dc_at      timestamptz,
+  dc_register_kwh          double precision,
+  dc_register_at           timestamptz,
+  latitude                 double precision,
+  longitude                double precision,
+  position_at              timestamptz,
+  charging_status          text,
+  charging_status_at       timestamptz,
+  odometer_km              double precision,
+  odometer_at              timestamptz,
+  diagnostics              jsonb,
+  diagnostics_at           timestamptz,
+  last_seen_at             timestamptz,
+  updated_at               timestamptz NOT NULL DEFAULT now(),
+  kwh_returned_dc          double precision,
+  kwh_returned_dc_at       timestamptz,
+  dc_returned_register_kwh double precision,
+  dc_returned_register_at  timestamptz,
   CONSTRAINT vehicle_current_pkey PRIMARY KEY (vehicle_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
         autovacuum_vacuum_cost_delay = 0);
@@ -56,22 +60,31 @@ COMMENT ON COLUMN volt.vehicle_current.diagnostics_at IS 'When diagnostics was r
 COMMENT ON COLUMN volt.vehicle_current.last_seen_at IS
   'When voltd last received a reading that was not retained by the broker; NULL: never seen live.';
 COMMENT ON COLUMN volt.vehicle_current.updated_at IS 'When this row last changed.';
+COMMENT ON COLUMN volt.vehicle_current.kwh_returned_dc IS 'DC energy taken out of the battery in the last interval, kWh.';
+COMMENT ON COLUMN volt.vehicle_current.kwh_returned_dc_at IS 'When kwh_returned_dc was measured.';
+COMMENT ON COLUMN volt.vehicle_current.dc_returned_register_kwh IS
+  'Cumulative register of DC energy taken out of the battery, kWh.';
+COMMENT ON COLUMN volt.vehicle_current.dc_returned_register_at IS 'When dc_returned_register_kwh was measured.';
 
 CREATE TABLE volt.meter_current (
-  meter_id           text        NOT NULL,
-  recorded_at        timestamptz NOT NULL,
-  kwh_consumed_ac    double precision,
-  kwh_consumed_ac_at timestamptz,
-  ac_register_kwh    double precision,
-  ac_register_at     timestamptz,
-  voltage_v          double precision,
-  voltage_at         timestamptz,
-  current_a          double precision,
-  current_at         timestamptz,
-  power_kw           double precision,
-  power_at           timestamptz,
-  last_seen_at       timestamptz,
-  updated_at         timestamptz NOT NULL DEFAULT now(),
+  meter_id                 text        NOT NULL,
+  recorded_at              timestamptz NOT NULL,
+  kwh_consumed_ac          double precision,
+  kwh_consumed_ac_at       timestamptz,
+  ac_register_kwh          double precision,
+  ac_register_at           timestamptz,
+  voltage_v                double precision,
+  voltage_at               timestamptz,
+  current_a                double precision,
+  current_at               timestamptz,
+  power_kw                 double precision,
+  power_at                 timestamptz,
+  last_seen_at             timestamptz,
+  updated_at               timestamptz NOT NULL DEFAULT now(),
+  kwh_returned_ac          double precision,
+  kwh_returned_ac_at       timestamptz,
+  ac_returned_register_kwh double precision,
+  ac_returned_register_at  timestamptz,
   CONSTRAINT meter_current_pkey PRIMARY KEY (meter_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
         autovacuum_vacuum_cost_delay = 0);
@@ -92,3 +105,8 @@ COMMENT ON COLUMN volt.meter_current.power_at IS 'When power_kw was measured.';
 COMMENT ON COLUMN volt.meter_current.last_seen_at IS
   'When voltd last received a reading that was not retained by the broker; NULL: never seen live.';
 COMMENT ON COLUMN volt.meter_current.updated_at IS 'When this row last changed.';
+COMMENT ON COLUMN volt.meter_current.kwh_returned_ac IS 'AC energy fed back into the grid in the last interval, kWh.';
+COMMENT ON COLUMN volt.meter_current.kwh_returned_ac_at IS 'When kwh_returned_ac was measured.';
+COMMENT ON COLUMN volt.meter_current.ac_returned_register_kwh IS
+  'Cumulative register of AC energy fed back into the grid, kWh.';
+COMMENT ON COLUMN volt.meter_current.ac_returned_register_at IS 'When ac_returned_register_kwh was measured.';

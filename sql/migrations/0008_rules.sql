@@ -1,0 +1,111 @@
+-- What: what the rules keep between two evaluation cycles, and what writers look for on their behalf.
+-- Why:  a cycle writes states and episodes in one transaction, so a kill at any point forgets no running duration.
+--       excursion is a queue between the transaction of a batch and the cycle: nothing that was beyond a limit between two
+--       cycles is missed, and the cycle reads only what may matter. Late readings are queued apart from live ones, so the
+--       live ones are found whatever waits. A retained reading is stored like any other; the cycle must know it from the
+--       live ones. A daemon with alerts switched off stores readings too: it learns the limits from rule_bounds. Every
+--       writer distinguishes late readings from live ones by the same clocks, also right after it has started.
+--       alert_state has an index on its episode, which the foreign key needs where retention deletes episodes.
+-- Lock: none on existing data, the tables are new.
+
+CREATE TABLE volt.alert_state (
+  rule        text  NOT NULL,
+  device_type text  NOT NULL,
+  device_id   text  NOT NULL,
+  alert_id    bigint,
+  phase       text  NOT NULL,
+  judged_at   timestamptz,
+  state       jsonb NOT NULL,
+  CONSTRAINT alert_state_pkey PRIMARY KEY (rule, device_type, device_id),
+  CONSTRAINT alert_state_alert_fkey FOREIGN KEY (alert_id) REFERENCES volt.alert (alert_id)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
+CREATE INDEX alert_state_alert_idx ON volt.alert_state (alert_id) WHERE alert_id IS NOT NULL;
+COMMENT ON TABLE volt.alert_state IS 'What is remembered of a rule and a device between two checks; none: nothing.';
+COMMENT ON COLUMN volt.alert_state.rule IS 'Name of the rule.';
+COMMENT ON COLUMN volt.alert_state.device_type IS 'vehicle, meter or system.';
+COMMENT ON COLUMN volt.alert_state.device_id IS 'The device.';
+COMMENT ON COLUMN volt.alert_state.alert_id IS 'The open episode; NULL: none is open.';
+COMMENT ON COLUMN volt.alert_state.phase IS 'pending, firing or resolved.';
+COMMENT ON COLUMN volt.alert_state.judged_at IS 'Device time of the newest reading judged; for staleness the last sign of life.';
+COMMENT ON COLUMN volt.alert_state.state IS 'The state, for voltd alone.';
+
+CREATE TABLE volt.alert_progress (
+  only_row         boolean NOT NULL DEFAULT true,
+  turn             bigint  NOT NULL DEFAULT 0,
+  efficiency_until timestamptz,
+  healthy_since    timestamptz,
+  healthy_at       timestamptz,
+  CONSTRAINT alert_progress_pkey PRIMARY KEY (only_row),
+  CONSTRAINT alert_progress_one_row CHECK (only_row)
+);
+INSERT INTO volt.alert_progress DEFAULT VALUES;
+COMMENT ON TABLE volt.alert_progress IS 'How far the checks of the rules are.';
+COMMENT ON COLUMN volt.alert_progress.only_row IS 'Always true: the table has one row.';
+COMMENT ON COLUMN volt.alert_progress.turn IS
+  'Counts the checks that wrote something: a daemon that no longer leads finds another number than its own.';
+COMMENT ON COLUMN volt.alert_progress.efficiency_until IS 'Hours before this have been judged.';
+COMMENT ON COLUMN volt.alert_progress.healthy_since IS 'Since when broker, voltd and database have all been there.';
+COMMENT ON COLUMN volt.alert_progress.healthy_at IS 'When that was last found so.';
+
+CREATE TABLE volt.excursion (
+  excursion_id bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+  vehicle_id   text        NOT NULL,
+  since        timestamptz NOT NULL,
+  received_at  timestamptz NOT NULL,
+  late         boolean     NOT NULL,
+  until        timestamptz,
+  CONSTRAINT excursion_pkey PRIMARY KEY (excursion_id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX excursion_live_idx ON volt.excursion (excursion_id) WHERE NOT late;
+COMMENT ON TABLE volt.excursion IS 'Vehicles whose new readings are beyond some rule''s limit, until the rules are checked.';
+COMMENT ON COLUMN volt.excursion.excursion_id IS 'Number.';
+COMMENT ON COLUMN volt.excursion.vehicle_id IS 'The vehicle.';
+COMMENT ON COLUMN volt.excursion.since IS 'Device time of the earliest of these readings in its batch, late and live ones apart.';
+COMMENT ON COLUMN volt.excursion.received_at IS 'When voltd received the first of them.';
+COMMENT ON COLUMN volt.excursion.late IS 'They came too late to tell anybody.';
+COMMENT ON COLUMN volt.excursion.until IS 'Device time of the latest of them; NULL: as since.';
+
+CREATE TABLE volt.retained_reading (
+  vehicle_id  text        NOT NULL,
+  recorded_at timestamptz NOT NULL,
+  received_at timestamptz NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX retained_reading_idx ON volt.retained_reading (vehicle_id, recorded_at);
+COMMENT ON TABLE volt.retained_reading IS
+  'Readings of the last days that the broker had retained: stored as the others are, but no news for the rules.';
+COMMENT ON COLUMN volt.retained_reading.vehicle_id IS 'The vehicle.';
+COMMENT ON COLUMN volt.retained_reading.recorded_at IS 'Device time of the reading.';
+COMMENT ON COLUMN volt.retained_reading.received_at IS
+  'When voltd received it; where the stored one has another time, it had come before, and was news.';
+
+CREATE TABLE volt.rule_bounds (
+  only_row     boolean NOT NULL DEFAULT true,
+  bounds       jsonb NOT NULL,
+  late_after_s double precision NOT NULL,
+  published_at timestamptz NOT NULL,
+  CONSTRAINT rule_bounds_pkey PRIMARY KEY (only_row),
+  CONSTRAINT rule_bounds_one_row CHECK (only_row)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE volt.rule_bounds IS 'What the rules in force concern: readings beyond these are put down in excursion.';
+COMMENT ON COLUMN volt.rule_bounds.only_row IS 'Always true: the table has one row at most; none: nobody checks rules.';
+COMMENT ON COLUMN volt.rule_bounds.bounds IS
+  'Array of [column of vehicle_reading, below, above]: in between (NULL: no bound) no rule fires.';
+COMMENT ON COLUMN volt.rule_bounds.late_after_s IS 'A reading that is older than this when it is stored, s, is late.';
+COMMENT ON COLUMN volt.rule_bounds.published_at IS 'When a daemon that checks the rules last said so.';
+
+CREATE TABLE volt.device_clock (
+  device_type text             NOT NULL,
+  device_id   text             NOT NULL,
+  behind_s    double precision NOT NULL,
+  certain_at  timestamptz      NOT NULL DEFAULT now(),
+  CONSTRAINT device_clock_pkey PRIMARY KEY (device_type, device_id),
+  CONSTRAINT device_clock_device_type_known CHECK (device_type IN ('vehicle', 'meter')),
+  CONSTRAINT device_clock_is_behind CHECK (behind_s > 0)
+);
+COMMENT ON TABLE volt.device_clock IS
+  'Devices whose clocks are certainly behind by more than a minute; a device that is not here is right, ahead, or not known.';
+COMMENT ON COLUMN volt.device_clock.device_type IS 'vehicle or meter.';
+COMMENT ON COLUMN volt.device_clock.device_id IS 'The device.';
+COMMENT ON COLUMN volt.device_clock.behind_s IS
+  'Seconds by which its clock is behind; its recorded_at plus this is about when a reading was measured.';
+COMMENT ON COLUMN volt.device_clock.certain_at IS 'When voltd became certain of this value.';
