@@ -5,14 +5,14 @@
 
 DO $$
 BEGIN
-  IF to_regclass('volt.vehicle_hourly_rollup') IS NULL
+  IF to_regclass('volt_internal.vehicle_hourly_rollup') IS NULL
      OR EXISTS (SELECT FROM timescaledb_information.continuous_aggregates
                 WHERE view_schema = 'volt' AND view_name = 'vehicle_hourly') THEN
     RETURN;
   END IF;
   DROP VIEW IF EXISTS volt.efficiency_daily, volt.efficiency_hourly, volt.vehicle_energy_hourly, volt.meter_energy_hourly,
     volt.vehicle_daily, volt.meter_daily, volt.vehicle_hourly, volt.meter_hourly,
-    volt.vehicle_hourly_live, volt.meter_hourly_live, volt.vehicle_hourly_stored, volt.meter_hourly_stored;
+    volt_internal.vehicle_hourly_live, volt_internal.meter_hourly_live, volt_internal.vehicle_hourly_stored, volt_internal.meter_hourly_stored;
 EXCEPTION WHEN dependent_objects_still_exist THEN
   RAISE insufficient_privilege USING
     MESSAGE = 'views of yours stand on volt''s hourly or daily views, which must be replaced because the edition changed',
@@ -20,5 +20,5 @@ EXCEPTION WHEN dependent_objects_still_exist THEN
 END $$;
 
 -- Writers have nothing to mark any more.
-UPDATE volt.rollup_state SET closing_watermark = NULL WHERE closing_watermark IS NOT NULL;
-TRUNCATE volt.vehicle_rollup_dirty, volt.meter_rollup_dirty;
+UPDATE volt_internal.rollup_state SET closing_watermark = NULL WHERE closing_watermark IS NOT NULL;
+TRUNCATE volt_internal.vehicle_rollup_dirty, volt_internal.meter_rollup_dirty;

@@ -63,9 +63,9 @@ BEGIN
     watermark := format(
       'coalesce(_timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(%s)), ''-infinity''::timestamptz)',
       materialized.id);
-    EXECUTE format('CREATE OR REPLACE VIEW volt.%I AS SELECT * FROM %I.%I WHERE hour < %s',
+    EXECUTE format('CREATE OR REPLACE VIEW volt_internal.%I AS SELECT * FROM %I.%I WHERE hour < %s',
                    device || '_hourly_stored', materialized.schema, materialized.name, watermark);
-    EXECUTE format('CREATE OR REPLACE VIEW volt.%I AS SELECT * FROM volt.%I WHERE hour >= %s',
+    EXECUTE format('CREATE OR REPLACE VIEW volt_internal.%I AS SELECT * FROM volt.%I WHERE hour >= %s',
                    device || '_hourly_live', device || '_hourly', watermark);
   END LOOP;
 END $$;

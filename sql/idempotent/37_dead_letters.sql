@@ -5,7 +5,7 @@
 -- Lock: ROW EXCLUSIVE on dead_letter; an advisory lock on the client until the transaction ends: two daemons that evict
 --       each other, or drain and stream, must see each other's, or the same message could leave two.
 
-CREATE OR REPLACE FUNCTION volt.keep_dead_letters(
+CREATE OR REPLACE FUNCTION volt_internal.keep_dead_letters(
   client bigint, run bigint, writers text[], received_ats timestamptz[], topics text[], payloads bytea[], reasons text[],
   details text[], elements integer[], keys bigint[], redelivered boolean[], acked boolean[], named boolean[],
   fields text[], device_types text[], device_ids text[]
@@ -31,7 +31,7 @@ BEGIN
   there AS MATERIALIZED (
     SELECT letter.place
     FROM letter
-      CROSS JOIN (SELECT max(c.received_until) AS until FROM volt.ingest_commit AS c WHERE c.writer = ANY (writers)) AS last
+      CROSS JOIN (SELECT max(c.received_until) AS until FROM volt_internal.ingest_commit AS c WHERE c.writer = ANY (writers)) AS last
       CROSS JOIN LATERAL (
         SELECT FROM volt.dead_letter AS d
         WHERE d.redelivery_key = letter.key
@@ -55,7 +55,7 @@ BEGIN
   )
   SELECT there.place::int FROM there;
 END $$;
-COMMENT ON FUNCTION volt.keep_dead_letters(bigint, bigint, text[], timestamptz[], text[], bytea[], text[], text[],
+COMMENT ON FUNCTION volt_internal.keep_dead_letters(bigint, bigint, text[], timestamptz[], text[], bytea[], text[], text[],
   integer[], bigint[], boolean[], boolean[], boolean[], text[], text[], text[]) IS
   'Keeps dead letters, given as arrays, that no earlier delivery of their message has left; returns the places, from 1, '
   'of those that one has. named: the message has a packet id; without one nothing tells it from another.';

@@ -3,7 +3,7 @@
 --       not over yet is left alone: stored, it would hide what still comes.
 -- Lock: those of refresh_continuous_aggregate, of one day.
 
-CREATE OR REPLACE PROCEDURE volt.follow_correction(day timestamptz)
+CREATE OR REPLACE PROCEDURE volt_internal.follow_correction(day timestamptz)
 LANGUAGE plpgsql AS $$
 DECLARE
   device text;
@@ -18,5 +18,5 @@ BEGIN
     END IF;
   END LOOP;
 END $$;
-COMMENT ON PROCEDURE volt.follow_correction(timestamptz) IS
+COMMENT ON PROCEDURE volt_internal.follow_correction(timestamptz) IS
   'Computes the hours and the day from a UTC midnight on again, as far as they are over.';

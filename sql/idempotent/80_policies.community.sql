@@ -5,15 +5,15 @@
 --       refresh waits, because until then everything is computed live and late readings show at once.
 -- Lock: SHARE UPDATE EXCLUSIVE on the tables, short.
 
-CREATE OR REPLACE FUNCTION volt.apply_policies() RETURNS void
+CREATE OR REPLACE FUNCTION volt_internal.apply_policies() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
-  raw_days integer := volt.setting_number('raw_retention_days');
-  columnstore_days integer := volt.setting_number('columnstore_after_days');
+  raw_days integer := volt_internal.setting_number('raw_retention_days');
+  columnstore_days integer := volt_internal.setting_number('columnstore_after_days');
   wanted text := format('2 raw %s columnstore %s', raw_days, columnstore_days);
   device text;
 BEGIN
-  IF EXISTS (SELECT FROM volt.setting WHERE name = 'policies' AND value = wanted) THEN
+  IF EXISTS (SELECT FROM volt_internal.setting WHERE name = 'policies' AND value = wanted) THEN
     RETURN;
   END IF;
   FOREACH device IN ARRAY ARRAY['vehicle', 'meter'] LOOP
@@ -48,9 +48,9 @@ BEGIN
     PERFORM add_retention_policy(
       format('volt.%s_reading', device)::regclass, drop_after => make_interval(days => raw_days + 2));
   END LOOP;
-  INSERT INTO volt.setting (name, value) VALUES ('policies', wanted)
+  INSERT INTO volt_internal.setting (name, value) VALUES ('policies', wanted)
   ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now();
 END $$;
-COMMENT ON FUNCTION volt.apply_policies() IS
-  'Makes TimescaleDB''s jobs fit volt.setting; does nothing where they do already. Community edition only.';
-SELECT volt.apply_policies();
+COMMENT ON FUNCTION volt_internal.apply_policies() IS
+  'Makes TimescaleDB''s jobs fit volt_internal.setting; does nothing where they do already. Community edition only.';
+SELECT volt_internal.apply_policies();

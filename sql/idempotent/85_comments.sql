@@ -151,9 +151,9 @@ DECLARE
 BEGIN
   FOREACH device IN ARRAY ARRAY['vehicle', 'meter'] LOOP
     FOREACH half IN ARRAY ARRAY['stored', 'live', 'rollup'] LOOP
-      CONTINUE WHEN to_regclass(format('volt.%s_hourly_%s', device, half)) IS NULL;
+      CONTINUE WHEN to_regclass(format('volt_internal.%s_hourly_%s', device, half)) IS NULL;
       EXECUTE format(
-        'COMMENT ON %s volt.%I IS %L',
+        'COMMENT ON %s volt_internal.%I IS %L',
         CASE half WHEN 'rollup' THEN 'TABLE' ELSE 'VIEW' END, format('%s_hourly_%s', device, half),
         CASE half
           WHEN 'stored' THEN format('The stored half of %s_hourly: hours before the watermark.', device)
@@ -165,7 +165,7 @@ BEGIN
         FROM pg_attribute
         WHERE attrelid = format('volt.%s_hourly', device)::regclass AND attnum > 0
       LOOP
-        EXECUTE format('COMMENT ON COLUMN volt.%I.%I IS %L',
+        EXECUTE format('COMMENT ON COLUMN volt_internal.%I.%I IS %L',
                        format('%s_hourly_%s', device, half), described.attname, described.text);
       END LOOP;
     END LOOP;

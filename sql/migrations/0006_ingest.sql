@@ -8,26 +8,26 @@
 --       them. A device whose every message is refused is not stale: people would look for a dead one.
 -- Lock: none on existing data, the tables are new.
 
-CREATE TABLE volt.ingest_state (
+CREATE TABLE volt_internal.ingest_state (
   instance      text        NOT NULL,
   current_until timestamptz NOT NULL,
   CONSTRAINT ingest_state_pkey PRIMARY KEY (instance)
 );
-COMMENT ON TABLE volt.ingest_state IS 'How far each daemon (setting instance) has brought the current state.';
-COMMENT ON COLUMN volt.ingest_state.instance IS 'The daemon''s setting instance.';
-COMMENT ON COLUMN volt.ingest_state.current_until IS
+COMMENT ON TABLE volt_internal.ingest_state IS 'How far each daemon (setting instance) has brought the current state.';
+COMMENT ON COLUMN volt_internal.ingest_state.instance IS 'The daemon''s setting instance.';
+COMMENT ON COLUMN volt_internal.ingest_state.current_until IS
   'Readings this daemon received up to this time are in vehicle_current and meter_current.';
 
-CREATE TABLE volt.ingest_commit (
+CREATE TABLE volt_internal.ingest_commit (
   writer         text NOT NULL,
   batch          uuid NOT NULL,
   received_until timestamptz,
   CONSTRAINT ingest_commit_pkey PRIMARY KEY (writer)
 ) WITH (fillfactor = 10);
-COMMENT ON TABLE volt.ingest_commit IS 'The last batch that each writer has committed, for when the answer is lost.';
-COMMENT ON COLUMN volt.ingest_commit.writer IS 'The client id at the broker, and which of its connections: stream or spool.';
-COMMENT ON COLUMN volt.ingest_commit.batch IS 'Chosen anew for each transaction.';
-COMMENT ON COLUMN volt.ingest_commit.received_until IS
+COMMENT ON TABLE volt_internal.ingest_commit IS 'The last batch that each writer has committed, for when the answer is lost.';
+COMMENT ON COLUMN volt_internal.ingest_commit.writer IS 'The client id at the broker, and which of its connections: stream or spool.';
+COMMENT ON COLUMN volt_internal.ingest_commit.batch IS 'Chosen anew for each transaction.';
+COMMENT ON COLUMN volt_internal.ingest_commit.received_until IS
   'The latest arrival among the messages committed so far that were delivered for the first time; NULL: none.';
 
 CREATE TABLE volt.daemon (
@@ -58,7 +58,7 @@ COMMENT ON COLUMN volt.daemon.started_at IS 'When it started, by its host''s clo
 COMMENT ON COLUMN volt.daemon.trouble IS
   'What keeps it from taking messages and what to do, for people; NULL: nothing that it knows of.';
 
-CREATE TABLE volt.device_rhythm (
+CREATE TABLE volt_internal.device_rhythm (
   device_type       text NOT NULL,
   device_id         text NOT NULL,
   longest_s         real,
@@ -71,22 +71,22 @@ CREATE TABLE volt.device_rhythm (
   known_since       timestamptz,
   CONSTRAINT device_rhythm_pkey PRIMARY KEY (device_type, device_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
-COMMENT ON TABLE volt.device_rhythm IS
+COMMENT ON TABLE volt_internal.device_rhythm IS
   'How long each device is usually quiet between two signs of life, driving and otherwise; written where that changes.';
-COMMENT ON COLUMN volt.device_rhythm.device_type IS 'vehicle or meter.';
-COMMENT ON COLUMN volt.device_rhythm.device_id IS 'The device.';
-COMMENT ON COLUMN volt.device_rhythm.longest_s IS 'Longest interval while it did not drive, s, as of noted_at; halves in a week.';
-COMMENT ON COLUMN volt.device_rhythm.usual_s IS
+COMMENT ON COLUMN volt_internal.device_rhythm.device_type IS 'vehicle or meter.';
+COMMENT ON COLUMN volt_internal.device_rhythm.device_id IS 'The device.';
+COMMENT ON COLUMN volt_internal.device_rhythm.longest_s IS 'Longest interval while it did not drive, s, as of noted_at; halves in a week.';
+COMMENT ON COLUMN volt_internal.device_rhythm.usual_s IS
   'Second longest, s, as of noted_at: what is usual, as a single outage is not; halves in a week. NULL: not known yet.';
-COMMENT ON COLUMN volt.device_rhythm.noted_at IS 'When the two last changed.';
-COMMENT ON COLUMN volt.device_rhythm.driving_longest_s IS 'The same of intervals that began while it drove.';
-COMMENT ON COLUMN volt.device_rhythm.driving_usual_s IS 'The same of intervals that began while it drove.';
-COMMENT ON COLUMN volt.device_rhythm.driving_noted_at IS 'When the two last changed.';
-COMMENT ON COLUMN volt.device_rhythm.moved_at IS 'When it was last heard driving, to within ten minutes; NULL: never.';
-COMMENT ON COLUMN volt.device_rhythm.known_since IS
+COMMENT ON COLUMN volt_internal.device_rhythm.noted_at IS 'When the two last changed.';
+COMMENT ON COLUMN volt_internal.device_rhythm.driving_longest_s IS 'The same of intervals that began while it drove.';
+COMMENT ON COLUMN volt_internal.device_rhythm.driving_usual_s IS 'The same of intervals that began while it drove.';
+COMMENT ON COLUMN volt_internal.device_rhythm.driving_noted_at IS 'When the two last changed.';
+COMMENT ON COLUMN volt_internal.device_rhythm.moved_at IS 'When it was last heard driving, to within ten minutes; NULL: never.';
+COMMENT ON COLUMN volt_internal.device_rhythm.known_since IS
   'When an interval while the vehicle did not drive was noted first; NULL: not after noted_at.';
 
-CREATE TABLE volt.refused_device (
+CREATE TABLE volt_internal.refused_device (
   device_type text        NOT NULL,
   device_id   text        NOT NULL,
   since       timestamptz NOT NULL,
@@ -96,11 +96,11 @@ CREATE TABLE volt.refused_device (
   CONSTRAINT refused_device_pkey PRIMARY KEY (device_type, device_id),
   CONSTRAINT refused_device_device_id_length CHECK (length(device_id) BETWEEN 1 AND 64)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
-COMMENT ON TABLE volt.refused_device IS
+COMMENT ON TABLE volt_internal.refused_device IS
   'Devices whose messages were refused. Of use where last_at is later than the last sign of life; older rows go away.';
-COMMENT ON COLUMN volt.refused_device.device_type IS 'vehicle or meter.';
-COMMENT ON COLUMN volt.refused_device.device_id IS 'Which device the topic, or the payload, names.';
-COMMENT ON COLUMN volt.refused_device.since IS 'When the first of these messages came after the last reading that was stored.';
-COMMENT ON COLUMN volt.refused_device.last_at IS 'When the latest came, to within half a minute.';
-COMMENT ON COLUMN volt.refused_device.reason IS 'Why that one was refused, as in dead_letter.';
-COMMENT ON COLUMN volt.refused_device.detail IS 'What was wrong with it, as in dead_letter.';
+COMMENT ON COLUMN volt_internal.refused_device.device_type IS 'vehicle or meter.';
+COMMENT ON COLUMN volt_internal.refused_device.device_id IS 'Which device the topic, or the payload, names.';
+COMMENT ON COLUMN volt_internal.refused_device.since IS 'When the first of these messages came after the last reading that was stored.';
+COMMENT ON COLUMN volt_internal.refused_device.last_at IS 'When the latest came, to within half a minute.';
+COMMENT ON COLUMN volt_internal.refused_device.reason IS 'Why that one was refused, as in dead_letter.';
+COMMENT ON COLUMN volt_internal.refused_device.detail IS 'What was wrong with it, as in dead_letter.';

@@ -8,7 +8,7 @@
 --       alert_state has an index on its episode, which the foreign key needs where retention deletes episodes.
 -- Lock: none on existing data, the tables are new.
 
-CREATE TABLE volt.alert_state (
+CREATE TABLE volt_internal.alert_state (
   rule        text  NOT NULL,
   device_type text  NOT NULL,
   device_id   text  NOT NULL,
@@ -19,17 +19,17 @@ CREATE TABLE volt.alert_state (
   CONSTRAINT alert_state_pkey PRIMARY KEY (rule, device_type, device_id),
   CONSTRAINT alert_state_alert_fkey FOREIGN KEY (alert_id) REFERENCES volt.alert (alert_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
-CREATE INDEX alert_state_alert_idx ON volt.alert_state (alert_id) WHERE alert_id IS NOT NULL;
-COMMENT ON TABLE volt.alert_state IS 'What is remembered of a rule and a device between two checks; none: nothing.';
-COMMENT ON COLUMN volt.alert_state.rule IS 'Name of the rule.';
-COMMENT ON COLUMN volt.alert_state.device_type IS 'vehicle, meter or system.';
-COMMENT ON COLUMN volt.alert_state.device_id IS 'The device.';
-COMMENT ON COLUMN volt.alert_state.alert_id IS 'The open episode; NULL: none is open.';
-COMMENT ON COLUMN volt.alert_state.phase IS 'pending, firing or resolved.';
-COMMENT ON COLUMN volt.alert_state.judged_at IS 'Device time of the newest reading judged; for staleness the last sign of life.';
-COMMENT ON COLUMN volt.alert_state.state IS 'The state, for voltd alone.';
+CREATE INDEX alert_state_alert_idx ON volt_internal.alert_state (alert_id) WHERE alert_id IS NOT NULL;
+COMMENT ON TABLE volt_internal.alert_state IS 'What is remembered of a rule and a device between two checks; none: nothing.';
+COMMENT ON COLUMN volt_internal.alert_state.rule IS 'Name of the rule.';
+COMMENT ON COLUMN volt_internal.alert_state.device_type IS 'vehicle, meter or system.';
+COMMENT ON COLUMN volt_internal.alert_state.device_id IS 'The device.';
+COMMENT ON COLUMN volt_internal.alert_state.alert_id IS 'The open episode; NULL: none is open.';
+COMMENT ON COLUMN volt_internal.alert_state.phase IS 'pending, firing or resolved.';
+COMMENT ON COLUMN volt_internal.alert_state.judged_at IS 'Device time of the newest reading judged; for staleness the last sign of life.';
+COMMENT ON COLUMN volt_internal.alert_state.state IS 'The state, for voltd alone.';
 
-CREATE TABLE volt.alert_progress (
+CREATE TABLE volt_internal.alert_progress (
   only_row         boolean NOT NULL DEFAULT true,
   turn             bigint  NOT NULL DEFAULT 0,
   efficiency_until timestamptz,
@@ -38,16 +38,16 @@ CREATE TABLE volt.alert_progress (
   CONSTRAINT alert_progress_pkey PRIMARY KEY (only_row),
   CONSTRAINT alert_progress_one_row CHECK (only_row)
 );
-INSERT INTO volt.alert_progress DEFAULT VALUES;
-COMMENT ON TABLE volt.alert_progress IS 'How far the checks of the rules are.';
-COMMENT ON COLUMN volt.alert_progress.only_row IS 'Always true: the table has one row.';
-COMMENT ON COLUMN volt.alert_progress.turn IS
+INSERT INTO volt_internal.alert_progress DEFAULT VALUES;
+COMMENT ON TABLE volt_internal.alert_progress IS 'How far the checks of the rules are.';
+COMMENT ON COLUMN volt_internal.alert_progress.only_row IS 'Always true: the table has one row.';
+COMMENT ON COLUMN volt_internal.alert_progress.turn IS
   'Counts the checks that wrote something: a daemon that no longer leads finds another number than its own.';
-COMMENT ON COLUMN volt.alert_progress.efficiency_until IS 'Hours before this have been judged.';
-COMMENT ON COLUMN volt.alert_progress.healthy_since IS 'Since when broker, voltd and database have all been there.';
-COMMENT ON COLUMN volt.alert_progress.healthy_at IS 'When that was last found so.';
+COMMENT ON COLUMN volt_internal.alert_progress.efficiency_until IS 'Hours before this have been judged.';
+COMMENT ON COLUMN volt_internal.alert_progress.healthy_since IS 'Since when broker, voltd and database have all been there.';
+COMMENT ON COLUMN volt_internal.alert_progress.healthy_at IS 'When that was last found so.';
 
-CREATE TABLE volt.excursion (
+CREATE TABLE volt_internal.excursion (
   excursion_id bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
   vehicle_id   text        NOT NULL,
   since        timestamptz NOT NULL,
@@ -56,29 +56,29 @@ CREATE TABLE volt.excursion (
   until        timestamptz,
   CONSTRAINT excursion_pkey PRIMARY KEY (excursion_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
-CREATE INDEX excursion_live_idx ON volt.excursion (excursion_id) WHERE NOT late;
-COMMENT ON TABLE volt.excursion IS 'Vehicles whose new readings are beyond some rule''s limit, until the rules are checked.';
-COMMENT ON COLUMN volt.excursion.excursion_id IS 'Number.';
-COMMENT ON COLUMN volt.excursion.vehicle_id IS 'The vehicle.';
-COMMENT ON COLUMN volt.excursion.since IS 'Device time of the earliest of these readings in its batch, late and live ones apart.';
-COMMENT ON COLUMN volt.excursion.received_at IS 'When voltd received the first of them.';
-COMMENT ON COLUMN volt.excursion.late IS 'They came too late to tell anybody.';
-COMMENT ON COLUMN volt.excursion.until IS 'Device time of the latest of them; NULL: as since.';
+CREATE INDEX excursion_live_idx ON volt_internal.excursion (excursion_id) WHERE NOT late;
+COMMENT ON TABLE volt_internal.excursion IS 'Vehicles whose new readings are beyond some rule''s limit, until the rules are checked.';
+COMMENT ON COLUMN volt_internal.excursion.excursion_id IS 'Number.';
+COMMENT ON COLUMN volt_internal.excursion.vehicle_id IS 'The vehicle.';
+COMMENT ON COLUMN volt_internal.excursion.since IS 'Device time of the earliest of these readings in its batch, late and live ones apart.';
+COMMENT ON COLUMN volt_internal.excursion.received_at IS 'When voltd received the first of them.';
+COMMENT ON COLUMN volt_internal.excursion.late IS 'They came too late to tell anybody.';
+COMMENT ON COLUMN volt_internal.excursion.until IS 'Device time of the latest of them; NULL: as since.';
 
-CREATE TABLE volt.retained_reading (
+CREATE TABLE volt_internal.retained_reading (
   vehicle_id  text        NOT NULL,
   recorded_at timestamptz NOT NULL,
   received_at timestamptz NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
-CREATE INDEX retained_reading_idx ON volt.retained_reading (vehicle_id, recorded_at);
-COMMENT ON TABLE volt.retained_reading IS
+CREATE INDEX retained_reading_idx ON volt_internal.retained_reading (vehicle_id, recorded_at);
+COMMENT ON TABLE volt_internal.retained_reading IS
   'Readings of the last days that the broker had retained: stored as the others are, but no news for the rules.';
-COMMENT ON COLUMN volt.retained_reading.vehicle_id IS 'The vehicle.';
-COMMENT ON COLUMN volt.retained_reading.recorded_at IS 'Device time of the reading.';
-COMMENT ON COLUMN volt.retained_reading.received_at IS
+COMMENT ON COLUMN volt_internal.retained_reading.vehicle_id IS 'The vehicle.';
+COMMENT ON COLUMN volt_internal.retained_reading.recorded_at IS 'Device time of the reading.';
+COMMENT ON COLUMN volt_internal.retained_reading.received_at IS
   'When voltd received it; where the stored one has another time, it had come before, and was news.';
 
-CREATE TABLE volt.rule_bounds (
+CREATE TABLE volt_internal.rule_bounds (
   only_row     boolean NOT NULL DEFAULT true,
   bounds       jsonb NOT NULL,
   late_after_s double precision NOT NULL,
@@ -86,12 +86,12 @@ CREATE TABLE volt.rule_bounds (
   CONSTRAINT rule_bounds_pkey PRIMARY KEY (only_row),
   CONSTRAINT rule_bounds_one_row CHECK (only_row)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE volt.rule_bounds IS 'What the rules in force concern: readings beyond these are put down in excursion.';
-COMMENT ON COLUMN volt.rule_bounds.only_row IS 'Always true: the table has one row at most; none: nobody checks rules.';
-COMMENT ON COLUMN volt.rule_bounds.bounds IS
+COMMENT ON TABLE volt_internal.rule_bounds IS 'What the rules in force concern: readings beyond these are put down in excursion.';
+COMMENT ON COLUMN volt_internal.rule_bounds.only_row IS 'Always true: the table has one row at most; none: nobody checks rules.';
+COMMENT ON COLUMN volt_internal.rule_bounds.bounds IS
   'Array of [column of vehicle_reading, below, above]: in between (NULL: no bound) no rule fires.';
-COMMENT ON COLUMN volt.rule_bounds.late_after_s IS 'A reading that is older than this when it is stored, s, is late.';
-COMMENT ON COLUMN volt.rule_bounds.published_at IS 'When a daemon that checks the rules last said so.';
+COMMENT ON COLUMN volt_internal.rule_bounds.late_after_s IS 'A reading that is older than this when it is stored, s, is late.';
+COMMENT ON COLUMN volt_internal.rule_bounds.published_at IS 'When a daemon that checks the rules last said so.';
 
 CREATE TABLE volt.device_clock (
   device_type text             NOT NULL,

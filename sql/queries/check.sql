@@ -8,20 +8,24 @@ FROM (VALUES
   ('volt.meter_reading', 'INSERT'), ('volt.meter_reading', 'SELECT'), ('volt.meter_reading', 'UPDATE'),
   ('volt.vehicle_current', 'INSERT'), ('volt.vehicle_current', 'UPDATE'),
   ('volt.meter_current', 'INSERT'), ('volt.meter_current', 'UPDATE'),
-  ('volt.dead_letter', 'INSERT'), ('volt.dead_letter', 'SELECT'), ('volt.ingest_state', 'UPDATE'),
-  ('volt.ingest_commit', 'INSERT'), ('volt.ingest_commit', 'UPDATE'),
-  ('volt.excursion', 'INSERT'), ('volt.retained_reading', 'INSERT'), ('volt.alert_progress', 'UPDATE'),
-  ('volt.alert', 'INSERT'), ('volt.alert', 'UPDATE'), ('volt.alert_state', 'UPDATE'),
-  ('volt.alert_delivery', 'UPDATE'), ('volt.daemon', 'UPDATE'), ('volt.rule_bounds', 'SELECT'),
-  ('volt.rule_bounds', 'UPDATE'), ('volt.refused_device', 'UPDATE'), ('volt.device_rhythm', 'UPDATE')
+  ('volt.dead_letter', 'INSERT'), ('volt.dead_letter', 'SELECT'), ('volt_internal.ingest_state', 'UPDATE'),
+  ('volt_internal.ingest_commit', 'INSERT'), ('volt_internal.ingest_commit', 'UPDATE'),
+  ('volt_internal.excursion', 'INSERT'), ('volt_internal.retained_reading', 'INSERT'),
+  ('volt_internal.alert_progress', 'UPDATE'), ('volt.alert', 'INSERT'), ('volt.alert', 'UPDATE'),
+  ('volt_internal.alert_state', 'UPDATE'), ('volt.alert_delivery', 'UPDATE'), ('volt.daemon', 'UPDATE'),
+  ('volt_internal.rule_bounds', 'SELECT'), ('volt_internal.rule_bounds', 'UPDATE'),
+  ('volt_internal.refused_device', 'UPDATE'), ('volt_internal.device_rhythm', 'UPDATE')
 ) AS wanted (name, privilege)
--- of any column: of dead letters it may read all but the payload
-WHERE NOT has_any_column_privilege(wanted.name, wanted.privilege)
+-- of any column: of dead letters it may read all but the payload. By number: a name in a schema that the user may not
+-- use is an error.
+WHERE NOT coalesce((
+  SELECT has_schema_privilege(c.relnamespace, 'USAGE') AND has_any_column_privilege(c.oid, wanted.privilege)
+  FROM pg_class c WHERE concat_ws('.', c.relnamespace::regnamespace, c.relname) = wanted.name), false)
 ORDER BY 2, 3;
 
 -- name: rules_checked
 -- Whether a daemon of this database checks the rules; they say so every two seconds.
-SELECT EXISTS (SELECT FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '30 s');
+SELECT EXISTS (SELECT FROM volt_internal.rule_bounds WHERE published_at > now() - INTERVAL '30 s');
 
 -- name: unknown_fleets
 -- fleets text[]: those of them that are not registered, so that no vehicle can be in them.

@@ -46,7 +46,7 @@ ORDER BY id;
 
 -- name: raw_retention_days
 -- How long raw readings are kept.
-SELECT volt.setting_number('raw_retention_days');
+SELECT volt_internal.setting_number('raw_retention_days');
 
 -- name: mark_replayed
 -- Once their readings are stored, and in the current state.

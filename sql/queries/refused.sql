@@ -5,7 +5,7 @@
 -- name: put_refused_devices
 -- device_type, device_id, reason, detail: text[]; since, last_at: timestamptz[]. What was there before the last reading
 -- that was stored begins anew.
-INSERT INTO volt.refused_device AS r (device_type, device_id, since, last_at, reason, detail)
+INSERT INTO volt_internal.refused_device AS r (device_type, device_id, since, last_at, reason, detail)
 SELECT * FROM unnest(%(device_type)s::text[], %(device_id)s::text[], %(since)s::timestamptz[], %(last_at)s::timestamptz[],
   %(reason)s::text[], %(detail)s::text[])
 ON CONFLICT (device_type, device_id) DO UPDATE SET
@@ -19,7 +19,7 @@ ON CONFLICT (device_type, device_id) DO UPDATE SET
 
 -- name: forget_refused_devices
 -- Those of which something was stored since, and those that have not sent for a month.
-DELETE FROM volt.refused_device r
+DELETE FROM volt_internal.refused_device r
 WHERE r.last_at < now() - INTERVAL '30 days'
   OR (r.device_type = 'vehicle' AND EXISTS (
     SELECT FROM volt.vehicle_current c WHERE c.vehicle_id = r.device_id AND c.last_seen_at > r.last_at))

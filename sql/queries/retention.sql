@@ -4,16 +4,16 @@
 
 -- name: drop_old_readings
 -- How many chunks were dropped; always 0 on the Community edition, whose own policy does it.
-SELECT volt.drop_old_readings()
+SELECT volt_internal.drop_old_readings()
 
 -- name: drop_old_dead_letters
 -- at_most int. How many dead letters were deleted.
-SELECT volt.drop_old_dead_letters(%(at_most)s::int)
+SELECT volt_internal.drop_old_dead_letters(%(at_most)s::int)
 
 -- name: drop_old_alerts
 -- at_most int. How many episodes of alerts were deleted.
-SELECT volt.drop_old_alerts(%(at_most)s::int)
+SELECT volt_internal.drop_old_alerts(%(at_most)s::int)
 
 -- name: keep_raw_readings
 -- at_least_days int. Whether the retention had to be raised.
-SELECT volt.keep_raw_readings(%(at_least_days)s::int)
+SELECT volt_internal.keep_raw_readings(%(at_least_days)s::int)

@@ -18,7 +18,7 @@ WITH heard AS (
     CASE WHEN h.driving THEN r.driving_longest_s ELSE r.longest_s END * f.left_of_it AS longest_s,
     CASE WHEN h.driving THEN r.driving_usual_s ELSE r.usual_s END * f.left_of_it AS usual_s
   FROM heard h
-  LEFT JOIN volt.device_rhythm r ON r.device_type = 'vehicle' AND r.device_id = h.device_id
+  LEFT JOIN volt_internal.device_rhythm r ON r.device_type = 'vehicle' AND r.device_id = h.device_id
   CROSS JOIN LATERAL (
     SELECT power(0.5, least(extract(epoch FROM h.ended_at
       - CASE WHEN h.driving THEN r.driving_noted_at ELSE r.noted_at END)::float8 / 604800, 1000)) AS left_of_it) f
@@ -29,7 +29,7 @@ WITH heard AS (
   END AS noted
   FROM known
 )
-INSERT INTO volt.device_rhythm AS r (device_type, device_id, longest_s, usual_s, noted_at, driving_longest_s,
+INSERT INTO volt_internal.device_rhythm AS r (device_type, device_id, longest_s, usual_s, noted_at, driving_longest_s,
   driving_usual_s, driving_noted_at, moved_at, known_since)
 SELECT 'vehicle', device_id,
   CASE WHEN noted AND NOT driving THEN greatest(longest_s, interval_s) END,
@@ -64,11 +64,11 @@ WITH heard AS (
 ), known AS (
   SELECT h.*, r.longest_s * f.left_of_it AS longest_s, r.usual_s * f.left_of_it AS usual_s
   FROM heard h
-  LEFT JOIN volt.device_rhythm r ON r.device_type = 'meter' AND r.device_id = h.device_id
+  LEFT JOIN volt_internal.device_rhythm r ON r.device_type = 'meter' AND r.device_id = h.device_id
   CROSS JOIN LATERAL (
     SELECT power(0.5, least(extract(epoch FROM h.ended_at - r.noted_at)::float8 / 604800, 1000)) AS left_of_it) f
 )
-INSERT INTO volt.device_rhythm AS r (device_type, device_id, longest_s, usual_s, noted_at)
+INSERT INTO volt_internal.device_rhythm AS r (device_type, device_id, longest_s, usual_s, noted_at)
 SELECT 'meter', device_id, greatest(longest_s, interval_s),
   CASE WHEN longest_s IS NOT NULL THEN greatest(usual_s, least(longest_s, interval_s)) END, ended_at
 FROM known
@@ -81,7 +81,7 @@ ON CONFLICT (device_type, device_id) DO UPDATE SET
 
 -- name: forget_rhythms
 -- Of devices that have not been heard for a quarter of a year.
-DELETE FROM volt.device_rhythm
+DELETE FROM volt_internal.device_rhythm
 WHERE greatest(noted_at, driving_noted_at, moved_at) < now() - INTERVAL '90 days'
   AND NOT EXISTS (SELECT FROM volt.vehicle_current c
     WHERE device_type = 'vehicle' AND c.vehicle_id = device_id AND c.last_seen_at > now() - INTERVAL '90 days')

@@ -7,13 +7,13 @@
 
 -- name: alert_progress
 -- turn, efficiency_until, healthy_since, healthy_at.
-SELECT turn, efficiency_until, healthy_since, healthy_at FROM volt.alert_progress
+SELECT turn, efficiency_until, healthy_since, healthy_at FROM volt_internal.alert_progress
 
 -- name: alert_states
 -- All that is remembered, and all episodes that are open (alert_id NULL: none is), each whether or not it has the other.
 SELECT rule, device_type, device_id, s.judged_at, s.state::text, a.alert_id, a.severity, a.opened_at, a.last_seen_at,
   a.peak_value
-FROM volt.alert_state s
+FROM volt_internal.alert_state s
 FULL JOIN (SELECT * FROM volt.alert WHERE resolved_at IS NULL) a USING (rule, device_type, device_id)
 
 -- name: past_ranges
@@ -45,7 +45,7 @@ WHERE a.alert_id = r.alert_id AND a.past
 
 -- name: drop_past_alerts
 -- ids bigint[]: past episodes that later arrivals have shown to be none.
-SELECT volt.drop_past_alerts(%(ids)s::bigint[])
+SELECT volt_internal.drop_past_alerts(%(ids)s::bigint[])
 
 -- name: registry_of_devices
 -- vehicles, meters text[]: fleet, model and status of those that are registered; a meter has neither fleet nor model.
@@ -74,11 +74,11 @@ FROM (
   UNION ALL
   SELECT device_type, device_id, d.since, false, false, false
   FROM (
-    SELECT device_type, device_id, since FROM volt.refused_device
+    SELECT device_type, device_id, since FROM volt_internal.refused_device
     UNION ALL
-    SELECT t.device_type, t.device_id, NULL FROM volt.alert_state t
+    SELECT t.device_type, t.device_id, NULL FROM volt_internal.alert_state t
     WHERE t.rule = ANY (%(rules)s::text[]) AND t.phase = 'firing' AND NOT EXISTS (
-      SELECT FROM volt.refused_device o WHERE o.device_type = t.device_type AND o.device_id = t.device_id)
+      SELECT FROM volt_internal.refused_device o WHERE o.device_type = t.device_type AND o.device_id = t.device_id)
   ) AS d
   WHERE NOT EXISTS (
       SELECT FROM volt.vehicle_current c
@@ -87,9 +87,9 @@ FROM (
       SELECT FROM volt.meter_current c
       WHERE d.device_type = 'meter' AND c.meter_id = d.device_id AND c.last_seen_at IS NOT NULL)
 ) AS seen
-LEFT JOIN volt.alert_state s
+LEFT JOIN volt_internal.alert_state s
   ON s.rule = ANY (%(rules)s::text[]) AND s.device_type = seen.device_type AND s.device_id = seen.device_id
-LEFT JOIN volt.device_rhythm k ON k.device_type = seen.device_type AND k.device_id = seen.device_id
+LEFT JOIN volt_internal.device_rhythm k ON k.device_type = seen.device_type AND k.device_id = seen.device_id
 CROSS JOIN LATERAL (
   SELECT CASE WHEN seen.driving THEN k.driving_usual_s ELSE k.usual_s END
     * power(0.5, least(1000, extract(epoch FROM seen.last_seen_at
@@ -101,7 +101,7 @@ CROSS JOIN LATERAL (
     CASE WHEN usual.s IS NOT NULL THEN least(%(at_most_s)s::float8, %(times)s::float8 * usual.s) END,
     CASE WHEN seen.parked AND (usual.s IS NULL OR usual.lately) THEN %(parked_s)s::float8 END) AS s
 ) AS own_limit
-LEFT JOIN volt.refused_device r
+LEFT JOIN volt_internal.refused_device r
   ON r.device_type = seen.device_type AND r.device_id = seen.device_id AND r.last_at > seen.last_seen_at
     AND r.last_at > %(now)s::timestamptz
       - make_interval(secs => greatest(own_limit.s, 90, CASE WHEN NOT seen.accepted THEN %(parked_s)s::float8 END))
@@ -122,7 +122,7 @@ WITH ahead AS MATERIALIZED (
   SELECT c.vehicle_id, greatest(now(), %(now)s::timestamptz) AS at
   FROM volt.vehicle_current c
   WHERE c.last_seen_at > greatest(now(), %(now)s::timestamptz) + INTERVAL '1 min' AND NOT EXISTS (
-    SELECT FROM volt.alert_state s
+    SELECT FROM volt_internal.alert_state s
     WHERE s.device_type = 'vehicle' AND s.device_id = c.vehicle_id AND s.judged_at = c.last_seen_at
       AND split_part(s.state ->> 'watches', ' ', 1) = 'silence')
   ORDER BY c.vehicle_id FOR UPDATE OF c
@@ -132,7 +132,7 @@ WITH ahead AS MATERIALIZED (
   SELECT c.meter_id, greatest(now(), %(now)s::timestamptz) AS at
   FROM volt.meter_current c
   WHERE c.last_seen_at > greatest(now(), %(now)s::timestamptz) + INTERVAL '1 min' AND NOT EXISTS (
-    SELECT FROM volt.alert_state s
+    SELECT FROM volt_internal.alert_state s
     WHERE s.device_type = 'meter' AND s.device_id = c.meter_id AND s.judged_at = c.last_seen_at
       AND split_part(s.state ->> 'watches', ' ', 1) = 'silence')
   ORDER BY c.meter_id FOR UPDATE OF c
@@ -163,7 +163,7 @@ CROSS JOIN LATERAL (
 WHERE c.last_seen_at > %(since)s AND (
   abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
   OR c.vehicle_id IN (
-    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle'
+    SELECT device_id FROM volt_internal.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle'
     UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = 'vehicle'))
 UNION ALL
 SELECT 'meter', c.meter_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
@@ -183,7 +183,7 @@ CROSS JOIN LATERAL (
 WHERE c.last_seen_at > %(since)s AND (
   abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
   OR c.meter_id IN (
-    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'meter'
+    SELECT device_id FROM volt_internal.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'meter'
     UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = 'meter'))
 
 -- name: devices_heard
@@ -204,7 +204,7 @@ FROM judged
 WHERE vehicle_id IN (
     SELECT vehicle_id FROM judged WHERE efficiency_pct < %(below)s::float8 OR efficiency_pct > %(above)s::float8)
   OR vehicle_id IN (
-    SELECT device_id FROM volt.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle')
+    SELECT device_id FROM volt_internal.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle')
 
 -- name: daemons
 -- Those that run, and those that died within a day: instance, seconds since its report, lag, whether it spools, whether
@@ -245,7 +245,7 @@ DELETE FROM volt.daemon WHERE reported_at <= now() - INTERVAL '1 day'
 
 -- name: publish_bounds
 -- bounds jsonb, late_after_s: what writers look for, as of now; by the daemon that checks the rules.
-INSERT INTO volt.rule_bounds AS b (bounds, late_after_s, published_at)
+INSERT INTO volt_internal.rule_bounds AS b (bounds, late_after_s, published_at)
 VALUES (%(bounds)s::jsonb, %(late_after_s)s, now())
 ON CONFLICT (only_row) DO UPDATE SET bounds = excluded.bounds, late_after_s = excluded.late_after_s,
   published_at = excluded.published_at
@@ -255,17 +255,17 @@ ON CONFLICT (only_row) DO UPDATE SET bounds = excluded.bounds, late_after_s = ex
 -- no daemon has checked the rules for a day: nobody would ask for excursions.
 SELECT bounds::text, late_after_s,
   (SELECT jsonb_object_agg(device_id, behind_s) FROM volt.device_clock WHERE device_type = 'vehicle')::text
-FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '1 day'
+FROM volt_internal.rule_bounds WHERE published_at > now() - INTERVAL '1 day'
 
 -- name: next_turn
 -- turn bigint as last seen; no row: another daemon has written since. What is NULL stays as it is.
-UPDATE volt.alert_progress
+UPDATE volt_internal.alert_progress
 SET turn = turn + 1, efficiency_until = coalesce(%(efficiency_until)s::timestamptz, efficiency_until)
 WHERE turn = %(turn)s
 
 -- name: set_healthy
 -- Since when all has been there (NULL: it is not), as of now.
-UPDATE volt.alert_progress SET healthy_since = %(since)s, healthy_at = now()
+UPDATE volt_internal.alert_progress SET healthy_since = %(since)s, healthy_at = now()
 
 -- name: change_alerts
 -- rows jsonb: open episodes that got worse, were still there, or are over.
@@ -330,7 +330,7 @@ WHERE NOT if_begun OR EXISTS (
 
 -- name: put_alert_states
 -- rows jsonb.
-INSERT INTO volt.alert_state AS s (rule, device_type, device_id, alert_id, phase, judged_at, state)
+INSERT INTO volt_internal.alert_state AS s (rule, device_type, device_id, alert_id, phase, judged_at, state)
 SELECT rule, device_type, device_id, alert_id, phase, judged_at, state
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (rule text, device_type text, device_id text, alert_id bigint,
   phase text, judged_at timestamptz, state jsonb)
@@ -339,6 +339,6 @@ ON CONFLICT (rule, device_type, device_id) DO UPDATE SET alert_id = excluded.ale
 
 -- name: delete_alert_states
 -- rules, device_types, device_ids text[] (triples).
-DELETE FROM volt.alert_state s
+DELETE FROM volt_internal.alert_state s
 USING unnest(%(rules)s::text[], %(device_types)s::text[], %(device_ids)s::text[]) AS gone (rule, device_type, device_id)
 WHERE s.rule = gone.rule AND s.device_type = gone.device_type AND s.device_id = gone.device_id

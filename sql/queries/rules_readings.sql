@@ -5,15 +5,15 @@
 
 -- name: excursions
 -- at_most live ones, and at_most_late late ones; the oldest first.
-(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt.excursion
+(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt_internal.excursion
  WHERE NOT late ORDER BY excursion_id LIMIT %(at_most)s)
 UNION ALL
-(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt.excursion
+(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt_internal.excursion
  WHERE late ORDER BY excursion_id LIMIT %(at_most_late)s)
 
 -- name: delete_excursions
 -- Once what they stand for has been judged.
-DELETE FROM volt.excursion WHERE excursion_id = ANY (%(ids)s::bigint[])
+DELETE FROM volt_internal.excursion WHERE excursion_id = ANY (%(ids)s::bigint[])
 
 -- name: vehicles_with_news
 -- watches text[]: of vehicles with a state of what these are, be its rule still in force or not (the writer may have left
@@ -23,7 +23,7 @@ DELETE FROM volt.excursion WHERE excursion_id = ANY (%(ids)s::bigint[])
 SELECT s.device_id, min(s.judged_at), min(CASE WHEN l.recorded_at > s.judged_at THEN s.judged_at END),
   min(least(CASE WHEN l.value_at > j.valued_at THEN j.valued_at END,
     CASE WHEN l.charging_status_at > j.worded_at THEN j.worded_at END))
-FROM volt.alert_state s
+FROM volt_internal.alert_state s
 JOIN volt.vehicle_current c ON c.vehicle_id = s.device_id
 LEFT JOIN volt.device_clock k ON k.device_type = 'vehicle' AND k.device_id = s.device_id
 CROSS JOIN LATERAL (
@@ -62,7 +62,7 @@ WHERE k.device_type = gone.device_type AND k.device_id = gone.device_id
 -- retained it, and when a message last filled it in. Comes as it is read: place says by itself that a piece is complete,
 -- once the next one begins.
 SELECT wanted.place, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status, EXISTS (
-  SELECT FROM volt.retained_reading k
+  SELECT FROM volt_internal.retained_reading k
   WHERE k.vehicle_id = wanted.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at), r.filled_at
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
   WITH ORDINALITY AS wanted (vehicle_id, since, until, place)
@@ -118,7 +118,7 @@ WHERE EXISTS (
   WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at >= wanted.since AND r.recorded_at < wanted.until
     AND r.recorded_at >= %(oldest)s AND r.speed_kmh > %(above)s::float8
     AND NOT EXISTS (
-      SELECT FROM volt.retained_reading k
+      SELECT FROM volt_internal.retained_reading k
       WHERE k.vehicle_id = r.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at))
 
 -- name: past_around

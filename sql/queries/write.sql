@@ -2,7 +2,7 @@
 
 -- name: note_batch
 -- In the batch's transaction; its number, so that is_running can be asked about it afterwards.
-INSERT INTO volt.ingest_commit AS c (writer, batch, received_until)
+INSERT INTO volt_internal.ingest_commit AS c (writer, batch, received_until)
 VALUES (%(writer)s, %(batch)s::uuid, %(received_until)s::timestamptz)
 ON CONFLICT (writer) DO UPDATE
 SET batch = excluded.batch, received_until = greatest(c.received_until, excluded.received_until)
@@ -15,7 +15,7 @@ SELECT pg_xact_status(%(xid)s::xid8) = 'in progress';
 -- name: is_committed
 -- Whether the batch is there. With synchronous replication a crash during the wait for the standby leaves it there
 -- before any standby has it: what write does in _open waits for the standby, so ask on a connection from there.
-SELECT count(*) > 0 FROM volt.ingest_commit WHERE writer = %(writer)s AND batch = %(batch)s::uuid;
+SELECT count(*) > 0 FROM volt_internal.ingest_commit WHERE writer = %(writer)s AND batch = %(batch)s::uuid;
 
 -- name: copy_vehicle_readings
 -- The optimistic way: straight into the hypertable. 23505 means that something was there already; merge.sql goes on.
@@ -27,7 +27,7 @@ COPY volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, ac_register_kwh
 
 -- name: keep_dead_letters
 -- One row for each dead letter that was left by an earlier delivery of its message: its place, from 1.
-SELECT volt.keep_dead_letters(%(client)s, %(run)s, %(writers)s::text[], %(received_ats)s::timestamptz[],
+SELECT volt_internal.keep_dead_letters(%(client)s, %(run)s, %(writers)s::text[], %(received_ats)s::timestamptz[],
   %(topics)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(details)s::text[], %(elements)s::int[],
   %(keys)s::bigint[], %(redelivered)s::boolean[], %(acked)s::boolean[], %(named)s::boolean[], %(fields)s::text[],
   %(device_types)s::text[], %(device_ids)s::text[]);
@@ -57,7 +57,7 @@ SELECT key FROM there;
 
 -- name: drained_until
 -- When the last message arrived of what the spool has given and is committed; NULL where that cannot be.
-SELECT received_until FROM volt.ingest_commit WHERE writer = %(writer)s AND received_until <= now();
+SELECT received_until FROM volt_internal.ingest_commit WHERE writer = %(writer)s AND received_until <= now();
 
 -- name: insert_bad_fields
 -- Those that count_bad_fields did not find; another daemon may have been quicker.
@@ -75,11 +75,11 @@ SET repeats = d.repeats + excluded.repeats,
 
 -- name: current_until
 -- Up to which received_at this instance's readings are in the current state; no row: never merged.
-SELECT current_until FROM volt.ingest_state WHERE instance = %(instance)s;
+SELECT current_until FROM volt_internal.ingest_state WHERE instance = %(instance)s;
 
 -- name: set_current_until
 -- In the transaction of the merge; never goes back.
-INSERT INTO volt.ingest_state AS s (instance, current_until) VALUES (%(instance)s, %(until)s)
+INSERT INTO volt_internal.ingest_state AS s (instance, current_until) VALUES (%(instance)s, %(until)s)
 ON CONFLICT (instance) DO UPDATE SET current_until = greatest(s.current_until, excluded.current_until);
 
 -- name: fleets
@@ -88,12 +88,12 @@ SELECT vehicle_id, fleet_id FROM volt.vehicle WHERE fleet_id IS NOT NULL;
 
 -- name: copy_excursions
 -- Binary COPY of the vehicles of this batch that the rules' next check has to look at.
-COPY volt.excursion (vehicle_id, since, until, received_at, late) FROM STDIN (FORMAT BINARY)
+COPY volt_internal.excursion (vehicle_id, since, until, received_at, late) FROM STDIN (FORMAT BINARY)
 
 -- name: forget_retained_readings
 -- The check reads no vehicle's past as news from further back than a day.
-DELETE FROM volt.retained_reading WHERE received_at < now() - INTERVAL '2 days'
+DELETE FROM volt_internal.retained_reading WHERE received_at < now() - INTERVAL '2 days'
 
 -- name: copy_retained_readings
 -- Binary COPY of the readings of this batch that are no news.
-COPY volt.retained_reading (vehicle_id, recorded_at, received_at) FROM STDIN (FORMAT BINARY)
+COPY volt_internal.retained_reading (vehicle_id, recorded_at, received_at) FROM STDIN (FORMAT BINARY)

@@ -107,10 +107,11 @@ class World:
         self.dsn = dsn
         self._settings = config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
         self._connections = []
-        self.sql("TRUNCATE volt.alert, volt.alert_state, volt.alert_delivery, volt.excursion, volt.daemon")
-        self.sql("TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.ingest_state")
-        self.sql("DELETE FROM volt.alert_progress")
-        self.sql("INSERT INTO volt.alert_progress DEFAULT VALUES")
+        self.sql("TRUNCATE volt.alert, volt.alert_delivery, volt_internal.alert_state")
+        self.sql("TRUNCATE volt_internal.excursion, volt.daemon")
+        self.sql("TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt_internal.ingest_state")
+        self.sql("DELETE FROM volt_internal.alert_progress")
+        self.sql("INSERT INTO volt_internal.alert_progress DEFAULT VALUES")
 
     def daemon(self, *texts, instance="t"):
         """One with these rules."""
@@ -135,7 +136,7 @@ class World:
         )
 
     def count(self, table):
-        return self.sql(f"SELECT count(*) FROM volt.{table}")[0][0]
+        return self.sql(f"SELECT count(*) FROM volt_internal.{table}")[0][0]
 
     def close(self):
         for one in self._connections:

@@ -299,7 +299,7 @@ class CommitLosingProxy(Proxy):
         return True
 
 
-def count(dsn, table, where="true"):
+def count(dsn, table, where="true", schema="volt"):
     """How many rows a table of the schema has."""
-    ((number,),) = databases.ask(dsn, f"SELECT count(*) FROM volt.{table} WHERE {where}")
+    ((number,),) = databases.ask(dsn, f"SELECT count(*) FROM {schema}.{table} WHERE {where}")
     return number

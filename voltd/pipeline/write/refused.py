@@ -44,7 +44,7 @@ _envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 class Found(NamedTuple):
-    """A row of ``volt.refused_device``: the latest refusal of a device in one batch, and the first."""
+    """A row of ``volt_internal.refused_device``: the latest refusal of a device in one batch, and the first."""
 
     device_type: str
     device_id: str
