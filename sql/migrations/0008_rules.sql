@@ -9,13 +9,13 @@
 -- Lock: none on existing data, the tables are new.
 
 CREATE TABLE volt_internal.alert_state (
-  rule        text  NOT NULL,
-  device_type text  NOT NULL,
-  device_id   text  NOT NULL,
-  alert_id    bigint,
-  phase       text  NOT NULL,
-  judged_at   timestamptz,
-  state       jsonb NOT NULL,
+  rule         text  NOT NULL,
+  device_type  text  NOT NULL,
+  device_id    text  NOT NULL,
+  alert_id     bigint,
+  phase        text  NOT NULL,
+  evaluated_at timestamptz,
+  state        jsonb NOT NULL,
   CONSTRAINT alert_state_pkey PRIMARY KEY (rule, device_type, device_id),
   CONSTRAINT alert_state_alert_fkey FOREIGN KEY (alert_id) REFERENCES volt.alert (alert_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
@@ -26,12 +26,12 @@ COMMENT ON COLUMN volt_internal.alert_state.device_type IS 'vehicle, meter or sy
 COMMENT ON COLUMN volt_internal.alert_state.device_id IS 'The device.';
 COMMENT ON COLUMN volt_internal.alert_state.alert_id IS 'The open episode; NULL: none is open.';
 COMMENT ON COLUMN volt_internal.alert_state.phase IS 'pending, firing or resolved.';
-COMMENT ON COLUMN volt_internal.alert_state.judged_at IS 'Device time of the newest reading judged; for staleness the last sign of life.';
+COMMENT ON COLUMN volt_internal.alert_state.evaluated_at IS 'Device time of the newest reading evaluated; for staleness the last sign of life.';
 COMMENT ON COLUMN volt_internal.alert_state.state IS 'The state, for voltd alone.';
 
 CREATE TABLE volt_internal.alert_progress (
   only_row         boolean NOT NULL DEFAULT true,
-  turn             bigint  NOT NULL DEFAULT 0,
+  epoch            bigint  NOT NULL DEFAULT 0,
   efficiency_until timestamptz,
   healthy_since    timestamptz,
   healthy_at       timestamptz,
@@ -41,9 +41,9 @@ CREATE TABLE volt_internal.alert_progress (
 INSERT INTO volt_internal.alert_progress DEFAULT VALUES;
 COMMENT ON TABLE volt_internal.alert_progress IS 'How far the checks of the rules are.';
 COMMENT ON COLUMN volt_internal.alert_progress.only_row IS 'Always true: the table has one row.';
-COMMENT ON COLUMN volt_internal.alert_progress.turn IS
-  'Counts the checks that wrote something: a daemon that no longer leads finds another number than its own.';
-COMMENT ON COLUMN volt_internal.alert_progress.efficiency_until IS 'Hours before this have been judged.';
+COMMENT ON COLUMN volt_internal.alert_progress.epoch IS
+  'Counts the evaluation cycles that wrote something: a daemon that no longer leads finds another number than its own.';
+COMMENT ON COLUMN volt_internal.alert_progress.efficiency_until IS 'Hours before this have been evaluated.';
 COMMENT ON COLUMN volt_internal.alert_progress.healthy_since IS 'Since when broker, voltd and database have all been there.';
 COMMENT ON COLUMN volt_internal.alert_progress.healthy_at IS 'When that was last found so.';
 

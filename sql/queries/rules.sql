@@ -6,12 +6,12 @@
 --       clock was ahead, on a few rows of the current state, in the order of their ids.
 
 -- name: alert_progress
--- turn, efficiency_until, healthy_since, healthy_at.
-SELECT turn, efficiency_until, healthy_since, healthy_at FROM volt_internal.alert_progress
+-- epoch, efficiency_until, healthy_since, healthy_at.
+SELECT epoch, efficiency_until, healthy_since, healthy_at FROM volt_internal.alert_progress
 
 -- name: alert_states
 -- All that is remembered, and all episodes that are open (alert_id NULL: none is), each whether or not it has the other.
-SELECT rule, device_type, device_id, s.judged_at, s.state::text, a.alert_id, a.severity, a.opened_at, a.last_seen_at,
+SELECT rule, device_type, device_id, s.evaluated_at, s.state::text, a.alert_id, a.severity, a.opened_at, a.last_seen_at,
   a.peak_value
 FROM volt_internal.alert_state s
 FULL JOIN (SELECT * FROM volt.alert WHERE resolved_at IS NULL) a USING (rule, device_type, device_id)
@@ -108,7 +108,7 @@ LEFT JOIN volt_internal.refused_device r
 -- first, as few are: the others' rhythms need not be looked up
 WHERE (s.phase = 'firing' OR seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => %(least_s)s::float8))
   AND CASE
-  WHEN s.phase = 'firing' THEN %(worsens)s OR s.judged_at IS DISTINCT FROM seen.last_seen_at
+  WHEN s.phase = 'firing' THEN %(worsens)s OR s.evaluated_at IS DISTINCT FROM seen.last_seen_at
     OR r.since IS NOT NULL OR s.state ->> 'note' IS NOT NULL
   ELSE %(counts)s AND seen.last_seen_at < %(now)s::timestamptz - make_interval(secs => own_limit.s)
     AND (seen.accepted OR r.since IS NOT NULL)
@@ -123,7 +123,7 @@ WITH ahead AS MATERIALIZED (
   FROM volt.vehicle_current c
   WHERE c.last_seen_at > greatest(now(), %(now)s::timestamptz) + INTERVAL '1 min' AND NOT EXISTS (
     SELECT FROM volt_internal.alert_state s
-    WHERE s.device_type = 'vehicle' AND s.device_id = c.vehicle_id AND s.judged_at = c.last_seen_at
+    WHERE s.device_type = 'vehicle' AND s.device_id = c.vehicle_id AND s.evaluated_at = c.last_seen_at
       AND split_part(s.state ->> 'watches', ' ', 1) = 'silence')
   ORDER BY c.vehicle_id FOR UPDATE OF c
 ), vehicles AS (
@@ -133,7 +133,7 @@ WITH ahead AS MATERIALIZED (
   FROM volt.meter_current c
   WHERE c.last_seen_at > greatest(now(), %(now)s::timestamptz) + INTERVAL '1 min' AND NOT EXISTS (
     SELECT FROM volt_internal.alert_state s
-    WHERE s.device_type = 'meter' AND s.device_id = c.meter_id AND s.judged_at = c.last_seen_at
+    WHERE s.device_type = 'meter' AND s.device_id = c.meter_id AND s.evaluated_at = c.last_seen_at
       AND split_part(s.state ->> 'watches', ' ', 1) = 'silence')
   ORDER BY c.meter_id FOR UPDATE OF c
 )
@@ -257,11 +257,11 @@ SELECT bounds::text, late_after_s,
   (SELECT jsonb_object_agg(device_id, behind_s) FROM volt.device_clock WHERE device_type = 'vehicle')::text
 FROM volt_internal.rule_bounds WHERE published_at > now() - INTERVAL '1 day'
 
--- name: next_turn
--- turn bigint as last seen; no row: another daemon has written since. What is NULL stays as it is.
+-- name: next_epoch
+-- epoch bigint as last seen; no row: another daemon has written since. What is NULL stays as it is.
 UPDATE volt_internal.alert_progress
-SET turn = turn + 1, efficiency_until = coalesce(%(efficiency_until)s::timestamptz, efficiency_until)
-WHERE turn = %(turn)s
+SET epoch = epoch + 1, efficiency_until = coalesce(%(efficiency_until)s::timestamptz, efficiency_until)
+WHERE epoch = %(epoch)s
 
 -- name: set_healthy
 -- Since when all has been there (NULL: it is not), as of now.
@@ -330,12 +330,12 @@ WHERE NOT if_begun OR EXISTS (
 
 -- name: put_alert_states
 -- rows jsonb.
-INSERT INTO volt_internal.alert_state AS s (rule, device_type, device_id, alert_id, phase, judged_at, state)
-SELECT rule, device_type, device_id, alert_id, phase, judged_at, state
+INSERT INTO volt_internal.alert_state AS s (rule, device_type, device_id, alert_id, phase, evaluated_at, state)
+SELECT rule, device_type, device_id, alert_id, phase, evaluated_at, state
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (rule text, device_type text, device_id text, alert_id bigint,
-  phase text, judged_at timestamptz, state jsonb)
+  phase text, evaluated_at timestamptz, state jsonb)
 ON CONFLICT (rule, device_type, device_id) DO UPDATE SET alert_id = excluded.alert_id, phase = excluded.phase,
-  judged_at = excluded.judged_at, state = excluded.state
+  evaluated_at = excluded.evaluated_at, state = excluded.state
 
 -- name: delete_alert_states
 -- rules, device_types, device_ids text[] (triples).

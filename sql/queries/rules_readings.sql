@@ -20,7 +20,7 @@ DELETE FROM volt_internal.excursion WHERE excursion_id = ANY (%(ids)s::bigint[])
 -- the vehicle out for its sake), those that have a reading after it, or a value or a word on charging that was not judged
 -- with it; up to when they have been judged, and since when there is news. All in corrected time, so what is dated ahead
 -- is as old as its arrival.
-SELECT s.device_id, min(s.judged_at), min(CASE WHEN l.recorded_at > s.judged_at THEN s.judged_at END),
+SELECT s.device_id, min(s.evaluated_at), min(CASE WHEN l.recorded_at > s.evaluated_at THEN s.evaluated_at END),
   min(least(CASE WHEN l.value_at > j.valued_at THEN j.valued_at END,
     CASE WHEN l.charging_status_at > j.worded_at THEN j.worded_at END))
 FROM volt_internal.alert_state s
@@ -37,7 +37,7 @@ CROSS JOIN LATERAL (
       ELSE c.battery_temp_at END + j.behind, c.last_seen_at) AS value_at
 ) AS l
 WHERE s.device_type = 'vehicle' AND s.state ->> 'watches' = ANY (%(watches)s::text[])
-  AND (l.recorded_at > s.judged_at OR l.value_at > j.valued_at OR l.charging_status_at > j.worded_at)
+  AND (l.recorded_at > s.evaluated_at OR l.value_at > j.valued_at OR l.charging_status_at > j.worded_at)
 GROUP BY s.device_id
 
 -- name: device_clocks

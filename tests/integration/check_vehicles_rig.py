@@ -94,7 +94,7 @@ class Rig:
         for name in ("judged_at", "opened_at", "last_seen_at"):
             self.sql(
                 "UPDATE volt_internal.alert_state"
-                " SET judged_at = judged_at - CASE WHEN %s = 'judged_at' THEN %s ELSE '0' END,"
+                " SET evaluated_at = evaluated_at - CASE WHEN %s = 'judged_at' THEN %s ELSE '0' END,"
                 " state = state || jsonb_build_object(%s::text, (state->>%s)::timestamptz - %s) WHERE state ? %s",
                 name, by, name, name, by, name,
             )  # fmt: skip

@@ -68,9 +68,9 @@ def test_backlog_of_a_vehicle_that_fires_is_read_once(rig):
     rig.age(3 * HOUR)
     rig.store(*[("V1", 2 * HOUR - one * MINUTE, 0.5, {"soc_pct": 50.0}) for one in range(60)])
     rig.check()
-    ((turn,),) = rig.sql("SELECT turn FROM volt_internal.alert_progress")
+    ((turn,),) = rig.sql("SELECT epoch FROM volt_internal.alert_progress")
     rig.check()
-    assert rig.sql("SELECT turn FROM volt_internal.alert_progress") == [(turn,)]
+    assert rig.sql("SELECT epoch FROM volt_internal.alert_progress") == [(turn,)]
     assert rig.alerts() == [("soc_low", "V1", "open")]
 
 

@@ -185,9 +185,9 @@ def test_outage_that_is_long_over(world):
     daemon.check.run()
     daemon.check.run()
     assert world.count("alert_state") == 0
-    turn = world.sql("SELECT turn FROM volt_internal.alert_progress")
+    turn = world.sql("SELECT epoch FROM volt_internal.alert_progress")
     daemon.check.run()
-    assert world.sql("SELECT turn FROM volt_internal.alert_progress") == turn
+    assert world.sql("SELECT epoch FROM volt_internal.alert_progress") == turn
     assert [one[2] for one in world.told()] == ["fired", "resolved"]
 
 

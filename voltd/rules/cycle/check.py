@@ -276,8 +276,8 @@ class Check:
         faded = memory.faded(self._reader.rules, outcomes, now)
         if not (outcomes or before or faded or news.excursions or news.efficiency_until):
             return _Written()
-        turn = {"turn": memory.turn, "efficiency_until": news.efficiency_until}
-        if connection.execute(queries.text("next_turn"), turn).rowcount != 1:
+        turn = {"epoch": memory.turn, "efficiency_until": news.efficiency_until}
+        if connection.execute(queries.text("next_epoch"), turn).rowcount != 1:
             raise _OvertakenError
         memory.turn += 1
         memory.efficiency_until = news.efficiency_until or memory.efficiency_until

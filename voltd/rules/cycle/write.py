@@ -256,7 +256,7 @@ def _state(outcome: evaluate.Outcome, alert_id: int | None) -> dict[str, Any]:
         **dict(zip(("rule", "device_type", "device_id"), outcome.key, strict=True)),
         "alert_id": alert_id,
         "phase": outcome.state.phase.value,
-        "judged_at": _text(outcome.state.judged_at),
+        "evaluated_at": _text(outcome.state.judged_at),
         "state": outcome.state.to_json(),
     }
 
