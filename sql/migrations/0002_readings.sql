@@ -45,7 +45,7 @@ CREATE INDEX vehicle_reading_times_brin ON volt.vehicle_reading USING brin (reco
 CREATE INDEX vehicle_reading_filled_at_idx ON volt.vehicle_reading (filled_at) WHERE filled_at IS NOT NULL;
 COMMENT ON TABLE volt.vehicle_reading IS
   'Raw history of vehicles, one row a device and time, one day a chunk (UTC). Append only: a value may go from NULL to a '
-  'value, nothing else; what the owner puts right is in volt.correction.';
+  'value, nothing else; the owner''s corrections are in volt.correction.';
 COMMENT ON COLUMN volt.vehicle_reading.vehicle_id IS 'Vehicle that measured, 1-64 characters.';
 COMMENT ON COLUMN volt.vehicle_reading.recorded_at IS 'When the vehicle measured, by its own clock.';
 COMMENT ON COLUMN volt.vehicle_reading.soc_pct IS 'State of charge, % (0-100).';
@@ -64,7 +64,7 @@ COMMENT ON COLUMN volt.vehicle_reading.kwh_returned_dc IS
 COMMENT ON COLUMN volt.vehicle_reading.dc_returned_register_kwh IS
   'Cumulative register of DC energy taken out of the battery, kWh.';
 COMMENT ON COLUMN volt.vehicle_reading.filled_at IS
-  'When the last message came that filled in what the reading lacked; NULL: it came whole, or in one batch.';
+  'When voltd received the last message that filled in a missing value; NULL: none did after the reading was stored.';
 
 CREATE TABLE volt.meter_reading (
   meter_id                 text             NOT NULL,
@@ -95,7 +95,7 @@ CREATE INDEX meter_reading_times_brin ON volt.meter_reading USING brin (recorded
 CREATE INDEX meter_reading_filled_at_idx ON volt.meter_reading (filled_at) WHERE filled_at IS NOT NULL;
 COMMENT ON TABLE volt.meter_reading IS
   'Raw history of meters, one row a device and time, one day a chunk (UTC). Append only: a value may go from NULL to a '
-  'value, nothing else; what the owner puts right is in volt.correction.';
+  'value, nothing else; the owner''s corrections are in volt.correction.';
 COMMENT ON COLUMN volt.meter_reading.meter_id IS 'Meter that measured, 1-64 characters.';
 COMMENT ON COLUMN volt.meter_reading.recorded_at IS 'When the meter measured, by its own clock.';
 COMMENT ON COLUMN volt.meter_reading.kwh_consumed_ac IS 'AC energy consumed in this reading''s interval, kWh.';
@@ -109,4 +109,4 @@ COMMENT ON COLUMN volt.meter_reading.kwh_returned_ac IS
 COMMENT ON COLUMN volt.meter_reading.ac_returned_register_kwh IS
   'Cumulative register of AC energy fed back into the grid, kWh.';
 COMMENT ON COLUMN volt.meter_reading.filled_at IS
-  'When the last message came that filled in what the reading lacked; NULL: it came whole, or in one batch.';
+  'When voltd received the last message that filled in a missing value; NULL: none did after the reading was stored.';

@@ -19,18 +19,18 @@ CREATE TABLE volt.correction (
   CONSTRAINT correction_device_type_known CHECK (device_type IN ('vehicle', 'meter'))
 );
 CREATE INDEX correction_reading_idx ON volt.correction (device_type, device_id, recorded_at);
-COMMENT ON TABLE volt.correction IS 'Stored values that the owner has put right, one row a value, by the readings'' trigger.';
+COMMENT ON TABLE volt.correction IS 'Corrections of stored values by the owner, one row a value; written by the trigger of the readings.';
 COMMENT ON COLUMN volt.correction.correction_id IS 'Number.';
 COMMENT ON COLUMN volt.correction.device_type IS 'vehicle or meter.';
 COMMENT ON COLUMN volt.correction.device_id IS 'The device.';
 COMMENT ON COLUMN volt.correction.recorded_at IS 'Device time of the reading.';
 COMMENT ON COLUMN volt.correction.field IS 'Column of vehicle_reading or meter_reading.';
-COMMENT ON COLUMN volt.correction.old_value IS 'What was stored before, in the column''s unit.';
-COMMENT ON COLUMN volt.correction.new_value IS 'What is stored since; JSON null: nothing.';
-COMMENT ON COLUMN volt.correction.corrected_at IS 'When it was put right.';
+COMMENT ON COLUMN volt.correction.old_value IS 'What was stored before, in the unit of the column.';
+COMMENT ON COLUMN volt.correction.new_value IS 'What is stored now; JSON null: nothing.';
+COMMENT ON COLUMN volt.correction.corrected_at IS 'When it was corrected.';
 COMMENT ON COLUMN volt.correction.corrected_by IS 'Database user who did it.';
 
--- What a violation comes to is said by the idempotent file append_only, which replaces this body.
+-- The idempotent file 35_append_only replaces this body, which is only needed for the triggers below.
 CREATE FUNCTION volt.guard_reading() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE restrict_violation USING MESSAGE = 'a stored value never changes';

@@ -35,27 +35,27 @@ CREATE INDEX dead_letter_redelivery_idx ON volt.dead_letter (redelivery_key, rec
 CREATE UNIQUE INDEX dead_letter_repeat_key_idx ON volt.dead_letter (repeat_key) WHERE repeat_key IS NOT NULL;
 CREATE INDEX dead_letter_device_idx ON volt.dead_letter (device_type, device_id, received_at)
   WHERE device_id IS NOT NULL;
-COMMENT ON TABLE volt.dead_letter IS 'What can never be stored, and why; kept dead_letter_days.';
+COMMENT ON TABLE volt.dead_letter IS 'What can never be stored, and why; deleted after dead_letter_days.';
 COMMENT ON COLUMN volt.dead_letter.id IS 'Number of the dead letter.';
 COMMENT ON COLUMN volt.dead_letter.received_at IS 'When voltd received the message.';
 COMMENT ON COLUMN volt.dead_letter.topic IS 'MQTT topic it was published to.';
 COMMENT ON COLUMN volt.dead_letter.payload IS
-  'The payload as published, whole, or the one array element as JSON; of a field, of the first reading in the hour.';
+  'The payload as published, or the one array element as JSON; for a field, that of its first reading in the hour.';
 COMMENT ON COLUMN volt.dead_letter.reason IS 'Why, from the bounded list in voltd''s documentation.';
-COMMENT ON COLUMN volt.dead_letter.detail IS 'One line for a person: field, value, limit.';
+COMMENT ON COLUMN volt.dead_letter.detail IS 'One line to read: field, value, limit.';
 COMMENT ON COLUMN volt.dead_letter.element IS 'Index in the array, from 0; NULL: the whole message.';
 COMMENT ON COLUMN volt.dead_letter.redelivery_key IS 'Hash of client id, packet id, topic, payload and element.';
-COMMENT ON COLUMN volt.dead_letter.replayed_at IS 'When it was published again; NULL: not yet.';
+COMMENT ON COLUMN volt.dead_letter.replayed_at IS 'When it was reprocessed; NULL: not yet.';
 COMMENT ON COLUMN volt.dead_letter.redelivered_to IS
-  'The run of a daemon that its message was delivered to again (DUP), a number of its own; NULL: a first delivery.';
+  'Number of the daemon''s run to which the message was redelivered (DUP); NULL: a first delivery.';
 COMMENT ON COLUMN volt.dead_letter.field IS
-  'The field to blame, by its name on the wire; NULL: the fault is not one field''s.';
+  'The bad field, by its name in the payload; NULL: the error is not in a single field.';
 COMMENT ON COLUMN volt.dead_letter.device_type IS 'vehicle or meter; NULL: not known.';
-COMMENT ON COLUMN volt.dead_letter.device_id IS 'The device that it is of, by topic or payload; NULL: not known.';
+COMMENT ON COLUMN volt.dead_letter.device_id IS 'The device, from the topic or the payload; NULL: not known.';
 COMMENT ON COLUMN volt.dead_letter.repeats IS
-  'How often the same device, field and reason came within the hour, this one included; only where repeat_key is set.';
+  'Occurrences of this device, field and reason within the hour, this one included; only where repeat_key is set.';
 COMMENT ON COLUMN volt.dead_letter.last_received_at IS
-  'When voltd received the latest of the repeats; NULL: it is not counted by field, or came once.';
+  'When voltd received the latest occurrence; NULL: there was only one, or occurrences are not counted.';
 COMMENT ON COLUMN volt.dead_letter.repeat_key IS
-  'Hash of device, field, reason and hour (UTC) of a field that was left out of a reading that was otherwise taken; '
-  'NULL: a message or element that was refused whole.';
+  'Hash of device, field, reason and hour (UTC) of a field that was left out while the rest of its reading was stored; '
+  'NULL: the whole message or element was refused.';

@@ -30,21 +30,21 @@ CREATE UNIQUE INDEX alert_one_open ON volt.alert (rule, device_type, device_id) 
 CREATE INDEX alert_device_idx ON volt.alert (device_type, device_id, rule, opened_at);
 CREATE INDEX alert_opened_at_idx ON volt.alert (opened_at);
 CREATE INDEX alert_past_idx ON volt.alert (alert_id) WHERE past;
-COMMENT ON TABLE volt.alert IS 'One row an episode of an alert; at most one open per rule and device.';
+COMMENT ON TABLE volt.alert IS 'Episodes of alerts, one row each; at most one is open per rule and device.';
 COMMENT ON COLUMN volt.alert.alert_id IS 'Number of the episode.';
 COMMENT ON COLUMN volt.alert.rule IS 'Name of the rule in rules.toml.';
 COMMENT ON COLUMN volt.alert.severity IS 'info, warning or critical: the worst so far.';
 COMMENT ON COLUMN volt.alert.device_type IS 'vehicle, meter, or system for voltd itself.';
 COMMENT ON COLUMN volt.alert.device_id IS 'Vehicle, meter, or the daemon''s setting instance.';
 COMMENT ON COLUMN volt.alert.fleet_id IS 'Fleet of the vehicle when the episode was opened; NULL: none.';
-COMMENT ON COLUMN volt.alert.opened_at IS 'When it began, in device time; for staleness when the silence became too long.';
-COMMENT ON COLUMN volt.alert.last_seen_at IS 'Newest reading that was still beyond; may trail while the alert is open.';
+COMMENT ON COLUMN volt.alert.opened_at IS 'When it began, in device time; for staleness when the inactivity became too long.';
+COMMENT ON COLUMN volt.alert.last_seen_at IS 'Newest reading that was still beyond the limit; may trail while the alert is open.';
 COMMENT ON COLUMN volt.alert.peak_value IS 'Most extreme value so far, in the unit of what the rule watches.';
-COMMENT ON COLUMN volt.alert.resolved_at IS 'When it was over; NULL: it is open.';
-COMMENT ON COLUMN volt.alert.acknowledged_at IS 'When somebody took it on; repeats end then.';
-COMMENT ON COLUMN volt.alert.acknowledged_by IS 'Who did.';
-COMMENT ON COLUMN volt.alert.message IS 'The last thing said of it, one line for people.';
-COMMENT ON COLUMN volt.alert.past IS 'Found in readings that came too late to tell anybody.';
+COMMENT ON COLUMN volt.alert.resolved_at IS 'When it was resolved; NULL: it is open.';
+COMMENT ON COLUMN volt.alert.acknowledged_at IS 'When somebody acknowledged it; repeats end then.';
+COMMENT ON COLUMN volt.alert.acknowledged_by IS 'Who acknowledged it.';
+COMMENT ON COLUMN volt.alert.message IS 'Text of its latest transition, one line.';
+COMMENT ON COLUMN volt.alert.past IS 'Found in readings that arrived too late to notify anybody.';
 
 CREATE TABLE volt.alert_delivery (
   delivery_id  bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -69,21 +69,21 @@ CREATE TABLE volt.alert_delivery (
 CREATE INDEX alert_delivery_waiting_idx ON volt.alert_delivery (channel, delivery_id) WHERE status = 'waiting';
 CREATE INDEX alert_delivery_latest_idx ON volt.alert_delivery (alert_id, channel, delivery_id);
 CREATE INDEX alert_delivery_sent_idx ON volt.alert_delivery (channel, sent_at);
-COMMENT ON TABLE volt.alert_delivery IS 'What was told where, when, with what result; and what still waits to be told.';
+COMMENT ON TABLE volt.alert_delivery IS 'Notifications: what was sent where, when, with what result; and what still waits.';
 COMMENT ON COLUMN volt.alert_delivery.delivery_id IS 'Number; within a channel also the order.';
 COMMENT ON COLUMN volt.alert_delivery.alert_id IS 'The episode.';
 COMMENT ON COLUMN volt.alert_delivery.channel IS 'Name of the channel in voltd.toml.';
 COMMENT ON COLUMN volt.alert_delivery.transition IS 'fired, escalated, repeated or resolved.';
-COMMENT ON COLUMN volt.alert_delivery.quiet IS 'Only for channels that show a state: nobody is to be told.';
-COMMENT ON COLUMN volt.alert_delivery.severity IS 'Severity at that moment.';
-COMMENT ON COLUMN volt.alert_delivery.message IS 'One line for people.';
-COMMENT ON COLUMN volt.alert_delivery.created_at IS 'When it was put here, together with the episode.';
+COMMENT ON COLUMN volt.alert_delivery.quiet IS 'Only for channels that show a state: nobody is notified.';
+COMMENT ON COLUMN volt.alert_delivery.severity IS 'Severity at the transition.';
+COMMENT ON COLUMN volt.alert_delivery.message IS 'Text of the notification, one line.';
+COMMENT ON COLUMN volt.alert_delivery.created_at IS 'When it was recorded, in the transaction of the episode.';
 COMMENT ON COLUMN volt.alert_delivery.status IS 'waiting, sent, or dropped (result says why).';
-COMMENT ON COLUMN volt.alert_delivery.message_id IS 'The message it went out with: the same for every attempt, and part of the message.';
+COMMENT ON COLUMN volt.alert_delivery.message_id IS 'Id of the message that carries it: the same at every attempt, and part of the message.';
 COMMENT ON COLUMN volt.alert_delivery.attempts IS 'How often it was tried.';
 COMMENT ON COLUMN volt.alert_delivery.attempted_at IS 'When the last attempt began.';
-COMMENT ON COLUMN volt.alert_delivery.sent_at IS 'When the channel took it.';
-COMMENT ON COLUMN volt.alert_delivery.result IS 'What the channel said last, or why it was dropped.';
+COMMENT ON COLUMN volt.alert_delivery.sent_at IS 'When the channel accepted it.';
+COMMENT ON COLUMN volt.alert_delivery.result IS 'Last reply of the channel, or why it was dropped.';
 
 CREATE TABLE volt.alert_silence (
   silence_id  bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -102,14 +102,14 @@ CREATE TABLE volt.alert_silence (
 );
 CREATE INDEX alert_silence_ends_at_idx ON volt.alert_silence (ends_at);
 COMMENT ON TABLE volt.alert_silence IS
-  'Times in which alerts are kept and shown but not told: silences, and with a later begin maintenance windows.';
+  'Silences: times in which alerts are recorded and shown but not sent; with a later begin, maintenance windows.';
 COMMENT ON COLUMN volt.alert_silence.silence_id IS 'Number of the silence.';
-COMMENT ON COLUMN volt.alert_silence.rule IS 'Only this rule; NULL: every one.';
-COMMENT ON COLUMN volt.alert_silence.fleet_id IS 'Only this fleet; NULL: every one.';
-COMMENT ON COLUMN volt.alert_silence.device_type IS 'Of device_id: vehicle, meter or system.';
-COMMENT ON COLUMN volt.alert_silence.device_id IS 'Only this device; NULL: every one.';
-COMMENT ON COLUMN volt.alert_silence.begins_at IS 'From when on.';
-COMMENT ON COLUMN volt.alert_silence.ends_at IS 'Until when; what is still open then is told.';
+COMMENT ON COLUMN volt.alert_silence.rule IS 'Only this rule; NULL: every rule.';
+COMMENT ON COLUMN volt.alert_silence.fleet_id IS 'Only this fleet; NULL: every fleet.';
+COMMENT ON COLUMN volt.alert_silence.device_type IS 'Type of device_id: vehicle, meter or system.';
+COMMENT ON COLUMN volt.alert_silence.device_id IS 'Only this device; NULL: every device.';
+COMMENT ON COLUMN volt.alert_silence.begins_at IS 'Begin.';
+COMMENT ON COLUMN volt.alert_silence.ends_at IS 'End; alerts that are still open then are sent.';
 COMMENT ON COLUMN volt.alert_silence.created_at IS 'When it was made.';
 COMMENT ON COLUMN volt.alert_silence.created_by IS 'Who made it.';
-COMMENT ON COLUMN volt.alert_silence.comment IS 'Why.';
+COMMENT ON COLUMN volt.alert_silence.comment IS 'Why it was made.';

@@ -1,6 +1,6 @@
 -- What: settings that policies and views read, and the state of the roll-ups kept on TimescaleDB's Apache-2 edition.
 -- Why:  SQL must know the retention and the expected interval. The dirty tables are append only and have no key: a
---       writer never waits for the job, and the job takes away only marks whose readings it can see.
+--       writer never waits for the job, and the job deletes only marks whose readings it can see.
 -- Lock: none on existing data, the tables are new.
 
 CREATE TABLE volt_internal.setting (
@@ -24,7 +24,7 @@ CREATE TABLE volt_internal.rollup_state (
 );
 INSERT INTO volt_internal.rollup_state DEFAULT VALUES;
 COMMENT ON TABLE volt_internal.rollup_state IS
-  'How far the hourly roll-ups reach (Apache-2 edition; on Community continuous aggregates keep their own).';
+  'How far the hourly roll-ups reach (Apache-2 edition; on Community continuous aggregates have their own).';
 COMMENT ON COLUMN volt_internal.rollup_state.only_row IS 'Always true: the table has one row.';
 COMMENT ON COLUMN volt_internal.rollup_state.closing_watermark IS
   'Writers mark device-hours of readings before this as dirty; NULL: nothing to mark.';
