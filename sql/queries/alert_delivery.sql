@@ -15,10 +15,8 @@ WITH waiting AS (
     coalesce(d.created_at + INTERVAL '24 hours'
       < max(d.attempted_at) FILTER (WHERE d.result IS NOT NULL) OVER (), false) AS old,
     NOT %(shows_state)s::boolean AND EXISTS (
-      SELECT FROM volt.alert_silence s
-      WHERE s.begins_at <= now() AND s.ends_at > now()
-        AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
-        AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))) AS silenced
+      -- include: silence_of_alert.sql
+    ) AS silenced
   FROM volt.alert_delivery d
   JOIN volt.alert a USING (alert_id)
   WHERE d.channel = %(channel)s AND d.status = 'waiting'
@@ -64,10 +62,8 @@ WITH waiting AS (
   JOIN volt.alert a USING (alert_id)
   WHERE d.channel = %(channel)s AND d.status = 'waiting'
     AND (%(shows_state)s::boolean OR d.message_id IS NOT NULL OR d.transition = 'resolved' OR NOT EXISTS (
-      SELECT FROM volt.alert_silence s
-      WHERE s.begins_at <= now() AND s.ends_at > now()
-        AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
-        AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))))
+      -- include: silence_of_alert.sql
+    ))
 ), claimed AS (
   SELECT message_id, attempts, result IS NOT NULL AS failed,
     extract(epoch FROM clock_timestamp() - attempted_at)::float8 AS tried_s
@@ -90,10 +86,8 @@ FROM (
   JOIN volt.alert a USING (alert_id)
   WHERE d.channel = %(channel)s AND d.status = 'waiting' AND d.message_id IS NULL
     AND (%(shows_state)s::boolean OR d.transition = 'resolved' OR NOT EXISTS (
-      SELECT FROM volt.alert_silence s
-      WHERE s.begins_at <= now() AND s.ends_at > now()
-        AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
-        AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))))
+      -- include: silence_of_alert.sql
+    ))
   ORDER BY d.delivery_id
   LIMIT %(at_most)s
   FOR UPDATE OF d SKIP LOCKED

@@ -12,9 +12,7 @@ FROM volt.alert a
 LEFT JOIN LATERAL (
   SELECT silence_id, ends_at
   FROM volt.alert_silence s
-  WHERE a.resolved_at IS NULL AND s.begins_at <= now() AND s.ends_at > now()
-    AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
-    AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))
+  WHERE a.resolved_at IS NULL AND volt_internal.silence_covers(s, a.rule, a.fleet_id, a.device_type, a.device_id)
   ORDER BY s.ends_at DESC LIMIT 1
 ) s ON true
 WHERE (NOT %(open)s::boolean OR a.resolved_at IS NULL)
@@ -49,9 +47,7 @@ FROM volt.alert a
 LEFT JOIN LATERAL (
   SELECT silence_id, ends_at
   FROM volt.alert_silence s
-  WHERE a.resolved_at IS NULL AND s.begins_at <= now() AND s.ends_at > now()
-    AND (s.rule IS NULL OR s.rule = a.rule) AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
-    AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))
+  WHERE a.resolved_at IS NULL AND volt_internal.silence_covers(s, a.rule, a.fleet_id, a.device_type, a.device_id)
   ORDER BY s.ends_at DESC LIMIT 1
 ) s ON true
 WHERE a.alert_id = %(id)s::bigint
@@ -111,13 +107,12 @@ SELECT
 -- name: list_silences
 -- Those in force and those to come, in the order in which they end; open: how many open episodes each covers.
 SELECT s.silence_id, s.rule, s.fleet_id, s.device_type, s.device_id, s.begins_at, s.ends_at, s.created_at,
-  s.created_by, s.comment, s.begins_at > now() AS coming, (
-    SELECT count(*) FROM volt.alert a
-    WHERE a.resolved_at IS NULL AND (s.rule IS NULL OR s.rule = a.rule)
-      AND (s.fleet_id IS NULL OR s.fleet_id = a.fleet_id)
-      AND (s.device_id IS NULL OR (s.device_type = a.device_type AND s.device_id = a.device_id))) AS open
+  s.created_by, s.comment, s.begins_at > now() AS coming, count(a.alert_id) AS open
 FROM volt.alert_silence s
+LEFT JOIN volt.alert a
+  ON a.resolved_at IS NULL AND volt_internal.silence_matches(s, a.rule, a.fleet_id, a.device_type, a.device_id)
 WHERE s.ends_at > now() AND s.ends_at > s.begins_at
+GROUP BY s.silence_id
 ORDER BY s.ends_at, s.silence_id
 
 -- name: end_silences
