@@ -9,19 +9,10 @@ SELECT a.alert_id, a.severity, a.rule, a.device_type, a.device_id, a.fleet_id, a
   a.peak_value, a.resolved_at, a.acknowledged_at, a.acknowledged_by, a.past, a.message, s.silence_id,
   s.ends_at AS silenced_until
 FROM volt.alert a
-LEFT JOIN LATERAL (
-  SELECT silence_id, ends_at
-  FROM volt.alert_silence s
-  WHERE a.resolved_at IS NULL AND volt_internal.silence_covers(s, a.rule, a.fleet_id, a.device_type, a.device_id)
-  ORDER BY s.ends_at DESC LIMIT 1
-) s ON true
+-- include: longest_silence.sql
 WHERE (NOT %(open)s::boolean OR a.resolved_at IS NULL)
-  AND (%(rule)s::text IS NULL OR a.rule = %(rule)s)
-  AND (%(fleet)s::text IS NULL OR a.fleet_id = %(fleet)s)
-  AND (%(device)s::text IS NULL OR a.device_id = %(device)s)
-  AND (%(severity)s::text IS NULL OR a.severity = %(severity)s)
-  AND (%(since)s::timestamptz IS NULL OR a.resolved_at IS NULL OR a.resolved_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR a.opened_at < %(until)s)
+  AND
+  -- include: alert_filters.sql
 ORDER BY
   CASE WHEN %(open)s THEN a.acknowledged_at IS NOT NULL OR s.silence_id IS NOT NULL END,
   CASE WHEN %(open)s THEN array_position(ARRAY['critical', 'warning', 'info'], a.severity) END,
@@ -33,23 +24,14 @@ LIMIT %(limit)s
 SELECT count(*) FILTER (WHERE NOT %(open)s::boolean OR a.resolved_at IS NULL) AS count,
   count(*) FILTER (WHERE a.resolved_at > now() - INTERVAL '24 hours' AND NOT a.past) AS ended
 FROM volt.alert a
-WHERE (%(rule)s::text IS NULL OR a.rule = %(rule)s)
-  AND (%(fleet)s::text IS NULL OR a.fleet_id = %(fleet)s)
-  AND (%(device)s::text IS NULL OR a.device_id = %(device)s)
-  AND (%(severity)s::text IS NULL OR a.severity = %(severity)s)
-  AND (%(since)s::timestamptz IS NULL OR a.resolved_at IS NULL OR a.resolved_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR a.opened_at < %(until)s)
+WHERE
+  -- include: alert_filters.sql
 
 -- name: show_alert
 -- One episode, with the silence that covers it now.
 SELECT a.*, s.silence_id, s.ends_at AS silenced_until
 FROM volt.alert a
-LEFT JOIN LATERAL (
-  SELECT silence_id, ends_at
-  FROM volt.alert_silence s
-  WHERE a.resolved_at IS NULL AND volt_internal.silence_covers(s, a.rule, a.fleet_id, a.device_type, a.device_id)
-  ORDER BY s.ends_at DESC LIMIT 1
-) s ON true
+-- include: longest_silence.sql
 WHERE a.alert_id = %(id)s::bigint
 
 -- name: deliveries_of_alert

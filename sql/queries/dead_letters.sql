@@ -6,11 +6,8 @@
 SELECT id, received_at, reason, topic, element, detail, replayed_at, field, device_type, device_id, repeats,
   last_received_at
 FROM volt.dead_letter
-WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
-  AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
+WHERE
+  -- include: dead_letter_filters.sql
 ORDER BY id DESC
 LIMIT %(limit)s;
 
@@ -33,11 +30,8 @@ FROM (
   WHERE id > %(after)s
     AND (%(again)s OR replayed_at IS NULL)
     AND (NOT %(overwrite)s OR (field IS NULL AND repeat_key IS NULL))
-    AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
-    AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-    AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
-    AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
-    AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
+    AND
+    -- include: dead_letter_filters.sql
   ORDER BY id
   LIMIT %(limit)s
 ) AS next
@@ -56,18 +50,12 @@ UPDATE volt.dead_letter SET replayed_at = now() WHERE id = ANY (%(ids)s::bigint[
 -- For good; none that is newer than the last one which was counted.
 DELETE FROM volt.dead_letter
 WHERE id <= %(last)s
-  AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
-  AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s);
+  AND
+  -- include: dead_letter_filters.sql
 
 -- name: count_dead_letters
 -- How many there are with these filters, and the last of them.
 SELECT count(*) AS count, max(id) AS last
 FROM volt.dead_letter
-WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
-  AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s);
+WHERE
+  -- include: dead_letter_filters.sql
