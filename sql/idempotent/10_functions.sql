@@ -5,7 +5,8 @@
 CREATE OR REPLACE FUNCTION volt_internal.setting_number(setting_name text) RETURNS numeric
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (SELECT s.value::numeric FROM volt_internal.setting s WHERE s.name = setting_name);
-COMMENT ON FUNCTION volt_internal.setting_number(text) IS 'A numeric setting of volt_internal.setting, in the unit that its name says; NULL: not set.';
+COMMENT ON FUNCTION volt_internal.setting_number(text) IS
+  'A numeric setting of volt_internal.setting, in the unit that its name says; NULL: not set.';
 
 CREATE OR REPLACE FUNCTION volt.register_step(previous_kwh numeric, current_kwh numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -74,4 +75,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION volt_internal.rollup_closing_watermark() IS
   'For writers: readings recorded before this time get their device-hour marked dirty; NULL: nothing to mark. Holds a '
-  'shared advisory lock until the transaction ends, so the roll-up cannot close hours under a writer''s feet.';
+  'shared advisory lock until the transaction ends, so the roll-up closes no hour while a writer''s transaction runs.';

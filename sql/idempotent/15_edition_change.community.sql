@@ -1,4 +1,4 @@
--- What: a database that lived on the Apache-2 edition moves to Community: its views make room for continuous aggregates.
+-- What: the first half of a move from Apache-2 to Community: its views are dropped for continuous aggregates.
 -- Why:  the names stay the same. Hours whose raw readings are gone exist in the roll-up tables only, so those tables are
 --       kept under their names and 25_edition_history copies what cannot be computed again.
 -- Lock: ACCESS EXCLUSIVE on the views; nothing on a database that was Community from the start.
@@ -15,10 +15,10 @@ BEGIN
     volt_internal.vehicle_hourly_live, volt_internal.meter_hourly_live, volt_internal.vehicle_hourly_stored, volt_internal.meter_hourly_stored;
 EXCEPTION WHEN dependent_objects_still_exist THEN
   RAISE insufficient_privilege USING
-    MESSAGE = 'views of yours stand on volt''s hourly or daily views, which must be replaced because the edition changed',
+    MESSAGE = 'views of yours depend on volt''s hourly or daily views, which must be replaced because the edition changed',
     HINT = 'drop your views that read volt.vehicle_hourly and the like, run "voltd migrate", make them again';
 END $$;
 
--- Writers have nothing to mark any more.
+-- From now on writers have nothing to mark.
 UPDATE volt_internal.rollup_state SET closing_watermark = NULL WHERE closing_watermark IS NOT NULL;
 TRUNCATE volt_internal.vehicle_rollup_dirty, volt_internal.meter_rollup_dirty;

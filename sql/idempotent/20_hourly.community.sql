@@ -1,5 +1,5 @@
 -- What: hourly and daily aggregates as continuous aggregates (TimescaleDB Community edition).
--- Why:  kept by TimescaleDB's own jobs, with the open hours computed live (real-time mode, off by default since 2.13).
+-- Why:  refreshed by TimescaleDB's own jobs, with the open hours computed live (real-time mode, off by default since 2.13).
 --       They are made WITH NO DATA, which is the only way inside a transaction.
 -- Lock: none on data once they exist; the definition of an existing one only changes in a migration.
 

@@ -1,5 +1,5 @@
 -- What: the second half of a move from Apache-2 to Community: hours that only the roll-up tables have.
--- Why:  raw readings are kept raw_retention_days, hourly history for ever. What is older than that is copied into the
+-- Why:  raw readings are stored for raw_retention_days, hourly history for ever. What is older than that is copied into the
 --       continuous aggregates' own tables; the refresh computes the last raw_retention_days + 1 again, so the two overlap
 --       by a day and leave no gap. Nothing newer is copied, because the newest row there moves the watermark.
 -- Lock: none on raw data; the roll-up tables are dropped at the end.

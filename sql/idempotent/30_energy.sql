@@ -17,7 +17,7 @@ RETURN CASE
 END;
 COMMENT ON FUNCTION volt_internal.hour_energy(bigint, numeric, numeric, double precision, double precision) IS
   'Energy of one device-hour, kWh: where there are register readings, their increase and the step from the last one '
-  'before the hour; otherwise the sum of interval energy. The first register reading ever says nothing yet: NULL.';
+  'before the hour; otherwise the sum of interval energy. Of the first register reading ever the energy is not known: NULL.';
 
 CREATE OR REPLACE VIEW volt.vehicle_energy_hourly AS
 SELECT

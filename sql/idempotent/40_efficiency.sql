@@ -1,5 +1,5 @@
 -- What: charging efficiency: DC energy that reached the vehicle over AC energy of the meter linked to it, by hour and day.
--- Why:  each side is aggregated alone and only then put together by hour: joining raw rows would multiply them. The two
+-- Why:  each side is aggregated alone and only then joined by hour: joining raw rows would multiply them. The two
 --       sides meet in a GROUP BY over UNION ALL and not in a FULL JOIN, because a filter on hour does not pass a FULL
 --       JOIN; the GROUP BY inside LATERAL keeps the link's meter as an index look-up. The setting is read from its table,
 --       which a view may for analysts; a function would read it with their rights.

@@ -1,4 +1,4 @@
--- What: the fleet at this moment: how charged, and who is silent.
+-- What: the fleet at this moment: states of charge, and when each device was last heard.
 -- Why:  from the current state, one row a device; registered devices that were never seen must show too.
 -- Lock: ACCESS EXCLUSIVE on the views while they are replaced.
 

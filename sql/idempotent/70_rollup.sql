@@ -2,7 +2,7 @@
 -- Why:  called by the scheduler through voltd/database/rollup.py, each call one transaction. SECURITY DEFINER because the
 --       daemon's role may not touch the tables itself. No late reading is missed: closing waits for every batch under
 --       way (exclusive against the writers' shared advisory lock), later batches see the new closing watermark and mark.
--- Lock: close_hours holds up writers for the rest of the batches under way, once an hour; the others never do.
+-- Lock: rollup_close_hours makes new batches wait for those under way, once an hour; the others never do.
 
 -- NULL on the Community edition, where continuous aggregates do all this.
 CREATE OR REPLACE FUNCTION volt_internal.rollup_close_hours() RETURNS timestamptz
@@ -32,7 +32,7 @@ DECLARE
   slice_to timestamptz;
 BEGIN
   SELECT * INTO state FROM volt_internal.rollup_state FOR UPDATE;
-  -- Over gaps in one stride: the next hour that a chunk of raw readings covers.
+  -- Skips gaps: the next hour that a chunk of raw readings covers.
   SELECT min(greatest(c.range_start, state.watermark)) INTO slice_from
   FROM timescaledb_information.chunks c
   WHERE c.hypertable_schema = 'volt' AND c.hypertable_name IN ('vehicle_reading', 'meter_reading')
@@ -53,8 +53,7 @@ END $$;
 COMMENT ON FUNCTION volt_internal.rollup_advance() IS
   'Computes one closed hour into the roll-up tables and moves the watermark; false: nothing is left.';
 
--- The marks taken and the readings they stand for were committed together, and what is read comes after the marks: no
--- reading of a taken mark is missed.
+-- A mark and its readings were committed together, and the readings are read after the marks: none is missed.
 CREATE OR REPLACE FUNCTION volt_internal.rollup_recompute_vehicles(at_once integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,10 +1,8 @@
 -- What: drops what is older than the settings say.
 -- Why:  Community drops raw chunks by policy (80_policies); on Apache-2 the scheduler calls this, and on both it ages
---       dead letters and episodes of alerts. Two days of margin: raw readings go only after they can no longer be
---       computed again.
---       SECURITY DEFINER because the daemon's role may not delete.
--- Lock: ACCESS EXCLUSIVE on the chunks that are dropped; ROW EXCLUSIVE on dead_letter, alert and
---       alert_delivery.
+--       dead letters and episodes of alerts. Two days of margin: raw readings are dropped only when no hour can need
+--       them any more. SECURITY DEFINER because the daemon's role may not delete.
+-- Lock: ACCESS EXCLUSIVE on the chunks that are dropped; ROW EXCLUSIVE on dead_letter, alert and alert_delivery.
 
 CREATE OR REPLACE FUNCTION volt_internal.drop_chunks_before(older_than timestamptz) RETURNS integer
 LANGUAGE sql VOLATILE
@@ -26,14 +24,14 @@ BEGIN
   IF NOT EXISTS (SELECT FROM volt_internal.setting WHERE name = 'edition' AND value = 'apache') THEN
     RETURN 0;
   END IF;
-  -- Never what is not in the roll-ups yet.
+  -- Only what is in the roll-ups.
   SELECT least(older_than, watermark) INTO older_than FROM volt_internal.rollup_state;
   IF older_than = '-infinity' THEN
     RETURN 0;
   END IF;
   dropped := volt_internal.drop_chunks_before(older_than);
   IF dropped > 0 THEN
-    -- Hours that nothing can compute again; where nothing was dropped, older readings may still come and count.
+    -- Earlier hours cannot be computed again. Where nothing was dropped, older readings may still arrive and count.
     UPDATE volt_internal.rollup_state SET dropped_before = greatest(dropped_before, older_than);
   END IF;
   RETURN dropped;
@@ -60,7 +58,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
   WITH gone AS (
     DELETE FROM volt.alert WHERE alert_id IN (
       SELECT alert_id FROM volt.alert a
-      -- an end is not before its begin, so the index on begins finds them
+      -- An episode does not end before it begins, so the index on opened_at finds them.
       WHERE resolved_at < now() - make_interval(days => volt_internal.setting_number('alert_days')::int)
         AND opened_at < now() - make_interval(days => volt_internal.setting_number('alert_days')::int)
         AND NOT EXISTS (SELECT FROM volt_internal.alert_state s WHERE s.alert_id = a.alert_id)
@@ -83,9 +81,9 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
   SELECT count(*)::int FROM gone
 $$;
 COMMENT ON FUNCTION volt_internal.drop_past_alerts(bigint[]) IS
-  'Deletes these episodes of the past, which later arrivals have shown to be none; how many. Nobody was notified of them.';
+  'Deletes these late episodes, which readings that arrived later have disproved; how many. Nobody was notified of them.';
 
-CREATE OR REPLACE FUNCTION volt_internal.keep_raw_readings(at_least_days integer) RETURNS boolean
+CREATE OR REPLACE FUNCTION volt_internal.raise_raw_retention(at_least_days integer) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF volt_internal.setting_number('raw_retention_days') >= at_least_days THEN
@@ -97,6 +95,6 @@ BEGIN
   END IF;
   RETURN true;
 END $$;
-COMMENT ON FUNCTION volt_internal.keep_raw_readings(integer) IS
-  'Raises the retention of raw readings to so many days, never lowers it; whether it had to. A daemon calls it that '
-  'takes older readings than the database keeps.';
+COMMENT ON FUNCTION volt_internal.raise_raw_retention(integer) IS
+  'Raises the retention of raw readings to so many days, never lowers it; whether it was lower. For a daemon that '
+  'takes older readings than the database stores.';

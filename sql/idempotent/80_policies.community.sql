@@ -1,7 +1,7 @@
 -- What: TimescaleDB's own jobs: refresh of the continuous aggregates, columnstore and retention of raw readings.
--- Why:  late readings are taken for as long as raw ones are kept, so the refresh looks back that far and one day more,
+-- Why:  late readings are taken for as long as raw ones are stored, so the refresh looks back that far and one day more,
 --       and the retention drops a day after that: a refresh over dropped chunks would wipe hours that nothing can
---       compute again. Made anew only when the settings changed, so that running jobs keep their rhythm; the first
+--       compute again. Made again only when the settings changed, so that running jobs keep their schedule; the first
 --       refresh waits, because until then everything is computed live and late readings show at once.
 -- Lock: SHARE UPDATE EXCLUSIVE on the tables, short.
 
@@ -52,5 +52,5 @@ BEGIN
   ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now();
 END $$;
 COMMENT ON FUNCTION volt_internal.apply_policies() IS
-  'Makes TimescaleDB''s jobs fit volt_internal.setting; does nothing where they do already. Community edition only.';
+  'Adapts TimescaleDB''s jobs to volt_internal.setting; does nothing where they fit. Community edition only.';
 SELECT volt_internal.apply_policies();

@@ -1,10 +1,10 @@
--- What: what people ask of alerts and silences, and what they do to them. Run by voltd/commands/alerts*.py.
--- Why:  a silence covers an episode by the same test as in alert_delivery.sql; filters may be NULL.
+-- What: what people ask of alerts and silences, and what they change. Run by voltd/commands/.
+-- Why:  filters are alike in the list and its count; each may be NULL.
 -- Lock: ROW EXCLUSIVE on alert or alert_silence where something is changed, for as long as that takes.
 
 -- name: list_alerts
--- Episodes that were open at some time in [since, until). open: only those that still are, in the order in which they
--- want looking at; otherwise the newest first.
+-- Episodes that were open at some time in [since, until). open: only those that still are, the most urgent first;
+-- otherwise the newest first.
 SELECT a.alert_id, a.severity, a.rule, a.device_type, a.device_id, a.fleet_id, a.opened_at, a.last_seen_at,
   a.peak_value, a.resolved_at, a.acknowledged_at, a.acknowledged_by, a.past, a.message, s.silence_id,
   s.ends_at AS silenced_until
@@ -20,7 +20,7 @@ ORDER BY
 LIMIT %(limit)s
 
 -- name: count_alerts
--- With the filters of list_alerts: how many, and how many of them have ended since (those that anybody was to be told).
+-- With the filters of list_alerts: how many there are, and how many were resolved in the last day (without late ones).
 SELECT count(*) FILTER (WHERE NOT %(open)s::boolean OR a.resolved_at IS NULL) AS count,
   count(*) FILTER (WHERE a.resolved_at > now() - INTERVAL '24 hours' AND NOT a.past) AS ended
 FROM volt.alert a
@@ -35,7 +35,7 @@ FROM volt.alert a
 WHERE a.alert_id = %(id)s::bigint
 
 -- name: deliveries_of_alert
--- What was told of it, the oldest first.
+-- Its notifications, the oldest first.
 SELECT delivery_id, channel, transition, severity, quiet, status, created_at, attempts, attempted_at, sent_at, result,
   message_id, message
 FROM volt.alert_delivery
@@ -43,25 +43,25 @@ WHERE alert_id = %(id)s::bigint
 ORDER BY delivery_id
 
 -- name: acknowledge_alerts
--- ids, by: those that nobody has acknowledged are now; the others stay as they are. Returns alert_id.
+-- ids, by: acknowledges those that are not acknowledged; the others stay as they are. Returns alert_id.
 UPDATE volt.alert SET acknowledged_at = now(), acknowledged_by = %(by)s::text
 WHERE alert_id = ANY (%(ids)s::bigint[]) AND acknowledged_at IS NULL
 RETURNING alert_id
 
 -- name: take_back_acknowledgements
--- ids: nobody has acknowledged them any more. Returns alert_id.
+-- ids: none of them is acknowledged any more. Returns alert_id.
 UPDATE volt.alert SET acknowledged_at = NULL, acknowledged_by = NULL
 WHERE alert_id = ANY (%(ids)s::bigint[]) AND acknowledged_at IS NOT NULL
 RETURNING alert_id
 
 -- name: acknowledged_alerts
--- ids: how those that exist stand.
+-- ids: who has acknowledged those that exist, and whether they are resolved.
 SELECT alert_id, acknowledged_at, acknowledged_by, resolved_at
 FROM volt.alert
 WHERE alert_id = ANY (%(ids)s::bigint[])
 
 -- name: insert_silence
--- From now on where begins_at is NULL; it ends at ends_at, or lasts for_s seconds. Returns it.
+-- From now on where begins_at is NULL; ends at ends_at, or after for_s seconds. Returns it.
 INSERT INTO volt.alert_silence (rule, fleet_id, device_type, device_id, begins_at, ends_at, created_by, comment)
 SELECT %(rule)s, %(fleet)s, %(device_type)s, %(device)s, begins_at,
   coalesce(%(ends_at)s::timestamptz, begins_at + make_interval(secs => %(for_s)s::float8)), %(by)s, %(comment)s
@@ -69,7 +69,8 @@ FROM (SELECT coalesce(%(begins_at)s::timestamptz, now()) AS begins_at) AS span
 RETURNING silence_id, rule, fleet_id, device_type, device_id, begins_at, ends_at, created_by, comment
 
 -- name: silence_covers
--- rule, fleet, device_type, device: how many open episodes have these, and whether fleet and device are known at all.
+-- rule, fleet, device_type, device: how many open episodes have these, and whether rule, fleet and device are known at
+-- all.
 SELECT
   (SELECT count(*) FROM volt.alert a
    WHERE a.resolved_at IS NULL AND (%(rule)s::text IS NULL OR a.rule = %(rule)s)

@@ -1,4 +1,6 @@
--- What "voltd check" asks. Run by voltd/check.py.
+-- What: what "voltd check" asks. Run by voltd/commands/.
+-- Why:  each query answers one line of its output.
+-- Lock: ACCESS SHARE.
 
 -- name: missing_privileges
 -- What the connected user may not do although the daemon must: user, table, privilege.
@@ -16,23 +18,23 @@ FROM (VALUES
   ('volt_internal.rule_bounds', 'SELECT'), ('volt_internal.rule_bounds', 'UPDATE'),
   ('volt_internal.refused_device', 'UPDATE'), ('volt_internal.device_rhythm', 'UPDATE')
 ) AS wanted (name, privilege)
--- of any column: of dead letters it may read all but the payload. By number: a name in a schema that the user may not
--- use is an error.
+-- Of any column, because of dead letters it may read all but the payload. By oid, because the name of a table in a
+-- schema that the user may not use is an error.
 WHERE NOT coalesce((
   SELECT has_schema_privilege(c.relnamespace, 'USAGE') AND has_any_column_privilege(c.oid, wanted.privilege)
   FROM pg_class c WHERE concat_ws('.', c.relnamespace::regnamespace, c.relname) = wanted.name), false)
-ORDER BY 2, 3;
+ORDER BY 2, 3
 
 -- name: rules_checked
--- Whether a daemon of this database checks the rules; they say so every two seconds.
-SELECT EXISTS (SELECT FROM volt_internal.rule_bounds WHERE published_at > now() - INTERVAL '30 s');
+-- Whether a daemon of this database evaluates the rules; it publishes that every two seconds.
+SELECT EXISTS (SELECT FROM volt_internal.rule_bounds WHERE published_at > now() - INTERVAL '30 s')
 
 -- name: unknown_fleets
 -- fleets text[]: those of them that are not registered, so that no vehicle can be in them.
 SELECT named.fleet_id
 FROM unnest(%(fleets)s::text[]) AS named (fleet_id)
 WHERE NOT EXISTS (SELECT FROM volt.fleet f WHERE f.fleet_id = named.fleet_id)
-ORDER BY 1;
+ORDER BY 1
 
 -- name: daemons_in_trouble
 -- Instance, and what keeps it from taking messages.

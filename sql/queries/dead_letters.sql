@@ -1,5 +1,6 @@
--- What people ask of the dead letters. Run by voltd/dead_letters.py and voltd/dead_letters_replay.py.
--- Filters are alike in all: each may be NULL, topic is a regular expression.
+-- What: what people ask of the dead letters, and their reprocessing. Run by voltd/commands/ as volt_owner.
+-- Why:  filters are alike in all; each may be NULL.
+-- Lock: ROW EXCLUSIVE on dead_letter where rows are marked or deleted.
 
 -- name: list_dead_letters
 -- Newest first, without payloads.
@@ -9,18 +10,20 @@ FROM volt.dead_letter
 WHERE
   -- include: dead_letter_filters.sql
 ORDER BY id DESC
-LIMIT %(limit)s;
+LIMIT %(limit)s
 
 -- name: show_dead_letter
 -- One with its payload.
 SELECT id, received_at, reason, field, detail, topic, element, device_type, device_id, repeats, last_received_at,
   replayed_at, payload
 FROM volt.dead_letter
-WHERE id = %(id)s;
+WHERE id = %(id)s
 
 -- name: next_dead_letters
--- Oldest first, those after one, with their payloads, as many as have so many bytes; replayed ones where they are wanted.
--- To overwrite, only those whose reading contradicts a stored one: of those with a field, the message is at odds with itself.
+-- Those after a number, the oldest first, with their payloads, as many as have most_bytes bytes; reprocessed ones too
+-- with again.
+-- overwrite: only those whose reading contradicts a stored one. Dead letters with a field are left out: there the
+-- message contradicts itself.
 SELECT id, received_at, topic, payload, reason, detail, element, field, partial, repeats
 FROM (
   SELECT id, received_at, topic, payload, reason, detail, element, field, repeat_key IS NOT NULL AS partial,
@@ -36,18 +39,18 @@ FROM (
   LIMIT %(limit)s
 ) AS next
 WHERE bytes_before < %(most_bytes)s
-ORDER BY id;
+ORDER BY id
 
 -- name: raw_retention_days
--- How long raw readings are kept.
-SELECT volt_internal.setting_number('raw_retention_days');
+-- How long raw readings are stored.
+SELECT volt_internal.setting_number('raw_retention_days')
 
 -- name: mark_replayed
--- Once their readings are stored, and in the current state.
-UPDATE volt.dead_letter SET replayed_at = now() WHERE id = ANY (%(ids)s::bigint[]);
+-- ids: their readings are stored, and in the current state.
+UPDATE volt.dead_letter SET replayed_at = now() WHERE id = ANY (%(ids)s::bigint[])
 
 -- name: discard_dead_letters
--- For good; none that is newer than the last one which was counted.
+-- Deletes them; none that is newer than the last one that was counted.
 DELETE FROM volt.dead_letter
 WHERE id <= %(last)s
   AND

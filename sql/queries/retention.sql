@@ -1,9 +1,10 @@
--- What: what the scheduler runs to keep the database from growing without end.
+-- What: what the scheduler runs so that the database does not grow without end, and what a daemon runs that takes older
+--       readings than the database stores.
 -- Why:  see sql/idempotent/75_retention.sql.
 -- Lock: ACCESS EXCLUSIVE on chunks that are dropped.
 
 -- name: drop_old_readings
--- How many chunks were dropped; always 0 on the Community edition, whose own policy does it.
+-- How many chunks were dropped; always 0 on the Community edition, where a policy does it.
 SELECT volt_internal.drop_old_readings()
 
 -- name: drop_old_dead_letters
@@ -14,6 +15,6 @@ SELECT volt_internal.drop_old_dead_letters(%(at_most)s::int)
 -- at_most int. How many episodes of alerts were deleted.
 SELECT volt_internal.drop_old_alerts(%(at_most)s::int)
 
--- name: keep_raw_readings
--- at_least_days int. Whether the retention had to be raised.
-SELECT volt_internal.keep_raw_readings(%(at_least_days)s::int)
+-- name: raise_raw_retention
+-- at_least_days int. Whether the retention was raised.
+SELECT volt_internal.raise_raw_retention(%(at_least_days)s::int)

@@ -1,10 +1,13 @@
 -- What: how the roll-ups of TimescaleDB's Apache-2 edition learn of late readings; both editions run the same queries.
--- Why:  hours before the closing watermark are computed once; a reading that comes later must have them computed again.
--- Lock: a shared advisory lock that only the closing of hours waits for; ROW EXCLUSIVE on the append-only dirty tables.
+--       Run by voltd/database/rollup.py.
+-- Why:  hours before the closing watermark are computed once; a reading that arrives later must have its hour computed
+--       again.
+-- Lock: a shared advisory lock, for which only the closing of hours waits; ROW EXCLUSIVE on the append-only dirty
+--       tables.
 
 -- name: rollup_closing_watermark
--- First statement of every batch's transaction. NULL: nothing to mark. Readings recorded before the time returned
--- get their device-hours marked (next two queries) in the same transaction. Holds a shared advisory lock until commit.
+-- First statement of each batch's transaction. NULL: nothing to mark. Readings recorded before the time returned get
+-- their device-hours marked (next two queries) in the same transaction. Holds a shared advisory lock until it ends.
 SELECT volt_internal.rollup_closing_watermark() AS closing_watermark
 
 -- name: mark_vehicle_hours_dirty
@@ -20,7 +23,7 @@ SELECT DISTINCT meter_id, date_trunc('hour', recorded_at, 'UTC')
 FROM unnest(%(meter_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (meter_id, recorded_at)
 
 -- name: rollup_try_lock
--- key bigint. One roll-up runner at a time; false: another daemon is at it.
+-- key bigint. One roll-up runner at a time; false: another daemon runs it.
 SELECT pg_try_advisory_lock(%(key)s::bigint)
 
 -- name: rollup_unlock

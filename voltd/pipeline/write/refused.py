@@ -81,7 +81,7 @@ class Refused:
         found = self.find(batch, result, time.monotonic())
         if found:
             columns = dict(zip(Found._fields, map(list, zip(*sorted(found.values()), strict=True)), strict=True))
-            cursor.execute(queries.text("put_refused_devices"), columns)
+            cursor.execute(queries.text("upsert_refused_devices"), columns)
         return list(found)
 
     def written(self, keys: Sequence[Key]) -> None:

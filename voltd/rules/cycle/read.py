@@ -141,7 +141,7 @@ class CycleReader:
             "times": rhythm.TIMES,
         }
         for *key, seen_at, usual_s, parked, lately, since, reason, detail in connection.execute(
-            queries.text("silent_devices"), wanted
+            queries.text("stale_devices"), wanted
         ):
             text = None if since is None else message.refused(reason, detail, since)
             news.last_seen[key[0], key[1]] = seen_at
@@ -231,7 +231,7 @@ class CycleReader:
             "above": min((one.fire_above for one in variants if one.fire_above is not None), default=float("inf")),
             "rules": [rule.name for rule in rules],
         }
-        for vehicle, ended_at, value in connection.execute(queries.text("judged_hours"), wanted):
+        for vehicle, ended_at, value in connection.execute(queries.text("trusted_hours"), wanted):
             news.rows.append(evaluate.Observation("vehicle", vehicle, ended_at, now, efficiency_pct=value))
 
 

@@ -164,7 +164,7 @@ def write(
     now_open = {key: number for key in firing if (number := numbers.get(key, alert_ids.get(key))) is not None}
     states = [_state(one, now_open.get(one.key)) for one in outcomes if one.state.phase is not state.Phase.INACTIVE]
     if states:
-        connection.execute(queries.text("put_alert_states"), {"rows": _json(states)})
+        connection.execute(queries.text("upsert_alert_states"), {"rows": _json(states)})
     return Written(now_open, len(deliveries))
 
 
