@@ -56,7 +56,9 @@ def _anchor(heading):
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", *(f"docs/{name}" for name in DOCS)])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "sql/README.md", *(f"docs/{name}" for name in DOCS)]
+)
 def test_links_lead_somewhere(name):
     """Within the project: the file is there, and so is the heading."""
     path = ROOT / name
