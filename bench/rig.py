@@ -57,8 +57,8 @@ class Rig:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(
                 "TRUNCATE volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_current,"
-                " volt.meter_current, volt.excursion, volt.retained_reading, volt.alert, volt.alert_state,"
-                " volt.alert_delivery, volt.device_clock"
+                " volt.meter_current, volt.alert, volt.alert_delivery, volt.device_clock, volt_internal.alert_state,"
+                " volt_internal.excursion, volt_internal.retained_reading"
             )
             connection.execute("CHECKPOINT")
 

@@ -1,4 +1,4 @@
--- What: what must be there before the first migration: extensions, roles, the schema and the ledger of migrations.
+-- What: what must be there before the first migration: extensions, roles, the schemas and the ledger of migrations.
 -- Why:  run at every "voltd migrate", outside of the ledger that it makes; every statement can be run again. Roles belong
 --       to the whole server, so two databases may make them at the same moment: that is no error.
 -- Lock: none on data.
@@ -43,26 +43,32 @@ END $$;
 CREATE SCHEMA IF NOT EXISTS volt;
 COMMENT ON SCHEMA volt IS 'Fleet telemetry: readings, current state, hourly energy and efficiency. Kept by voltd.';
 
-CREATE TABLE IF NOT EXISTS volt.migration (
+-- No rights for volt_reader: analysts neither see nor need what is in it.
+CREATE SCHEMA IF NOT EXISTS volt_internal;
+COMMENT ON SCHEMA volt_internal IS 'What voltd keeps for itself; may change with any version. Read the schema volt.';
+
+CREATE TABLE IF NOT EXISTS volt_internal.migration (
   name          text        NOT NULL,
   sha256        text        NOT NULL,
   applied_at    timestamptz NOT NULL DEFAULT now(),
   voltd_version text        NOT NULL,
   CONSTRAINT migration_pkey PRIMARY KEY (name)
 );
-COMMENT ON TABLE volt.migration IS 'Ledger: which migrations this database has, each applied exactly once.';
-COMMENT ON COLUMN volt.migration.name IS 'File name of the migration.';
-COMMENT ON COLUMN volt.migration.sha256 IS 'SHA-256 of the file as it was applied.';
-COMMENT ON COLUMN volt.migration.applied_at IS 'When it was applied.';
-COMMENT ON COLUMN volt.migration.voltd_version IS 'Version of voltd that applied it.';
+COMMENT ON TABLE volt_internal.migration IS 'Ledger: which migrations this database has, each applied exactly once.';
+COMMENT ON COLUMN volt_internal.migration.name IS 'File name of the migration.';
+COMMENT ON COLUMN volt_internal.migration.sha256 IS 'SHA-256 of the file as it was applied.';
+COMMENT ON COLUMN volt_internal.migration.applied_at IS 'When it was applied.';
+COMMENT ON COLUMN volt_internal.migration.voltd_version IS 'Version of voltd that applied it.';
 
 DO $$
 BEGIN
   IF pg_has_role(
        current_user, 'volt_owner', CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
-     AND (SELECT nspowner <> 'volt_owner'::regrole FROM pg_namespace WHERE nspname = 'volt') THEN
+     AND EXISTS (SELECT FROM pg_namespace
+                 WHERE nspname IN ('volt', 'volt_internal') AND nspowner <> 'volt_owner'::regrole) THEN
     ALTER SCHEMA volt OWNER TO volt_owner;
-    ALTER TABLE volt.migration OWNER TO volt_owner;
+    ALTER SCHEMA volt_internal OWNER TO volt_owner;
+    ALTER TABLE volt_internal.migration OWNER TO volt_owner;
   END IF;
   IF NOT has_database_privilege('volt_writer', current_database(), 'TEMPORARY') THEN
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO volt_writer', current_database());

@@ -2,10 +2,11 @@
 -- Why:  one definition of a register's step is used within an hour, across hours and across days.
 -- Lock: none on data.
 
-CREATE OR REPLACE FUNCTION volt.setting_number(setting_name text) RETURNS numeric
+CREATE OR REPLACE FUNCTION volt_internal.setting_number(setting_name text) RETURNS numeric
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (SELECT s.value::numeric FROM volt.setting s WHERE s.name = setting_name);
-COMMENT ON FUNCTION volt.setting_number(text) IS 'A numeric setting of volt.setting, in the unit that its name says; NULL: not set.';
+RETURN (SELECT s.value::numeric FROM volt_internal.setting s WHERE s.name = setting_name);
+COMMENT ON FUNCTION volt_internal.setting_number(text) IS
+  'A numeric setting of volt_internal.setting, in the unit that its name says; NULL: not set.';
 
 CREATE OR REPLACE FUNCTION volt.register_step(previous_kwh numeric, current_kwh numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -66,12 +67,12 @@ COMMENT ON AGGREGATE volt.register_chain(double precision, double precision, num
   'with the steps between the hours; NULL: no register reading.';
 
 -- Reads the watermark in a statement of its own, after the lock: in one statement the value could be older than the lock.
-CREATE OR REPLACE FUNCTION volt.rollup_closing_watermark() RETURNS timestamptz
+CREATE OR REPLACE FUNCTION volt_internal.rollup_closing_watermark() RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(7381240, 1);
-  RETURN (SELECT closing_watermark FROM volt.rollup_state);
+  RETURN (SELECT closing_watermark FROM volt_internal.rollup_state);
 END $$;
-COMMENT ON FUNCTION volt.rollup_closing_watermark() IS
+COMMENT ON FUNCTION volt_internal.rollup_closing_watermark() IS
   'For writers: readings recorded before this time get their device-hour marked dirty; NULL: nothing to mark. Holds a '
-  'shared advisory lock until the transaction ends, so the roll-up cannot close hours under a writer''s feet.';
+  'shared advisory lock until the transaction ends, so the roll-up closes no hour while a writer''s transaction runs.';

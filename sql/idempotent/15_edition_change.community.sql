@@ -1,24 +1,24 @@
--- What: a database that lived on the Apache-2 edition moves to Community: its views make room for continuous aggregates.
+-- What: the first half of a move from Apache-2 to Community: its views are dropped for continuous aggregates.
 -- Why:  the names stay the same. Hours whose raw readings are gone exist in the roll-up tables only, so those tables are
 --       kept under their names and 25_edition_history copies what cannot be computed again.
 -- Lock: ACCESS EXCLUSIVE on the views; nothing on a database that was Community from the start.
 
 DO $$
 BEGIN
-  IF to_regclass('volt.vehicle_hourly_rollup') IS NULL
+  IF to_regclass('volt_internal.vehicle_hourly_rollup') IS NULL
      OR EXISTS (SELECT FROM timescaledb_information.continuous_aggregates
                 WHERE view_schema = 'volt' AND view_name = 'vehicle_hourly') THEN
     RETURN;
   END IF;
   DROP VIEW IF EXISTS volt.efficiency_daily, volt.efficiency_hourly, volt.vehicle_energy_hourly, volt.meter_energy_hourly,
     volt.vehicle_daily, volt.meter_daily, volt.vehicle_hourly, volt.meter_hourly,
-    volt.vehicle_hourly_live, volt.meter_hourly_live, volt.vehicle_hourly_stored, volt.meter_hourly_stored;
+    volt_internal.vehicle_hourly_live, volt_internal.meter_hourly_live, volt_internal.vehicle_hourly_stored, volt_internal.meter_hourly_stored;
 EXCEPTION WHEN dependent_objects_still_exist THEN
   RAISE insufficient_privilege USING
-    MESSAGE = 'views of yours stand on volt''s hourly or daily views, which must be replaced because the edition changed',
+    MESSAGE = 'views of yours depend on volt''s hourly or daily views, which must be replaced because the edition changed',
     HINT = 'drop your views that read volt.vehicle_hourly and the like, run "voltd migrate", make them again';
 END $$;
 
--- Writers have nothing to mark any more.
-UPDATE volt.rollup_state SET closing_watermark = NULL WHERE closing_watermark IS NOT NULL;
-TRUNCATE volt.vehicle_rollup_dirty, volt.meter_rollup_dirty;
+-- From now on writers have nothing to mark.
+UPDATE volt_internal.rollup_state SET closing_watermark = NULL WHERE closing_watermark IS NOT NULL;
+TRUNCATE volt_internal.vehicle_rollup_dirty, volt_internal.meter_rollup_dirty;

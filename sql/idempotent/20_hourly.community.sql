@@ -1,5 +1,5 @@
 -- What: hourly and daily aggregates as continuous aggregates (TimescaleDB Community edition).
--- Why:  kept by TimescaleDB's own jobs, with the open hours computed live (real-time mode, off by default since 2.13).
+-- Why:  refreshed by TimescaleDB's own jobs, with the open hours computed live (real-time mode, off by default since 2.13).
 --       They are made WITH NO DATA, which is the only way inside a transaction.
 -- Lock: none on data once they exist; the definition of an existing one only changes in a migration.
 
@@ -63,9 +63,9 @@ BEGIN
     watermark := format(
       'coalesce(_timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(%s)), ''-infinity''::timestamptz)',
       materialized.id);
-    EXECUTE format('CREATE OR REPLACE VIEW volt.%I AS SELECT * FROM %I.%I WHERE hour < %s',
+    EXECUTE format('CREATE OR REPLACE VIEW volt_internal.%I AS SELECT * FROM %I.%I WHERE hour < %s',
                    device || '_hourly_stored', materialized.schema, materialized.name, watermark);
-    EXECUTE format('CREATE OR REPLACE VIEW volt.%I AS SELECT * FROM volt.%I WHERE hour >= %s',
+    EXECUTE format('CREATE OR REPLACE VIEW volt_internal.%I AS SELECT * FROM volt.%I WHERE hour >= %s',
                    device || '_hourly_live', device || '_hourly', watermark);
   END LOOP;
 END $$;

@@ -5,7 +5,7 @@
 --       live half is a few hours: lag() within it, and the look-up for each device's first hour.
 -- Lock: ACCESS EXCLUSIVE on the views while they are replaced.
 
-CREATE OR REPLACE FUNCTION volt.hour_energy(
+CREATE OR REPLACE FUNCTION volt_internal.hour_energy(
   register_readings bigint, interval_kwh numeric, increase_kwh numeric, previous_kwh double precision,
   first_kwh double precision
 ) RETURNS numeric
@@ -15,21 +15,21 @@ RETURN CASE
   WHEN previous_kwh IS NOT NULL THEN increase_kwh + volt.register_step(previous_kwh::numeric, first_kwh::numeric)
   WHEN register_readings > 1 THEN increase_kwh
 END;
-COMMENT ON FUNCTION volt.hour_energy(bigint, numeric, numeric, double precision, double precision) IS
+COMMENT ON FUNCTION volt_internal.hour_energy(bigint, numeric, numeric, double precision, double precision) IS
   'Energy of one device-hour, kWh: where there are register readings, their increase and the step from the last one '
-  'before the hour; otherwise the sum of interval energy. The first register reading ever says nothing yet: NULL.';
+  'before the hour; otherwise the sum of interval energy. Of the first register reading ever the energy is not known: NULL.';
 
 CREATE OR REPLACE VIEW volt.vehicle_energy_hourly AS
 SELECT
   h.vehicle_id,
   h.hour,
-  volt.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh) AS energy_kwh,
+  volt_internal.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh) AS energy_kwh,
   h.readings,
   CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END AS source
-FROM volt.vehicle_hourly_stored h
+FROM volt_internal.vehicle_hourly_stored h
 LEFT JOIN LATERAL (
   SELECT b.register_last_kwh AS kwh
-  FROM volt.vehicle_hourly_stored b
+  FROM volt_internal.vehicle_hourly_stored b
   WHERE b.vehicle_id = h.vehicle_id AND b.hour < h.hour AND b.register_readings > 0
   ORDER BY b.hour DESC
   LIMIT 1
@@ -38,7 +38,7 @@ UNION ALL
 SELECT
   h.vehicle_id,
   h.hour,
-  volt.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh),
+  volt_internal.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh),
   h.readings,
   CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END
 FROM (
@@ -46,12 +46,12 @@ FROM (
     *,
     -- Hours without a register are a partition of their own, so lag() passes over them.
     lag(register_last_kwh) OVER (PARTITION BY vehicle_id, register_readings > 0 ORDER BY hour) AS live_kwh
-  FROM volt.vehicle_hourly_live
+  FROM volt_internal.vehicle_hourly_live
 ) h
 LEFT JOIN LATERAL (
   SELECT coalesce(h.live_kwh, (
     SELECT b.register_last_kwh
-    FROM volt.vehicle_hourly_stored b
+    FROM volt_internal.vehicle_hourly_stored b
     WHERE b.vehicle_id = h.vehicle_id AND b.hour < h.hour AND b.register_readings > 0
     ORDER BY b.hour DESC
     LIMIT 1
@@ -62,13 +62,13 @@ CREATE OR REPLACE VIEW volt.meter_energy_hourly AS
 SELECT
   h.meter_id,
   h.hour,
-  volt.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh) AS energy_kwh,
+  volt_internal.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh) AS energy_kwh,
   h.readings,
   CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END AS source
-FROM volt.meter_hourly_stored h
+FROM volt_internal.meter_hourly_stored h
 LEFT JOIN LATERAL (
   SELECT b.register_last_kwh AS kwh
-  FROM volt.meter_hourly_stored b
+  FROM volt_internal.meter_hourly_stored b
   WHERE b.meter_id = h.meter_id AND b.hour < h.hour AND b.register_readings > 0
   ORDER BY b.hour DESC
   LIMIT 1
@@ -77,7 +77,7 @@ UNION ALL
 SELECT
   h.meter_id,
   h.hour,
-  volt.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh),
+  volt_internal.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh),
   h.readings,
   CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END
 FROM (
@@ -85,12 +85,12 @@ FROM (
     *,
     -- Hours without a register are a partition of their own, so lag() passes over them.
     lag(register_last_kwh) OVER (PARTITION BY meter_id, register_readings > 0 ORDER BY hour) AS live_kwh
-  FROM volt.meter_hourly_live
+  FROM volt_internal.meter_hourly_live
 ) h
 LEFT JOIN LATERAL (
   SELECT coalesce(h.live_kwh, (
     SELECT b.register_last_kwh
-    FROM volt.meter_hourly_stored b
+    FROM volt_internal.meter_hourly_stored b
     WHERE b.meter_id = h.meter_id AND b.hour < h.hour AND b.register_readings > 0
     ORDER BY b.hour DESC
     LIMIT 1

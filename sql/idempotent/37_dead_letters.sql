@@ -1,11 +1,11 @@
 -- What: a batch's dead letters into their table, once each even when their message comes again.
 -- Why:  one call. The writer shares one interpreter with the decoder, and each answer that it waits for may cost it the
---       interpreter for a while: with a lock, a look-up and a COPY of its own, 1 % of dead letters cost a fifth of the
---       throughput. In one function, so that the look-up sees what was committed while the lock was waited for.
--- Lock: ROW EXCLUSIVE on dead_letter; an advisory lock on the client until the transaction ends: two daemons that evict
---       each other, or drain and stream, must see each other's, or the same message could leave two.
+--       interpreter for a while: with a lock, a look-up and a COPY as three statements, 1 % of dead letters cost a fifth
+--       of the throughput. A function, so that the look-up sees what was committed while it waited for the lock.
+-- Lock: ROW EXCLUSIVE on dead_letter; an advisory lock on the client id until the transaction ends: two daemons that
+--       evict each other, or drain and stream, must see each other's rows, or one message could leave two.
 
-CREATE OR REPLACE FUNCTION volt.keep_dead_letters(
+CREATE OR REPLACE FUNCTION volt_internal.record_dead_letters(
   client bigint, run bigint, writers text[], received_ats timestamptz[], topics text[], payloads bytea[], reasons text[],
   details text[], elements integer[], keys bigint[], redelivered boolean[], acked boolean[], named boolean[],
   fields text[], device_types text[], device_ids text[]
@@ -13,14 +13,16 @@ CREATE OR REPLACE FUNCTION volt.keep_dead_letters(
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM pg_advisory_xact_lock(client);
-  -- Of a message, by packet id, topic and payload, an earlier delivery may have left its letter. Equal ones are not
-  -- enough, because an id is given again as soon as its message is acked:
-  --   the same arrival: the same delivery, written once more (the spool's after a kill, a COMMIT without an answer).
-  --   delivered for the first time: a redelivery of it, to another daemon that has taken the session over, was written
-  --     before. It may have come before this one, which lay unread in a socket for up to a minute. Not for one that is
-  --     acked already (from the spool): its packet id may have gone to the message that was redelivered.
-  --   redelivered: its first delivery was written and its ack lost. That was received at most two minutes before the
-  --     latest that was, because an ack is lost on a connection that breaks soon. An acked one looks at earlier ones only.
+  -- An earlier delivery of a message may have recorded its dead letter. Equal packet id, topic and payload do not prove
+  -- that, because a packet id is given again as soon as its message is acked. It is the same message where
+  --   both have the same arrival: the same delivery, written again (from the spool after a kill, or after a COMMIT
+  --     without a reply);
+  --   this is a first delivery, and the other a redelivery to another daemon, which has taken the session over. That
+  --     may have arrived up to a minute before this one, which lay unread in a socket. This does not hold for an acked
+  --     message (from the spool): its packet id may have gone to the message that was redelivered;
+  --   this is a redelivery, and the other the first delivery, whose ack was lost. It arrived at most two minutes before
+  --     the latest committed one, because an ack is lost on a connection that breaks soon. An acked message looks at
+  --     earlier ones only.
   RETURN QUERY
   WITH letter AS MATERIALIZED (
     SELECT * FROM unnest(received_ats, topics, payloads, reasons, details, elements, keys, redelivered, acked, named,
@@ -31,7 +33,7 @@ BEGIN
   there AS MATERIALIZED (
     SELECT letter.place
     FROM letter
-      CROSS JOIN (SELECT max(c.received_until) AS until FROM volt.ingest_commit AS c WHERE c.writer = ANY (writers)) AS last
+      CROSS JOIN (SELECT max(c.received_until) AS until FROM volt_internal.ingest_commit AS c WHERE c.writer = ANY (writers)) AS last
       CROSS JOIN LATERAL (
         SELECT FROM volt.dead_letter AS d
         WHERE d.redelivery_key = letter.key
@@ -44,7 +46,7 @@ BEGIN
         LIMIT 1) AS found
     WHERE letter.named
   ),
-  kept AS (
+  recorded AS (
     INSERT INTO volt.dead_letter (received_at, topic, payload, reason, detail, element, redelivery_key, redelivered_to,
                                   field, device_type, device_id)
     SELECT l.received_at, l.topic, l.payload, l.reason, l.detail, l.element, l.key, CASE WHEN l.redelivered THEN run END,
@@ -55,7 +57,7 @@ BEGIN
   )
   SELECT there.place::int FROM there;
 END $$;
-COMMENT ON FUNCTION volt.keep_dead_letters(bigint, bigint, text[], timestamptz[], text[], bytea[], text[], text[],
+COMMENT ON FUNCTION volt_internal.record_dead_letters(bigint, bigint, text[], timestamptz[], text[], bytea[], text[], text[],
   integer[], bigint[], boolean[], boolean[], boolean[], text[], text[], text[]) IS
-  'Keeps dead letters, given as arrays, that no earlier delivery of their message has left; returns the places, from 1, '
-  'of those that one has. named: the message has a packet id; without one nothing tells it from another.';
+  'Records dead letters, given as arrays, except those that an earlier delivery of their message has recorded; returns '
+  'the places, from 1, of the latter. named: the message has a packet id; without one no delivery can be recognised.';

@@ -1,7 +1,8 @@
 -- What: charging efficiency: DC energy that reached the vehicle over AC energy of the meter linked to it, by hour and day.
--- Why:  each side is aggregated alone and only then put together by hour: joining raw rows would multiply them. The two
+-- Why:  each side is aggregated alone and only then joined by hour: joining raw rows would multiply them. The two
 --       sides meet in a GROUP BY over UNION ALL and not in a FULL JOIN, because a filter on hour does not pass a FULL
---       JOIN; the GROUP BY inside LATERAL keeps the link's meter as an index look-up.
+--       JOIN; the GROUP BY inside LATERAL keeps the link's meter as an index look-up. The setting is read from its table,
+--       which a view may for analysts; a function would read it with their rights.
 -- Lock: ACCESS EXCLUSIVE on the views while they are replaced.
 
 CREATE OR REPLACE VIEW volt.efficiency_hourly AS
@@ -46,7 +47,9 @@ WITH side AS (
     x.expected AS expected_readings,
     round(least(1, coalesce(b.dc_readings, 0) / x.expected, coalesce(b.ac_readings, 0) / x.expected), 3) AS coverage
   FROM both_sides b
-  CROSS JOIN (SELECT 3600 / volt.setting_number('expected_interval_s') AS expected) x
+  CROSS JOIN (
+    SELECT 3600 / (SELECT s.value::numeric FROM volt_internal.setting s WHERE s.name = 'expected_interval_s') AS expected
+  ) x
   WHERE b.dc_kwh > 0 OR b.ac_kwh > 0
 )
 SELECT

@@ -1,4 +1,4 @@
--- What: the fleet at this moment: how charged, and who is silent.
+-- What: the fleet at this moment: states of charge, and when each device was last heard.
 -- Why:  from the current state, one row a device; registered devices that were never seen must show too.
 -- Lock: ACCESS EXCLUSIVE on the views while they are replaced.
 
@@ -27,8 +27,8 @@ SELECT
   r.detail AS refused_detail
 FROM volt.vehicle_current c
 FULL JOIN volt.vehicle v ON v.vehicle_id = c.vehicle_id
-LEFT JOIN volt.device_rhythm k ON k.device_type = 'vehicle' AND k.device_id = coalesce(c.vehicle_id, v.vehicle_id)
-LEFT JOIN volt.refused_device r
+LEFT JOIN volt_internal.device_rhythm k ON k.device_type = 'vehicle' AND k.device_id = coalesce(c.vehicle_id, v.vehicle_id)
+LEFT JOIN volt_internal.refused_device r
   ON r.device_type = 'vehicle' AND r.device_id = coalesce(c.vehicle_id, v.vehicle_id)
     AND r.last_at > coalesce(c.last_seen_at, '-infinity')
 UNION ALL
@@ -45,8 +45,8 @@ SELECT
   r.detail
 FROM volt.meter_current c
 FULL JOIN volt.meter m ON m.meter_id = c.meter_id
-LEFT JOIN volt.device_rhythm k ON k.device_type = 'meter' AND k.device_id = coalesce(c.meter_id, m.meter_id)
-LEFT JOIN volt.refused_device r
+LEFT JOIN volt_internal.device_rhythm k ON k.device_type = 'meter' AND k.device_id = coalesce(c.meter_id, m.meter_id)
+LEFT JOIN volt_internal.refused_device r
   ON r.device_type = 'meter' AND r.device_id = coalesce(c.meter_id, m.meter_id)
     AND r.last_at > coalesce(c.last_seen_at, '-infinity')
 LEFT JOIN (
@@ -58,7 +58,7 @@ LEFT JOIN (
 ) f ON f.meter_id = coalesce(c.meter_id, m.meter_id)
 UNION ALL
 SELECT r.device_type, r.device_id, NULL, NULL, NULL, NULL, NULL, r.since, r.reason, r.detail
-FROM volt.refused_device r
+FROM volt_internal.refused_device r
 WHERE NOT EXISTS (SELECT FROM volt.vehicle_current c WHERE r.device_type = 'vehicle' AND c.vehicle_id = r.device_id)
   AND NOT EXISTS (SELECT FROM volt.vehicle v WHERE r.device_type = 'vehicle' AND v.vehicle_id = r.device_id)
   AND NOT EXISTS (SELECT FROM volt.meter_current c WHERE r.device_type = 'meter' AND c.meter_id = r.device_id)

@@ -2,69 +2,68 @@
 -- Why:  called by the scheduler through voltd/database/rollup.py, each call one transaction. SECURITY DEFINER because the
 --       daemon's role may not touch the tables itself. No late reading is missed: closing waits for every batch under
 --       way (exclusive against the writers' shared advisory lock), later batches see the new closing watermark and mark.
--- Lock: close_hours holds up writers for the rest of the batches under way, once an hour; the others never do.
+-- Lock: rollup_close_hours makes new batches wait for those under way, once an hour; the others never do.
 
 -- NULL on the Community edition, where continuous aggregates do all this.
-CREATE OR REPLACE FUNCTION volt.rollup_close_hours() RETURNS timestamptz
+CREATE OR REPLACE FUNCTION volt_internal.rollup_close_hours() RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   -- Five minutes of grace: most readings of an hour are in when it closes, so few must be marked.
   closing timestamptz := date_trunc('hour', now() - INTERVAL '5 minutes', 'UTC');
 BEGIN
-  IF NOT EXISTS (SELECT FROM volt.setting WHERE name = 'edition' AND value = 'apache') THEN
+  IF NOT EXISTS (SELECT FROM volt_internal.setting WHERE name = 'edition' AND value = 'apache') THEN
     RETURN NULL;
   END IF;
-  IF (SELECT closing_watermark >= closing FROM volt.rollup_state) THEN
-    RETURN (SELECT closing_watermark FROM volt.rollup_state);
+  IF (SELECT closing_watermark >= closing FROM volt_internal.rollup_state) THEN
+    RETURN (SELECT closing_watermark FROM volt_internal.rollup_state);
   END IF;
   PERFORM pg_advisory_xact_lock(7381240, 1);
-  UPDATE volt.rollup_state SET closing_watermark = closing;
+  UPDATE volt_internal.rollup_state SET closing_watermark = closing;
   RETURN closing;
 END $$;
-COMMENT ON FUNCTION volt.rollup_close_hours() IS
+COMMENT ON FUNCTION volt_internal.rollup_close_hours() IS
   'Closes the hours that ended five minutes ago or earlier and returns the closing watermark; NULL: not this edition.';
 
-CREATE OR REPLACE FUNCTION volt.rollup_advance() RETURNS boolean
+CREATE OR REPLACE FUNCTION volt_internal.rollup_advance() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  state volt.rollup_state;
+  state volt_internal.rollup_state;
   slice_from timestamptz;
   slice_to timestamptz;
 BEGIN
-  SELECT * INTO state FROM volt.rollup_state FOR UPDATE;
-  -- Over gaps in one stride: the next hour that a chunk of raw readings covers.
+  SELECT * INTO state FROM volt_internal.rollup_state FOR UPDATE;
+  -- Skips gaps: the next hour that a chunk of raw readings covers.
   SELECT min(greatest(c.range_start, state.watermark)) INTO slice_from
   FROM timescaledb_information.chunks c
   WHERE c.hypertable_schema = 'volt' AND c.hypertable_name IN ('vehicle_reading', 'meter_reading')
     AND c.range_end > state.watermark;
   IF slice_from IS NULL OR slice_from >= state.closing_watermark THEN
-    UPDATE volt.rollup_state SET watermark = greatest(state.watermark, state.closing_watermark);
+    UPDATE volt_internal.rollup_state SET watermark = greatest(state.watermark, state.closing_watermark);
     RETURN false;
   END IF;
   slice_to := least(slice_from + INTERVAL '1 hour', state.closing_watermark);
 
-  INSERT INTO volt.vehicle_hourly_rollup SELECT * FROM volt.vehicle_hours(slice_from, slice_to);
+  INSERT INTO volt_internal.vehicle_hourly_rollup SELECT * FROM volt_internal.vehicle_hours(slice_from, slice_to);
 
-  INSERT INTO volt.meter_hourly_rollup SELECT * FROM volt.meter_hours(slice_from, slice_to);
+  INSERT INTO volt_internal.meter_hourly_rollup SELECT * FROM volt_internal.meter_hours(slice_from, slice_to);
 
-  UPDATE volt.rollup_state SET watermark = slice_to;
+  UPDATE volt_internal.rollup_state SET watermark = slice_to;
   RETURN slice_to < state.closing_watermark;
 END $$;
-COMMENT ON FUNCTION volt.rollup_advance() IS
+COMMENT ON FUNCTION volt_internal.rollup_advance() IS
   'Computes one closed hour into the roll-up tables and moves the watermark; false: nothing is left.';
 
--- The marks taken and the readings they stand for were committed together, and what is read comes after the marks: no
--- reading of a taken mark is missed.
-CREATE OR REPLACE FUNCTION volt.rollup_recompute_vehicles(at_once integer) RETURNS integer
+-- A mark and its readings were committed together, and the readings are read after the marks: none is missed.
+CREATE OR REPLACE FUNCTION volt_internal.rollup_recompute_vehicles(at_once integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  state volt.rollup_state := (SELECT s FROM volt.rollup_state s);
+  state volt_internal.rollup_state := (SELECT s FROM volt_internal.rollup_state s);
   ids text[];
   hours timestamptz[];
 BEGIN
   WITH taken AS (
-    DELETE FROM volt.vehicle_rollup_dirty WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM volt.vehicle_rollup_dirty WHERE hour < state.watermark LIMIT at_once FOR UPDATE SKIP LOCKED))
+    DELETE FROM volt_internal.vehicle_rollup_dirty WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM volt_internal.vehicle_rollup_dirty WHERE hour < state.watermark LIMIT at_once FOR UPDATE SKIP LOCKED))
     RETURNING vehicle_id, hour
   ), wanted AS (
     SELECT DISTINCT vehicle_id, hour FROM taken WHERE hour >= state.dropped_before ORDER BY vehicle_id, hour
@@ -73,26 +72,26 @@ BEGIN
   IF ids IS NULL THEN
     RETURN 0;
   END IF;
-  DELETE FROM volt.vehicle_hourly_rollup r USING unnest(ids, hours) AS late (late_id, late_hour)
+  DELETE FROM volt_internal.vehicle_hourly_rollup r USING unnest(ids, hours) AS late (late_id, late_hour)
   WHERE r.vehicle_id = late_id AND r.hour = late_hour AND r.hour = ANY (hours);
-  INSERT INTO volt.vehicle_hourly_rollup
+  INSERT INTO volt_internal.vehicle_hourly_rollup
   SELECT again.* FROM unnest(ids, hours) AS late (late_id, late_hour)
-  CROSS JOIN LATERAL volt.vehicle_hours_of(late_id, late_hour, late_hour + INTERVAL '1 hour') AS again;
+  CROSS JOIN LATERAL volt_internal.vehicle_hours_of(late_id, late_hour, late_hour + INTERVAL '1 hour') AS again;
   RETURN cardinality(ids);
 END $$;
-COMMENT ON FUNCTION volt.rollup_recompute_vehicles(integer) IS
+COMMENT ON FUNCTION volt_internal.rollup_recompute_vehicles(integer) IS
   'Computes vehicle-hours with late readings again, from at most so many marks; how many hours it was, 0: nothing is left.';
 
-CREATE OR REPLACE FUNCTION volt.rollup_recompute_meters(at_once integer) RETURNS integer
+CREATE OR REPLACE FUNCTION volt_internal.rollup_recompute_meters(at_once integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  state volt.rollup_state := (SELECT s FROM volt.rollup_state s);
+  state volt_internal.rollup_state := (SELECT s FROM volt_internal.rollup_state s);
   ids text[];
   hours timestamptz[];
 BEGIN
   WITH taken AS (
-    DELETE FROM volt.meter_rollup_dirty WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM volt.meter_rollup_dirty WHERE hour < state.watermark LIMIT at_once FOR UPDATE SKIP LOCKED))
+    DELETE FROM volt_internal.meter_rollup_dirty WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM volt_internal.meter_rollup_dirty WHERE hour < state.watermark LIMIT at_once FOR UPDATE SKIP LOCKED))
     RETURNING meter_id, hour
   ), wanted AS (
     SELECT DISTINCT meter_id, hour FROM taken WHERE hour >= state.dropped_before ORDER BY meter_id, hour
@@ -101,12 +100,12 @@ BEGIN
   IF ids IS NULL THEN
     RETURN 0;
   END IF;
-  DELETE FROM volt.meter_hourly_rollup r USING unnest(ids, hours) AS late (late_id, late_hour)
+  DELETE FROM volt_internal.meter_hourly_rollup r USING unnest(ids, hours) AS late (late_id, late_hour)
   WHERE r.meter_id = late_id AND r.hour = late_hour AND r.hour = ANY (hours);
-  INSERT INTO volt.meter_hourly_rollup
+  INSERT INTO volt_internal.meter_hourly_rollup
   SELECT again.* FROM unnest(ids, hours) AS late (late_id, late_hour)
-  CROSS JOIN LATERAL volt.meter_hours_of(late_id, late_hour, late_hour + INTERVAL '1 hour') AS again;
+  CROSS JOIN LATERAL volt_internal.meter_hours_of(late_id, late_hour, late_hour + INTERVAL '1 hour') AS again;
   RETURN cardinality(ids);
 END $$;
-COMMENT ON FUNCTION volt.rollup_recompute_meters(integer) IS
+COMMENT ON FUNCTION volt_internal.rollup_recompute_meters(integer) IS
   'Computes meter-hours with late readings again, from at most so many marks; how many hours it was, 0: nothing is left.';

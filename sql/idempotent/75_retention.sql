@@ -1,79 +1,77 @@
 -- What: drops what is older than the settings say.
 -- Why:  Community drops raw chunks by policy (80_policies); on Apache-2 the scheduler calls this, and on both it ages
---       dead letters and episodes of alerts. Two days of margin: raw readings go only after they can no longer be
---       computed again.
---       SECURITY DEFINER because the daemon's role may not delete.
--- Lock: ACCESS EXCLUSIVE on the chunks that are dropped; ROW EXCLUSIVE on dead_letter, alert and
---       alert_delivery.
+--       dead letters and episodes of alerts. Two days of margin: raw readings are dropped only when no hour can need
+--       them any more. SECURITY DEFINER because the daemon's role may not delete.
+-- Lock: ACCESS EXCLUSIVE on the chunks that are dropped; ROW EXCLUSIVE on dead_letter, alert and alert_delivery.
 
-CREATE OR REPLACE FUNCTION volt.drop_chunks_before(older_than timestamptz) RETURNS integer
+CREATE OR REPLACE FUNCTION volt_internal.drop_chunks_before(older_than timestamptz) RETURNS integer
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
   SELECT count(*)::int
   FROM (VALUES ('volt.vehicle_reading'::regclass), ('volt.meter_reading'::regclass)) AS raw (name),
     LATERAL drop_chunks(raw.name, drop_chunks_before.older_than);
 END;
-COMMENT ON FUNCTION volt.drop_chunks_before(timestamptz) IS
+COMMENT ON FUNCTION volt_internal.drop_chunks_before(timestamptz) IS
   'Drops chunks of raw readings that end before a time, with the rights of who calls it; how many.';
 
-CREATE OR REPLACE FUNCTION volt.drop_old_readings() RETURNS integer
+CREATE OR REPLACE FUNCTION volt_internal.drop_old_readings() RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   older_than timestamptz := date_trunc(
-    'day', now() - make_interval(days => volt.setting_number('raw_retention_days')::int + 2), 'UTC');
+    'day', now() - make_interval(days => volt_internal.setting_number('raw_retention_days')::int + 2), 'UTC');
   dropped integer;
 BEGIN
-  IF NOT EXISTS (SELECT FROM volt.setting WHERE name = 'edition' AND value = 'apache') THEN
+  IF NOT EXISTS (SELECT FROM volt_internal.setting WHERE name = 'edition' AND value = 'apache') THEN
     RETURN 0;
   END IF;
-  -- Never what is not in the roll-ups yet.
-  SELECT least(older_than, watermark) INTO older_than FROM volt.rollup_state;
+  -- Only what is in the roll-ups.
+  SELECT least(older_than, watermark) INTO older_than FROM volt_internal.rollup_state;
   IF older_than = '-infinity' THEN
     RETURN 0;
   END IF;
-  dropped := volt.drop_chunks_before(older_than);
+  dropped := volt_internal.drop_chunks_before(older_than);
   IF dropped > 0 THEN
-    -- Hours that nothing can compute again; where nothing was dropped, older readings may still come and count.
-    UPDATE volt.rollup_state SET dropped_before = greatest(dropped_before, older_than);
+    -- Earlier hours cannot be computed again. Where nothing was dropped, older readings may still arrive and count.
+    UPDATE volt_internal.rollup_state SET dropped_before = greatest(dropped_before, older_than);
   END IF;
   RETURN dropped;
 END $$;
-COMMENT ON FUNCTION volt.drop_old_readings() IS
+COMMENT ON FUNCTION volt_internal.drop_old_readings() IS
   'Drops chunks of raw readings older than raw_retention_days and two days more; how many. Apache-2 edition only.';
 
-CREATE OR REPLACE FUNCTION volt.drop_old_dead_letters(at_most integer) RETURNS integer
+CREATE OR REPLACE FUNCTION volt_internal.drop_old_dead_letters(at_most integer) RETURNS integer
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   WITH gone AS (
     DELETE FROM volt.dead_letter WHERE id IN (
       SELECT id FROM volt.dead_letter
-      WHERE received_at < now() - make_interval(days => volt.setting_number('dead_letter_days')::int)
+      WHERE received_at < now() - make_interval(days => volt_internal.setting_number('dead_letter_days')::int)
       ORDER BY received_at LIMIT at_most)
     RETURNING 1
   )
   SELECT count(*)::int FROM gone
 $$;
-COMMENT ON FUNCTION volt.drop_old_dead_letters(integer) IS
+COMMENT ON FUNCTION volt_internal.drop_old_dead_letters(integer) IS
   'Deletes dead letters older than dead_letter_days, the oldest first, at most so many; how many.';
 
-CREATE OR REPLACE FUNCTION volt.drop_old_alerts(at_most integer) RETURNS integer
+CREATE OR REPLACE FUNCTION volt_internal.drop_old_alerts(at_most integer) RETURNS integer
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   WITH gone AS (
     DELETE FROM volt.alert WHERE alert_id IN (
       SELECT alert_id FROM volt.alert a
-      -- an end is not before its begin, so the index on begins finds them
-      WHERE resolved_at < now() - make_interval(days => volt.setting_number('alert_days')::int)
-        AND opened_at < now() - make_interval(days => volt.setting_number('alert_days')::int)
-        AND NOT EXISTS (SELECT FROM volt.alert_state s WHERE s.alert_id = a.alert_id)
+      -- An episode does not end before it begins, so the index on opened_at finds them.
+      WHERE resolved_at < now() - make_interval(days => volt_internal.setting_number('alert_days')::int)
+        AND opened_at < now() - make_interval(days => volt_internal.setting_number('alert_days')::int)
+        AND NOT EXISTS (SELECT FROM volt_internal.alert_state s WHERE s.alert_id = a.alert_id)
       ORDER BY opened_at LIMIT at_most)
     RETURNING 1
   )
   SELECT count(*)::int FROM gone
 $$;
-COMMENT ON FUNCTION volt.drop_old_alerts(integer) IS
+COMMENT ON FUNCTION volt_internal.drop_old_alerts(integer) IS
   'Deletes episodes of alerts that ended more than alert_days ago, with their deliveries, the oldest first, at most so '
   'many; how many.';
 
-CREATE OR REPLACE FUNCTION volt.drop_past_alerts(ids bigint[]) RETURNS integer
+CREATE OR REPLACE FUNCTION volt_internal.drop_past_alerts(ids bigint[]) RETURNS integer
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   WITH gone AS (
     DELETE FROM volt.alert a
@@ -82,21 +80,21 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
   )
   SELECT count(*)::int FROM gone
 $$;
-COMMENT ON FUNCTION volt.drop_past_alerts(bigint[]) IS
-  'Deletes these episodes of the past, which later arrivals have shown to be none; how many. Nobody was notified of them.';
+COMMENT ON FUNCTION volt_internal.drop_past_alerts(bigint[]) IS
+  'Deletes these late episodes, which readings that arrived later have disproved; how many. Nobody was notified of them.';
 
-CREATE OR REPLACE FUNCTION volt.keep_raw_readings(at_least_days integer) RETURNS boolean
+CREATE OR REPLACE FUNCTION volt_internal.raise_raw_retention(at_least_days integer) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF volt.setting_number('raw_retention_days') >= at_least_days THEN
+  IF volt_internal.setting_number('raw_retention_days') >= at_least_days THEN
     RETURN false;
   END IF;
-  UPDATE volt.setting SET value = at_least_days, updated_at = now() WHERE name = 'raw_retention_days';
-  IF to_regprocedure('volt.apply_policies()') IS NOT NULL THEN
-    EXECUTE 'SELECT volt.apply_policies()';
+  UPDATE volt_internal.setting SET value = at_least_days, updated_at = now() WHERE name = 'raw_retention_days';
+  IF to_regprocedure('volt_internal.apply_policies()') IS NOT NULL THEN
+    EXECUTE 'SELECT volt_internal.apply_policies()';
   END IF;
   RETURN true;
 END $$;
-COMMENT ON FUNCTION volt.keep_raw_readings(integer) IS
-  'Raises the retention of raw readings to so many days, never lowers it; whether it had to. A daemon calls it that '
-  'takes older readings than the database keeps.';
+COMMENT ON FUNCTION volt_internal.raise_raw_retention(integer) IS
+  'Raises the retention of raw readings to so many days, never lowers it; whether it was lower. For a daemon that '
+  'takes older readings than the database stores.';

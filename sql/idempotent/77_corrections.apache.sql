@@ -2,6 +2,6 @@
 -- Why:  one query serves both editions.
 -- Lock: none.
 
-CREATE OR REPLACE PROCEDURE volt.follow_correction(day timestamptz) LANGUAGE plpgsql AS $$ BEGIN END $$;
-COMMENT ON PROCEDURE volt.follow_correction(timestamptz) IS
+CREATE OR REPLACE PROCEDURE volt_internal.follow_correction(day timestamptz) LANGUAGE plpgsql AS $$ BEGIN END $$;
+COMMENT ON PROCEDURE volt_internal.follow_correction(timestamptz) IS
   'Does nothing: the roll-up computes the hours of corrected readings again.';

@@ -1,9 +1,9 @@
 -- What: hours and days of corrected readings, computed again at once.
--- Why:  the refresh policies come to them within ten minutes and an hour; who has put a value right looks sooner. What is
---       not over yet is left alone: stored, it would hide what still comes.
+-- Why:  the refresh policies would need up to an hour; whoever corrects a value looks sooner. Hours and days that have
+--       not ended are left alone: materialised, they would hide readings that still arrive.
 -- Lock: those of refresh_continuous_aggregate, of one day.
 
-CREATE OR REPLACE PROCEDURE volt.follow_correction(day timestamptz)
+CREATE OR REPLACE PROCEDURE volt_internal.follow_correction(day timestamptz)
 LANGUAGE plpgsql AS $$
 DECLARE
   device text;
@@ -18,5 +18,5 @@ BEGIN
     END IF;
   END LOOP;
 END $$;
-COMMENT ON PROCEDURE volt.follow_correction(timestamptz) IS
-  'Computes the hours and the day from a UTC midnight on again, as far as they are over.';
+COMMENT ON PROCEDURE volt_internal.follow_correction(timestamptz) IS
+  'Computes the hours and the day from a UTC midnight on again, as far as they have ended.';

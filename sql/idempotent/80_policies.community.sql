@@ -1,19 +1,19 @@
 -- What: TimescaleDB's own jobs: refresh of the continuous aggregates, columnstore and retention of raw readings.
--- Why:  late readings are taken for as long as raw ones are kept, so the refresh looks back that far and one day more,
+-- Why:  late readings are taken for as long as raw ones are stored, so the refresh looks back that far and one day more,
 --       and the retention drops a day after that: a refresh over dropped chunks would wipe hours that nothing can
---       compute again. Made anew only when the settings changed, so that running jobs keep their rhythm; the first
+--       compute again. Made again only when the settings changed, so that running jobs keep their schedule; the first
 --       refresh waits, because until then everything is computed live and late readings show at once.
 -- Lock: SHARE UPDATE EXCLUSIVE on the tables, short.
 
-CREATE OR REPLACE FUNCTION volt.apply_policies() RETURNS void
+CREATE OR REPLACE FUNCTION volt_internal.apply_policies() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
-  raw_days integer := volt.setting_number('raw_retention_days');
-  columnstore_days integer := volt.setting_number('columnstore_after_days');
+  raw_days integer := volt_internal.setting_number('raw_retention_days');
+  columnstore_days integer := volt_internal.setting_number('columnstore_after_days');
   wanted text := format('2 raw %s columnstore %s', raw_days, columnstore_days);
   device text;
 BEGIN
-  IF EXISTS (SELECT FROM volt.setting WHERE name = 'policies' AND value = wanted) THEN
+  IF EXISTS (SELECT FROM volt_internal.setting WHERE name = 'policies' AND value = wanted) THEN
     RETURN;
   END IF;
   FOREACH device IN ARRAY ARRAY['vehicle', 'meter'] LOOP
@@ -48,9 +48,9 @@ BEGIN
     PERFORM add_retention_policy(
       format('volt.%s_reading', device)::regclass, drop_after => make_interval(days => raw_days + 2));
   END LOOP;
-  INSERT INTO volt.setting (name, value) VALUES ('policies', wanted)
+  INSERT INTO volt_internal.setting (name, value) VALUES ('policies', wanted)
   ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now();
 END $$;
-COMMENT ON FUNCTION volt.apply_policies() IS
-  'Makes TimescaleDB''s jobs fit volt.setting; does nothing where they do already. Community edition only.';
-SELECT volt.apply_policies();
+COMMENT ON FUNCTION volt_internal.apply_policies() IS
+  'Adapts TimescaleDB''s jobs to volt_internal.setting; does nothing where they fit. Community edition only.';
+SELECT volt_internal.apply_policies();

@@ -110,7 +110,7 @@ COMMENT ON COLUMN volt.efficiency_hourly.efficiency_pct IS '100 x dc_kwh / ac_kw
 COMMENT ON COLUMN volt.efficiency_hourly.dc_readings IS 'Readings of the vehicle; NULL: none.';
 COMMENT ON COLUMN volt.efficiency_hourly.ac_readings IS 'Readings of the linked meters; NULL: none.';
 COMMENT ON COLUMN volt.efficiency_hourly.expected_readings IS 'Readings expected of each side in an hour.';
-COMMENT ON COLUMN volt.efficiency_hourly.coverage IS 'Share of the expected readings that came, of the poorer side, 0-1.';
+COMMENT ON COLUMN volt.efficiency_hourly.coverage IS 'Share of the expected readings that arrived, of the poorer side, 0-1.';
 COMMENT ON COLUMN volt.efficiency_hourly.quality IS 'In this order: no_ac, no_dc (a side is missing), shared_meter (linked to another vehicle too), suspect (over 100 % or under 20 %), partial (coverage under 0.8), ok.';
 
 COMMENT ON VIEW volt.efficiency_daily IS
@@ -125,24 +125,24 @@ COMMENT ON COLUMN volt.efficiency_daily.hours IS 'Hours where both sides are kno
 COMMENT ON COLUMN volt.efficiency_daily.quality IS 'The worst of its hours: shared_meter, suspect, partial, ok.';
 
 COMMENT ON VIEW volt.fleet_soc_distribution IS
-  'How many vehicles are how full, by fleet; retired ones are left out.';
+  'Number of vehicles by fleet and state of charge; without retired ones.';
 COMMENT ON COLUMN volt.fleet_soc_distribution.fleet_id IS 'The fleet; NULL: vehicles without one.';
 COMMENT ON COLUMN volt.fleet_soc_distribution.bucket IS 'State of charge, %: 0-10 is 0 to below 10, the last one includes 100.';
-COMMENT ON COLUMN volt.fleet_soc_distribution.vehicles IS 'How many.';
+COMMENT ON COLUMN volt.fleet_soc_distribution.vehicles IS 'Number of vehicles.';
 
 COMMENT ON VIEW volt.device_liveness IS
-  'When each device was last heard of; registered ones that never were have NULL.';
+  'When each device was last heard; NULL for registered devices that never were.';
 COMMENT ON COLUMN volt.device_liveness.device_type IS 'vehicle or meter.';
 COMMENT ON COLUMN volt.device_liveness.device_id IS 'The device.';
 COMMENT ON COLUMN volt.device_liveness.fleet_id IS 'Fleet of the vehicle, or of a vehicle that the meter is linked to now; NULL: none.';
 COMMENT ON COLUMN volt.device_liveness.last_seen_at IS 'When voltd last received a reading that the broker had not retained; NULL: never.';
-COMMENT ON COLUMN volt.device_liveness.seconds_since IS 'How long ago that is, s.';
+COMMENT ON COLUMN volt.device_liveness.seconds_since IS 'How long ago that was, s.';
 COMMENT ON COLUMN volt.device_liveness.status IS 'Status in the registry: active, maintenance, retired; NULL: not registered.';
 COMMENT ON COLUMN volt.device_liveness.usual_interval_s IS
-  'How long it is usually quiet, s: the second longest interval, driving or not as it was last heard; NULL: not known yet.';
+  'How long it is usually inactive, s: the second longest interval, driving or not as it was last heard; NULL: not known yet.';
 COMMENT ON COLUMN volt.device_liveness.refused_since IS
-  'Since when it sends and everything is refused; NULL: it does not, or something was stored since.';
-COMMENT ON COLUMN volt.device_liveness.refused_reason IS 'Why the latest of that was refused, as in dead_letter.';
+  'Since when it sends and everything is refused; NULL: it does not send, or something was stored since.';
+COMMENT ON COLUMN volt.device_liveness.refused_reason IS 'Why the latest message was refused, as in dead_letter.';
 COMMENT ON COLUMN volt.device_liveness.refused_detail IS 'What was wrong with it, as in dead_letter.';
 
 DO $$
@@ -153,9 +153,9 @@ DECLARE
 BEGIN
   FOREACH device IN ARRAY ARRAY['vehicle', 'meter'] LOOP
     FOREACH half IN ARRAY ARRAY['stored', 'live', 'rollup'] LOOP
-      CONTINUE WHEN to_regclass(format('volt.%s_hourly_%s', device, half)) IS NULL;
+      CONTINUE WHEN to_regclass(format('volt_internal.%s_hourly_%s', device, half)) IS NULL;
       EXECUTE format(
-        'COMMENT ON %s volt.%I IS %L',
+        'COMMENT ON %s volt_internal.%I IS %L',
         CASE half WHEN 'rollup' THEN 'TABLE' ELSE 'VIEW' END, format('%s_hourly_%s', device, half),
         CASE half
           WHEN 'stored' THEN format('The stored half of %s_hourly: hours before the watermark.', device)
@@ -167,7 +167,7 @@ BEGIN
         FROM pg_attribute
         WHERE attrelid = format('volt.%s_hourly', device)::regclass AND attnum > 0
       LOOP
-        EXECUTE format('COMMENT ON COLUMN volt.%I.%I IS %L',
+        EXECUTE format('COMMENT ON COLUMN volt_internal.%I.%I IS %L',
                        format('%s_hourly_%s', device, half), described.attname, described.text);
       END LOOP;
     END LOOP;

@@ -1,39 +1,45 @@
 -- What: who may do what.
--- Why:  volt_writer (the daemon) adds readings and keeps the current state, but cannot delete, truncate or alter raw
---       data; it takes away only what it keeps for itself between two checks of the rules; volt_reader (analysts) reads
---       everything. The payloads of dead letters, which may hold anything, are for the owner alone.
+-- Why:  volt_writer (the daemon) adds readings and updates the current state, but cannot delete, truncate or alter raw
+--       data; it deletes only what it persists between two evaluation cycles. volt_reader (analysts) reads all of volt and
+--       nothing of volt_internal. The payloads of dead letters, which may hold anything, are for the owner alone.
 -- Lock: none on data.
 
 GRANT USAGE ON SCHEMA volt TO volt_writer, volt_reader;
+GRANT USAGE ON SCHEMA volt_internal TO volt_writer;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA volt TO volt_writer, volt_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA volt_internal TO volt_writer;
 REVOKE SELECT ON volt.dead_letter FROM volt_writer, volt_reader;
 GRANT SELECT (id, received_at, topic, reason, detail, element, replayed_at, field, device_type, device_id, repeats,
               last_received_at) ON volt.dead_letter
   TO volt_writer, volt_reader;
--- A hash of the payload, and who got it again: only for the daemon, which tells a redelivery by them; and what it counts
--- repeats of a field by.
+-- Only for the daemon: the hash by which it recognises a redelivery, to whom that went, and the key by which it counts
+-- repeats of a field.
 GRANT SELECT (redelivery_key, redelivered_to, repeat_key) ON volt.dead_letter TO volt_writer;
 GRANT UPDATE (repeats, last_received_at) ON volt.dead_letter TO volt_writer;
 
-GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_rollup_dirty,
-  volt.meter_rollup_dirty TO volt_writer;
--- To fill in what a reading lacks: the trigger append_only allows nothing else, whoever asks. For the whole table, as
+GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter TO volt_writer;
+-- To fill in missing values: the trigger append_only allows nothing else, whoever asks. On the whole table, because
 -- TimescaleDB cannot grant single columns of a table with a columnstore.
 GRANT UPDATE ON volt.vehicle_reading, volt.meter_reading TO volt_writer;
-GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current, volt.ingest_state, volt.ingest_commit TO volt_writer;
-GRANT INSERT, UPDATE ON volt.alert, volt.alert_delivery, volt.alert_silence TO volt_writer;
-GRANT INSERT, UPDATE, DELETE ON volt.alert_state, volt.daemon, volt.refused_device, volt.device_rhythm,
-  volt.device_clock TO volt_writer;
-GRANT INSERT, DELETE ON volt.excursion, volt.retained_reading TO volt_writer;
-GRANT UPDATE ON volt.alert_progress TO volt_writer;
-GRANT INSERT, UPDATE ON volt.rule_bounds TO volt_writer;
+GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current, volt.alert, volt.alert_delivery, volt.alert_silence
+  TO volt_writer;
+GRANT INSERT, UPDATE, DELETE ON volt.daemon, volt.device_clock TO volt_writer;
 
-REVOKE EXECUTE ON FUNCTION volt.rollup_closing_watermark(), volt.rollup_close_hours(), volt.rollup_advance(),
-  volt.rollup_recompute_vehicles(integer), volt.rollup_recompute_meters(integer), volt.drop_old_readings(),
-  volt.drop_old_dead_letters(integer), volt.drop_old_alerts(integer),
-  volt.drop_past_alerts(bigint[]), volt.keep_raw_readings(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION volt.rollup_closing_watermark(), volt.rollup_close_hours(), volt.rollup_advance(),
-  volt.rollup_recompute_vehicles(integer), volt.rollup_recompute_meters(integer), volt.drop_old_readings(),
-  volt.drop_old_dead_letters(integer), volt.drop_old_alerts(integer),
-  volt.drop_past_alerts(bigint[]), volt.keep_raw_readings(integer) TO volt_writer;
+GRANT INSERT ON volt_internal.vehicle_rollup_dirty, volt_internal.meter_rollup_dirty TO volt_writer;
+GRANT INSERT, UPDATE ON volt_internal.ingest_state, volt_internal.ingest_commit, volt_internal.rule_bounds TO volt_writer;
+GRANT INSERT, DELETE ON volt_internal.excursion, volt_internal.retained_reading TO volt_writer;
+GRANT UPDATE ON volt_internal.alert_progress TO volt_writer;
+GRANT INSERT, UPDATE, DELETE ON volt_internal.alert_state, volt_internal.refused_device, volt_internal.device_rhythm
+  TO volt_writer;
+
+REVOKE EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_internal.rollup_close_hours(),
+  volt_internal.rollup_advance(), volt_internal.rollup_recompute_vehicles(integer),
+  volt_internal.rollup_recompute_meters(integer), volt_internal.drop_old_readings(),
+  volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
+  volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_internal.rollup_close_hours(),
+  volt_internal.rollup_advance(), volt_internal.rollup_recompute_vehicles(integer),
+  volt_internal.rollup_recompute_meters(integer), volt_internal.drop_old_readings(),
+  volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
+  volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer) TO volt_writer;

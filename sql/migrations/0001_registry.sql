@@ -1,5 +1,6 @@
 -- What: the registry (fleet, vehicle, meter) and which meter fed which vehicle, when.
--- Why:  efficiency joins a vehicle's DC energy with the AC energy of the meter linked to it at that time.
+-- Why:  efficiency joins a vehicle's DC energy with the AC energy of the meter linked to it at that time. Rules skip
+--       devices that are retired or in maintenance.
 -- Lock: none on existing data, the tables are new.
 
 CREATE TABLE volt.fleet (
@@ -11,7 +12,7 @@ CREATE TABLE volt.fleet (
 );
 COMMENT ON TABLE volt.fleet IS 'Groups of vehicles that are run together.';
 COMMENT ON COLUMN volt.fleet.fleet_id IS 'Id of the fleet, 1-64 characters; part of MQTT topics.';
-COMMENT ON COLUMN volt.fleet.name IS 'Name for people.';
+COMMENT ON COLUMN volt.fleet.name IS 'Display name.';
 COMMENT ON COLUMN volt.fleet.manager IS 'Who answers for the fleet.';
 
 CREATE TABLE volt.vehicle (
@@ -36,12 +37,15 @@ COMMENT ON COLUMN volt.vehicle.status IS 'active, maintenance or retired.';
 CREATE TABLE volt.meter (
   meter_id text NOT NULL,
   location text,
+  status   text NOT NULL DEFAULT 'active',
   CONSTRAINT meter_pkey PRIMARY KEY (meter_id),
-  CONSTRAINT meter_meter_id_length CHECK (length(meter_id) BETWEEN 1 AND 64)
+  CONSTRAINT meter_meter_id_length CHECK (length(meter_id) BETWEEN 1 AND 64),
+  CONSTRAINT meter_status_known CHECK (status IN ('active', 'maintenance', 'retired'))
 );
 COMMENT ON TABLE volt.meter IS 'Registered meters. A meter need not be registered to be stored.';
 COMMENT ON COLUMN volt.meter.meter_id IS 'Id the meter publishes under, 1-64 characters.';
-COMMENT ON COLUMN volt.meter.location IS 'Where it is, for people.';
+COMMENT ON COLUMN volt.meter.location IS 'Where it is, free text.';
+COMMENT ON COLUMN volt.meter.status IS 'active, maintenance or retired.';
 
 -- No foreign keys to vehicle and meter: links may be loaded before the registry, and devices need not be registered.
 CREATE TABLE volt.vehicle_meter (
@@ -59,5 +63,5 @@ COMMENT ON TABLE volt.vehicle_meter IS
   'Which meter fed which vehicle, when; no overlap per vehicle. No foreign keys: neither needs to be registered.';
 COMMENT ON COLUMN volt.vehicle_meter.vehicle_id IS 'The vehicle that was fed.';
 COMMENT ON COLUMN volt.vehicle_meter.meter_id IS 'The meter that fed it.';
-COMMENT ON COLUMN volt.vehicle_meter.location IS 'Where that happened, for people.';
+COMMENT ON COLUMN volt.vehicle_meter.location IS 'Where that happened, free text.';
 COMMENT ON COLUMN volt.vehicle_meter.valid IS 'From when to when; unbounded: always. Counts for every hour it overlaps.';

@@ -1,7 +1,8 @@
--- What: episodes of alerts, what is remembered between two checks of the rules, what is to be told, and silences.
--- Why:  a check writes states, episodes and deliveries in one transaction, so a kill at any point neither forgets a
---       running duration nor tells anything twice. excursion is a queue between the transaction of a batch and the
---       check: nothing that was beyond a limit between two checks is missed, and the check reads only what may matter.
+-- What: episodes of alerts, what is sent of them to which channel, and silences.
+-- Why:  an evaluation cycle writes episodes and deliveries in one transaction, so a kill at any point sends nothing twice.
+--       The index of a delivery's episode and channel ends with its number: whether an open alert is repeated depends on
+--       the last delivery alone, and an alert that is open for months has hundreds. Past episodes are evaluated anew when
+--       more readings of their time arrive: the index on them finds the last ones.
 -- Lock: none on existing data, the tables are new.
 
 CREATE TABLE volt.alert (
@@ -28,41 +29,22 @@ CREATE TABLE volt.alert (
 CREATE UNIQUE INDEX alert_one_open ON volt.alert (rule, device_type, device_id) WHERE resolved_at IS NULL;
 CREATE INDEX alert_device_idx ON volt.alert (device_type, device_id, rule, opened_at);
 CREATE INDEX alert_opened_at_idx ON volt.alert (opened_at);
-COMMENT ON TABLE volt.alert IS 'One row an episode of an alert; at most one open per rule and device.';
+CREATE INDEX alert_past_idx ON volt.alert (alert_id) WHERE past;
+COMMENT ON TABLE volt.alert IS 'Episodes of alerts, one row each; at most one is open per rule and device.';
 COMMENT ON COLUMN volt.alert.alert_id IS 'Number of the episode.';
 COMMENT ON COLUMN volt.alert.rule IS 'Name of the rule in rules.toml.';
 COMMENT ON COLUMN volt.alert.severity IS 'info, warning or critical: the worst so far.';
 COMMENT ON COLUMN volt.alert.device_type IS 'vehicle, meter, or system for voltd itself.';
 COMMENT ON COLUMN volt.alert.device_id IS 'Vehicle, meter, or the daemon''s setting instance.';
 COMMENT ON COLUMN volt.alert.fleet_id IS 'Fleet of the vehicle when the episode was opened; NULL: none.';
-COMMENT ON COLUMN volt.alert.opened_at IS 'When it began, in device time; for staleness when the silence became too long.';
-COMMENT ON COLUMN volt.alert.last_seen_at IS 'Newest reading that was still beyond; may trail while the alert is open.';
+COMMENT ON COLUMN volt.alert.opened_at IS 'When it began, in device time; for staleness when the inactivity became too long.';
+COMMENT ON COLUMN volt.alert.last_seen_at IS 'Newest reading that was still beyond the limit; may trail while the alert is open.';
 COMMENT ON COLUMN volt.alert.peak_value IS 'Most extreme value so far, in the unit of what the rule watches.';
-COMMENT ON COLUMN volt.alert.resolved_at IS 'When it was over; NULL: it is open.';
-COMMENT ON COLUMN volt.alert.acknowledged_at IS 'When somebody took it on; repeats end then.';
-COMMENT ON COLUMN volt.alert.acknowledged_by IS 'Who did.';
-COMMENT ON COLUMN volt.alert.message IS 'The last thing said of it, one line for people.';
-COMMENT ON COLUMN volt.alert.past IS 'Found in readings that came too late to tell anybody.';
-
-CREATE TABLE volt.alert_state (
-  rule        text  NOT NULL,
-  device_type text  NOT NULL,
-  device_id   text  NOT NULL,
-  alert_id    bigint,
-  phase       text  NOT NULL,
-  judged_at   timestamptz,
-  state       jsonb NOT NULL,
-  CONSTRAINT alert_state_pkey PRIMARY KEY (rule, device_type, device_id),
-  CONSTRAINT alert_state_alert_fkey FOREIGN KEY (alert_id) REFERENCES volt.alert (alert_id)
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
-COMMENT ON TABLE volt.alert_state IS 'What is remembered of a rule and a device between two checks; none: nothing.';
-COMMENT ON COLUMN volt.alert_state.rule IS 'Name of the rule.';
-COMMENT ON COLUMN volt.alert_state.device_type IS 'vehicle, meter or system.';
-COMMENT ON COLUMN volt.alert_state.device_id IS 'The device.';
-COMMENT ON COLUMN volt.alert_state.alert_id IS 'The open episode; NULL: none is open.';
-COMMENT ON COLUMN volt.alert_state.phase IS 'pending, firing or resolved.';
-COMMENT ON COLUMN volt.alert_state.judged_at IS 'Device time of the newest reading judged; for staleness the last sign of life.';
-COMMENT ON COLUMN volt.alert_state.state IS 'The state, for voltd alone.';
+COMMENT ON COLUMN volt.alert.resolved_at IS 'When it was resolved; NULL: it is open.';
+COMMENT ON COLUMN volt.alert.acknowledged_at IS 'When somebody acknowledged it; repeats end then.';
+COMMENT ON COLUMN volt.alert.acknowledged_by IS 'Who acknowledged it.';
+COMMENT ON COLUMN volt.alert.message IS 'Text of its latest transition, one line.';
+COMMENT ON COLUMN volt.alert.past IS 'Found in readings that arrived too late to notify anybody.';
 
 CREATE TABLE volt.alert_delivery (
   delivery_id  bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -85,23 +67,23 @@ CREATE TABLE volt.alert_delivery (
   CONSTRAINT alert_delivery_status_known CHECK (status IN ('waiting', 'sent', 'dropped'))
 );
 CREATE INDEX alert_delivery_waiting_idx ON volt.alert_delivery (channel, delivery_id) WHERE status = 'waiting';
-CREATE INDEX alert_delivery_alert_idx ON volt.alert_delivery (alert_id, channel);
+CREATE INDEX alert_delivery_latest_idx ON volt.alert_delivery (alert_id, channel, delivery_id);
 CREATE INDEX alert_delivery_sent_idx ON volt.alert_delivery (channel, sent_at);
-COMMENT ON TABLE volt.alert_delivery IS 'What was told where, when, with what result; and what still waits to be told.';
+COMMENT ON TABLE volt.alert_delivery IS 'Notifications: what was sent where, when, with what result; and what still waits.';
 COMMENT ON COLUMN volt.alert_delivery.delivery_id IS 'Number; within a channel also the order.';
 COMMENT ON COLUMN volt.alert_delivery.alert_id IS 'The episode.';
 COMMENT ON COLUMN volt.alert_delivery.channel IS 'Name of the channel in voltd.toml.';
 COMMENT ON COLUMN volt.alert_delivery.transition IS 'fired, escalated, repeated or resolved.';
-COMMENT ON COLUMN volt.alert_delivery.quiet IS 'Only for channels that show a state: nobody is to be told.';
-COMMENT ON COLUMN volt.alert_delivery.severity IS 'Severity at that moment.';
-COMMENT ON COLUMN volt.alert_delivery.message IS 'One line for people.';
-COMMENT ON COLUMN volt.alert_delivery.created_at IS 'When it was put here, together with the episode.';
+COMMENT ON COLUMN volt.alert_delivery.quiet IS 'Only for channels that show a state: nobody is notified.';
+COMMENT ON COLUMN volt.alert_delivery.severity IS 'Severity at the transition.';
+COMMENT ON COLUMN volt.alert_delivery.message IS 'Text of the notification, one line.';
+COMMENT ON COLUMN volt.alert_delivery.created_at IS 'When it was recorded, in the transaction of the episode.';
 COMMENT ON COLUMN volt.alert_delivery.status IS 'waiting, sent, or dropped (result says why).';
-COMMENT ON COLUMN volt.alert_delivery.message_id IS 'The message it went out with: the same for every attempt, and part of the message.';
+COMMENT ON COLUMN volt.alert_delivery.message_id IS 'Id of the message that carries it: the same at every attempt, and part of the message.';
 COMMENT ON COLUMN volt.alert_delivery.attempts IS 'How often it was tried.';
 COMMENT ON COLUMN volt.alert_delivery.attempted_at IS 'When the last attempt began.';
-COMMENT ON COLUMN volt.alert_delivery.sent_at IS 'When the channel took it.';
-COMMENT ON COLUMN volt.alert_delivery.result IS 'What the channel said last, or why it was dropped.';
+COMMENT ON COLUMN volt.alert_delivery.sent_at IS 'When the channel accepted it.';
+COMMENT ON COLUMN volt.alert_delivery.result IS 'Last reply of the channel, or why it was dropped.';
 
 CREATE TABLE volt.alert_silence (
   silence_id  bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -120,62 +102,14 @@ CREATE TABLE volt.alert_silence (
 );
 CREATE INDEX alert_silence_ends_at_idx ON volt.alert_silence (ends_at);
 COMMENT ON TABLE volt.alert_silence IS
-  'Times in which alerts are kept and shown but not told: silences, and with a later begin maintenance windows.';
+  'Silences: times in which alerts are recorded and shown but not sent; with a later begin, maintenance windows.';
 COMMENT ON COLUMN volt.alert_silence.silence_id IS 'Number of the silence.';
-COMMENT ON COLUMN volt.alert_silence.rule IS 'Only this rule; NULL: every one.';
-COMMENT ON COLUMN volt.alert_silence.fleet_id IS 'Only this fleet; NULL: every one.';
-COMMENT ON COLUMN volt.alert_silence.device_type IS 'Of device_id: vehicle, meter or system.';
-COMMENT ON COLUMN volt.alert_silence.device_id IS 'Only this device; NULL: every one.';
-COMMENT ON COLUMN volt.alert_silence.begins_at IS 'From when on.';
-COMMENT ON COLUMN volt.alert_silence.ends_at IS 'Until when; what is still open then is told.';
+COMMENT ON COLUMN volt.alert_silence.rule IS 'Only this rule; NULL: every rule.';
+COMMENT ON COLUMN volt.alert_silence.fleet_id IS 'Only this fleet; NULL: every fleet.';
+COMMENT ON COLUMN volt.alert_silence.device_type IS 'Type of device_id: vehicle, meter or system.';
+COMMENT ON COLUMN volt.alert_silence.device_id IS 'Only this device; NULL: every device.';
+COMMENT ON COLUMN volt.alert_silence.begins_at IS 'Begin.';
+COMMENT ON COLUMN volt.alert_silence.ends_at IS 'End; alerts that are still open then are sent.';
 COMMENT ON COLUMN volt.alert_silence.created_at IS 'When it was made.';
 COMMENT ON COLUMN volt.alert_silence.created_by IS 'Who made it.';
-COMMENT ON COLUMN volt.alert_silence.comment IS 'Why.';
-
-CREATE TABLE volt.excursion (
-  excursion_id bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
-  vehicle_id   text        NOT NULL,
-  since        timestamptz NOT NULL,
-  received_at  timestamptz NOT NULL,
-  late         boolean     NOT NULL,
-  CONSTRAINT excursion_pkey PRIMARY KEY (excursion_id)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
-COMMENT ON TABLE volt.excursion IS 'Vehicles whose new readings are beyond some rule''s limit, until the rules are checked.';
-COMMENT ON COLUMN volt.excursion.excursion_id IS 'Number.';
-COMMENT ON COLUMN volt.excursion.vehicle_id IS 'The vehicle.';
-COMMENT ON COLUMN volt.excursion.since IS 'Device time of the earliest of these readings in its batch.';
-COMMENT ON COLUMN volt.excursion.received_at IS 'When voltd received that one.';
-COMMENT ON COLUMN volt.excursion.late IS 'They came too late to tell anybody.';
-
-CREATE TABLE volt.alert_progress (
-  only_row         boolean NOT NULL DEFAULT true,
-  turn             bigint  NOT NULL DEFAULT 0,
-  efficiency_until timestamptz,
-  healthy_since    timestamptz,
-  healthy_at       timestamptz,
-  CONSTRAINT alert_progress_pkey PRIMARY KEY (only_row),
-  CONSTRAINT alert_progress_one_row CHECK (only_row)
-);
-INSERT INTO volt.alert_progress DEFAULT VALUES;
-COMMENT ON TABLE volt.alert_progress IS 'How far the checks of the rules are.';
-COMMENT ON COLUMN volt.alert_progress.only_row IS 'Always true: the table has one row.';
-COMMENT ON COLUMN volt.alert_progress.turn IS
-  'Counts the checks that wrote something: a daemon that no longer leads finds another number than its own.';
-COMMENT ON COLUMN volt.alert_progress.efficiency_until IS 'Hours before this have been judged.';
-COMMENT ON COLUMN volt.alert_progress.healthy_since IS 'Since when broker, voltd and database have all been there.';
-COMMENT ON COLUMN volt.alert_progress.healthy_at IS 'When that was last found so.';
-
-CREATE TABLE volt.daemon (
-  instance    text        NOT NULL,
-  reported_at timestamptz NOT NULL,
-  lag_s       double precision NOT NULL,
-  spooling    boolean     NOT NULL,
-  healthy     boolean     NOT NULL,
-  CONSTRAINT daemon_pkey PRIMARY KEY (instance)
-) WITH (fillfactor = 50);
-COMMENT ON TABLE volt.daemon IS 'The daemons that run on this database; one that is stopped takes itself off.';
-COMMENT ON COLUMN volt.daemon.instance IS 'The daemon''s setting instance.';
-COMMENT ON COLUMN volt.daemon.reported_at IS 'When it last said so; long ago: it died.';
-COMMENT ON COLUMN volt.daemon.lag_s IS 'Seconds that messages wait for their COMMIT, or that the broker has been away.';
-COMMENT ON COLUMN volt.daemon.spooling IS 'Whether readings go to its spool.';
-COMMENT ON COLUMN volt.daemon.healthy IS 'Whether broker and database are there and nothing holds messages back.';
+COMMENT ON COLUMN volt.alert_silence.comment IS 'Why it was made.';

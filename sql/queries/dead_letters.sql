@@ -1,29 +1,29 @@
--- What people ask of the dead letters. Run by voltd/commands/dead_letters/.
--- Filters are alike in all: each may be NULL, topic is a regular expression.
+-- What: what people ask of the dead letters, and their reprocessing. Run by voltd/commands/dead_letters/ as volt_owner.
+-- Why:  filters are alike in all; each may be NULL.
+-- Lock: ROW EXCLUSIVE on dead_letter where rows are marked or deleted.
 
 -- name: list_dead_letters
 -- Newest first, without payloads.
 SELECT id, received_at, reason, topic, element, detail, replayed_at, field, device_type, device_id, repeats,
   last_received_at
 FROM volt.dead_letter
-WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
-  AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
+WHERE
+  -- include: dead_letter_filters.sql
 ORDER BY id DESC
-LIMIT %(limit)s;
+LIMIT %(limit)s
 
 -- name: show_dead_letter
 -- One with its payload.
 SELECT id, received_at, reason, field, detail, topic, element, device_type, device_id, repeats, last_received_at,
   replayed_at, payload
 FROM volt.dead_letter
-WHERE id = %(id)s;
+WHERE id = %(id)s
 
 -- name: next_dead_letters
--- Oldest first, those after one, with their payloads, as many as have so many bytes; replayed ones where they are wanted.
--- To overwrite, only those whose reading contradicts a stored one: of those with a field, the message is at odds with itself.
+-- Those after a number, the oldest first, with their payloads, as many as have most_bytes bytes; reprocessed ones too
+-- with again.
+-- overwrite: only those whose reading contradicts a stored one. Dead letters with a field are left out: there the
+-- message contradicts itself.
 SELECT id, received_at, topic, payload, reason, detail, element, field, partial, repeats
 FROM (
   SELECT id, received_at, topic, payload, reason, detail, element, field, repeat_key IS NOT NULL AS partial,
@@ -33,41 +33,32 @@ FROM (
   WHERE id > %(after)s
     AND (%(again)s OR replayed_at IS NULL)
     AND (NOT %(overwrite)s OR (field IS NULL AND repeat_key IS NULL))
-    AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
-    AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-    AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
-    AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
-    AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
+    AND
+    -- include: dead_letter_filters.sql
   ORDER BY id
   LIMIT %(limit)s
 ) AS next
 WHERE bytes_before < %(most_bytes)s
-ORDER BY id;
+ORDER BY id
 
 -- name: raw_retention_days
--- How long raw readings are kept.
-SELECT volt.setting_number('raw_retention_days');
+-- How long raw readings are stored.
+SELECT volt_internal.setting_number('raw_retention_days')
 
 -- name: mark_replayed
--- Once their readings are stored, and in the current state.
-UPDATE volt.dead_letter SET replayed_at = now() WHERE id = ANY (%(ids)s::bigint[]);
+-- ids: their readings are stored, and in the current state.
+UPDATE volt.dead_letter SET replayed_at = now() WHERE id = ANY (%(ids)s::bigint[])
 
 -- name: discard_dead_letters
--- For good; none that is newer than the last one which was counted.
+-- Deletes them; none that is newer than the last one that was counted.
 DELETE FROM volt.dead_letter
 WHERE id <= %(last)s
-  AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
-  AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s);
+  AND
+  -- include: dead_letter_filters.sql
 
 -- name: count_dead_letters
 -- How many there are with these filters, and the last of them.
 SELECT count(*) AS count, max(id) AS last
 FROM volt.dead_letter
-WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(topic)s::text IS NULL OR topic ~ %(topic)s)
-  AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s);
+WHERE
+  -- include: dead_letter_filters.sql

@@ -1,9 +1,9 @@
--- What: the registry's status of devices, as people set and see it. Run by voltd/devices.py.
--- Why:  a device need not be registered to be stored, so setting its status may have to register it.
+-- What: the registry's status of devices, as people set and see it. Run by voltd/commands/.
+-- Why:  a device need not be registered to be stored, so setting its status may register it.
 -- Lock: ROW EXCLUSIVE on volt.vehicle or volt.meter for as long as it takes.
 
 -- name: set_vehicle_status
--- ids text[], status: registers those that are not; returns nothing.
+-- ids text[], status: registers those that are not registered; returns nothing.
 INSERT INTO volt.vehicle AS v (vehicle_id, status)
 SELECT id, %(status)s FROM unnest(%(ids)s::text[]) AS id ORDER BY id
 ON CONFLICT (vehicle_id) DO UPDATE SET status = excluded.status WHERE v.status <> excluded.status

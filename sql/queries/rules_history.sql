@@ -1,7 +1,7 @@
--- What: stored history as the rules see it. Run by voltd/rules/backtest/history.py, read only, in one transaction.
--- Why:  who cannot have raised anything is left out here, by the limits of the rules (NULL: none on that side), and of
---       the others only what came from their first excursion on is sent, device by device. ids NULL: every device.
---       Readings by arrival are looked for among those recorded up to a day before and after.
+-- What: stored history as the rules see it. Run by voltd/rules/backtest/, read only, in one transaction.
+-- Why:  a device that cannot have raised anything is left out here, by the limits of the rules (NULL: none on that
+--       side). Of the others only the readings from their first excursion on are sent, device by device. ids NULL:
+--       every device. Readings by arrival are searched among those recorded up to a day before and after.
 -- Lock: ACCESS SHARE.
 
 -- name: history_registry
@@ -11,7 +11,8 @@ UNION ALL
 SELECT 'meter', meter_id, NULL, NULL, status FROM volt.meter
 
 -- name: history_candidates
--- Vehicles with a reading in [begins, ends) beyond a limit: the first of these, and how they charged last.
+-- Vehicles with a reading in [begins, ends) beyond a limit: the first of these, and their charging status in the
+-- current state.
 SELECT found.vehicle_id, found.since, c.charging_status, c.charging_status_at
 FROM (
   SELECT vehicle_id, min(recorded_at) AS since
@@ -26,7 +27,8 @@ FROM (
 LEFT JOIN volt.vehicle_current c ON c.vehicle_id = found.vehicle_id
 
 -- name: history_charging
--- ids text[], sinces timestamptz[] (pairs): the last charging status of each before that time, and when it was said.
+-- ids text[], sinces timestamptz[] (pairs): the last charging status of each before that time, and when it was
+-- reported.
 SELECT wanted.vehicle_id, last.charging_status, last.recorded_at
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) AS wanted (vehicle_id, since)
 CROSS JOIN LATERAL (
@@ -38,8 +40,8 @@ CROSS JOIN LATERAL (
 ) AS last
 
 -- name: history_before
--- ids text[], sinces timestamptz[] (pairs), at_most int: when the last readings of each before that time begin, which
--- say how often it reports.
+-- ids text[], sinces timestamptz[] (pairs), at_most int: when the last at_most readings of each before that time begin;
+-- these show how often it reports.
 SELECT wanted.vehicle_id, min(last.recorded_at)
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) AS wanted (vehicle_id, since)
 CROSS JOIN LATERAL (
@@ -61,9 +63,10 @@ WHERE r.recorded_at >= %(oldest)s::timestamptz AND r.recorded_at < %(ends)s::tim
 ORDER BY r.vehicle_id, r.recorded_at
 
 -- name: history_vehicle_gaps
--- Signs of life in [begins, ends) that nothing followed for longer than longer_than_s; what did, if anything; whether the
--- vehicle was driving, whether it said that it stood, and whether the interval may be noted (rhythm.sql says when). Also
--- the first two of these, however short: that they are known matters.
+-- Signs of life in [begins, ends) that nothing followed for longer than longer_than_s; the next one, if any; whether
+-- the vehicle was driving; whether it reported that it is parked; and whether the interval counts for its rhythm
+-- (rhythm.sql says when).
+-- Also the first two intervals that count, however short: until then the rhythm is not known.
 SELECT device_id, seen_at, next_at, driving, parked, counts
 FROM (
   SELECT *,
@@ -85,7 +88,7 @@ FROM (
         AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
       WINDOW v AS (PARTITION BY vehicle_id ORDER BY received_at)
     ) AS seen
-  ) AS judged
+  ) AS marked
   WINDOW w AS (PARTITION BY device_id ORDER BY seen_at ROWS UNBOUNDED PRECEDING)
 ) AS counted
 WHERE coalesce(next_at, %(ends)s) - seen_at > make_interval(secs => %(longer_than_s)s::float8)
@@ -113,8 +116,8 @@ WHERE coalesce(next_at, %(ends)s) - seen_at > make_interval(secs => %(longer_tha
 ORDER BY device_id, seen_at
 
 -- name: history_vehicle_skew
--- Of vehicles that seemed to be off by more than above_s: at most one sample a minute, of the newest reading that came
--- in it: its arrival, and how far its own time was behind it, s.
+-- Of vehicles that seemed to be off by more than above_s: at most one sample a minute, of the newest reading that
+-- arrived in it: its arrival, and how far its own time was behind that, s.
 WITH arrived AS NOT MATERIALIZED (
   SELECT vehicle_id, recorded_at, received_at
   FROM volt.vehicle_reading
@@ -156,7 +159,7 @@ WHERE meter_id IN (SELECT meter_id FROM off)
 ORDER BY meter_id, date_trunc('minute', received_at), recorded_at DESC
 
 -- name: history_hours
--- Efficiency of the vehicle-hours in [begins, ends) that can be trusted, at their end.
+-- Efficiency of the vehicle-hours in [begins, ends) with quality ok, at their end.
 SELECT vehicle_id, hour + INTERVAL '1 hour', efficiency_pct::float8
 FROM volt.efficiency_hourly
 WHERE hour >= %(begins)s::timestamptz AND hour <= %(ends)s::timestamptz - INTERVAL '1 hour' AND quality = 'ok'

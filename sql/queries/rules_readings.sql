@@ -1,29 +1,30 @@
--- What: the readings that a check of the rules evaluates, and how far the devices' clocks are behind. Run by
---       voltd/rules/cycle/vehicles.py, memory.py and writers.py, in the check's transaction.
--- Why:  pieces of vehicles' histories, as the devices dated them: many at once, each by the primary key.
+-- What: the readings that an evaluation cycle of the rules reads, and how far the clocks of devices are behind. Run by
+--       voltd/rules/cycle/ in the cycle's transaction.
+-- Why:  pieces of the vehicles' histories, by the time of the devices: many at once, each by the primary key.
 -- Lock: ROW EXCLUSIVE on the queue of excursions and the table of clocks.
 
 -- name: excursions
 -- at_most live ones, and at_most_late late ones; the oldest first.
-(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt.excursion
+(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt_internal.excursion
  WHERE NOT late ORDER BY excursion_id LIMIT %(at_most)s)
 UNION ALL
-(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt.excursion
+(SELECT excursion_id, vehicle_id, since, coalesce(until, since), received_at, late FROM volt_internal.excursion
  WHERE late ORDER BY excursion_id LIMIT %(at_most_late)s)
 
 -- name: delete_excursions
--- Once what they stand for has been judged.
-DELETE FROM volt.excursion WHERE excursion_id = ANY (%(ids)s::bigint[])
+-- ids bigint[]: their readings have been evaluated.
+DELETE FROM volt_internal.excursion WHERE excursion_id = ANY (%(ids)s::bigint[])
 
 -- name: vehicles_with_news
--- watches text[]: of vehicles with a state of what these are, be its rule still in force or not (the writer may have left
--- the vehicle out for its sake), those that have a reading after it, or a value or a word on charging that was not judged
--- with it; up to when they have been judged, and since when there is news. All in corrected time, so what is dated ahead
--- is as old as its arrival.
-SELECT s.device_id, min(s.judged_at), min(CASE WHEN l.recorded_at > s.judged_at THEN s.judged_at END),
+-- watches text[]: vehicles with a state of a rule that watches one of these, whether or not the rule is still in force
+-- (the writer may have left the vehicle out because of it), that have a newer reading, or a value or charging status
+-- that was not evaluated with it.
+-- Returns up to when they have been evaluated, and since when there is something new: by a newer reading, and by a
+-- value or charging status. All in corrected time: what is dated ahead is as old as its arrival.
+SELECT s.device_id, min(s.evaluated_at), min(CASE WHEN l.recorded_at > s.evaluated_at THEN s.evaluated_at END),
   min(least(CASE WHEN l.value_at > j.valued_at THEN j.valued_at END,
     CASE WHEN l.charging_status_at > j.worded_at THEN j.worded_at END))
-FROM volt.alert_state s
+FROM volt_internal.alert_state s
 JOIN volt.vehicle_current c ON c.vehicle_id = s.device_id
 LEFT JOIN volt.device_clock k ON k.device_type = 'vehicle' AND k.device_id = s.device_id
 CROSS JOIN LATERAL (
@@ -37,32 +38,32 @@ CROSS JOIN LATERAL (
       ELSE c.battery_temp_at END + j.behind, c.last_seen_at) AS value_at
 ) AS l
 WHERE s.device_type = 'vehicle' AND s.state ->> 'watches' = ANY (%(watches)s::text[])
-  AND (l.recorded_at > s.judged_at OR l.value_at > j.valued_at OR l.charging_status_at > j.worded_at)
+  AND (l.recorded_at > s.evaluated_at OR l.value_at > j.valued_at OR l.charging_status_at > j.worded_at)
 GROUP BY s.device_id
 
 -- name: device_clocks
--- How far the clocks of devices are certainly behind, s.
+-- How far the clocks of devices are known to be behind, s.
 SELECT device_type, device_id, behind_s FROM volt.device_clock
 
--- name: put_device_clocks
--- device_types, device_ids text[], behind_s float8[] (triples).
+-- name: upsert_device_clocks
+-- device_types, device_ids text[], behind_s float8[] (triples): inserts or replaces.
 INSERT INTO volt.device_clock AS k (device_type, device_id, behind_s)
 SELECT * FROM unnest(%(device_types)s::text[], %(device_ids)s::text[], %(behind_s)s::float8[])
 ON CONFLICT (device_type, device_id) DO UPDATE SET behind_s = excluded.behind_s, certain_at = now()
 
 -- name: delete_device_clocks
--- device_types, device_ids text[] (pairs): whose clocks are not behind any more.
+-- device_types, device_ids text[] (pairs): their clocks are not behind any more.
 DELETE FROM volt.device_clock k
 USING unnest(%(device_types)s::text[], %(device_ids)s::text[]) AS gone (device_type, device_id)
 WHERE k.device_type = gone.device_type AND k.device_id = gone.device_id
 
 -- name: vehicle_rows
 -- ids text[], sinces and untils timestamptz[] (pieces), oldest timestamptz (the least of sinces): their readings in
--- [since, until], at most at_most of each piece, piece by piece in the order given, each in order; whether the broker had
--- retained it, and when a message last filled it in. Comes as it is read: place says by itself that a piece is complete,
--- once the next one begins.
+-- [since, until], at most at_most of each piece, piece by piece in the order given, each in order of time; whether the
+-- broker had retained it, and when a message last filled it in.
+-- Rows arrive as they are read: a piece is complete once a row of the next place arrives.
 SELECT wanted.place, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status, EXISTS (
-  SELECT FROM volt.retained_reading k
+  SELECT FROM volt_internal.retained_reading k
   WHERE k.vehicle_id = wanted.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at), r.filled_at
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
   WITH ORDINALITY AS wanted (vehicle_id, since, until, place)
@@ -89,9 +90,10 @@ CROSS JOIN LATERAL (
 ) AS r
 
 -- name: charging_before
--- ids text[], sinces timestamptz[] (pairs), oldest and newest timestamptz (of sinces): the last word on charging before
--- that time and when it was said, by place, of those that ever said one. The current state has it unless a newer word is
--- known; it may trail, so the last minutes are looked at too.
+-- ids text[], sinces timestamptz[] (pairs), oldest and newest timestamptz (of sinces): the last charging status before
+-- that time and when it was reported, by place, of vehicles that ever reported one.
+-- The current state has it unless a newer one is stored there; the current state may trail, so the last minutes of
+-- history are read too.
 SELECT wanted.place,
   coalesce(last.charging_status, CASE WHEN c.charging_status_at < wanted.since THEN c.charging_status END),
   coalesce(last.recorded_at, c.charging_status_at)
@@ -108,8 +110,8 @@ LEFT JOIN LATERAL (
 ) AS last ON true
 
 -- name: moved_between
--- ids text[], sinces and untils timestamptz[] (triples), oldest timestamptz (the least of sinces), above: places of those
--- that were faster than this, km/h, in [since, until). What the broker had retained does not count.
+-- ids text[], sinces and untils timestamptz[] (triples), oldest timestamptz (the least of sinces), above: places of
+-- those that were faster than this, km/h, in [since, until). Retained readings do not count.
 SELECT wanted.place
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
   WITH ORDINALITY AS wanted (vehicle_id, since, until, place)
@@ -118,15 +120,16 @@ WHERE EXISTS (
   WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at >= wanted.since AND r.recorded_at < wanted.until
     AND r.recorded_at >= %(oldest)s AND r.speed_kmh > %(above)s::float8
     AND NOT EXISTS (
-      SELECT FROM volt.retained_reading k
+      SELECT FROM volt_internal.retained_reading k
       WHERE k.vehicle_id = r.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at))
 
 -- name: past_around
--- ids text[], sinces and untils timestamptz[], behind float8[] (pieces of late readings, as the device dated them), rules
--- text[], around and gap intervals, at_most int, ahead int: by place, from when to when their past has to be evaluated anew: what
--- is around them, past episodes that reach into it as a whole, and so many readings more where they follow within the
--- gap, as one of these may end what begins here. Where that would be at_most readings or more before them: from the last of those episodes on, where this
--- is too much as well: from them on.
+-- ids text[], sinces and untils timestamptz[], behind float8[] (pieces of late readings, in the device's time), rules
+-- text[], around and gap intervals, at_most int, ahead int. Returns by place from when to when a piece has to be
+-- evaluated anew: what is around it, late episodes that reach into that as a whole, and up to ahead readings more where
+-- they follow within the gap, as one of these may end what begins here.
+-- Where that would be at_most readings or more before the piece: from the last of those episodes on. Where this is too
+-- much as well: from the piece on.
 SELECT wide.place, coalesce(begun.at, wide.since), wide.ends
 FROM (
   SELECT wanted.place, wanted.vehicle_id, wanted.since, least(wanted.since - %(around)s::interval, past.first) AS whole,

@@ -1,21 +1,23 @@
--- The way of a batch into the tables. Run by voltd/pipeline/write/store.py as volt_writer.
+-- What: how a batch gets into the tables. Run by voltd/pipeline/write/ and voltd/pipeline/current/ as volt_writer.
+-- Why:  readings and dead letters of a batch commit together; ingest_commit says afterwards whether they did.
+-- Lock: ROW EXCLUSIVE on the tables of the batch.
 
 -- name: note_batch
--- In the batch's transaction; its number, so that is_running can be asked about it afterwards.
-INSERT INTO volt.ingest_commit AS c (writer, batch, received_until)
+-- In the batch's transaction. Returns the transaction's number, for is_running.
+INSERT INTO volt_internal.ingest_commit AS c (writer, batch, received_until)
 VALUES (%(writer)s, %(batch)s::uuid, %(received_until)s::timestamptz)
 ON CONFLICT (writer) DO UPDATE
 SET batch = excluded.batch, received_until = greatest(c.received_until, excluded.received_until)
 RETURNING pg_current_xact_id()::text;
 
 -- name: is_running
--- Whether the server still works on a transaction that its client has lost.
+-- xid: whether the server still runs a transaction that its client has lost.
 SELECT pg_xact_status(%(xid)s::xid8) = 'in progress';
 
 -- name: is_committed
 -- Whether the batch is there. With synchronous replication a crash during the wait for the standby leaves it there
--- before any standby has it: what write does in _open waits for the standby, so ask on a connection from there.
-SELECT count(*) > 0 FROM volt.ingest_commit WHERE writer = %(writer)s AND batch = %(batch)s::uuid;
+-- before any standby has it. The writer's way of opening a connection waits for the standby: ask on such a connection.
+SELECT count(*) > 0 FROM volt_internal.ingest_commit WHERE writer = %(writer)s AND batch = %(batch)s::uuid;
 
 -- each device:
 
@@ -25,17 +27,17 @@ COPY volt.{device}_reading ({columns}) FROM STDIN (FORMAT BINARY);
 
 -- end
 
--- name: keep_dead_letters
--- One row for each dead letter that was left by an earlier delivery of its message: its place, from 1.
-SELECT volt.keep_dead_letters(%(client)s, %(run)s, %(writers)s::text[], %(received_ats)s::timestamptz[],
+-- name: record_dead_letters
+-- One row for each dead letter that an earlier delivery of its message has recorded: its place, from 1.
+SELECT volt_internal.record_dead_letters(%(client)s, %(run)s, %(writers)s::text[], %(received_ats)s::timestamptz[],
   %(topics)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(details)s::text[], %(elements)s::int[],
   %(keys)s::bigint[], %(redelivered)s::boolean[], %(acked)s::boolean[], %(named)s::boolean[], %(fields)s::text[],
   %(device_types)s::text[], %(device_ids)s::text[]);
 
 -- name: count_bad_fields
--- Fields that were refused before in the same hour, by repeat_key: counts them once more (count 0: only looks) and
--- returns the keys that are there. What arrived at drained_until counts unless the last one counted did, too: then it
--- is that one. Rows are locked in the order of their keys, so that two daemons cannot deadlock.
+-- Fields that were refused before in the same hour, by repeat_key: counts them again (count 0: only looks) and returns
+-- the keys that are there. An occurrence that arrived at drained_until counts only where the last one counted arrived at
+-- another time; otherwise it is that one. Rows are locked in the order of their keys, so two daemons cannot deadlock.
 WITH letter AS (
   SELECT * FROM unnest(%(keys)s::bigint[], %(counts)s::int[], %(at_ends)s::int[], %(lasts)s::timestamptz[])
     AS l (key, count, at_end, last)
@@ -56,11 +58,11 @@ counted AS (
 SELECT key FROM there;
 
 -- name: drained_until
--- When the last message arrived of what the spool has given and is committed; NULL where that cannot be.
-SELECT received_until FROM volt.ingest_commit WHERE writer = %(writer)s AND received_until <= now();
+-- Arrival of the last committed message of the spool; no row where that is in the future.
+SELECT received_until FROM volt_internal.ingest_commit WHERE writer = %(writer)s AND received_until <= now();
 
 -- name: insert_bad_fields
--- Those that count_bad_fields did not find; another daemon may have been quicker.
+-- Those that count_bad_fields did not find; another daemon may have inserted them since.
 INSERT INTO volt.dead_letter AS d (received_at, topic, payload, reason, detail, element, redelivery_key, redelivered_to,
   field, device_type, device_id, repeat_key, repeats, last_received_at)
 SELECT * FROM unnest(%(received_ats)s::timestamptz[], %(topics)s::text[], %(payloads)s::bytea[], %(reasons)s::text[],
@@ -74,12 +76,12 @@ SET repeats = d.repeats + excluded.repeats,
   last_received_at = greatest(d.received_at, d.last_received_at, excluded.last_received_at, excluded.received_at);
 
 -- name: current_until
--- Up to which received_at this instance's readings are in the current state; no row: never merged.
-SELECT current_until FROM volt.ingest_state WHERE instance = %(instance)s;
+-- Up to which received_at this instance's readings are in the current state; no row: it has never merged.
+SELECT current_until FROM volt_internal.ingest_state WHERE instance = %(instance)s;
 
 -- name: set_current_until
 -- In the transaction of the merge; never goes back.
-INSERT INTO volt.ingest_state AS s (instance, current_until) VALUES (%(instance)s, %(until)s)
+INSERT INTO volt_internal.ingest_state AS s (instance, current_until) VALUES (%(instance)s, %(until)s)
 ON CONFLICT (instance) DO UPDATE SET current_until = greatest(s.current_until, excluded.current_until);
 
 -- name: fleets
@@ -87,13 +89,13 @@ ON CONFLICT (instance) DO UPDATE SET current_until = greatest(s.current_until, e
 SELECT vehicle_id, fleet_id FROM volt.vehicle WHERE fleet_id IS NOT NULL;
 
 -- name: copy_excursions
--- Binary COPY of the vehicles of this batch that the rules' next check has to look at.
-COPY volt.excursion (vehicle_id, since, until, received_at, late) FROM STDIN (FORMAT BINARY)
+-- Binary COPY of the vehicles of this batch that the next evaluation cycle must read.
+COPY volt_internal.excursion (vehicle_id, since, until, received_at, late) FROM STDIN (FORMAT BINARY)
 
 -- name: forget_retained_readings
--- The check reads no vehicle's past as news from further back than a day.
-DELETE FROM volt.retained_reading WHERE received_at < now() - INTERVAL '2 days'
+-- An evaluation cycle reads nothing as live from further back than a day.
+DELETE FROM volt_internal.retained_reading WHERE received_at < now() - INTERVAL '2 days'
 
 -- name: copy_retained_readings
--- Binary COPY of the readings of this batch that are no news.
-COPY volt.retained_reading (vehicle_id, recorded_at, received_at) FROM STDIN (FORMAT BINARY)
+-- Binary COPY of the readings of this batch that the broker had retained.
+COPY volt_internal.retained_reading (vehicle_id, recorded_at, received_at) FROM STDIN (FORMAT BINARY)

@@ -176,7 +176,7 @@ class Publisher:
         self._client.loop_stop()
 
 
-def count(dsn: str, table: str, where: str = "true") -> int:
+def count(dsn: str, table: str, where: str = "true", schema: str = "volt") -> int:
     """How many rows a table of the schema has."""
-    ((number,),) = databases.ask(dsn, f"SELECT count(*) FROM volt.{table} WHERE {where}")
+    ((number,),) = databases.ask(dsn, f"SELECT count(*) FROM {schema}.{table} WHERE {where}")
     return int(number)

@@ -1,8 +1,9 @@
-"""Brings the schema ``volt`` up to date, and says how far it is: ``voltd migrate`` and the daemon's check at start.
+"""Brings the schemas ``volt`` and ``volt_internal`` up to date, and says how far they are.
 
-Each migration runs exactly once, in one transaction with its row in the ledger ``volt.migration``; after them the
-idempotent files (functions, views, policies, grants) run in one transaction of their own. One runner at a time, by an
-advisory lock; killed at any point nothing is left half done, and the next run carries on.
+``voltd migrate`` runs it; the daemon asks at its start. Each migration runs exactly once, in one transaction with its
+row in the ledger ``volt_internal.migration``; after them the idempotent files (functions, views, policies, grants) run
+in one transaction of their own. One runner at a time, by an advisory lock. A killed run leaves nothing half done, and
+the next run continues.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MigrateOptions:
-    """Settings that the database must know; written to ``volt.setting``, where policies and views read them.
+    """Settings that the database must know; written to ``volt_internal.setting``, where policies and views read them.
 
     Attributes:
         raw_retention_days: raw readings are kept at least this long.
@@ -99,7 +100,7 @@ class SchemaState:
         if self.ahead:
             raise errors.SchemaError(
                 f"the database was migrated by a newer voltd: {', '.join(self.ahead)}",
-                hint="install that version of voltd (column voltd_version of volt.migration)",
+                hint="install that version of voltd (column voltd_version of volt_internal.migration)",
             )
 
 
@@ -108,7 +109,8 @@ def status(dsn: str) -> SchemaState:
 
     Raises:
         errors.StoreUnavailable: no answer.
-        errors.SchemaError: a server that voltd does not support, or migration files that are not the released ones.
+        errors.SchemaError: a server that voltd does not support, a database from before the first release, or migration
+            files that are not the released ones.
     """
     with _connected(dsn, patience_s=_ANSWER_S) as connection:
         return _state(connection)
@@ -124,6 +126,7 @@ def migrate(dsn: str, options: MigrateOptions, *, report: Callable[[str], None])
         errors.SchemaError: not supported, altered or ahead, or a role may not do it; nothing was changed by this step.
     """
     with _connected(dsn) as connection, _only_runner(connection, report):
+        _require_released(connection)
         _bootstrap(connection)
         state = _state(connection)
         state.require_known()
@@ -171,6 +174,20 @@ def _only_runner(connection: Connection, report: Callable[[str], None]) -> Itera
     connection.execute("SELECT pg_advisory_unlock(%s)", (locks.MIGRATE,))
 
 
+def _require_released(connection: Connection) -> None:
+    """Refuses a database of a version before 0.1.0, whose ledger was ``volt.migration``."""
+    row = connection.execute(
+        "SELECT FROM pg_class WHERE relname = 'migration'"
+        " AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'volt')"
+    ).fetchone()
+    if row is not None:
+        raise errors.SchemaError(
+            "the database was made by a voltd before 0.1.0, the first release; no release migrates it",
+            hint="point database.dsn at a new database, or delete all that voltd has stored in this one (DROP SCHEMA"
+            ' volt CASCADE), then run "voltd migrate"',
+        )
+
+
 def _bootstrap(connection: Connection) -> None:
     with connection.transaction():
         connection.execute(files.bootstrap().text.encode())
@@ -181,14 +198,14 @@ def _apply(connection: Connection, migration: files.SqlFile) -> None:
         _become_owner(connection)
         connection.execute(migration.text.encode())
         connection.execute(
-            "INSERT INTO volt.migration (name, sha256, voltd_version) VALUES (%s, %s, %s)",
+            "INSERT INTO volt_internal.migration (name, sha256, voltd_version) VALUES (%s, %s, %s)",
             (migration.name, migration.sha256, voltd.__version__),
         )
 
 
 def _kept_days(connection: Connection) -> int:
     """How long the database keeps raw readings now; 0 where it has not been told yet."""
-    row = connection.execute("SELECT value FROM volt.setting WHERE name = 'raw_retention_days'").fetchone()
+    row = connection.execute("SELECT value FROM volt_internal.setting WHERE name = 'raw_retention_days'").fetchone()
     return int(str(row[0])) if row else 0
 
 
@@ -209,7 +226,7 @@ def _refresh(
         _become_owner(connection)
         with connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO volt.setting (name, value) VALUES (%s, %s) ON CONFLICT (name)"
+                "INSERT INTO volt_internal.setting (name, value) VALUES (%s, %s) ON CONFLICT (name)"
                 " DO UPDATE SET value = excluded.value, updated_at = now() WHERE setting.value <> excluded.value",
                 list(settings.items()),
             )
@@ -232,15 +249,16 @@ def _become_owner(connection: Connection) -> None:
 
 
 def _state(connection: Connection) -> SchemaState:
+    _require_released(connection)
     server = edition.detect(connection)
     known = files.migrations()
     applied: dict[object, object] = {}
-    if connection.execute("SELECT to_regclass('volt.migration')").fetchone() != (None,):
-        applied = dict(connection.execute("SELECT name, sha256 FROM volt.migration").fetchall())  # type: ignore[arg-type]
+    if connection.execute("SELECT to_regclass('volt_internal.migration')").fetchone() != (None,):
+        applied = dict(connection.execute("SELECT name, sha256 FROM volt_internal.migration").fetchall())  # type: ignore[arg-type]
     pending = [one.name for one in known if one.name not in applied]
     if not pending and server.edition is not None:
         wanted = files.fingerprint(files.idempotent(server.edition))
-        row = connection.execute("SELECT value FROM volt.setting WHERE name = 'idempotent_sha256'").fetchone()
+        row = connection.execute("SELECT value FROM volt_internal.setting WHERE name = 'idempotent_sha256'").fetchone()
         if row != (wanted,):
             pending.append("views and policies")
     names = {one.name for one in known}

@@ -50,7 +50,7 @@ def ensure(connection: psycopg.Connection[Any], at_least_days: int) -> bool:
         errors.StoreUnavailable: transient; nothing was changed.
     """
     try:
-        row = connection.execute(queries.text("keep_raw_readings"), {"at_least_days": at_least_days}).fetchone()
+        row = connection.execute(queries.text("raise_raw_retention"), {"at_least_days": at_least_days}).fetchone()
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
     return bool(row and row[0])

@@ -93,7 +93,8 @@ def follow_corrections(connection: psycopg.Connection[Any], days: Collection[dt.
     """
     try:
         for day in sorted(days):
-            connection.execute("CALL volt.follow_correction(%s)", [day])  # CALL cannot be prepared, so no named query
+            # CALL cannot be prepared, so this is no named query.
+            connection.execute("CALL volt_internal.follow_correction(%s)", [day])
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
     if days:

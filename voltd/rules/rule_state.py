@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pydantic
 
@@ -31,7 +31,7 @@ class State:
 
     Attributes:
         watches: ``Rule.watches`` of the rule that made it; empty while nothing has been over a limit.
-        evaluated_at: newest reading evaluated; for inactivity the last sign of life. Stored as ``judged_at``.
+        evaluated_at: newest reading evaluated; for inactivity the last sign of life.
         valued_at: newest of them with a value for the rule; None: as ``evaluated_at``.
         worded_at: newest of them that said whether the vehicle charges, if that matters; None: as ``evaluated_at``.
         opened_at: when the running excursion began (pending, firing), or the last episode did (resolved).
@@ -51,7 +51,7 @@ class State:
 
     phase: Phase = Phase.INACTIVE
     watches: str = ""
-    evaluated_at: Annotated[dt.datetime | None, pydantic.Field(alias="judged_at")] = None
+    evaluated_at: dt.datetime | None = None
     opened_at: dt.datetime | None = None
     last_seen_at: dt.datetime | None = None
     count: int = 0
@@ -105,7 +105,7 @@ class State:
 
     def to_json(self) -> dict[str, Any]:
         """Values that JSON can hold, without those that are None."""
-        values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json", exclude_none=True, by_alias=True)
+        values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json", exclude_none=True)
         return values
 
     @staticmethod

@@ -31,7 +31,7 @@ def _one(database, statement, *values):
 
 def _healthy(database):
     """Returns once silence counts, so that the rest of the test has no time of grace."""
-    harness.wait_for(lambda: _one(database, "SELECT healthy_since FROM volt.alert_progress")[0], what="health")
+    harness.wait_for(lambda: _one(database, "SELECT healthy_since FROM volt_internal.alert_progress")[0], what="health")
 
 
 class _Looks:
@@ -58,7 +58,8 @@ class _Looks:
         """How many measurements in a row have found its clock off; None: none is stored."""
         found = _one(
             self._database,
-            "SELECT (state ->> 'count')::int FROM volt.alert_state WHERE rule = 'clock_skew' AND device_id = %s"
+            "SELECT (state ->> 'count')::int FROM volt_internal.alert_state"
+            " WHERE rule = 'clock_skew' AND device_id = %s"
             " AND phase = 'pending'",
             device,
         )
@@ -69,7 +70,7 @@ def test_clocks_that_are_off(alerting, publisher, webhook, database):
     """Fires at the third measurement in a row, behind or ahead; resolves within 5 s. One wrong time is ignored."""
     with psycopg.connect(database) as connection:  # as a daemon left it that ended a moment ago: no two minutes to wait
         connection.execute(
-            "UPDATE volt.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
+            "UPDATE volt_internal.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
             " healthy_at = now() + INTERVAL '10 s'"
         )
     daemon = alerting(current_interval_s=0.1)
@@ -107,7 +108,7 @@ def test_a_clock_that_is_an_hour_behind(alerting, publisher, webhook, database):
     """Once that is certain, its readings are evaluated at the corrected time, also after kill -9."""
     with psycopg.connect(database) as connection:
         connection.execute(
-            "UPDATE volt.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
+            "UPDATE volt_internal.alert_progress SET healthy_since = now() - INTERVAL '1 hour',"
             " healthy_at = now() + INTERVAL '10 s'"
         )
     daemon = alerting(current_interval_s=0.1)

@@ -70,7 +70,7 @@ def test_stale_clock_and_efficiency_notify_when_they_fire_and_resolve(alerting, 
     (tmp_path / "rules.toml").write_text(text)
     hour = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=2)
     with psycopg.connect(database) as connection:
-        connection.execute("UPDATE volt.alert_progress SET efficiency_until = %s", (hour,))
+        connection.execute("UPDATE volt_internal.alert_progress SET efficiency_until = %s", (hour,))
         connection.execute("INSERT INTO volt.vehicle_meter (vehicle_id, meter_id) VALUES ('E1', 'M1')")
         for table, device, column, kwh in (
             ("vehicle", "E1", "kwh_delivered_dc", 0.7),
@@ -122,7 +122,8 @@ def test_a_running_duration_survives_a_kill(alerting, publisher, webhook, databa
     daemon = alerting(alerts__rules_file=tmp_path / "rules.toml")
     alerts.publish(publisher, daemon, "V1", 100, speed=120)
 
-    harness.wait_for(lambda: harness.count(database, "alert_state", "phase = 'pending'"), what="the pending state")
+    pending = "alert_state", "phase = 'pending'", "volt_internal"
+    harness.wait_for(lambda: harness.count(database, *pending), what="the pending state")
     daemon.kill()
     daemon.start()
     alerts.publish(publisher, daemon, "V1", 70, speed=121)

@@ -130,7 +130,7 @@ def test_older_readings_once_they_are_allowed(rig):
     text = rig.voltd("replay", limits__max_age_days="500")
     assert "1 reading stored" in text
     assert "kept 500 days from now on" in text
-    assert rig.rows("SELECT volt.setting_number('raw_retention_days')") == [(500,)]
+    assert rig.rows("SELECT volt_internal.setting_number('raw_retention_days')") == [(500,)]
 
 
 def test_a_replay_refreshes_no_liveness(rig):

@@ -63,7 +63,7 @@ class Desk:
         """The shipped rules, by a daemon that is well since yesterday; (device, what is said, whether it is over)."""
         with psycopg.connect(self.dsn) as connection:
             connection.execute(
-                "UPDATE volt.alert_progress SET healthy_since = now() - '1 day'::interval, healthy_at = now()"
+                "UPDATE volt_internal.alert_progress SET healthy_since = now() - '1 day'::interval, healthy_at = now()"
             )
         report = health.Report(0.0, spooling=False, healthy=True)
         one = cycle.EvaluationCycle(
@@ -82,7 +82,7 @@ class Desk:
         with psycopg.connect(self.dsn) as connection:
             connection.execute(statement)
 
-    def rows(self, statement="SELECT device_id, since, last_at, reason FROM volt.refused_device ORDER BY device_id"):
+    def rows(self, statement="SELECT device_id, since, last_at, reason FROM volt_internal.refused_device ORDER BY 1"):
         return databases.ask(self.dsn, statement)
 
     def close(self):
@@ -154,11 +154,13 @@ def test_a_device_that_was_never_accepted_and_stops(desk):
     desk.restart()
     desk.receive(7 * 3600, b"rubbish", topic="volt/vehicle/GONE/telemetry")
     assert [one[0] for one in desk.check()] == ["M1"]
-    desk.execute("UPDATE volt.refused_device SET last_at = last_at - '7 hours'::interval WHERE device_id = 'M1'")
+    desk.execute(
+        "UPDATE volt_internal.refused_device SET last_at = last_at - '7 hours'::interval WHERE device_id = 'M1'"
+    )
     ((_, text, over),) = desk.check()
     assert "stale warning: silent for" in text
     assert not over
-    desk.execute("DELETE FROM volt.refused_device")
+    desk.execute("DELETE FROM volt_internal.refused_device")
     assert [one[2] for one in desk.check()] == [True]
     assert [one[2] for one in desk.check()] == [True]
 
@@ -171,7 +173,7 @@ def test_an_alert_that_says_silent_says_refused_once_the_device_sends_again(desk
     desk.receive(10, BAD)
     ((_, text, over),) = desk.check()
     assert "sends, but everything is refused: wrong_type kwhConsumedAcTotal since" in text
-    desk.execute("UPDATE volt.refused_device SET last_at = last_at - '30 minutes'::interval")
+    desk.execute("UPDATE volt_internal.refused_device SET last_at = last_at - '30 minutes'::interval")
     ((_, text, over),) = desk.check()
     assert "stale warning: silent for" in text
     assert not over

@@ -48,11 +48,11 @@ class Rig:
 
     def checks(self):
         """Returns once a daemon checks the rules, and every writer can know."""
-        asked = "SELECT 1 FROM volt.rule_bounds WHERE published_at > now() - INTERVAL '10 s'"
+        asked = "SELECT 1 FROM volt_internal.rule_bounds WHERE published_at > now() - INTERVAL '10 s'"
         harness.wait_for(lambda: self.execute(asked), what="a daemon that checks the rules")
 
     def excursions(self):
-        return self.execute("SELECT count(*) FROM volt.excursion")[0][0]
+        return self.execute("SELECT count(*) FROM volt_internal.excursion")[0][0]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_every_daemon_has_alerts_switched_off(rig):
     only = rig.daemon("only", enabled=False)
     _stores(only, "V1", speed=150.0)
     rig.execute(
-        """INSERT INTO volt.rule_bounds (bounds, late_after_s, published_at)
+        """INSERT INTO volt_internal.rule_bounds (bounds, late_after_s, published_at)
         VALUES ('[["speed_kmh", null, 120.0]]', 900, now() - INTERVAL '25 h')"""
     )
     again = rig.daemon("again", enabled=False)
@@ -96,7 +96,7 @@ def test_every_daemon_has_alerts_switched_off(rig):
 def test_the_daemon_that_checks_is_being_restarted(rig):
     """What is stored meanwhile waits for it."""
     rig.execute(
-        """INSERT INTO volt.rule_bounds (bounds, late_after_s, published_at)
+        """INSERT INTO volt_internal.rule_bounds (bounds, late_after_s, published_at)
         VALUES ('[["speed_kmh", null, 120.0], ["soc_pct", 15.0, null], ["of_a_later_version", 1, 2]]', 900,
           now() - INTERVAL '1 h')"""
     )

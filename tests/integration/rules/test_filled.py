@@ -91,9 +91,9 @@ def test_a_filled_reading_is_evaluated_once(rig):
     _send(rig, 60, PLACE)
     rig.fill(60, "soc_pct", 11.0)
     rig.check(61)
-    ((turn,),) = rig.sql("SELECT turn FROM volt.alert_progress")
+    ((turn,),) = rig.sql("SELECT epoch FROM volt_internal.alert_progress")
     rig.check(62)
-    assert rig.sql("SELECT turn FROM volt.alert_progress") == [(turn,)]
+    assert rig.sql("SELECT epoch FROM volt_internal.alert_progress") == [(turn,)]
 
 
 def test_split_messages_of_a_vehicle(rig):

@@ -103,7 +103,7 @@ class Rig:
         return sorted((one.device.device_id, _seconds(one.opened_at), _seconds(one.resolved_at)) for one in found)
 
     def rhythm(self, column, device):
-        return self.execute(f"SELECT {column} FROM volt.device_rhythm WHERE device_id = %s", device)
+        return self.execute(f"SELECT {column} FROM volt_internal.device_rhythm WHERE device_id = %s", device)
 
     def close(self):
         self._store.close()
@@ -197,7 +197,7 @@ def test_a_vehicle_that_dies_on_its_first_parked_day(rig):
     rig.use(SHIPPED)
     for number in range(70):
         rig.hears("V1", number * MINUTE, speed=0)
-    rig.execute("UPDATE volt.device_rhythm SET known_since = NULL")
+    rig.execute("UPDATE volt_internal.device_rhythm SET known_since = NULL")
     rig.hears("V2", 69 * MINUTE + 21500, speed=0)
     assert rig.told() == []
     rig.hears("V2", 69 * MINUTE + 21700, speed=0)
@@ -233,10 +233,10 @@ def test_sql_and_python_know_the_same(rig, intervals):
 def test_rhythms_of_devices_that_are_gone_are_forgotten(rig):
     """After a quarter of a year, by the daemon's own role."""
     rig.execute(
-        "INSERT INTO volt.device_rhythm (device_type, device_id, noted_at)"
+        "INSERT INTO volt_internal.device_rhythm (device_type, device_id, noted_at)"
         " VALUES ('meter', 'OLD', now() - INTERVAL '91 days'), ('meter', 'NEW', now())"
     )
     with psycopg.connect(rig.dsn) as connection:
         connection.execute("SET ROLE volt_writer")
         connection.execute(queries.text("forget_rhythms"))
-    assert rig.execute("SELECT device_id FROM volt.device_rhythm") == [("NEW",)]
+    assert rig.execute("SELECT device_id FROM volt_internal.device_rhythm") == [("NEW",)]

@@ -53,7 +53,7 @@ class Rig:
 
     def well_since(self, at):
         """As a daemon left it that ended a moment ago."""
-        self.execute("UPDATE volt.alert_progress SET healthy_since = %s, healthy_at = %s", at, self.now)
+        self.execute("UPDATE volt_internal.alert_progress SET healthy_since = %s, healthy_at = %s", at, self.now)
 
     def check(self, now):
         self.now = now

@@ -134,7 +134,9 @@ def test_no_late_reading_is_missed_while_hours_close(connection_of):
     """Apache-2: a batch under way holds up the closing; one that comes later marks its hours."""
     connection = connection_of("apache")
     materialise(connection)
-    connection.execute("UPDATE volt.rollup_state SET closing_watermark = closing_watermark - INTERVAL '2 hours'")
+    connection.execute(
+        "UPDATE volt_internal.rollup_state SET closing_watermark = closing_watermark - INTERVAL '2 hours'"
+    )
     with (
         psycopg.connect(connection.info.dsn) as writer,
         psycopg.connect(connection.info.dsn, autocommit=True) as scheduler,

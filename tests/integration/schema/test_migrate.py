@@ -32,11 +32,11 @@ def migrated(database_of, request):
 
 def test_twice_is_once(migrated):
     """The second run applies nothing and leaves the ledger as it was; the state is current."""
-    ledger = rows(migrated, "SELECT * FROM volt.migration ORDER BY name")
+    ledger = rows(migrated, "SELECT * FROM volt_internal.migration ORDER BY name")
     assert [row[0] for row in ledger] == [one.name for one in files.migrations()]
     assert {row[3] for row in ledger} == {voltd.__version__}
     assert migrate.migrate(migrated, OPTIONS, report=quiet).applied == []
-    assert rows(migrated, "SELECT * FROM volt.migration ORDER BY name") == ledger
+    assert rows(migrated, "SELECT * FROM volt_internal.migration ORDER BY name") == ledger
     migrate.status(migrated).require_current()
 
 
@@ -82,12 +82,12 @@ def test_altered_ahead_and_behind_are_told_apart(fresh_database):
     assert empty.pending == [one.name for one in files.migrations()]
     migrate.migrate(fresh_database, OPTIONS, report=quiet)
     with psycopg.connect(fresh_database, autocommit=True) as connection:
-        connection.execute("UPDATE volt.setting SET value = 'older' WHERE name = 'idempotent_sha256'")
+        connection.execute("UPDATE volt_internal.setting SET value = 'older' WHERE name = 'idempotent_sha256'")
         assert migrate.status(fresh_database).pending == ["views and policies"]
-        connection.execute("UPDATE volt.migration SET sha256 = 'x' WHERE name LIKE '0001%'")
+        connection.execute("UPDATE volt_internal.migration SET sha256 = 'x' WHERE name LIKE '0001%'")
         with pytest.raises(errors.SchemaError, match="changed after"):
             migrate.migrate(fresh_database, OPTIONS, report=quiet)
-        connection.execute("UPDATE volt.migration SET name = '9999_future.sql' WHERE name LIKE '0001%'")
+        connection.execute("UPDATE volt_internal.migration SET name = '9999_future.sql' WHERE name LIKE '0001%'")
         with pytest.raises(errors.SchemaError, match="newer voltd") as raised:
             migrate.status(fresh_database).require_current()
     assert raised.value.hint
@@ -115,7 +115,7 @@ def test_the_owner_of_a_database_may_migrate_it(fresh_database):
     migrate.migrate(fresh_database, OPTIONS, report=quiet)  # so that the server has the roles
     name = "voltd_test_owner"
     with psycopg.connect(fresh_database, autocommit=True) as admin:
-        admin.execute("DROP SCHEMA volt CASCADE")
+        admin.execute("DROP SCHEMA volt, volt_internal CASCADE")
         admin.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'x'")
         (database,) = admin.execute("SELECT current_database()").fetchone()
         try:
@@ -126,7 +126,7 @@ def test_the_owner_of_a_database_may_migrate_it(fresh_database):
             migrate.status(dsn).require_current()
         finally:
             admin.execute(f"ALTER DATABASE {database} OWNER TO CURRENT_USER")
-            admin.execute("DROP SCHEMA IF EXISTS volt CASCADE")
+            admin.execute("DROP SCHEMA IF EXISTS volt, volt_internal CASCADE")
             admin.execute(f"DROP OWNED BY {name} CASCADE")
             admin.execute(f"DROP ROLE {name}")
 
@@ -142,12 +142,14 @@ def test_everything_has_a_comment(migrated):
                            UNION ALL
                            SELECT attname, attnum FROM pg_attribute
                            WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a ON true
-        WHERE c.relnamespace = 'volt'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'p')
+        WHERE c.relnamespace IN ('volt'::regnamespace, 'volt_internal'::regnamespace)
+          AND c.relkind IN ('r', 'v', 'm', 'p')
           AND coalesce(CASE WHEN a.attnum = 0 THEN obj_description(c.oid, 'pg_class')
                             ELSE col_description(c.oid, a.attnum) END, '') = ''
         UNION ALL
         SELECT p.oid::regprocedure::text FROM pg_proc p
-        WHERE p.pronamespace = 'volt'::regnamespace AND coalesce(obj_description(p.oid, 'pg_proc'), '') = ''
+        WHERE p.pronamespace IN ('volt'::regnamespace, 'volt_internal'::regnamespace)
+          AND coalesce(obj_description(p.oid, 'pg_proc'), '') = ''
         """,
     )
     assert missing == []
@@ -158,7 +160,7 @@ def test_constraints_have_names_of_ours(migrated):
     names = rows(
         migrated,
         "SELECT conname FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid"
-        " WHERE t.relnamespace = 'volt'::regnamespace AND conname ~ '_check[0-9]*$'",
+        " WHERE t.relnamespace IN ('volt'::regnamespace, 'volt_internal'::regnamespace) AND conname ~ '_check[0-9]*$'",
     )
     assert names == []
 
@@ -216,7 +218,7 @@ def test_readings_older_than_the_retention_go_and_their_hours_stay(database_of):
         assert retention.run_once(connection) == retention.RetentionResult(0, 1)  # nothing is rolled up yet
         rollup.run_once(connection)
         assert retention.run_once(connection).chunks == 5
-        connection.execute("INSERT INTO volt.meter_rollup_dirty SELECT meter_id, hour FROM volt.meter_hourly")
+        connection.execute("INSERT INTO volt_internal.meter_rollup_dirty SELECT meter_id, hour FROM volt.meter_hourly")
         rollup.run_once(connection)
         assert connection.execute("SELECT count(*) FROM volt.meter_hourly").fetchone() == (12,)
         assert connection.execute("SELECT count(*) FROM volt.meter_reading").fetchone() == (7,)
@@ -257,3 +259,15 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
     with pytest.raises(errors.SchemaError, match="Community") as raised:
         migrate.migrate(dsn, OPTIONS, report=quiet)
     assert raised.value.hint
+
+
+def test_a_database_from_before_the_first_release_is_refused(fresh_database):
+    """One error with advice, at migrate and at the daemon's start; nothing is changed."""
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA volt CREATE TABLE migration (name text, sha256 text)")
+        connection.execute("INSERT INTO volt.migration VALUES ('0001_registry.sql', 'x'), ('0020_any.sql', 'y')")
+    for run in (lambda: migrate.migrate(fresh_database, OPTIONS, report=quiet), lambda: migrate.status(fresh_database)):
+        with pytest.raises(errors.SchemaError, match=r"before 0\.1\.0") as raised:
+            run()
+        assert "new database" in raised.value.hint
+    assert rows(fresh_database, "SELECT to_regnamespace('volt_internal')") == [(None,)]

@@ -28,7 +28,7 @@ def test_retention_is_raised_and_never_lowered_by_a_daemon(database_of, edition)
         assert retention.ensure(connection, 3650)
         assert not retention.ensure(connection, 90)
         connection.execute("RESET ROLE")
-        assert connection.execute("SELECT volt.setting_number('raw_retention_days')").fetchone() == (3650,)
+        assert connection.execute("SELECT volt_internal.setting_number('raw_retention_days')").fetchone() == (3650,)
         dropping = connection.execute(
             "SELECT DISTINCT config->>'drop_after' FROM timescaledb_information.jobs"
             " WHERE proc_name = 'policy_retention'"
@@ -45,7 +45,7 @@ def test_migrate_lowers_the_retention_only_when_told(migrated):
     options = migrate.MigrateOptions(raw_retention_days=90, lower_retention=True)
     migrate.migrate(migrated, options, report=quiet)
     with psycopg.connect(migrated) as connection:
-        assert connection.execute("SELECT volt.setting_number('raw_retention_days')").fetchone() == (90,)
+        assert connection.execute("SELECT volt_internal.setting_number('raw_retention_days')").fetchone() == (90,)
 
 
 def test_retention_that_drops_nothing_leaves_the_past_open(database_of):

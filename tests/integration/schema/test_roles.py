@@ -90,4 +90,20 @@ def test_analysts_see_all_but_payloads(migrated):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("INSERT INTO volt.setting VALUES ('a', 'b')")
+            connection.execute("INSERT INTO volt_internal.setting VALUES ('a', 'b')")
+
+
+def test_analysts_do_not_see_what_is_voltds_own(migrated):
+    """Nothing of volt_internal is for volt_reader; what volt shows of it answers all the same."""
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        connection.execute("SET ROLE volt_reader")
+        for statement in ("SELECT * FROM volt_internal.setting", "SELECT volt_internal.setting_number('x')"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+        rights = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'volt_internal'::regnamespace AND relkind IN ('r', 'v')"
+            " AND has_table_privilege(oid, 'SELECT, INSERT, UPDATE, DELETE')"
+        )
+        assert rights.fetchall() == []
+        connection.execute("SELECT volt.vehicle_performance('w', '-infinity', 'infinity')")
+        assert connection.execute("SELECT count(*) FROM volt.device_liveness").fetchone() == (0,)

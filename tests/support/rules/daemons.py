@@ -115,10 +115,11 @@ class World:
         self.dsn = dsn
         self._settings = config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
         self._connections: list[session.Connection] = []
-        self.sql("TRUNCATE volt.alert, volt.alert_state, volt.alert_delivery, volt.excursion, volt.daemon")
-        self.sql("TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.ingest_state")
-        self.sql("DELETE FROM volt.alert_progress")
-        self.sql("INSERT INTO volt.alert_progress DEFAULT VALUES")
+        self.sql("TRUNCATE volt.alert, volt.alert_delivery, volt_internal.alert_state")
+        self.sql("TRUNCATE volt_internal.excursion, volt.daemon")
+        self.sql("TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt_internal.ingest_state")
+        self.sql("DELETE FROM volt_internal.alert_progress")
+        self.sql("INSERT INTO volt_internal.alert_progress DEFAULT VALUES")
 
     def daemon(self, *texts: str, instance: str = "t") -> Daemon:
         """One with these rules."""
@@ -143,7 +144,7 @@ class World:
         )
 
     def count(self, table: str) -> int:
-        return int(self.sql(f"SELECT count(*) FROM volt.{table}")[0][0])
+        return int(self.sql(f"SELECT count(*) FROM volt_internal.{table}")[0][0])
 
     def close(self) -> None:
         for one in self._connections:

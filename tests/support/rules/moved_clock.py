@@ -41,8 +41,9 @@ class Rig:
         monkeypatch.setattr(cycle, "time", types.SimpleNamespace(monotonic=lambda: self.now + self.stepped))
         self._connection = psycopg.connect(dsn, autocommit=True)
         self.sql(
-            "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.excursion, volt.retained_reading, volt.alert,"
-            " volt.alert_state, volt.alert_delivery, volt.device_clock, volt.ingest_state"
+            "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.alert, volt.alert_delivery, volt.device_clock,"
+            " volt_internal.excursion, volt_internal.retained_reading, volt_internal.alert_state,"
+            " volt_internal.ingest_state"
         )
         self._opened: list[psycopg.Connection[Any]] = [self._connection]
         self._connect = session.connector(
@@ -57,7 +58,8 @@ class Rig:
         """A daemon's start; all has been well for so long."""
         self._rules = rules or self._rules
         self.parsed = load.load(None) if self._rules is None else load.parse(self._rules, source="test")
-        self.sql("UPDATE volt.alert_progress SET healthy_since = %s, healthy_at = %s", at(well_since), at(self.now))
+        healthy = at(well_since), at(self.now)
+        self.sql("UPDATE volt_internal.alert_progress SET healthy_since = %s, healthy_at = %s", *healthy)
         self._excursions = write_excursions.Excursions()
         self._store = store.PostgresStore(self._open, "t", excursions=self._excursions)
         self._current = write_current.CurrentState(self._open, "t", 1.0, heal=False)

@@ -25,8 +25,8 @@ class Rig:
     def __init__(self, dsn: str) -> None:
         self._connection = psycopg.connect(dsn, autocommit=True)
         self.sql(
-            "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.excursion, volt.retained_reading, volt.alert,"
-            " volt.alert_state, volt.alert_delivery"
+            "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.alert, volt.alert_delivery,"
+            " volt_internal.excursion, volt_internal.retained_reading, volt_internal.alert_state"
         )
         settings = config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
         self._opened: list[psycopg.Connection[Any]] = [self._connection]
@@ -92,12 +92,14 @@ class Rig:
         self.sql("DROP TABLE moved")
         self.sql("UPDATE volt.vehicle_current SET recorded_at = recorded_at - %s", by)
         self.sql(
-            "UPDATE volt.retained_reading SET recorded_at = recorded_at - %s, received_at = received_at - %s", by, by
-        )
+            "UPDATE volt_internal.retained_reading"
+            " SET recorded_at = recorded_at - %s, received_at = received_at - %s", by, by,
+        )  # fmt: skip
         self.sql("UPDATE volt.alert SET opened_at = opened_at - %s, last_seen_at = last_seen_at - %s", by, by)
         for name in ("judged_at", "opened_at", "last_seen_at"):
             self.sql(
-                "UPDATE volt.alert_state SET judged_at = judged_at - CASE WHEN %s = 'judged_at' THEN %s ELSE '0' END,"
+                "UPDATE volt_internal.alert_state"
+                " SET evaluated_at = evaluated_at - CASE WHEN %s = 'judged_at' THEN %s ELSE '0' END,"
                 " state = state || jsonb_build_object(%s::text, (state->>%s)::timestamptz - %s) WHERE state ? %s",
                 name, by, name, name, by, name,
             )  # fmt: skip
@@ -115,5 +117,5 @@ class Rig:
         )
 
     def waiting(self) -> int:
-        ((count,),) = self.sql("SELECT count(*) FROM volt.excursion")
+        ((count,),) = self.sql("SELECT count(*) FROM volt_internal.excursion")
         return int(count)

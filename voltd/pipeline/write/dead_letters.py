@@ -19,7 +19,7 @@ from voltd.database import queries
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import bad_fields, letter_rows
 
-_ACK_UNDER_WAY = dt.timedelta(minutes=2)  # as in the function keep_dead_letters
+_ACK_UNDER_WAY = dt.timedelta(minutes=2)  # as in the function record_dead_letters
 
 
 def insert(
@@ -66,7 +66,7 @@ def _insert_whole(
         **letter_rows.columns(chosen),
     }
     with letter_rows.cursor_for_arrays(cursor) as arrays:
-        there = arrays.execute(queries.text("keep_dead_letters"), arguments).fetchall()
+        there = arrays.execute(queries.text("record_dead_letters"), arguments).fetchall()
     found = {asked[place - 1] for (place,) in there}
     return [letters[place] for place in sorted(found | again)]
 

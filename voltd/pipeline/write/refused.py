@@ -44,7 +44,7 @@ _envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 class Found(NamedTuple):
-    """A row of ``volt.refused_device``: the latest refusal of a device in one batch, and the first."""
+    """A row of ``volt_internal.refused_device``: the latest refusal of a device in one batch, and the first."""
 
     device_type: str
     device_id: str
@@ -81,7 +81,7 @@ class Refused:
         found = self.find(batch, result, time.monotonic())
         if found:
             columns = dict(zip(Found._fields, map(list, zip(*sorted(found.values()), strict=True)), strict=True))
-            cursor.execute(queries.text("put_refused_devices"), columns)
+            cursor.execute(queries.text("upsert_refused_devices"), columns)
         return list(found)
 
     def written(self, keys: Sequence[Key]) -> None:

@@ -53,7 +53,7 @@ def save_clocks(
         return
     changed = [key for key, one in behind_s.items() if cached.behind_s.get(key) != one]
     gone = [key for key in cached.behind_s if key not in behind_s]
-    for query, keys in (("put_device_clocks", changed), ("delete_device_clocks", gone)):
+    for query, keys in (("upsert_device_clocks", changed), ("delete_device_clocks", gone)):
         if keys:
             asked: dict[str, Any] = {"device_types": [one[0] for one in keys], "device_ids": [one[1] for one in keys]}
             asked["behind_s"] = [behind_s.get(one) for one in keys]

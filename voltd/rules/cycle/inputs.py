@@ -142,7 +142,7 @@ class CycleReader:
             "times": rhythm.FACTOR,
         }
         for *key, seen_at, usual_s, parked, newly_known, since, reason, detail in connection.execute(
-            queries.text("silent_devices"), wanted
+            queries.text("stale_devices"), wanted
         ):
             text = None if since is None else message.refused(reason, detail, since)
             found.last_seen[key[0], key[1]] = seen_at
@@ -232,7 +232,7 @@ class CycleReader:
             "above": min((one.fire_above for one in variants if one.fire_above is not None), default=float("inf")),
             "rules": [rule.name for rule in rules],
         }
-        for vehicle, ended_at, value in connection.execute(queries.text("judged_hours"), wanted):
+        for vehicle, ended_at, value in connection.execute(queries.text("trusted_hours"), wanted):
             found.rows.append(observation.Observation("vehicle", vehicle, ended_at, now, efficiency_pct=value))
 
 

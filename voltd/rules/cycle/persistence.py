@@ -35,8 +35,8 @@ def next_epoch(connection: _Connection, cached: state_cache.StateCache, efficien
     Raises:
         OvertakenError: the database is not in this epoch.
     """
-    values = {"turn": cached.epoch, "efficiency_until": efficiency_until}
-    if connection.execute(queries.text("next_turn"), values).rowcount != 1:
+    values = {"epoch": cached.epoch, "efficiency_until": efficiency_until}
+    if connection.execute(queries.text("next_epoch"), values).rowcount != 1:
         raise OvertakenError
     cached.epoch += 1
     cached.efficiency_until = efficiency_until or cached.efficiency_until
@@ -87,7 +87,7 @@ def write(
     active = [one for one in outcomes if one.state.phase is not rule_state.Phase.INACTIVE]
     if active:
         states = (_state(one, now_open.get(one.key)) for one in active)
-        connection.execute(queries.text("put_alert_states"), {"rows": _json(states)})
+        connection.execute(queries.text("upsert_alert_states"), {"rows": _json(states)})
     cached.apply(outcomes, now_open)
     return len(deliveries)
 
@@ -136,7 +136,7 @@ def _state(outcome: observation.Outcome, alert_id: int | None) -> dict[str, Any]
         **dict(zip(("rule", "device_type", "device_id"), outcome.key, strict=True)),
         "alert_id": alert_id,
         "phase": outcome.state.phase.value,
-        "judged_at": alert_rows.text(outcome.state.evaluated_at),
+        "evaluated_at": alert_rows.text(outcome.state.evaluated_at),
         "state": outcome.state.to_json(),
     }
 

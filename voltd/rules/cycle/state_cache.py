@@ -116,7 +116,7 @@ def load(connection: psycopg.Connection[Any], rules: Sequence[model.Rule], now: 
     """
     row = connection.execute(queries.text("alert_progress")).fetchone()
     if row is None:
-        raise errors.StoreUnavailable("volt.alert_progress is empty", hint="restore its only row")
+        raise errors.StoreUnavailable("volt_internal.alert_progress is empty", hint="restore its only row")
     cached = StateCache({}, {}, *row)
     for device_type, device_id, behind_s in connection.execute(queries.text("device_clocks")):
         cached.behind_s[device_type, device_id] = behind_s

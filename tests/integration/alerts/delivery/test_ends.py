@@ -61,8 +61,9 @@ def _reads(delivery, soc_pct):
     )  # fmt: skip
     if soc_pct < 15:
         delivery.execute(
-            "INSERT INTO volt.excursion (vehicle_id, since, received_at, late) VALUES ('V1', %s, %s, false)", now, now
-        )
+            "INSERT INTO volt_internal.excursion (vehicle_id, since, received_at, late)"
+            " VALUES ('V1', %s, %s, false)", now, now,
+        )  # fmt: skip
 
 
 def _over(delivery, one):

@@ -23,17 +23,17 @@ RULES = (
 )
 READINGS = ({"soc": 12}, {"soc": 17}, {"soc": 25}, {"speed": 150}, {"speed": 80}, {"soc": 11, "speed": 160})
 BY_HAND = (
-    """UPDATE volt.alert_state SET state = state || '{"phase": "snoozed"}'""",
-    "DELETE FROM volt.alert_state WHERE device_id <> 'V2'",
+    """UPDATE volt_internal.alert_state SET state = state || '{"phase": "snoozed"}'""",
+    "DELETE FROM volt_internal.alert_state WHERE device_id <> 'V2'",
     "UPDATE volt.alert SET resolved_at = greatest(now(), opened_at) WHERE resolved_at IS NULL AND device_id <> 'V1'",
 )
 NO_COMMIT = """
 CREATE OR REPLACE FUNCTION no_commit() RETURNS trigger LANGUAGE plpgsql
   AS $$ BEGIN RAISE 'no space left' USING ERRCODE = 'disk_full'; END $$;
-CREATE CONSTRAINT TRIGGER no_commit AFTER UPDATE ON volt.alert_progress DEFERRABLE INITIALLY DEFERRED
+CREATE CONSTRAINT TRIGGER no_commit AFTER UPDATE ON volt_internal.alert_progress DEFERRABLE INITIALLY DEFERRED
   FOR EACH ROW EXECUTE FUNCTION no_commit()
 """
-COMMIT = "DROP TRIGGER no_commit ON volt.alert_progress"
+COMMIT = "DROP TRIGGER no_commit ON volt_internal.alert_progress"
 
 
 class Trouble:

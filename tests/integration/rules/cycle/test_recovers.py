@@ -65,9 +65,9 @@ def test_outage_that_another_daemon_has_ended_meanwhile(world):
 @pytest.mark.parametrize(
     "damage",
     [
-        """UPDATE volt.alert_state SET state = state || '{"phase": "snoozed"}'""",
-        """UPDATE volt.alert_state SET phase = 'pending', state = state || '{"phase": "pending"}'""",
-        "DELETE FROM volt.alert_state",
+        """UPDATE volt_internal.alert_state SET state = state || '{"phase": "snoozed"}'""",
+        """UPDATE volt_internal.alert_state SET phase = 'pending', state = state || '{"phase": "pending"}'""",
+        "DELETE FROM volt_internal.alert_state",
     ],
     ids=["of another version", "that denies it", "that is lost"],
 )
@@ -95,7 +95,7 @@ def test_open_episode_of_a_rule_that_is_gone_with_a_state_of_another_version(wor
     daemon = world.daemon(SOC_LOW, OVERSPEED)
     daemon.receive("V1", soc=12)
     daemon.check.run()
-    world.sql("""UPDATE volt.alert_state SET state = '{"phase": "snoozed"}'""")
+    world.sql("""UPDATE volt_internal.alert_state SET state = '{"phase": "snoozed"}'""")
     daemon = world.daemon(OVERSPEED)
     daemon.check.run()
     assert world.episodes() == [("soc_low", "V1", False)]
@@ -117,7 +117,10 @@ def test_firing_state_without_an_open_episode(world):
 
 def test_state_of_another_version_without_an_episode(world):
     """It is forgotten."""
-    world.sql("""INSERT INTO volt.alert_state VALUES ('soc_low', 'vehicle', 'V1', NULL, 'asleep', now(), '{"a": 1}')""")
+    world.sql(
+        """INSERT INTO volt_internal.alert_state
+        VALUES ('soc_low', 'vehicle', 'V1', NULL, 'asleep', now(), '{"a": 1}')"""
+    )
     daemon = world.daemon(SOC_LOW)
     daemon.check.run()
     assert world.count("alert_state") == 0
@@ -145,7 +148,7 @@ def test_outage_that_lasts_over_a_state_of_another_version(world):
     daemon.report = LAGS
     daemon.check.run()
     daemon.check.run_offline()
-    world.sql('UPDATE volt.alert_state SET state = state || \'{"phase": "snoozed"}\'')
+    world.sql('UPDATE volt_internal.alert_state SET state = state || \'{"phase": "snoozed"}\'')
     daemon.check.run()
     daemon.report = WELL
     daemon.check.run()
@@ -182,9 +185,9 @@ def test_outage_that_is_long_over(world):
     daemon.check.run()
     daemon.check.run()
     assert world.count("alert_state") == 0
-    turn = world.sql("SELECT turn FROM volt.alert_progress")
+    turn = world.sql("SELECT epoch FROM volt_internal.alert_progress")
     daemon.check.run()
-    assert world.sql("SELECT turn FROM volt.alert_progress") == turn
+    assert world.sql("SELECT epoch FROM volt_internal.alert_progress") == turn
     assert [one[2] for one in world.notified()] == ["fired", "resolved"]
 
 
@@ -196,7 +199,7 @@ def test_vehicle_whose_episode_is_long_over_and_that_goes_on_sending(world):
     daemon.receive("V1", soc=25)
     daemon.check.run()
     world.sql("""
-        UPDATE volt.alert_state SET state = state || jsonb_build_object(
+        UPDATE volt_internal.alert_state SET state = state || jsonb_build_object(
           'opened_at', to_jsonb(now() - INTERVAL '2 h'), 'resolved_at', to_jsonb(now() - INTERVAL '1 h'))
     """)
     daemon = world.daemon(SOC_LOW)
@@ -212,5 +215,5 @@ def test_old_episodes_are_deleted_without_reading_all_states(world):
     """The foreign key of each deleted row is looked up by index, however many states there are."""
     with psycopg.connect(world.dsn) as connection:
         connection.execute("SET enable_seqscan = off")
-        plan = connection.execute("EXPLAIN SELECT FROM ONLY volt.alert_state WHERE alert_id = 1 FOR KEY SHARE")
+        plan = connection.execute("EXPLAIN SELECT FROM ONLY volt_internal.alert_state WHERE alert_id = 1 FOR KEY SHARE")
         assert "Index Cond: (alert_id = 1)" in "\n".join(line for (line,) in plan)

@@ -60,7 +60,7 @@ def test_lead_lost_while_a_check_runs(world):
     daemon.during_check = [daemon.check.invalidate]
     daemon.check.run()
     daemon.receive("V1", speed=150)
-    assert world.sql("SELECT vehicle_id FROM volt.excursion") == [("V1",)]
+    assert world.sql("SELECT vehicle_id FROM volt_internal.excursion") == [("V1",)]
 
 
 def test_two_daemons_check_in_turn(world):
@@ -92,7 +92,7 @@ def test_overtaken_daemon_leaves_no_vehicle_out(world):
     first.receive("V1", soc=11)
     first.check.run()  # overtaken
     first.receive("V1", speed=150)
-    assert world.sql("SELECT vehicle_id FROM volt.excursion") == [("V1",)]
+    assert world.sql("SELECT vehicle_id FROM volt_internal.excursion") == [("V1",)]
 
 
 def test_two_daemons_check_at_the_same_time(world):

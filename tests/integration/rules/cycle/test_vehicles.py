@@ -67,9 +67,9 @@ def test_backlog_of_a_vehicle_that_fires_is_read_once(rig):
     rig.age(3 * HOUR)
     rig.store(*[("V1", 2 * HOUR - one * MINUTE, 0.5, {"soc_pct": 50.0}) for one in range(60)])
     rig.check()
-    ((turn,),) = rig.sql("SELECT turn FROM volt.alert_progress")
+    ((turn,),) = rig.sql("SELECT epoch FROM volt_internal.alert_progress")
     rig.check()
-    assert rig.sql("SELECT turn FROM volt.alert_progress") == [(turn,)]
+    assert rig.sql("SELECT epoch FROM volt_internal.alert_progress") == [(turn,)]
     assert rig.alerts() == [("soc_low", "V1", "open")]
 
 
@@ -155,7 +155,7 @@ def test_live_reading_that_the_broker_also_retained_is_news(rig):
     live = ("V1", 5, 4, {"speed_kmh": 200.0})
     rig.store(live)
     ((at,),) = rig.sql("SELECT recorded_at FROM volt.vehicle_reading")
-    rig.sql("INSERT INTO volt.retained_reading (vehicle_id, recorded_at, received_at) VALUES ('V1', %s, now())", at)
+    rig.sql("INSERT INTO volt_internal.retained_reading VALUES ('V1', %s, now())", at)
     rig.check()
     assert rig.alerts() == [("overspeed", "V1", "open")]
 
