@@ -366,7 +366,7 @@ def test_a_value_that_was_filled_in_two_hours_later_is_late():
 
 def test_state_of_an_earlier_version_is_understood():
     """Its time holds for every field."""
-    text = '{"phase": "firing", "watches": "battery_temp_c >", "judged_at": "2026-03-02T12:00:05Z", "count": 0,'
+    text = '{"phase": "firing", "watches": "battery_temp_c >", "evaluated_at": "2026-03-02T12:00:05Z", "count": 0,'
     text += '"opened_at": "2026-03-02T12:00:00Z", "last_seen_at": "2026-03-02T12:00:05Z", "peak_value": 90.0}'
     old = rule_state.State.from_text(text)
     assert _step(_rule(), _read(5, 20), before=old)[1] == []
