@@ -20,7 +20,7 @@ import splits
 import steps
 from rig import Rig
 
-_ONCE = frozenset(("live", "rules", "rules_storm", "told", "idle", "outage", "history"))
+_ONCE = frozenset(("live", "rules", "rules_storm", "notified", "idle", "outage", "history"))
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
@@ -66,7 +66,7 @@ def _scenes(rig: Rig, *, quick: bool, history: int) -> dict[str, Callable[[], di
         "small_window": lambda: scenes.small_window(rig, count // 4),
         "rules": lambda: alerts.cost(rig, 3 * count, 1),
         "rules_storm": lambda: alerts.cost(rig, 3 * count, 15),
-        "told": lambda: alerts.notified(rig, 15 if quick else 60),
+        "notified": lambda: alerts.notified(rig, 15 if quick else 60),
         "mixed": lambda: scenes.mixed(rig, count),
         "split": lambda: splits.split(rig, count),
         "idle": lambda: scenes.idle(rig, 5 if quick else 30),

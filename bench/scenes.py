@@ -48,19 +48,19 @@ def mixed(rig: Rig, count: int) -> dict[str, float]:
     for name, made in (
         ("clean", clean),
         ("redelivered", clean),
-        ("rubbish", load.packets(count, start(), STEP, malformed_every=100)),
+        ("malformed", load.packets(count, start(), STEP, malformed_every=100)),
     ):
         if name != "redelivered":
             rig.empty()
         daemon.subscribe()
         publish(rig, made)
         rates[name] = drain(daemon, count)
-        bad = -(-count // 100) if name == "rubbish" else 0
+        bad = -(-count // 100) if name == "malformed" else 0
         verify(rig, count - bad)
         verify(rig, bad, "dead_letter")
     return {
         "value": rates["clean"],
-        "rubbish_ratio": rates["rubbish"] / rates["clean"],
+        "malformed_ratio": rates["malformed"] / rates["clean"],
         "redelivered_ratio": rates["redelivered"] / rates["clean"],
     }
 

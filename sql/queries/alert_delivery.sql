@@ -41,7 +41,7 @@ WITH waiting AS (
     -- The resolution of an episode that was not notified and will not be.
     WHEN NOT %(shows_state)s::boolean AND transition = 'resolved' AND message_id IS NULL AND NOT to_notify THEN (
       SELECT CASE WHEN coalesce(now_silenced, false) OR bool_or(d.result = 'silenced') THEN 'silenced'
-        ELSE 'never told' END
+        ELSE 'never sent' END
       FROM volt.alert_delivery d
       WHERE d.alert_id = episodes.alert_id AND d.channel = %(channel)s
       HAVING NOT bool_or(d.transition <> 'resolved' AND d.status = 'sent'))

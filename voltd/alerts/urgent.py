@@ -82,7 +82,7 @@ class UrgentQueue:
             self._waiting.extend(rows)
 
     def withdraw(self) -> None:
-        """Forgets all that was put; an attempt that has begun goes on, and what the channel takes is remembered."""
+        """Forgets all that was put; an attempt that has begun goes on, and what the channel takes is recorded."""
         with self._lock:
             self._waiting.clear()
             self._pending = None

@@ -204,7 +204,7 @@ def _apply(connection: Connection, migration: files.SqlFile) -> None:
 
 
 def _kept_days(connection: Connection) -> int:
-    """How long the database keeps raw readings now; 0 where it has not been told yet."""
+    """How long the database keeps raw readings now; 0 where it is not set yet."""
     row = connection.execute("SELECT value FROM volt_internal.setting WHERE name = 'raw_retention_days'").fetchone()
     return int(str(row[0])) if row else 0
 

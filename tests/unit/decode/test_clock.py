@@ -37,8 +37,8 @@ class Rig:
             messages.append(models.Message(topic, payload, number, now, retained=retained))
         return self.decoder.decode(messages)
 
-    def judge(self, ahead, **options):
-        return self.guard.judge(self.batch(ahead, **options))
+    def evaluate(self, ahead, **options):
+        return self.guard.evaluate(self.batch(ahead, **options))
 
 
 def fleet(count, ahead_s=0.0, name="V"):
@@ -47,7 +47,7 @@ def fleet(count, ahead_s=0.0, name="V"):
 
 def test_a_host_that_is_behind():
     """All devices are ahead by the same, and the kernel knows no better: the batch waits, and it says why."""
-    found = Rig(LOST, -HOUR).judge(fleet(10))
+    found = Rig(LOST, -HOUR).evaluate(fleet(10))
     assert str(found) == (
         "this host's clock is 60 min behind, as 10 of 10 devices show; the kernel says that it is not synchronised"
     )
@@ -57,7 +57,7 @@ def test_a_firmware_with_a_bug():
     """All devices are ahead, and nobody else says so: dead letters, as ever. The host is right."""
     rig = Rig(SURE)
     batch = rig.batch(fleet(10, DAY))
-    assert rig.guard.judge(batch) is None
+    assert rig.guard.evaluate(batch) is None
     assert {one.reason for one in batch.dead_letters} == {Reason.IN_FUTURE}
 
 
@@ -67,84 +67,84 @@ def test_some_devices_of_a_fleet(wrong):
     rig = Rig(LOST)
     rig.world.clock.note_database(witnesses.DatabaseClock(DAY, 0.1))
     for _ in range(3):
-        assert rig.judge(fleet(wrong, DAY, "W") | fleet(9)) is None
+        assert rig.evaluate(fleet(wrong, DAY, "W") | fleet(9)) is None
 
 
 def test_they_do_not_agree():
     """Devices that are ahead by whatever it may be have clocks without batteries of their own."""
     rig = Rig(LOST)
-    assert rig.judge({f"V{number}": 4000 + 3600 * number for number in range(10)}) is None
+    assert rig.evaluate({f"V{number}": 4000 + 3600 * number for number in range(10)}) is None
 
 
 def test_one_message_a_batch():
     """Devices that were heard before count, too."""
     rig = Rig(LOST)
     for number in range(10):
-        assert rig.judge({f"V{number}": 0.0}) is None
-    assert rig.judge({"W1": 4000.0}) is None
-    assert Rig(LOST).judge({"W1": 4000.0}).devices == 1
+        assert rig.evaluate({f"V{number}": 0.0}) is None
+    assert rig.evaluate({"W1": 4000.0}) is None
+    assert Rig(LOST).evaluate({"W1": 4000.0}).devices == 1
 
 
 def test_one_message_a_batch_from_a_host_that_is_behind():
     """By a time zone, so that one device alone says little: the third decides."""
     rig = Rig(LOST, -HOUR)
-    assert [bool(rig.judge({f"V{number}": 0.0})) for number in (1, 1, 2, 3)] == [False, False, False, True]
+    assert [bool(rig.evaluate({f"V{number}": 0.0})) for number in (1, 1, 2, 3)] == [False, False, False, True]
 
 
 def test_a_device_that_is_always_wrong():
     """It keeps nobody from vouching for the host, nor is it taken for all."""
     rig = Rig(LOST)
     for _ in range(8):
-        assert rig.judge(fleet(9) | {"W": 4000.0}) is None
+        assert rig.evaluate(fleet(9) | {"W": 4000.0}) is None
         rig.world.passes(10)
     assert rig.world.clock.confirmed
 
 
 def test_a_small_fleet_asks_for_a_better_witness():
     """One device an hour ahead is a time zone, unless the database's clock says the same."""
-    assert Rig(LOST, -HOUR).judge(fleet(1)) is None
-    assert Rig(LOST, -HOUR, database=True).judge(fleet(1)) is not None
+    assert Rig(LOST, -HOUR).evaluate(fleet(1)) is None
+    assert Rig(LOST, -HOUR, database=True).evaluate(fleet(1)) is not None
 
 
 def test_a_backlog_before_the_news():
     """What was late on its way says nothing about the clock; of a device the newest reading does."""
     rig = Rig(SURE, -HOUR, database=True)
-    assert rig.judge(fleet(50, -2 * DAY, "OLD")) is None
-    assert rig.judge(fleet(3)) is not None
-    assert rig.judge({"A": [-DAY, -HOUR, 0.0]}).ahead_s == HOUR
+    assert rig.evaluate(fleet(50, -2 * DAY, "OLD")) is None
+    assert rig.evaluate(fleet(3)) is not None
+    assert rig.evaluate({"A": [-DAY, -HOUR, 0.0]}).ahead_s == HOUR
 
 
 def test_retained_messages_are_no_devices():
     """Of another time."""
     rig = Rig(SURE, -HOUR, database=True)
-    assert rig.judge(fleet(50, -HOUR), retained=True) is None
-    assert rig.judge(fleet(2)) is not None
+    assert rig.evaluate(fleet(50, -HOUR), retained=True) is None
+    assert rig.evaluate(fleet(2)) is not None
 
 
 def test_a_host_that_is_far_ahead():
     """Everything would be too old; what only seems late is stored as it is."""
-    assert Rig(SURE, 100 * DAY, database=True).judge(fleet(10)) is not None
-    assert Rig(SURE, 100 * DAY).judge(fleet(10)) is None
+    assert Rig(SURE, 100 * DAY, database=True).evaluate(fleet(10)) is not None
+    assert Rig(SURE, 100 * DAY).evaluate(fleet(10)) is None
     rig = Rig(SURE, 10 * DAY, database=True)
-    assert rig.judge(fleet(10)) is None
+    assert rig.evaluate(fleet(10)) is None
 
 
 def test_devices_that_step_while_the_daemon_runs():
     """They agreed with this host for a minute, and it has not stepped: the kernel is no witness against it any more."""
     rig = Rig(LOST)
     for _ in range(8):
-        rig.judge(fleet(10))
+        rig.evaluate(fleet(10))
         rig.world.passes(10)
-    assert rig.judge(fleet(10, 4000)) is None
+    assert rig.evaluate(fleet(10, 4000)) is None
     rig.world.step(-4000)
-    assert rig.judge(fleet(10)) is not None
+    assert rig.evaluate(fleet(10)) is not None
 
 
 def test_the_clock_is_set_right():
     """What waited is decoded again, received when it would have been by the clock that is right."""
     rig = Rig(SURE, -HOUR, database=True)
     batch = rig.batch(fleet(3))
-    suspicion = rig.guard.judge(batch)
+    suspicion = rig.guard.evaluate(batch)
     assert rig.guard.again(batch, suspicion) == (batch, suspicion)
     rig.world.passes(100)
     rig.world.step(HOUR)
@@ -159,7 +159,7 @@ def test_the_clock_is_set_wrong_again():
     """A step that does not help: it goes on waiting, and says the new amount."""
     rig = Rig(SURE, -HOUR, database=True)
     batch = rig.batch(fleet(3))
-    suspicion = rig.guard.judge(batch)
+    suspicion = rig.guard.evaluate(batch)
     rig.world.passes(1)
     rig.world.step(-DAY)
     batch, left = rig.guard.again(batch, suspicion)
@@ -178,7 +178,7 @@ def test_what_arrived_before_the_step_and_is_decoded_after_it():
     rig.world.passes(0.1)
     rig.world.step(HOUR)
     batch = rig.guard.corrected(batch)
-    assert rig.guard.judge(batch) is None
+    assert rig.guard.evaluate(batch) is None
     assert not batch.dead_letters
 
 
@@ -186,7 +186,7 @@ def test_a_witness_that_goes_away():
     """Who does not answer any more has not changed its mind; the database's clock goes on counting while it is away."""
     rig = Rig(LOST, -4000)
     batch = rig.batch(fleet(3))
-    suspicion = rig.guard.judge(batch)
+    suspicion = rig.guard.evaluate(batch)
     rig.world.kernel = witnesses.Kernel(synchronised=None)
     assert rig.guard.again(batch, suspicion) == (batch, suspicion)
     rig.world.kernel = SURE
@@ -197,12 +197,12 @@ def test_an_admin_goes_on():
     """With the clock as it is: the readings become dead letters."""
     rig = Rig(LOST, -4000)
     batch = rig.batch(fleet(3))
-    suspicion = rig.guard.judge(batch)
+    suspicion = rig.guard.evaluate(batch)
     rig.guard.accept()
     batch, left = rig.guard.again(batch, suspicion)
     assert left is None
     assert len(batch.dead_letters) == 3
-    assert rig.judge(fleet(3)) is None
+    assert rig.evaluate(fleet(3)) is None
 
 
 def test_a_spool_of_an_earlier_run():
@@ -254,7 +254,7 @@ def test_what_is_remembered_is_bounded():
     """Whatever arrives, whatever its size."""
     rig = Rig(SURE)
     for _ in range(50):
-        rig.judge(fleet(400))
+        rig.evaluate(fleet(400))
     assert sum(map(len, rig.guard._recent)) < 1000
 
 
@@ -262,8 +262,8 @@ def test_a_recording_on_a_host_that_is_not_synchronised():
     """Older than anything that is stored: the kernel's doubts hold no stream for it, the database's clock does."""
     batch = Rig(LOST).batch(fleet(10, -100 * DAY))
     assert {one.reason for one in batch.dead_letters} == {Reason.TOO_OLD}
-    assert Rig(LOST).guard.judge(batch) is None
-    assert Rig(LOST, 100 * DAY, database=True).judge(fleet(10)) is not None
+    assert Rig(LOST).guard.evaluate(batch) is None
+    assert Rig(LOST, 100 * DAY, database=True).evaluate(fleet(10)) is not None
 
 
 @pytest.mark.parametrize(("off_s", "confirmed"), [(-40, False), (-20, True)])
@@ -271,6 +271,6 @@ def test_who_vouches_for_a_host_that_is_a_little_off(off_s, confirmed):
     """Devices that are half a minute ahead of it do not agree with it."""
     rig = Rig(LOST, off_s)
     for _ in range(8):
-        rig.judge(fleet(10))
+        rig.evaluate(fleet(10))
         rig.world.passes(10)
     assert rig.world.clock.confirmed is confirmed

@@ -19,7 +19,7 @@ from voltd import config, models
 from voltd.daemon import host_clock
 from voltd.pipeline.decode import decoder
 
-_REMEMBERED = 500  # readings
+_MOST_CACHED = 500  # readings
 _OF_A_BATCH = 50  # the last ones, vehicles and meters each
 _LOOKED_AT = 500  # of a batch in which times were refused
 _ANY_DAYS = 36_500
@@ -102,23 +102,23 @@ class ClockGuard:
         self._live_since: dt.datetime | None = None
         self._look_at = clock.now()
 
-    def judge(self, batch: models.Batch) -> host_clock.Suspicion | None:
+    def evaluate(self, batch: models.Batch) -> host_clock.Suspicion | None:
         """Takes the batch into account: why it has to wait until this host's clock is right; None: it has not."""
         if (steps := self._clock.look()) != self._steps:  # what was seen before is in another frame
             self._steps = steps
             self._recent.clear()
             self._readings, self._live_since, self._look_at = 0, None, self._clock.now()
         if not _refused(batch):
-            self._remember(_ahead(batch, most=_OF_A_BATCH), batch.messages[-1].received_at)
+            self._cache(_ahead(batch, most=_OF_A_BATCH), batch.messages[-1].received_at)
             return None
         seen = self._in(batch)
         shown = self._agreed(_offsets([*self._recent, *seen]))
-        # Too old is a recording, too: the kernel's doubts do not tell it from a host that is ahead.
+        # Too old is a recording, too: the kernel's doubts do not distinguish it from a host that is ahead.
         witness = self._clock.wrong(shown[0], shown[2], by_database=shown[0] < 0) if shown is not None else ""
         if shown is not None and witness:
             return host_clock.Suspicion(*shown, witness)
         for one in seen:
-            self._remember(one[-_OF_A_BATCH:], batch.messages[-1].received_at)
+            self._cache(one[-_OF_A_BATCH:], batch.messages[-1].received_at)
         return None
 
     def again(
@@ -129,7 +129,7 @@ class ClockGuard:
         if not stepped and not self._clock.vouched():  # a witness that is away has not changed its mind
             return batch, suspicion
         fresh = self.corrected(batch)
-        found = self.judge(fresh)
+        found = self.evaluate(fresh)
         if found is None and not stepped:  # set right without a step that could be seen
             fresh = self._retimer.received_when_dated(fresh, self._clock.now())
         return fresh, found
@@ -179,10 +179,10 @@ class ClockGuard:
             return _most(live)
         return _most(offsets) if offsets and statistics.median_low(offsets) < self._oldest_s else None
 
-    def _remember(self, seen: list[_Ahead], received_at: dt.datetime) -> None:
+    def _cache(self, seen: list[_Ahead], received_at: dt.datetime) -> None:
         self._recent.append(seen)
         self._readings += len(seen)
-        while self._readings - len(self._recent[0]) >= _REMEMBERED or len(self._recent) > _REMEMBERED:
+        while self._readings - len(self._recent[0]) >= _MOST_CACHED or len(self._recent) > _MOST_CACHED:
             self._readings -= len(self._recent.popleft())
         if not self._clock.confirmed and received_at >= self._look_at:
             self._believe(received_at)

@@ -147,7 +147,7 @@ class Flusher:
         if guard is None:
             return batch
         batch = guard.corrected(batch)
-        if (suspicion := guard.judge(batch)) is None:
+        if (suspicion := guard.evaluate(batch)) is None:
             return batch
         self._resumed.clear()
         complain_at = 0.0

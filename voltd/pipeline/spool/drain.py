@@ -124,7 +124,7 @@ class Drain:
         if self._clock_guard is None:
             return batch
         batch = self._clock_guard.spooled(batch, earlier=earlier)
-        suspicion = self._clock_guard.judge(batch)
+        suspicion = self._clock_guard.evaluate(batch)
         if suspicion is not None:
             raise errors.StoreUnavailable(str(suspicion), hint=host_clock.ADVICE)
         return batch

@@ -125,7 +125,7 @@ def test_an_end_without_a_beginning(delivery, hook):
     delivery.execute("UPDATE volt.alert_delivery SET created_at = now() - INTERVAL '2 days'")
     delivery.resolve(alert_id)
     delivery.settled()
-    assert delivery.rows("result") == [("gave up after 24 h",), ("never told",)]
+    assert delivery.rows("result") == [("gave up after 24 h",), ("never sent",)]
     assert hook.posts == []
 
 
