@@ -8,7 +8,7 @@ from voltd import config, metrics
 from voltd.alerts import channels, deliver
 from voltd.daemon import host_clock
 from voltd.database import session
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load, model
 from voltd.rules.cycle import cycle, interfaces
 
@@ -35,7 +35,7 @@ class Alerting:
         counters: metrics.Metrics,
         *,
         daemon: interfaces.ThisDaemon,
-        excursions: write_excursions.Excursions,
+        excursions: Excursions,
         clock: host_clock.HostClock | None = None,
     ) -> None:
         rules = _rules(settings)

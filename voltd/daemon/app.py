@@ -53,7 +53,7 @@ class Daemon:
         self._settings = settings
         self._config_path = config_path
         self._failure: BaseException | None = None
-        self._notifier = systemd.Notifier()
+        self._service_manager = systemd.ServiceManager()
         self._watchdog = watchdog.Watchdog()
         self._threads: dict[str, threading.Thread] = {}
         self._wiring = wiring.Wiring(settings)
@@ -93,14 +93,14 @@ class Daemon:
         """Gives up the client id, for others to take. Raises what ended a thread."""
         self._wiring.presence.close()
         self._join("presence", time.monotonic() + _PRESENCE_GETS_S)
-        self._notifier.close()
+        self._service_manager.close()
         if self._failure is not None:
             raise self._failure
 
     def _wait_for_claim(self) -> bool:
         """True once no other daemon has the client id (it may use the same spool), or the broker is away."""
         while self._wiring.presence.undecided and not self._signals.wait(_REPORT_S):
-            self._notifier.waiting("asking whether another daemon has the client id")
+            self._service_manager.waiting("asking whether another daemon has the client id")
         return not self._signals.stopping
 
     def _wait_for_schema(self) -> bool:
@@ -119,7 +119,7 @@ class Daemon:
                 if self._wiring.spool is not None:
                     self._wiring.outage.store_failed(spool=True)
                     return True
-                self._notifier.waiting("waiting for the database")
+                self._service_manager.waiting("waiting for the database")
                 self._signals.wait(delays.next_s())
             else:
                 return not self._signals.stopping
@@ -140,7 +140,7 @@ class Daemon:
         asked = threads.DaemonThreads("ask").submit(ask)
         asked.add_done_callback(lambda _asked: self._signals.wake())
         while not (asked.done() or self._signals.wait(_REPORT_S)):
-            self._notifier.waiting("waiting for the database")
+            self._service_manager.waiting("waiting for the database")
         if asked.done():
             asked.result()
 
@@ -182,16 +182,16 @@ class Daemon:
                 self._read_settings_again()
             if not ready and wired.consumer.subscribed.is_set():
                 ready = True
-                self._notifier.ready("subscribed")
+                self._service_manager.ready("subscribed")
             if not self._signals.report_wanted() and time.monotonic() < next_report:
                 continue
             next_report = time.monotonic() + _REPORT_S
             stalled = self._watchdog.look()
             self._report()
             if not ready:
-                self._notifier.waiting("waiting for the broker")
+                self._service_manager.waiting("waiting for the broker")
             elif stalled is None:
-                self._notifier.watchdog()
+                self._service_manager.watchdog()
 
     def _look_after_threads(self) -> None:
         """An answer of the database is progress; a connection gives up a silent database long before the limit."""
@@ -207,7 +207,7 @@ class Daemon:
     def _shut_down(self) -> None:
         """Stops taking, writes what is in flight, acks, and disconnects but keeps the session."""
         wired = self._wiring
-        self._notifier.stopping()
+        self._service_manager.stopping()
         _log.info("daemon.stopping", in_flight=wired.window.in_flight)
         ends = time.monotonic() + _STOP_WITHIN_S - 1
         wired.consumer.stop_taking()
@@ -253,7 +253,7 @@ class Daemon:
         built = wired.reporter.build()
         topic = clients.status_topic(self._settings.instance)
         wired.consumer.publish(consumer.Outgoing(topic, json.dumps(built).encode(), qos=0, retain=True))
-        self._notifier.status(status.line(built))
+        self._service_manager.status(status.line(built))
 
     def _read_settings_again(self) -> None:
         """SIGHUP: takes log level, rules and channels over; a broken file changes nothing."""

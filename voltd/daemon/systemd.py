@@ -12,7 +12,7 @@ import socket
 from collections.abc import Mapping
 
 
-class Notifier:
+class ServiceManager:
     """Sends state to the service manager; never raises and never blocks."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:

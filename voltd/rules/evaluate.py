@@ -84,7 +84,7 @@ class RuleSet:
         healthy_since: dt.datetime | None,
         evaluated_at: Mapping[observation.DeviceKey, dt.datetime] | None = None,
         valued_at: Mapping[observation.DeviceKey, Mapping[model.Metric, dt.datetime]] | None = None,
-        activity: Mapping[observation.DeviceKey, rhythm.Activity] | None = None,
+        activity: Mapping[observation.DeviceKey, rhythm.DeviceActivity] | None = None,
     ) -> list[observation.Outcome]:
         """Evaluates what is new.
 
@@ -170,7 +170,7 @@ class RuleSet:
         for key in {*firing, *_overdue(rule, last_seen, context)}:
             state_key = (rule.name, *key)
             before = context.states.get(state_key, rule_state.State())
-            activity = context.activity.get(key, rhythm.Activity())
+            activity = context.activity.get(key, rhythm.DeviceActivity())
             same = before.evaluated_at == last_seen[key] and before.note == activity.refused
             if state_key in closed or (key in unchanging and same):
                 continue

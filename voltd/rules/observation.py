@@ -94,7 +94,7 @@ class Context(NamedTuple):
     valued_at: Mapping[DeviceKey, Mapping[model.Metric, dt.datetime]]
     now: dt.datetime
     healthy_since: dt.datetime | None
-    activity: Mapping[DeviceKey, rhythm.Activity]
+    activity: Mapping[DeviceKey, rhythm.DeviceActivity]
 
     def device(self, key: DeviceKey) -> scope.Device:
         """The device, as registered or by its name."""

@@ -26,7 +26,7 @@ _HALF_LIFE_S = 604800.0
 _SHOWN = dt.timedelta(days=1)  # a vehicle drives, charges and sleeps within it
 
 
-class Activity(NamedTuple):
+class DeviceActivity(NamedTuple):
     """What is known of a device that may be inactive.
 
     Attributes:
@@ -50,7 +50,7 @@ def limit_s(rule: model.Rule, usual_s: float | None, *, parked: bool, newly_know
     return least if usual_s is None else max(least, min(rule.fire_above_at_most or 0.0, FACTOR * usual_s))
 
 
-def with_limit(rule: model.Rule, activity: Activity | None) -> model.Rule:
+def with_limit(rule: model.Rule, activity: DeviceActivity | None) -> model.Rule:
     """The rule with the limit that holds for the device."""
     if activity is None:
         return rule

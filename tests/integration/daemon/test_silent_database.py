@@ -12,7 +12,7 @@ from voltd import config, metrics
 from voltd.alerts import service
 from voltd.daemon import health, jobs, leader
 from voltd.database import locks, session
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import Excursions
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
         session.connector(settings),
         metrics.Metrics(),
         daemon=cycle_fakes.ThisDaemon(lambda: report),
-        excursions=write_excursions.Excursions(),
+        excursions=Excursions(),
     )
     made = jobs.Jobs(settings, set_fleets=lambda _fleets: None, look=lambda: report, alerting=alerting)
     alerting.start()

@@ -12,9 +12,9 @@ from voltd.daemon import health
 from voltd.database import queries, session
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
-from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import refused as write_refused
 from voltd.pipeline.write import store
+from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load, message
 from voltd.rules.cycle import cycle
 
@@ -71,7 +71,7 @@ class Desk:
             "t",
             cycle_fakes.ThisDaemon(lambda: report),
             cycle_fakes.Notifier(),
-            write_excursions.Excursions(),
+            Excursions(),
         )
         one.use(load.load(resources.share("config") / "rules.toml"), ())
         one.run()

@@ -11,8 +11,8 @@ from voltd import config, models
 from voltd.daemon import health
 from voltd.database import queries, session
 from voltd.pipeline.current import state as write_current
-from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import store
+from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load, rhythm
 from voltd.rules.backtest import history
 from voltd.rules.cycle import cycle
@@ -47,7 +47,7 @@ class Rig:
         self._store = store.PostgresStore(connect, "t")
         self._current = write_current.CurrentState(connect, "t", 1.0, heal=False, well_since=lambda: self.well_since)
         self._check = cycle.EvaluationCycle(
-            connect, "t", cycle_fakes.ThisDaemon(lambda: report), cycle_fakes.Notifier(), write_excursions.Excursions()
+            connect, "t", cycle_fakes.ThisDaemon(lambda: report), cycle_fakes.Notifier(), Excursions()
         )
         self._steps = 0
 

@@ -11,7 +11,7 @@ from support.rules import cycle_fakes
 from voltd import config
 from voltd.daemon import health
 from voltd.database import session
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
 from voltd.rules.cycle import cycle
 
@@ -43,7 +43,7 @@ class Rig:
             "t",
             cycle_fakes.ThisDaemon(lambda: self.report),
             cycle_fakes.Notifier(),
-            write_excursions.Excursions(),
+            Excursions(),
         )
         self.reload()
         self._made.append(self._check)

@@ -15,8 +15,8 @@ from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
-from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import store
+from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
 from voltd.rules.cycle import cycle
 
@@ -75,7 +75,7 @@ class Daemon:
         self.sent: list[tuple[Any, Any]] = []  # at once, without a database
         self.during_check: list[Callable[[], object]] = []  # what happens during the next checks, once each
         self.before_commit: list[Callable[[], object]] = []  # what happens before the next batch is committed
-        excursions = write_excursions.Excursions()
+        excursions = Excursions()
         self.check = cycle.EvaluationCycle(
             connect, instance, cycle_fakes.ThisDaemon(self._look), _Notifier(self.sent), excursions
         )

@@ -14,8 +14,7 @@ from voltd.daemon import health, host_clock
 from voltd.database import session
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
-from voltd.pipeline.write import excursions as write_excursions
-from voltd.pipeline.write import store
+from voltd.pipeline.write import excursions, store
 from voltd.rules import load
 from voltd.rules.backtest import history
 from voltd.rules.cycle import cycle
@@ -37,7 +36,7 @@ class Rig:
         clock = types.SimpleNamespace(now=lambda _zone: at(self.now))
         moved = types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta)
         monkeypatch.setattr(cycle, "dt", moved)
-        monkeypatch.setattr(write_excursions, "dt", moved)
+        monkeypatch.setattr(excursions, "dt", moved)
         monkeypatch.setattr(cycle, "time", types.SimpleNamespace(monotonic=lambda: self.now + self.stepped))
         self._connection = psycopg.connect(dsn, autocommit=True)
         self.sql(
@@ -60,7 +59,7 @@ class Rig:
         self.parsed = load.load(None) if self._rules is None else load.parse(self._rules, source="test")
         healthy = at(well_since), at(self.now)
         self.sql("UPDATE volt_internal.alert_progress SET healthy_since = %s, healthy_at = %s", *healthy)
-        self._excursions = write_excursions.Excursions()
+        self._excursions = excursions.Excursions()
         self._store = store.PostgresStore(self._open, "t", excursions=self._excursions)
         self._current = write_current.CurrentState(self._open, "t", 1.0, heal=False)
         self._check = cycle.EvaluationCycle(

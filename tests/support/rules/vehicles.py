@@ -9,8 +9,8 @@ from support.rules import cycle_fakes
 from voltd import config, models
 from voltd.daemon import health
 from voltd.database import session
-from voltd.pipeline.write import excursions as write_excursions
 from voltd.pipeline.write import store as write
+from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
 from voltd.rules.cycle import cycle
 
@@ -31,7 +31,7 @@ class Rig:
         settings = config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
         self._opened: list[psycopg.Connection[Any]] = [self._connection]
         self._connector = session.connector(settings)
-        self._excursions = write_excursions.Excursions()
+        self._excursions = Excursions()
         self._store = write.PostgresStore(self._connect, "t", excursions=self._excursions)
         self.start()
 

@@ -10,7 +10,7 @@ from voltd import config, errors, metrics
 from voltd.alerts import channels, service
 from voltd.alerts.senders import apprise
 from voltd.config import loading
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import Excursions
 
 SECRET = "s3cret"
 
@@ -200,7 +200,7 @@ def test_a_channel_for_a_rule_that_there_is_not(tmp_path):
     made = service.Alerting(
         config.Settings(alerts={"mqtt": False, "channels": {"old": {"url": "json://localhost", "rules": ["soc_low"]}}}),
         lambda: None, metrics.Metrics(), daemon=cycle_fakes.ThisDaemon(lambda: None),
-        excursions=write_excursions.Excursions(),
+        excursions=Excursions(),
     )  # fmt: skip
     with pytest.raises(errors.ConfigurationError, match="soc_lw"):
         made.reload(settings)

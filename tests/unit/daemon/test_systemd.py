@@ -14,7 +14,7 @@ def test_states_arrive_at_the_socket(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
         listener.settimeout(5)
-        notifier = systemd.Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000000"})
+        notifier = systemd.ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000000"})
         assert notifier.watchdog_s == 60
         notifier.ready("subscribed")
         notifier.watchdog()
@@ -24,7 +24,7 @@ def test_states_arrive_at_the_socket(tmp_path):
 
 
 def test_without_systemd_nothing_happens():
-    notifier = systemd.Notifier({})
+    notifier = systemd.ServiceManager({})
     notifier.ready("x")
     assert notifier.watchdog_s == 0
     notifier.close()

@@ -116,13 +116,13 @@ def test_inactivity_as_a_daemon_that_evaluates_every_second(pauses, quiet_s, cle
         if second in signs[1:]:
             known.note(_at(second), second - signs[signs.index(second) - 1])
         seen = max(one for one in signs if one <= second)
-        activity = {KEY: rhythm.Activity(known.usual_s(_at(seen)))}
+        activity = {KEY: rhythm.DeviceActivity(known.usual_s(_at(seen)))}
         # what falls between two whole seconds is evaluated in time, too
         live.check(_at(second), seen={KEY: _at(seen)}, activity=activity)
         live.check(_at(second + 0.5), seen={KEY: _at(seen)}, activity=activity)
     if end == signs[-1] and len(signs) > 1:
         known.note(_at(end), end - signs[-2])
-    activity = {KEY: rhythm.Activity(known.usual_s(_at(signs[-1])))}
+    activity = {KEY: rhythm.DeviceActivity(known.usual_s(_at(signs[-1])))}
     expected = [one[:3] for one in live.end(_at(end), seen={KEY: _at(signs[-1])}, activity=activity)]
     gaps = [
         episodes.Gap(_at(one), _at(other) if other is not None else None)

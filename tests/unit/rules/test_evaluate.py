@@ -149,9 +149,9 @@ def test_each_device_is_evaluated_by_its_own_rhythm():
     checks = Checks()
     seen: dict[Any, Any] = {("vehicle", name): T0 for name in ("new", "parked", "slow", "dead")}
     activity: dict[Any, Any] = {
-        ("vehicle", "parked"): rhythm.Activity(parked=True),
-        ("vehicle", "slow"): rhythm.Activity(1800.0),
-        ("vehicle", "dead"): rhythm.Activity(400000.0),
+        ("vehicle", "parked"): rhythm.DeviceActivity(parked=True),
+        ("vehicle", "slow"): rhythm.DeviceActivity(1800.0),
+        ("vehicle", "dead"): rhythm.DeviceActivity(400000.0),
     }
 
     def fired(seconds):
@@ -178,7 +178,7 @@ def test_a_device_of_which_everything_is_refused_is_not_called_inactive():
         {},
         now=_at(301),
         healthy_since=LONG_AGO,
-        activity={EV: rhythm.Activity(refused="sends in vain")},
+        activity={EV: rhythm.DeviceActivity(refused="sends in vain")},
     )
     assert message.text(found.transitions[0], found.device) == "vehicle v1: stale warning: sends in vain"
 
@@ -193,7 +193,7 @@ class Silence:
         """The transitions."""
         found = evaluate.RuleSet(self._rules).evaluate(
             (), {}, {EV: seen}, self._kept, now=_at(seconds), healthy_since=healthy,
-            activity={EV: rhythm.Activity(refused=refused)},
+            activity={EV: rhythm.DeviceActivity(refused=refused)},
         )  # fmt: skip
         for one in found:
             self._kept = {one.key: rule_state.State.from_text(json.dumps(one.state.to_json()))}

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from voltd import models
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import ColumnRange, Excursions
 
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 NOTHING = dict.fromkeys(models.VehicleReading._fields)
@@ -31,10 +31,10 @@ def _batch(*readings):
 
 @pytest.fixture
 def excursions():
-    found = write_excursions.Excursions()
+    found = Excursions()
     bounds = [
-        write_excursions.ColumnRange("soc_pct", 15.0, float("inf")),
-        write_excursions.ColumnRange("speed_kmh", float("-inf"), 120.0),
+        ColumnRange("soc_pct", 15.0, float("inf")),
+        ColumnRange("speed_kmh", float("-inf"), 120.0),
     ]
     found.look_for(bounds, 900.0)
     return found

@@ -251,7 +251,7 @@ def of_inactivity(rule: model.Rule, device: scope.Device, gaps: Iterable[Gap], e
         known = rhythms[gap.driving]
         rule = rhythm.with_limit(
             as_written,
-            rhythm.Activity(known.usual_s(seen_at), gap.parked, newly_known=rhythms[False].newly_known(seen_at)),
+            rhythm.DeviceActivity(known.usual_s(seen_at), gap.parked, newly_known=rhythms[False].newly_known(seen_at)),
         )
         if gap.counts and next_at is not None:
             known.note(next_at, (next_at - seen_at).total_seconds())

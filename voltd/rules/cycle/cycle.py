@@ -18,7 +18,7 @@ import structlog
 
 from voltd.daemon import health, host_clock
 from voltd.database import queries, session, sqlstate
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import evaluate, model, observation
 from voltd.rules.cycle import daemon_health, hints, inputs, interfaces, offline, past_episodes, persistence, state_cache
 
@@ -47,7 +47,7 @@ class EvaluationCycle:
         instance: str,
         daemon: interfaces.ThisDaemon,
         notifier: interfaces.Notifier,
-        excursions: write_excursions.Excursions,
+        excursions: Excursions,
         *,
         clock: host_clock.HostClock | None = None,
     ) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 import psycopg
 
 from voltd.database import queries
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import ColumnRange, Excursions
 from voltd.rules import evaluate, model, observation
 from voltd.rules.cycle import state_cache, telemetry
 
 
-def look_for(excursions: write_excursions.Excursions, rules: Sequence[model.Rule]) -> None:
+def look_for(excursions: Excursions, rules: Sequence[model.Rule]) -> None:
     """Sets what the writer looks for, when the rules change."""
     bounds = [
-        write_excursions.ColumnRange(one.metric.value, one.below, one.above)
+        ColumnRange(one.metric.value, one.below, one.above)
         for one in evaluate.RuleSet(rules).bounds("vehicle")
         if one.metric in model.TELEMETRY
     ]
@@ -27,7 +27,7 @@ def look_for(excursions: write_excursions.Excursions, rules: Sequence[model.Rule
     excursions.look_for(bounds, late_after_s)
 
 
-def update(excursions: write_excursions.Excursions, cached: state_cache.StateCache) -> None:
+def update(excursions: Excursions, cached: state_cache.StateCache) -> None:
     """Sets what follows from the states, after a cycle was committed."""
     firing: dict[str, set[str]] = {metric.value: set() for metric in model.TELEMETRY}
     for key in cached.episodes:

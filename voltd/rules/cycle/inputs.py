@@ -38,7 +38,7 @@ class CycleInputs:
     valued_at: dict[observation.DeviceKey, dict[model.Metric, dt.datetime]] = dataclasses.field(default_factory=dict)
     excursions: list[int] = dataclasses.field(default_factory=list)
     last_seen: dict[observation.DeviceKey, dt.datetime | None] = dataclasses.field(default_factory=dict)
-    activity: dict[observation.DeviceKey, rhythm.Activity] = dataclasses.field(default_factory=dict)
+    activity: dict[observation.DeviceKey, rhythm.DeviceActivity] = dataclasses.field(default_factory=dict)
     efficiency_until: dt.datetime | None = None
 
     @property
@@ -146,7 +146,7 @@ class CycleReader:
         ):
             text = None if since is None else message.refused(reason, detail, since)
             found.last_seen[key[0], key[1]] = seen_at
-            found.activity[key[0], key[1]] = rhythm.Activity(usual_s, parked, text, newly_known)
+            found.activity[key[0], key[1]] = rhythm.DeviceActivity(usual_s, parked, text, newly_known)
 
     def _skew(
         self,

@@ -11,7 +11,7 @@ from support.rules import cycle_fakes
 from voltd.alerts import outbox
 from voltd.daemon import health
 from voltd.database import queries, session
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
 from voltd.rules.cycle import cycle
 
@@ -35,7 +35,7 @@ def checks(delivery):
             "t",
             cycle_fakes.ThisDaemon(lambda: health.Report(0.0, spooling=False, healthy=True)),
             delivered,
-            write_excursions.Excursions(),
+            Excursions(),
         )
         one.use(load.load(), delivered.every_channel)
         made.append(one)

@@ -12,7 +12,7 @@ from support.rules import cycle_fakes
 from voltd.alerts.senders import sender
 from voltd.daemon import health
 from voltd.database import session
-from voltd.pipeline.write import excursions as write_excursions
+from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
 from voltd.rules.cycle import cycle
 
@@ -38,7 +38,7 @@ class Outage:
             "t",
             cycle_fakes.ThisDaemon(lambda: self._report),
             delivered,
-            write_excursions.Excursions(),
+            Excursions(),
         )
         self.check.use(load.load(), delivered.every_channel)
         self.check.run_offline()
