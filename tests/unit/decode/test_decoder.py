@@ -6,13 +6,14 @@ import unittest.mock
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voltd import config, models
 from voltd.models import Reason
 from voltd.pipeline.decode import decoder as decode
-from voltd.pipeline.decode import fast
+from voltd.pipeline.decode import fast, fields
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, 0, tzinfo=dt.UTC)
 AT = "2026-05-01T11:59:58Z"
@@ -294,3 +295,19 @@ def test_fast_and_slow_way_agree(fields, good, topic, array, limits):
     assert (quick.unknown_fields, quick.unknown_names) == (thorough.unknown_fields, thorough.unknown_names)
     assert quick.alive == thorough.alive
     assert [letter[2:] for letter in quick.dead_letters] == [letter[2:] for letter in thorough.dead_letters]
+
+
+def test_a_defect_of_the_decoder_is_a_dead_letter(monkeypatch):
+    """It must not become a crash loop over one message: the others are decoded, and this one is kept."""
+
+    def defect(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(fields.Family, "read", defect)
+    good, odd = message('{"timestamp":"%s","soc":5}' % AT), message('{"timestamp":"%s","soc":"5"}' % AT)  # noqa: UP031
+    with structlog.testing.capture_logs() as logs:
+        batch = decoder().decode([good, odd, good])
+    (letter,) = batch.dead_letters
+    assert (len(batch.vehicles), letter.message, letter.payload) == (2, odd, odd.payload)
+    assert letter.detail == "voltd could not decode it (ZeroDivisionError): please report this"
+    assert [one["event"] for one in logs] == ["message.decode_failed"]
