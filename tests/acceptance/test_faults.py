@@ -44,7 +44,8 @@ def test_kill_between_copy_and_commit(make_daemon, publisher, database):
 def _waits_for_lock(database):
     with psycopg.connect(database) as connection:
         return connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%record_dead_letters%'"
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND query LIKE '%record_dead_letters%'"
         ).fetchone()[0]
 
 
