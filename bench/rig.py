@@ -58,7 +58,7 @@ class Rig:
             connection.execute(
                 "TRUNCATE volt.vehicle_reading, volt.meter_reading, volt.dead_letter, volt.vehicle_current,"
                 " volt.meter_current, volt.alert, volt.alert_delivery, volt.device_clock, volt_internal.alert_state,"
-                " volt_internal.excursion, volt_internal.retained_reading"
+                " volt_internal.excursion, volt.retained_reading"
             )
             connection.execute("CHECKPOINT")
 

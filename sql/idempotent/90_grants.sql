@@ -25,10 +25,11 @@ GRANT UPDATE ON volt.vehicle_reading, volt.meter_reading TO volt_writer;
 GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current, volt.alert, volt.alert_delivery, volt.alert_silence
   TO volt_writer;
 GRANT INSERT, UPDATE, DELETE ON volt.daemon, volt.device_clock TO volt_writer;
+GRANT INSERT, DELETE ON volt.retained_reading TO volt_writer;
 
 GRANT INSERT ON volt_internal.vehicle_rollup_dirty, volt_internal.meter_rollup_dirty TO volt_writer;
 GRANT INSERT, UPDATE ON volt_internal.ingest_state, volt_internal.ingest_commit, volt_internal.rule_bounds TO volt_writer;
-GRANT INSERT, DELETE ON volt_internal.excursion, volt_internal.retained_reading TO volt_writer;
+GRANT INSERT, DELETE ON volt_internal.excursion TO volt_writer;
 GRANT UPDATE ON volt_internal.alert_progress TO volt_writer;
 GRANT INSERT, UPDATE, DELETE ON volt_internal.alert_state, volt_internal.refused_device, volt_internal.device_rhythm
   TO volt_writer;

@@ -65,17 +65,17 @@ COMMENT ON COLUMN volt_internal.excursion.received_at IS 'When voltd received th
 COMMENT ON COLUMN volt_internal.excursion.late IS 'They arrived too late to notify anybody.';
 COMMENT ON COLUMN volt_internal.excursion.until IS 'Device time of the latest of these readings; NULL: as since.';
 
-CREATE TABLE volt_internal.retained_reading (
+CREATE TABLE volt.retained_reading (
   vehicle_id  text        NOT NULL,
   recorded_at timestamptz NOT NULL,
   received_at timestamptz NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
-CREATE INDEX retained_reading_idx ON volt_internal.retained_reading (vehicle_id, recorded_at);
-COMMENT ON TABLE volt_internal.retained_reading IS
+CREATE INDEX retained_reading_idx ON volt.retained_reading (vehicle_id, recorded_at);
+COMMENT ON TABLE volt.retained_reading IS
   'Readings of the last days that the broker had retained: stored like others, but not evaluated as live.';
-COMMENT ON COLUMN volt_internal.retained_reading.vehicle_id IS 'The vehicle.';
-COMMENT ON COLUMN volt_internal.retained_reading.recorded_at IS 'Device time of the reading.';
-COMMENT ON COLUMN volt_internal.retained_reading.received_at IS
+COMMENT ON COLUMN volt.retained_reading.vehicle_id IS 'The vehicle.';
+COMMENT ON COLUMN volt.retained_reading.recorded_at IS 'Device time of the reading.';
+COMMENT ON COLUMN volt.retained_reading.received_at IS
   'When voltd received it; a stored reading with another arrival was live before.';
 
 CREATE TABLE volt_internal.rule_bounds (

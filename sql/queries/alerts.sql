@@ -93,7 +93,7 @@ SELECT s.silence_id, s.rule, s.fleet_id, s.device_type, s.device_id, s.begins_at
   s.created_by, s.comment, s.begins_at > now() AS coming, count(a.alert_id) AS open
 FROM volt.alert_silence s
 LEFT JOIN volt.alert a
-  ON a.resolved_at IS NULL AND volt_internal.silence_matches(s, a.rule, a.fleet_id, a.device_type, a.device_id)
+  ON a.resolved_at IS NULL AND volt.silence_matches(s, a.rule, a.fleet_id, a.device_type, a.device_id)
 WHERE s.ends_at > now() AND s.ends_at > s.begins_at
 GROUP BY s.silence_id
 ORDER BY s.ends_at, s.silence_id

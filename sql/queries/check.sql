@@ -12,7 +12,7 @@ FROM (VALUES
   ('volt.meter_current', 'INSERT'), ('volt.meter_current', 'UPDATE'),
   ('volt.dead_letter', 'INSERT'), ('volt.dead_letter', 'SELECT'), ('volt_internal.ingest_state', 'UPDATE'),
   ('volt_internal.ingest_commit', 'INSERT'), ('volt_internal.ingest_commit', 'UPDATE'),
-  ('volt_internal.excursion', 'INSERT'), ('volt_internal.retained_reading', 'INSERT'),
+  ('volt_internal.excursion', 'INSERT'), ('volt.retained_reading', 'INSERT'),
   ('volt_internal.alert_progress', 'UPDATE'), ('volt.alert', 'INSERT'), ('volt.alert', 'UPDATE'),
   ('volt_internal.alert_state', 'UPDATE'), ('volt.alert_delivery', 'UPDATE'), ('volt.daemon', 'UPDATE'),
   ('volt_internal.rule_bounds', 'SELECT'), ('volt_internal.rule_bounds', 'UPDATE'),

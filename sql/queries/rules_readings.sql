@@ -63,7 +63,7 @@ WHERE k.device_type = gone.device_type AND k.device_id = gone.device_id
 -- broker had retained it, and when a message last filled it in.
 -- Rows arrive as they are read: a piece is complete once a row of the next place arrives.
 SELECT wanted.place, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status, EXISTS (
-  SELECT FROM volt_internal.retained_reading k
+  SELECT FROM volt.retained_reading k
   WHERE k.vehicle_id = wanted.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at), r.filled_at
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
   WITH ORDINALITY AS wanted (vehicle_id, since, until, place)
@@ -120,7 +120,7 @@ WHERE EXISTS (
   WHERE r.vehicle_id = wanted.vehicle_id AND r.recorded_at >= wanted.since AND r.recorded_at < wanted.until
     AND r.recorded_at >= %(oldest)s AND r.speed_kmh > %(above)s::float8
     AND NOT EXISTS (
-      SELECT FROM volt_internal.retained_reading k
+      SELECT FROM volt.retained_reading k
       WHERE k.vehicle_id = r.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at))
 
 -- name: past_around

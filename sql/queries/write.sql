@@ -94,8 +94,8 @@ COPY volt_internal.excursion (vehicle_id, since, until, received_at, late) FROM 
 
 -- name: forget_retained_readings
 -- An evaluation cycle reads nothing as live from further back than a day.
-DELETE FROM volt_internal.retained_reading WHERE received_at < now() - INTERVAL '2 days'
+DELETE FROM volt.retained_reading WHERE received_at < now() - INTERVAL '2 days'
 
 -- name: copy_retained_readings
 -- Binary COPY of the readings of this batch that the broker had retained.
-COPY volt_internal.retained_reading (vehicle_id, recorded_at, received_at) FROM STDIN (FORMAT BINARY)
+COPY volt.retained_reading (vehicle_id, recorded_at, received_at) FROM STDIN (FORMAT BINARY)

@@ -41,7 +41,7 @@ class Rig:
         self._connection = psycopg.connect(dsn, autocommit=True)
         self.sql(
             "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.alert, volt.alert_delivery, volt.device_clock,"
-            " volt_internal.excursion, volt_internal.retained_reading, volt_internal.alert_state,"
+            " volt_internal.excursion, volt.retained_reading, volt_internal.alert_state,"
             " volt_internal.ingest_state"
         )
         self._opened: list[psycopg.Connection[Any]] = [self._connection]

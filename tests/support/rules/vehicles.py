@@ -26,7 +26,7 @@ class Rig:
         self._connection = psycopg.connect(dsn, autocommit=True)
         self.sql(
             "TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt.alert, volt.alert_delivery,"
-            " volt_internal.excursion, volt_internal.retained_reading, volt_internal.alert_state"
+            " volt_internal.excursion, volt.retained_reading, volt_internal.alert_state"
         )
         settings = config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
         self._opened: list[psycopg.Connection[Any]] = [self._connection]
@@ -92,7 +92,7 @@ class Rig:
         self.sql("DROP TABLE moved")
         self.sql("UPDATE volt.vehicle_current SET recorded_at = recorded_at - %s", by)
         self.sql(
-            "UPDATE volt_internal.retained_reading"
+            "UPDATE volt.retained_reading"
             " SET recorded_at = recorded_at - %s, received_at = received_at - %s", by, by,
         )  # fmt: skip
         self.sql("UPDATE volt.alert SET opened_at = opened_at - %s, last_seen_at = last_seen_at - %s", by, by)

@@ -155,7 +155,7 @@ def test_live_reading_that_the_broker_also_retained_is_news(rig):
     live = ("V1", 5, 4, {"speed_kmh": 200.0})
     rig.store(live)
     ((at,),) = rig.sql("SELECT recorded_at FROM volt.vehicle_reading")
-    rig.sql("INSERT INTO volt_internal.retained_reading VALUES ('V1', %s, now())", at)
+    rig.sql("INSERT INTO volt.retained_reading VALUES ('V1', %s, now())", at)
     rig.check()
     assert rig.alerts() == [("overspeed", "V1", "open")]
 
