@@ -193,6 +193,17 @@ def _bootstrap(connection: Connection) -> None:
         connection.execute(files.bootstrap().text.encode())
 
 
+def _require_rights(connection: Connection) -> None:
+    row = connection.execute(
+        "SELECT current_user::text, has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'volt_internal'"
+    ).fetchone()
+    if row is not None and not row[1]:
+        raise errors.ConfigurationError(
+            f"{row[0]} may not use the schema volt_internal",
+            hint=f'as an administrator: GRANT volt_writer TO "{row[0]}"',
+        )
+
+
 def _apply(connection: Connection, migration: files.SqlFile) -> None:
     with connection.transaction():
         _become_owner(connection)
@@ -253,6 +264,7 @@ def _state(connection: Connection) -> SchemaState:
     server = edition.detect(connection)
     known = files.migrations()
     applied: dict[object, object] = {}
+    _require_rights(connection)
     if connection.execute("SELECT to_regclass('volt_internal.migration')").fetchone() != (None,):
         applied = dict(connection.execute("SELECT name, sha256 FROM volt_internal.migration").fetchall())  # type: ignore[arg-type]
     pending = [one.name for one in known if one.name not in applied]

@@ -43,7 +43,7 @@ def make(through, tmp_path):
         def make(*, spool):
             directory = {"enabled": spool, "directory": tmp_path, "min_free_bytes": 0}
             daemon = app.Daemon(config.Settings(database={"dsn": through}, spool=directory))
-            made.callback(daemon._notifier.close)
+            made.callback(daemon._service_manager.close)
             if spool:
                 made.callback(daemon._wiring.spool.close)
             return daemon
@@ -74,7 +74,7 @@ def test_systemd_is_told_meanwhile(make, monkeypatch):
     said = []
     monkeypatch.setattr(app, "_REPORT_S", 0.05)
     daemon = make(spool=False)
-    monkeypatch.setattr(daemon._notifier, "waiting", said.append)
+    monkeypatch.setattr(daemon._service_manager, "waiting", said.append)
     answer = []
     main = threading.Thread(target=lambda: answer.append(daemon._wait_for_schema()))
     main.start()

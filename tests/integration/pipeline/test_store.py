@@ -75,9 +75,9 @@ def test_a_batch_of_many_slow_statements(dsn):
     """A server that answers each in time is not silent, however long all of them take: none is broken off."""
     with psycopg.connect(dsn) as connection:
         connection.execute(SLOW)
-        for table in ("vehicle_reading", "meter_reading", "dead_letter", "ingest_commit"):
+        for table in ("volt.vehicle_reading", "volt.meter_reading", "volt.dead_letter", "volt_internal.ingest_commit"):
             connection.execute(
-                f"CREATE TRIGGER slow AFTER INSERT ON volt.{table} FOR EACH STATEMENT EXECUTE FUNCTION volt.slow()"
+                f"CREATE TRIGGER slow AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION volt.slow()"
             )
     settings = config.Settings(database={"dsn": dsn, "statement_timeout_s": 3})
     store = write.PostgresStore(session.connector(settings, patience_s=3.0), "client")

@@ -96,10 +96,10 @@ class Rig:
             " SET recorded_at = recorded_at - %s, received_at = received_at - %s", by, by,
         )  # fmt: skip
         self.sql("UPDATE volt.alert SET opened_at = opened_at - %s, last_seen_at = last_seen_at - %s", by, by)
-        for name in ("judged_at", "opened_at", "last_seen_at"):
+        for name in ("evaluated_at", "opened_at", "last_seen_at"):
             self.sql(
                 "UPDATE volt_internal.alert_state"
-                " SET evaluated_at = evaluated_at - CASE WHEN %s = 'judged_at' THEN %s ELSE '0' END,"
+                " SET evaluated_at = evaluated_at - CASE WHEN %s = 'evaluated_at' THEN %s ELSE '0' END,"
                 " state = state || jsonb_build_object(%s::text, (state->>%s)::timestamptz - %s) WHERE state ? %s",
                 name, by, name, name, by, name,
             )  # fmt: skip
