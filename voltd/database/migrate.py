@@ -195,7 +195,8 @@ def _bootstrap(connection: Connection) -> None:
 
 def _require_rights(connection: Connection) -> None:
     row = connection.execute(
-        "SELECT current_user::text, has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'volt_internal'"
+        "SELECT current_user::text, has_schema_privilege(oid, 'USAGE') FROM pg_namespace"
+        " WHERE nspname = 'volt_internal'"
     ).fetchone()
     if row is not None and not row[1]:
         raise errors.ConfigurationError(
