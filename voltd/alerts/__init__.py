@@ -1,7 +1,7 @@
 """Alerts: from the rows that the evaluation cycle puts into the outbox to messages for people and programs.
 
-1. ``rules/cycle/write.py`` asks each of ``channels`` whether it wants a transition, and inserts a row into
-   ``volt.alert_delivery`` in the transaction of the episode; ``rules/cycle/check.py`` then wakes ``deliver``.
+1. ``rules/cycle/persistence.py`` asks each of ``channels`` whether it wants a transition, and inserts a row into
+   ``volt.alert_delivery`` in the transaction of the episode; ``rules/cycle/cycle.py`` then wakes ``deliver``.
 2. ``deliver`` has a ``worker`` for each channel: one thread, so that no channel waits for another.
 3. ``outbox`` drops rows that need not be sent, asks ``pacing`` what is due, and commits the claim of one message.
 4. ``message`` writes its text, one of ``senders`` sends it, and ``outbox`` records the result.
