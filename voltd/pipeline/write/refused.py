@@ -1,6 +1,6 @@
 """Devices that send and of which everything is refused, recorded in the transaction of their dead letters.
 
-Called by ``write``. Such a device is not stale, and no rule must call it so (``rules.silence``). The device is
+Called by ``write``. Such a device is not stale, and no rule must call it so (``rules.inactivity``). The device is
 the one that the topic names, else the payload. Kept in memory: when a device was last written, so that ten thousand
 broken devices cost one row each in half a minute, however much they send. Whether a device has been stored since is
 for the reader to compare: nothing is taken back here.

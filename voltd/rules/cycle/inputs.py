@@ -22,7 +22,6 @@ from voltd.rules.cycle import daemon_health, telemetry
 _INACTIVITY_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
 _HOST_LOOKS = 3
-_LATE_EXCURSIONS = 200  # a cycle
 _SETTLE = dt.timedelta(minutes=10)
 _LONGEST_CATCH_UP = dt.timedelta(hours=24)
 
@@ -58,7 +57,7 @@ class CycleReader:
     def __init__(self, rules: Iterable[model.Rule], known_clocks: device_clocks.DeviceClocks | None = None) -> None:
         self.clocks = known_clocks or device_clocks.DeviceClocks()
         self.rules = tuple(rule for rule in rules if rule.variants())
-        self._telemetry = telemetry.TelemetryReader(self.rules, _LATE_EXCURSIONS)
+        self._telemetry = telemetry.TelemetryReader(self.rules)
         self._inactivity_at = self._skew_at = float("-inf")
         self._host_looks = 0
         self._settled: dt.datetime | None = None
@@ -74,11 +73,6 @@ class CycleReader:
         """The last cycle wrote nothing: reads the same again. Clocks are sampled, and wait for their next look."""
         self._inactivity_at = float("-inf")
         self._settled = None
-
-    def names(self, metrics: Iterable[model.Metric]) -> list[str]:
-        """Names of the rules that watch one of these."""
-        wanted = frozenset(metrics)
-        return [rule.name for rule in self.rules if rule.metric in wanted]
 
     def _limits(self, metric: model.Metric) -> list[float]:
         """The limits of its rules, in any form."""
@@ -161,7 +155,8 @@ class CycleReader:
         If this host's clock is wrong, corrections are learnt all the same, since readings are dated by the devices but
         late by this clock. But no alert is raised of a device.
         """
-        names, limits = self.names((model.Metric.CLOCK_SKEW_S,)), self._limits(model.Metric.CLOCK_SKEW_S)
+        names = [rule.name for rule in self.rules if rule.metric is model.Metric.CLOCK_SKEW_S]
+        limits = self._limits(model.Metric.CLOCK_SKEW_S)
         every = dt.timedelta(seconds=_SKEW_EVERY_S)
         if healthy_since is None or now - healthy_since < 2 * every:
             return []

@@ -21,6 +21,7 @@ from voltd.rules.cycle import pieces, preceding
 
 _WATCHES = [f"{metric} {direction}" for metric in model.TELEMETRY for direction in "<>"]  # ``model.Rule.watches``
 _EXCURSIONS = 20_000
+_LATE_EXCURSIONS = 200
 _ROWS_A_PIECE = 50_000
 _ROWS_BEFORE = 5_000  # of a past episode that continues; a longer one continues as another
 _ROWS_AHEAD = 20  # one of these usually ends a past episode
@@ -68,14 +69,12 @@ class TelemetryReader:
 
     Args:
         rules: those in force.
-        late_excursions: how many of these one cycle takes on.
     """
 
-    def __init__(self, rules: Iterable[model.Rule], late_excursions: int) -> None:
+    def __init__(self, rules: Iterable[model.Rule]) -> None:
         used = [rule for rule in rules if rule.metric in model.TELEMETRY]
         forms = [one for rule in used for one in rule.variants()]
         self._rules = [rule.name for rule in used]
-        self._late_excursions = late_excursions
         self._late_after = dt.timedelta(seconds=max((one.late_after_s for one in forms), default=900.0))
         for_s = max((one.for_s for one in forms), default=0.0)
         self.around = min(_DAY, self._late_after + dt.timedelta(seconds=for_s))
@@ -100,7 +99,7 @@ class TelemetryReader:
             behind_s: how far clocks are certainly behind.
             busy: leave late excursions for a later cycle.
         """
-        limits = {"at_most": _EXCURSIONS, "at_most_late": 0 if busy else self._late_excursions}
+        limits = {"at_most": _EXCURSIONS, "at_most_late": 0 if busy else _LATE_EXCURSIONS}
         excursions = [_Excursion(*row) for row in connection.execute(queries.text("excursions"), limits)]
         live = [one for one in excursions if not one.late]
         progress: dict[str, _Progress] = {}
