@@ -1,5 +1,6 @@
 """README.md and docs/ stay true: each command, setting, reason, table and make target is named; links lead on."""
 
+import argparse
 import pathlib
 import re
 
@@ -58,6 +59,35 @@ def test_describes_every_field(device_type):
     for row, (column, field) in zip(rows, readings.fields(device_type).items(), strict=True):
         names = " or ".join(f"`{name}`" for name in field.names)
         assert row == f"| {names} | {field.meaning} | {field.unit} | {_allowed(field)} | `{column}` |"
+
+
+def _words(parser):
+    """The options of a command, and the names of its actions."""
+    found = set()
+    for action in parser._actions:
+        found.update(action.option_strings, action.choices or ())
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                found |= _words(sub)
+    return found
+
+
+def test_every_command_shown_exists():
+    """Each `voltd ...` in a document: the command, its action and its options."""
+    every = "\n".join([README, (ROOT / "CONTRIBUTING.md").read_text(), *DOCS.values()])
+    blocks = "\n".join(re.findall(r"^```.*?^```", every, re.MULTILINE | re.DOTALL))
+    shown = re.findall(r"^\s*(?:\S*/)?voltd ([a-z][^\n#]*)", blocks, re.MULTILINE)
+    shown += re.findall(r"`voltd ([a-z][^`\n]*)`", every)
+    assert len(shown) > 40
+    for line in shown:
+        name, *words = line.split()
+        assert name in cli._COMMANDS, line
+        known = _words(cli._parser([name])._subparsers._group_actions[0].choices[name])
+        options = [word.split("=")[0].strip("[](),.:;") for word in words if word.startswith("--")]
+        assert [option for option in options if option not in known] == [], line
+        actions = re.findall(r"^[a-z]+(?:\\?\|[a-z]+)*$", words[0]) if words else []
+        if name in {"dead-letters", "alerts", "rules", "devices", "local"}:
+            assert [one for group in actions for one in re.split(r"\\?\|", group) if one not in known] == [], line
 
 
 def test_names_every_make_target():
