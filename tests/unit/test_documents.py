@@ -82,7 +82,8 @@ def test_every_command_shown_exists():
     for line in shown:
         name, *words = line.split()
         assert name in cli._COMMANDS, line
-        known = _words(cli._parser([name])._subparsers._group_actions[0].choices[name])
+        (commands,) = [one for one in cli._parser([name])._actions if isinstance(one, argparse._SubParsersAction)]
+        known = _words(commands.choices[name])
         options = [word.split("=")[0].strip("[](),.:;") for word in words if word.startswith("--")]
         assert [option for option in options if option not in known] == [], line
         actions = re.findall(r"^[a-z]+(?:\\?\|[a-z]+)*$", words[0]) if words else []
