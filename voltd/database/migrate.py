@@ -199,10 +199,8 @@ def _require_rights(connection: Connection) -> None:
         " WHERE nspname = 'volt_internal'"
     ).fetchone()
     if row is not None and not row[1]:
-        raise errors.ConfigurationError(
-            f"{row[0]} may not use the schema volt_internal",
-            hint=f'as an administrator: GRANT volt_writer TO "{row[0]}"',
-        )
+        hint = f'as an administrator: GRANT volt_writer TO "{row[0]}", or volt_owner for migrate and dead-letters'
+        raise errors.ConfigurationError(f"{row[0]} may not use the schema volt_internal", hint=hint)
 
 
 def _apply(connection: Connection, migration: files.SqlFile) -> None:
