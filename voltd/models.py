@@ -1,4 +1,4 @@
-"""The nouns of the flow (design names): what arrived, what was measured, what is written together, what came of it.
+"""The nouns of the flow : what arrived, what was measured, what is written together, what came of it.
 
 Plain containers without behaviour beyond their own consistency; no I/O, no clock. The readings themselves are declared
 in ``readings``; payloads are validated in ``pipeline.decode``.
@@ -43,7 +43,7 @@ class Reason(enum.StrEnum):
     TOO_OLD = "too_old"  # older than limits.max_age_days
     IN_FUTURE = "in_future"  # further ahead than limits.max_future_s
     NO_MEASUREMENT = "no_measurement"  # id and time only: none of the fields that voltd knows
-    BAD_TEXT = "bad_text"  # a NUL that PostgreSQL cannot hold, an id or text too long or empty
+    BAD_TEXT = "bad_text"  # a NUL that PostgreSQL cannot hold, an empty id, an id or text too long
     ID_MISMATCH = "id_mismatch"  # speaks for another device than its topic says
     TOO_LARGE = "too_large"  # payload over limits.max_payload_bytes
     TOO_MANY = "too_many"  # array over limits.max_array_readings

@@ -2,7 +2,7 @@
 
 A field of a vehicle or meter costs one line here and a migration that adds its column. Everything else follows:
 decoding and validation (``pipeline.decode``), COPY, staging and merging (``sql/queries``), the current state, the
-trigger that protects stored values, comments in the database, and the table in ``docs/devices.md``.
+trigger that protects stored values, and comments in the database; a test compares ``docs/devices.md`` with it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Field:
 
 
 class VehicleReading(NamedTuple):
-    """One measured set of values of a vehicle: the columns of ``volt.vehicle_reading`` in order; None is missing."""
+    """One measured set of values of a vehicle: columns of ``volt.vehicle_reading``; None is missing."""
 
     vehicle_id: str
     recorded_at: dt.datetime
@@ -110,7 +110,7 @@ class VehicleReading(NamedTuple):
 
 
 class MeterReading(NamedTuple):
-    """One measured set of values of a meter: the columns of ``volt.meter_reading`` in order; None is missing."""
+    """One measured set of values of a meter: columns of ``volt.meter_reading``; None is missing."""
 
     meter_id: str
     recorded_at: dt.datetime

@@ -78,7 +78,11 @@ class Worker:
         self._woken.set()
 
     def send_now(self, rows: Sequence[message.AlertTransition]) -> None:
-        """Sends those that the channel wants from memory, also if the thread waits for a silent database."""
+        """Sends those that the channel wants from memory.
+
+        A query of a silent database is broken off. A connection that is just being opened is not: it may take
+        ``database.connect_timeout_s``.
+        """
         if wanted := [row for row in rows if self.channel.wants_row(row)]:
             self._urgent.put(wanted)
             session.abandon(self._connection)

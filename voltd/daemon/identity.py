@@ -1,6 +1,6 @@
 """Which process a daemon is: how it identifies itself, and whether another one can still be alive.
 
-``status`` and ``jobs`` publish it; ``consume.claim`` compares it with the daemon that has the client id.
+``status`` and ``jobs`` publish it; ``consume.client_id.claim`` compares it with the daemon that has the client id.
 Reads this machine's facts and nothing else. Every fact may be missing: containers and a strict service manager hide
 some of them.
 """

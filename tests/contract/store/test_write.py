@@ -1,4 +1,4 @@
-"""What every store promises to ``flush``: ``flush.Store``."""
+"""What every store promises to ``flush``: ``flusher.Store``."""
 
 import datetime as dt
 import json

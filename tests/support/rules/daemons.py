@@ -1,4 +1,4 @@
-"""For the tests of ``Check``: daemons on a real database of which only the writer and the check take part."""
+"""For the tests of ``EvaluationCycle``: daemons on a real database of which only the writer and the check take part."""
 
 import datetime as dt
 import json

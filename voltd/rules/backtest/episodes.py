@@ -28,8 +28,7 @@ from voltd.rules import (
     scope,
 )
 
-# A row of history: vehicle, recorded_at, received_at, these three, charging status.
-
+# A row of history: vehicle, recorded_at, received_at, the values of model.TELEMETRY, charging status.
 _FIRST = 3
 _SPEED = _FIRST + model.TELEMETRY.index(model.Metric.SPEED_KMH)
 _WORD = _FIRST + len(model.TELEMETRY)

@@ -43,9 +43,8 @@ class PublishConnection:
         self._connected = False
         self._failure: errors.VoltdError | None = None
         self._sent: dict[int, Publication] = {}
-        self._early: dict[
-            int, bool
-        ] = {}  # acknowledged before publish() returned the id; whether there was a subscriber
+        # Acknowledged before publish() returned the id; whether there was a subscriber.
+        self._early: dict[int, bool] = {}
         self.in_flight = 0
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, transport=target.transport

@@ -1,6 +1,6 @@
 """Whatever happens to two daemons and their database, in any order: alerts are as the readings say, notified once.
 
-``Check`` on a real database, batches through the real store, no daemon.
+``EvaluationCycle`` on a real database, batches through the real store, no daemon.
 """
 
 import contextlib

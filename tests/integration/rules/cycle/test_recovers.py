@@ -1,6 +1,6 @@
 """An evaluation cycle recovers from whatever came between it and the database; each transition is notified once.
 
-``Check`` on a real database, batches through the real store, no daemon.
+``EvaluationCycle`` on a real database, batches through the real store, no daemon.
 """
 
 import psycopg

@@ -1,6 +1,6 @@
 """Rules that are taken away and daemons that take turns: no excursion is lost, nothing is notified twice.
 
-``Check`` on a real database, batches through the real store, no daemon.
+``EvaluationCycle`` on a real database, batches through the real store, no daemon.
 """
 
 import contextlib
