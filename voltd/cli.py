@@ -1,7 +1,7 @@
 """The console script: parses arguments, loads the settings, runs a command, turns errors into exit codes.
 
-Exit codes: 0 done, 1 runtime failure, 2 usage, 78 configuration or schema, or another daemon has the client id, 130 Ctrl-C. Each command is a module of
-``voltd.commands``, imported when it is named, so that ``voltd --help`` and ``voltd run`` start fast.
+Exit codes: 0 done, 1 runtime failure, 2 usage, 78 configuration or schema, or another daemon has the client id, 130
+Ctrl-C. Each command is a module of ``voltd.commands``, imported when it is named, so that ``voltd --help`` starts fast.
 """
 
 from __future__ import annotations

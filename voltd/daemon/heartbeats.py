@@ -1,8 +1,8 @@
 """Another daemon with our client id, as the database knows it: for a broker that lets daemons ask nothing.
 
-``consume.client_id.presence`` asks it, in its own thread. Every running daemon reports to ``volt.daemon`` every two seconds
-(``jobs``): a daemon whose report gets newer while this one looks is alive, whatever the clocks say. Nothing else proves
-it: a pid belongs to one machine, and two machines may have the same host name.
+``consume.client_id.presence`` asks it, in its own thread. Every running daemon reports to ``volt.daemon`` every two
+seconds (``jobs``): a daemon whose report gets newer while this one looks is alive, whatever the clocks say. Nothing
+else proves it: a pid belongs to one machine, and two machines may have the same host name.
 """
 
 from __future__ import annotations

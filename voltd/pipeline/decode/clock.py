@@ -1,10 +1,10 @@
 """Clock guard: tells a fleet whose clocks are wrong from a host whose clock is.
 
-``flush`` asks it about each batch before it is written, as it asks ``flush.circuit_breaker``. Where readings would be refused
-for their time (``in_future``, ``too_old``) although most devices agree on it, and a second witness (``host_clock``)
-says that this host's clock is the wrong one, the batch waits, unacked, until the clock is right; then it is decoded
-again with a time of receipt that can be true. No I/O of its own; a batch in which no time is refused costs next to
-nothing.
+``flush`` asks it about each batch before it is written, as it asks ``flush.circuit_breaker``. Where readings would be
+refused for their time (``in_future``, ``too_old``) although most devices agree on it, and a second witness
+(``host_clock``) says that this host's clock is the wrong one, the batch waits, unacked, until the clock is right; then
+it is decoded again with a time of receipt that can be true. No I/O of its own; a batch in which no time is refused
+costs next to nothing.
 """
 
 from __future__ import annotations
