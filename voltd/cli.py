@@ -76,18 +76,18 @@ def _settings(args: argparse.Namespace) -> config.Settings:
 
 
 _COMMANDS = {
-    "run": "the daemon",
+    "run": "run the daemon",
     "migrate": "bring the database's schema up to date",
-    "check": "configuration, broker, database, edition, schema: ok or what to do",
-    "demo": "everything private and local: see it work",
-    "simulate": "a simulated fleet that publishes to the broker",
+    "check": "check settings, broker, database, spool, rules and clock: ok or what to do",
+    "demo": "show voltd at work, with private servers and a simulated fleet",
+    "simulate": "publish the readings of a simulated fleet",
     "replay": "publish recorded readings (CSV, NDJSON, gz)",
-    "status": "what the daemon is doing",
-    "dead-letters": "what could not be stored, and why",
-    "alerts": "what is wrong now; acknowledge it, silence it",
+    "status": "show what the daemon is doing",
+    "dead-letters": "list, show, replay or discard what could not be stored",
+    "alerts": "list, acknowledge and silence alerts",
     "rules": "try rules on stored history, or check a file of rules",
-    "devices": "which devices there are; retire one",
-    "local": "private Mosquitto and TimescaleDB",
+    "devices": "list devices and set their status",
+    "local": "start and stop a private Mosquitto and TimescaleDB",
 }
 _WITHOUT_SETTINGS = frozenset({"demo", "local"})  # they bring servers of their own
 

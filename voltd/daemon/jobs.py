@@ -33,7 +33,7 @@ _LONGEST_PAUSE_S = 15.0
 
 
 class Jobs:
-    """The jobs.
+    """Runs the periodic jobs.
 
     Args:
         settings: where the database is.

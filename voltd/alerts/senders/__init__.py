@@ -1,1 +1,1 @@
-"""The ways out: one file a kind of service."""
+"""Senders, one file for each kind of service."""

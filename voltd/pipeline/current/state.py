@@ -55,7 +55,7 @@ class CurrentState:
         interval_s: how far the state may trail.
         listener: gets the vehicles that have changed, after each merge.
         well_since: since when the broker, this daemon and the database have all been there: intervals between signs of
-            life that began before teach nothing of a device's rhythm. None: one is not.
+            life that began earlier are not learnt. None: one of them is down.
         spooled_since: when the oldest message arrived that waits elsewhere (in the spool) to be noted; None: none does.
         heal: whether the first merge looks for what was committed and never merged.
     """

@@ -1,4 +1,4 @@
-"""Clock guard: tells a fleet whose clocks are wrong from a host whose clock is.
+"""Clock guard: is it the fleet's clocks that are wrong, or this host's?
 
 ``flush`` asks it about each batch before it is written, as it asks ``flush.circuit_breaker``. Where readings would be
 refused for their time (``in_future``, ``too_old``) although most devices agree on it, and a second witness

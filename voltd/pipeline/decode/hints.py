@@ -31,7 +31,7 @@ _TIMES = frozenset(
 
 
 def shown(value: Any) -> str:
-    """A value of a device's, short enough for one line."""
+    """A device's value, cut to one line."""
     if value.__class__ is int and not -(1 << 200) < value < 1 << 200:
         return "a number of very many digits"
     if value.__class__ in (dict, list):

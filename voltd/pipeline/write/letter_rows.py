@@ -1,4 +1,4 @@
-"""What the table of dead letters holds of each: its columns as arrays, and the key that tells a redelivery.
+"""What the table of dead letters holds of each: its columns as arrays, and the key that identifies a redelivery.
 
 Shared by ``write.dead_letters`` and ``write.bad_fields``.
 """

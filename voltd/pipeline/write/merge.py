@@ -208,7 +208,7 @@ class Merge:
                 self._paired(folded, place, (row["latitude"], row["longitude"]))
 
     def _paired(self, folded: fold.Folded, place: int, stored: tuple[float | None, float | None]) -> bool:
-        """Notes the position of a row of which one half came and the other is stored; False: it is not."""
+        """Completes latitude or longitude where one of them came and the other is stored; False: it is not."""
         effective = self.result.effective
         first = self.readings[folded.members[place][0]]
         came = effective.get(id(first), folded.rows[place])

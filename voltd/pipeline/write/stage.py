@@ -144,7 +144,7 @@ class Staged:
         return self._cursor.execute(queries.text(query), asked, prepare=False)
 
     def _on_days(self, places: Sequence[int]) -> Iterator[tuple[dt.datetime, Sequence[int]]]:
-        """The places of each day that has some."""
+        """Groups places by day."""
         if len(self._days) == 1:
             yield next(iter(self._days)), places
             return

@@ -209,7 +209,7 @@ def _after_unique_violation(batch: models.Batch, way: _Way, error: psycopg.Error
         return _Way.FOLDED if needed else _Way.STAGED
     if way is _Way.FOLDED:
         return _Way.STAGED
-    # ON CONFLICT leaves none of the readings' on the other ways.
+    # With ON CONFLICT no reading can violate its key: it is another key.
     hint = "another unique key refuses it; was the database restored with sequences that lag behind?"
     raise errors.StoreUnavailable(str(error), hint=hint) from error
 

@@ -17,7 +17,7 @@ from voltd.rules.cycle import state_cache, telemetry
 
 
 def look_for(excursions: Excursions, rules: Sequence[model.Rule]) -> None:
-    """Sets what the writer looks for, when the rules change."""
+    """Gives the writer the limits of the rules; called when these change."""
     bounds = [
         ColumnRange(one.metric.value, one.below, one.above)
         for one in evaluate.RuleSet(rules).bounds("vehicle")
