@@ -17,6 +17,8 @@ def test_pins_what_pyproject_asks_for():
     asked += [requirements.Requirement(one) for one in project["dependency-groups"]["dev"]]
     pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE))
     found = {one.name: pinned.get(utils.canonicalize_name(one.name)) for one in asked}
+    extras = {f"{one.name}-{extra}" for one in asked if one.name == "psycopg" for extra in one.extras}
+    assert extras == {"psycopg-binary", "psycopg-pool"} & pinned.keys()
     assert [one for one in asked if not found[one.name] or not one.specifier.contains(found[one.name])] == []
 
 
