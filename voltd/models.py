@@ -1,4 +1,4 @@
-"""The nouns of the flow : what arrived, what was measured, what is written together, what came of it.
+"""The nouns of the flow: what arrived, what was measured, what is written together, what came of it.
 
 Plain containers without behaviour beyond their own consistency; no I/O, no clock. The readings themselves are declared
 in ``readings``; payloads are validated in ``pipeline.decode``.

@@ -2,8 +2,7 @@
 -- Why:  two messages of one device and one time fill one row, and history must not change under anybody's feet. The
 --       triggers call guard_reading only where something else is tried. A correction
 --       (volt.correction = 'on', by the owner or a superuser) is recorded and passed on to where the old value had gone.
--- Lock: none on data; ACCESS EXCLUSIVE on the readings for a moment where the columns of a reading have changed, for the
---       triggers are made anew then.
+-- Lock: none on data; 95_append_only_trigger.sql makes the triggers.
 
 CREATE OR REPLACE FUNCTION volt.correct_current(device_type text, new_row jsonb, old_row jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -65,25 +64,3 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION volt.guard_reading() IS
   'Trigger: refuses a change of a stored value; records one that the owner makes with volt.correction = on.';
-
--- The condition is checked without a function call, so that filling in a value costs next to nothing.
--- each device:
-DO $$
-DECLARE
-  condition text := $condition$
-    NEW.{device}_id <> OLD.{device}_id OR NEW.recorded_at <> OLD.recorded_at OR NEW.received_at <> OLD.received_at
-    OR (OLD.filled_at IS NOT NULL AND NEW.filled_at IS NULL)
-    -- each value: OR (OLD.{value} IS NOT NULL AND NEW.{value} IS DISTINCT FROM OLD.{value})
-  $condition$;
-  comment text := format('A value may go from NULL to a value, nothing else. Condition %s.', md5(condition));
-BEGIN
-  IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'volt.{device}_reading'::regclass
-             AND tgname = '{device}_reading_append_only' AND obj_description(oid, 'pg_trigger') = comment) THEN
-    RETURN;
-  END IF;
-  DROP TRIGGER IF EXISTS {device}_reading_append_only ON volt.{device}_reading;
-  EXECUTE format('CREATE TRIGGER {device}_reading_append_only BEFORE UPDATE ON volt.{device}_reading FOR EACH ROW'
-                 ' WHEN (%s) EXECUTE FUNCTION volt.guard_reading(''{device}'')', condition);
-  EXECUTE format('COMMENT ON TRIGGER {device}_reading_append_only ON volt.{device}_reading IS %L', comment);
-END $$;
--- end

@@ -311,3 +311,11 @@ def test_a_defect_of_the_decoder_is_a_dead_letter(monkeypatch):
     assert (len(batch.vehicles), letter.message, letter.payload) == (2, odd, odd.payload)
     assert letter.detail == "voltd could not decode it (ZeroDivisionError): please report this"
     assert [one["event"] for one in logs] == ["message.decode_failed"]
+
+
+def test_an_ignored_value_of_an_object_does_not_refuse_an_array():
+    """Each element is stored, with its diagnostics or without."""
+    limits = config.Limits.model_validate({"ignore": {"diagnostics": ["x"]}})
+    body = '[{"timestamp":"%s","soc":5,"diagnostics":{"a":1}},{"timestamp":"%s","soc":6}]' % (AT, AT)  # noqa: UP031
+    batch = decode.Decoder(config.Topics(), limits, 90).decode([message(body)])
+    assert ([one.soc_pct for one in batch.vehicles], batch.dead_letters) == ([5, 6], [])

@@ -167,12 +167,12 @@ def add_array(
         return False
     if not 0 < len(rows) <= most or None in rows:
         return False
-    if sentinels and any(_has_sentinel(row, sentinels) for row in rows if row is not None):
-        return False
-    sources = [(index, position) for position in range(len(rows))]
     objects = _OBJECTS[route.device_type]
     if objects and any(row[place] is not None for row in rows if row is not None for place in objects):
         return False
+    if sentinels and any(_has_sentinel(row, sentinels) for row in rows if row is not None):
+        return False
+    sources = [(index, position) for position in range(len(rows))]
     if route.device_type is DeviceType.VEHICLE:
         batch.vehicles += map(models.VehicleReading._make, rows)  # type: ignore[arg-type] # no None is left
         batch.vehicle_sources += sources
