@@ -19,24 +19,25 @@ COMMENT ON FUNCTION volt_internal.hour_energy(bigint, numeric, numeric, double p
   'Energy of one device-hour, kWh: where there are register readings, their increase and the step from the last one '
   'before the hour; otherwise the sum of interval energy. Of the first register reading ever the energy is not known: NULL.';
 
-CREATE OR REPLACE VIEW volt.vehicle_energy_hourly AS
+-- each device:
+CREATE OR REPLACE VIEW volt.{device}_energy_hourly AS
 SELECT
-  h.vehicle_id,
+  h.{device}_id,
   h.hour,
   volt_internal.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh) AS energy_kwh,
   h.readings,
   CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END AS source
-FROM volt_internal.vehicle_hourly_stored h
+FROM volt_internal.{device}_hourly_stored h
 LEFT JOIN LATERAL (
   SELECT b.register_last_kwh AS kwh
-  FROM volt_internal.vehicle_hourly_stored b
-  WHERE b.vehicle_id = h.vehicle_id AND b.hour < h.hour AND b.register_readings > 0
+  FROM volt_internal.{device}_hourly_stored b
+  WHERE b.{device}_id = h.{device}_id AND b.hour < h.hour AND b.register_readings > 0
   ORDER BY b.hour DESC
   LIMIT 1
 ) p ON h.register_readings > 0
 UNION ALL
 SELECT
-  h.vehicle_id,
+  h.{device}_id,
   h.hour,
   volt_internal.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh),
   h.readings,
@@ -45,54 +46,17 @@ FROM (
   SELECT
     *,
     -- Hours without a register are a partition of their own, so lag() passes over them.
-    lag(register_last_kwh) OVER (PARTITION BY vehicle_id, register_readings > 0 ORDER BY hour) AS live_kwh
-  FROM volt_internal.vehicle_hourly_live
+    lag(register_last_kwh) OVER (PARTITION BY {device}_id, register_readings > 0 ORDER BY hour) AS live_kwh
+  FROM volt_internal.{device}_hourly_live
 ) h
 LEFT JOIN LATERAL (
   SELECT coalesce(h.live_kwh, (
     SELECT b.register_last_kwh
-    FROM volt_internal.vehicle_hourly_stored b
-    WHERE b.vehicle_id = h.vehicle_id AND b.hour < h.hour AND b.register_readings > 0
+    FROM volt_internal.{device}_hourly_stored b
+    WHERE b.{device}_id = h.{device}_id AND b.hour < h.hour AND b.register_readings > 0
     ORDER BY b.hour DESC
     LIMIT 1
   )) AS kwh
 ) p ON h.register_readings > 0;
 
-CREATE OR REPLACE VIEW volt.meter_energy_hourly AS
-SELECT
-  h.meter_id,
-  h.hour,
-  volt_internal.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh) AS energy_kwh,
-  h.readings,
-  CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END AS source
-FROM volt_internal.meter_hourly_stored h
-LEFT JOIN LATERAL (
-  SELECT b.register_last_kwh AS kwh
-  FROM volt_internal.meter_hourly_stored b
-  WHERE b.meter_id = h.meter_id AND b.hour < h.hour AND b.register_readings > 0
-  ORDER BY b.hour DESC
-  LIMIT 1
-) p ON h.register_readings > 0
-UNION ALL
-SELECT
-  h.meter_id,
-  h.hour,
-  volt_internal.hour_energy(h.register_readings, h.interval_kwh, h.register_increase_kwh, p.kwh, h.register_first_kwh),
-  h.readings,
-  CASE WHEN h.register_readings > 0 THEN 'register' WHEN h.interval_readings > 0 THEN 'interval' END
-FROM (
-  SELECT
-    *,
-    -- Hours without a register are a partition of their own, so lag() passes over them.
-    lag(register_last_kwh) OVER (PARTITION BY meter_id, register_readings > 0 ORDER BY hour) AS live_kwh
-  FROM volt_internal.meter_hourly_live
-) h
-LEFT JOIN LATERAL (
-  SELECT coalesce(h.live_kwh, (
-    SELECT b.register_last_kwh
-    FROM volt_internal.meter_hourly_stored b
-    WHERE b.meter_id = h.meter_id AND b.hour < h.hour AND b.register_readings > 0
-    ORDER BY b.hour DESC
-    LIMIT 1
-  )) AS kwh
-) p ON h.register_readings > 0;
+-- end

@@ -54,7 +54,8 @@ COMMENT ON FUNCTION volt_internal.rollup_advance() IS
   'Computes one closed hour into the roll-up tables and moves the watermark; false: nothing is left.';
 
 -- A mark and its readings were committed together, and the readings are read after the marks: none is missed.
-CREATE OR REPLACE FUNCTION volt_internal.rollup_recompute_vehicles(at_once integer) RETURNS integer
+-- each device:
+CREATE OR REPLACE FUNCTION volt_internal.rollup_recompute_{device}s(at_once integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   state volt_internal.rollup_state := (SELECT s FROM volt_internal.rollup_state s);
@@ -62,50 +63,24 @@ DECLARE
   hours timestamptz[];
 BEGIN
   WITH taken AS (
-    DELETE FROM volt_internal.vehicle_rollup_dirty WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM volt_internal.vehicle_rollup_dirty WHERE hour < state.watermark LIMIT at_once FOR UPDATE SKIP LOCKED))
-    RETURNING vehicle_id, hour
+    DELETE FROM volt_internal.{device}_rollup_dirty WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM volt_internal.{device}_rollup_dirty WHERE hour < state.watermark LIMIT at_once FOR UPDATE SKIP LOCKED))
+    RETURNING {device}_id, hour
   ), wanted AS (
-    SELECT DISTINCT vehicle_id, hour FROM taken WHERE hour >= state.dropped_before ORDER BY vehicle_id, hour
+    SELECT DISTINCT {device}_id, hour FROM taken WHERE hour >= state.dropped_before ORDER BY {device}_id, hour
   )
-  SELECT array_agg(vehicle_id), array_agg(hour) INTO ids, hours FROM wanted;
+  SELECT array_agg({device}_id), array_agg(hour) INTO ids, hours FROM wanted;
   IF ids IS NULL THEN
     RETURN 0;
   END IF;
-  DELETE FROM volt_internal.vehicle_hourly_rollup r USING unnest(ids, hours) AS late (late_id, late_hour)
-  WHERE r.vehicle_id = late_id AND r.hour = late_hour AND r.hour = ANY (hours);
-  INSERT INTO volt_internal.vehicle_hourly_rollup
+  DELETE FROM volt_internal.{device}_hourly_rollup r USING unnest(ids, hours) AS late (late_id, late_hour)
+  WHERE r.{device}_id = late_id AND r.hour = late_hour AND r.hour = ANY (hours);
+  INSERT INTO volt_internal.{device}_hourly_rollup
   SELECT again.* FROM unnest(ids, hours) AS late (late_id, late_hour)
-  CROSS JOIN LATERAL volt_internal.vehicle_hours_of(late_id, late_hour, late_hour + INTERVAL '1 hour') AS again;
+  CROSS JOIN LATERAL volt_internal.{device}_hours_of(late_id, late_hour, late_hour + INTERVAL '1 hour') AS again;
   RETURN cardinality(ids);
 END $$;
-COMMENT ON FUNCTION volt_internal.rollup_recompute_vehicles(integer) IS
-  'Computes vehicle-hours with late readings again, from at most so many marks; how many hours it was, 0: nothing is left.';
+COMMENT ON FUNCTION volt_internal.rollup_recompute_{device}s(integer) IS
+  'Computes {device}-hours with late readings again, from at most so many marks; how many hours it was, 0: nothing is left.';
 
-CREATE OR REPLACE FUNCTION volt_internal.rollup_recompute_meters(at_once integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  state volt_internal.rollup_state := (SELECT s FROM volt_internal.rollup_state s);
-  ids text[];
-  hours timestamptz[];
-BEGIN
-  WITH taken AS (
-    DELETE FROM volt_internal.meter_rollup_dirty WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM volt_internal.meter_rollup_dirty WHERE hour < state.watermark LIMIT at_once FOR UPDATE SKIP LOCKED))
-    RETURNING meter_id, hour
-  ), wanted AS (
-    SELECT DISTINCT meter_id, hour FROM taken WHERE hour >= state.dropped_before ORDER BY meter_id, hour
-  )
-  SELECT array_agg(meter_id), array_agg(hour) INTO ids, hours FROM wanted;
-  IF ids IS NULL THEN
-    RETURN 0;
-  END IF;
-  DELETE FROM volt_internal.meter_hourly_rollup r USING unnest(ids, hours) AS late (late_id, late_hour)
-  WHERE r.meter_id = late_id AND r.hour = late_hour AND r.hour = ANY (hours);
-  INSERT INTO volt_internal.meter_hourly_rollup
-  SELECT again.* FROM unnest(ids, hours) AS late (late_id, late_hour)
-  CROSS JOIN LATERAL volt_internal.meter_hours_of(late_id, late_hour, late_hour + INTERVAL '1 hour') AS again;
-  RETURN cardinality(ids);
-END $$;
-COMMENT ON FUNCTION volt_internal.rollup_recompute_meters(integer) IS
-  'Computes meter-hours with late readings again, from at most so many marks; how many hours it was, 0: nothing is left.';
+-- end

@@ -10,17 +10,15 @@
 -- their device-hours marked (next two queries) in the same transaction. Holds a shared advisory lock until it ends.
 SELECT volt_internal.rollup_closing_watermark() AS closing_watermark
 
--- name: mark_vehicle_hours_dirty
--- vehicle_ids text[], recorded_ats timestamptz[]: of the readings recorded before the closing watermark.
-INSERT INTO volt_internal.vehicle_rollup_dirty (vehicle_id, hour)
-SELECT DISTINCT vehicle_id, date_trunc('hour', recorded_at, 'UTC')
-FROM unnest(%(vehicle_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (vehicle_id, recorded_at)
+-- each device:
 
--- name: mark_meter_hours_dirty
--- meter_ids text[], recorded_ats timestamptz[]: of the readings recorded before the closing watermark.
-INSERT INTO volt_internal.meter_rollup_dirty (meter_id, hour)
-SELECT DISTINCT meter_id, date_trunc('hour', recorded_at, 'UTC')
-FROM unnest(%(meter_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (meter_id, recorded_at)
+-- name: mark_{device}_hours_dirty
+-- {device}_ids text[], recorded_ats timestamptz[]: of the readings recorded before the closing watermark.
+INSERT INTO volt_internal.{device}_rollup_dirty ({device}_id, hour)
+SELECT DISTINCT {device}_id, date_trunc('hour', recorded_at, 'UTC')
+FROM unnest(%({device}_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late ({device}_id, recorded_at)
+
+-- end
 
 -- name: rollup_try_lock
 -- key bigint. One roll-up runner at a time; false: another daemon runs it.
@@ -38,10 +36,10 @@ SELECT volt_internal.rollup_close_hours()
 -- Computes one closed hour; false: none is left.
 SELECT volt_internal.rollup_advance()
 
--- name: rollup_recompute_vehicles
--- at_once int: at most so many marks. How many vehicle-hours were computed again.
-SELECT volt_internal.rollup_recompute_vehicles(%(at_once)s::int)
+-- each device:
 
--- name: rollup_recompute_meters
--- at_once int: at most so many marks. How many meter-hours were computed again.
-SELECT volt_internal.rollup_recompute_meters(%(at_once)s::int)
+-- name: rollup_recompute_{device}s
+-- at_once int: at most so many marks. How many {device}-hours were computed again.
+SELECT volt_internal.rollup_recompute_{device}s(%(at_once)s::int)
+
+-- end

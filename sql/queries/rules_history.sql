@@ -115,48 +115,31 @@ WHERE coalesce(next_at, %(ends)s) - seen_at > make_interval(secs => %(longer_tha
   OR (next_at > seen_at AND intervals <= 2)
 ORDER BY device_id, seen_at
 
--- name: history_vehicle_skew
--- Of vehicles that seemed to be off by more than above_s: at most one sample a minute, of the newest reading that
+-- each device:
+
+-- name: history_{device}_skew
+-- Of devices that seemed to be off by more than above_s: at most one sample a minute, of the newest reading that
 -- arrived in it: its arrival, and how far its own time was behind that, s.
 WITH arrived AS NOT MATERIALIZED (
-  SELECT vehicle_id, recorded_at, received_at
-  FROM volt.vehicle_reading
+  SELECT {device}_id, recorded_at, received_at
+  FROM volt.{device}_reading
   WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
     AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
     AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
-    AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
+    AND (%(ids)s::text[] IS NULL OR {device}_id = ANY (%(ids)s))
 ),
 off AS MATERIALIZED (  -- once, not for each row: a cursor's plan hopes for an early end
-  SELECT DISTINCT vehicle_id FROM arrived
+  SELECT DISTINCT {device}_id FROM arrived
   WHERE received_at > recorded_at + make_interval(secs => %(above_s)s::float8)
     OR received_at < recorded_at - make_interval(secs => %(above_s)s::float8)
 )
-SELECT DISTINCT ON (vehicle_id, date_trunc('minute', received_at))
-  vehicle_id, received_at, extract(epoch FROM received_at - recorded_at)::float8
+SELECT DISTINCT ON ({device}_id, date_trunc('minute', received_at))
+  {device}_id, received_at, extract(epoch FROM received_at - recorded_at)::float8
 FROM arrived
-WHERE vehicle_id IN (SELECT vehicle_id FROM off)
-ORDER BY vehicle_id, date_trunc('minute', received_at), recorded_at DESC
+WHERE {device}_id IN (SELECT {device}_id FROM off)
+ORDER BY {device}_id, date_trunc('minute', received_at), recorded_at DESC
 
--- name: history_meter_skew
--- The same for meters.
-WITH arrived AS NOT MATERIALIZED (
-  SELECT meter_id, recorded_at, received_at
-  FROM volt.meter_reading
-  WHERE received_at >= %(begins)s::timestamptz AND received_at < %(ends)s::timestamptz
-    AND recorded_at >= %(begins)s::timestamptz - INTERVAL '1 day'
-    AND recorded_at < %(ends)s::timestamptz + INTERVAL '1 day'
-    AND (%(ids)s::text[] IS NULL OR meter_id = ANY (%(ids)s))
-),
-off AS MATERIALIZED (  -- once, not for each row: a cursor's plan hopes for an early end
-  SELECT DISTINCT meter_id FROM arrived
-  WHERE received_at > recorded_at + make_interval(secs => %(above_s)s::float8)
-    OR received_at < recorded_at - make_interval(secs => %(above_s)s::float8)
-)
-SELECT DISTINCT ON (meter_id, date_trunc('minute', received_at))
-  meter_id, received_at, extract(epoch FROM received_at - recorded_at)::float8
-FROM arrived
-WHERE meter_id IN (SELECT meter_id FROM off)
-ORDER BY meter_id, date_trunc('minute', received_at), recorded_at DESC
+-- end
 
 -- name: history_hours
 -- Efficiency of the vehicle-hours in [begins, ends) with quality ok, at their end.

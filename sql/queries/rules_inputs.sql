@@ -140,15 +140,17 @@ UPDATE volt.meter_current c SET last_seen_at = ahead_meters.at FROM ahead_meters
 -- The current state alone would not do: it keeps a time that was ahead, and the arrival of an older reading after a
 -- newer one. It is used only where everything that arrived is ahead by more than the network's seconds, or where a look
 -- into the history would touch many chunks.
-SELECT 'vehicle', c.vehicle_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
-FROM volt.vehicle_current c
+-- each device:
+-- meter: UNION ALL
+SELECT '{device}', c.{device}_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
+FROM volt.{device}_current c
 CROSS JOIN LATERAL (
-  (SELECT 1 AS choice, v.received_at, v.recorded_at FROM volt.vehicle_reading v
-   WHERE v.vehicle_id = c.vehicle_id AND v.received_at > %(since)s AND v.recorded_at < v.received_at + INTERVAL '3 s'
-     AND v.recorded_at > %(since)s::timestamptz - INTERVAL '2 days'
-     AND v.recorded_at <= c.recorded_at AND v.recorded_at > c.recorded_at
+  (SELECT 1 AS choice, r.received_at, r.recorded_at FROM volt.{device}_reading r
+   WHERE r.{device}_id = c.{device}_id AND r.received_at > %(since)s AND r.recorded_at < r.received_at + INTERVAL '3 s'
+     AND r.recorded_at > %(since)s::timestamptz - INTERVAL '2 days'
+     AND r.recorded_at <= c.recorded_at AND r.recorded_at > c.recorded_at
        - CASE WHEN c.recorded_at > c.last_seen_at THEN INTERVAL '15 min' ELSE INTERVAL '1 day' END
-   ORDER BY v.recorded_at DESC LIMIT 1)
+   ORDER BY r.recorded_at DESC LIMIT 1)
   UNION ALL
   SELECT 2, c.last_seen_at, c.recorded_at
   WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s' OR c.recorded_at < %(since)s::timestamptz - INTERVAL '1 day'
@@ -156,29 +158,10 @@ CROSS JOIN LATERAL (
 ) n
 WHERE c.last_seen_at > %(since)s AND (
   abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
-  OR c.vehicle_id IN (
-    SELECT device_id FROM volt_internal.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle'
-    UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = 'vehicle'))
-UNION ALL
-SELECT 'meter', c.meter_id, n.received_at, extract(epoch FROM n.received_at - n.recorded_at)::float8
-FROM volt.meter_current c
-CROSS JOIN LATERAL (
-  (SELECT 1 AS choice, m.received_at, m.recorded_at FROM volt.meter_reading m
-   WHERE m.meter_id = c.meter_id AND m.received_at > %(since)s AND m.recorded_at < m.received_at + INTERVAL '3 s'
-     AND m.recorded_at > %(since)s::timestamptz - INTERVAL '2 days'
-     AND m.recorded_at <= c.recorded_at AND m.recorded_at > c.recorded_at
-       - CASE WHEN c.recorded_at > c.last_seen_at THEN INTERVAL '15 min' ELSE INTERVAL '1 day' END
-   ORDER BY m.recorded_at DESC LIMIT 1)
-  UNION ALL
-  SELECT 2, c.last_seen_at, c.recorded_at
-  WHERE c.recorded_at >= c.last_seen_at + INTERVAL '3 s' OR c.recorded_at < %(since)s::timestamptz - INTERVAL '1 day'
-  ORDER BY choice LIMIT 1
-) n
-WHERE c.last_seen_at > %(since)s AND (
-  abs(extract(epoch FROM c.last_seen_at - c.recorded_at)) > %(above)s
-  OR c.meter_id IN (
-    SELECT device_id FROM volt_internal.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'meter'
-    UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = 'meter'))
+  OR c.{device}_id IN (
+    SELECT device_id FROM volt_internal.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = '{device}'
+    UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = '{device}'))
+-- end
 
 -- name: trusted_hours
 -- Efficiency of the vehicle-hours in [since, until) with quality ok, of vehicles that have one outside [below, above]

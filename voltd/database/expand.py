@@ -23,12 +23,20 @@ from voltd import readings
 
 _BLOCK = re.compile(r"^-- each device:\n(?P<body>.*?)^-- end\n", re.MULTILINE | re.DOTALL)
 _LINE = re.compile(r"^(?P<indent> *)-- (?P<what>each value|each time|vehicle|meter): (?P<text>.*)\n", re.MULTILINE)
+_MARK = re.compile(
+    r"^ *-- (?:each\b|end\b).*|\{(?:device|(?:\w+\.)?columns|state|values?|at|known|meaning|unit)\}", re.MULTILINE
+)
 _COLUMNS = re.compile(r"\{(?:(?P<row>\w+)\.)?columns\}")
 
 
 def is_directive(line: str) -> bool:
     """Whether a comment line stands for others."""
     return _LINE.match(line + "\n") is not None
+
+
+def leftover(text: str) -> list[str]:
+    """Marks of an expanded text: misspelt, or outside of a block. To PostgreSQL most are comments, and say nothing."""
+    return _MARK.findall(text)
 
 
 def expand(text: str) -> str:

@@ -70,14 +70,22 @@ def fingerprint(files: list[SqlFile]) -> str:
 
 
 def text(path: pathlib.Path) -> str:
-    """A file's text with its includes in place, indented as their lines are, and the readings' columns written out."""
+    """A file's text with its includes in place, indented as their lines are, and the readings' columns written out.
+
+    Raises:
+        ValueError: a mark of ``expand`` is left, misspelt or outside of a block.
+    """
 
     def included(match: re.Match[str]) -> str:
         lines = (path.parent / "include" / match["name"]).read_text().splitlines()
         kept = [line for line in lines if not line.startswith("--") or expand.is_directive(line)]
         return "\n".join(match["indent"] + line for line in kept)
 
-    return expand.expand(_INCLUDE.sub(included, path.read_text()))
+    # Again after the blocks, for includes with a device type in their names.
+    found = _INCLUDE.sub(included, expand.expand(_INCLUDE.sub(included, path.read_text())))
+    if marks := expand.leftover(found):
+        raise ValueError(f"{path.name}: marks that stand for nothing: {', '.join(marks)}")
+    return found
 
 
 def _read(path: pathlib.Path) -> SqlFile:

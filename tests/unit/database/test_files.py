@@ -82,3 +82,29 @@ def test_a_query_is_its_text_without_the_description():
     text = queries.text("show_dead_letter")
     assert text.startswith("SELECT")
     assert text.rstrip(";").endswith("WHERE id = %(id)s")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "-- each values: x",
+        "  -- each value: x",
+        "-- each device: \nSELECT 1;",
+        "-- end",
+        "SELECT '{device}'",
+        "{r.columns}",
+    ],
+)
+def test_a_mark_that_stands_for_nothing_is_refused(tmp_path, mark):
+    """To PostgreSQL it would be a comment: a trigger without its columns, and nobody the wiser."""
+    (tmp_path / "a.sql").write_text(f"SELECT 2;\n{mark}\n")
+    with pytest.raises(ValueError, match=r"a\.sql: marks"):
+        files.text(tmp_path / "a.sql")
+
+
+def test_an_include_may_be_one_of_the_device_type(tmp_path):
+    (tmp_path / "include").mkdir()
+    for device in ("vehicle", "meter"):
+        (tmp_path / "include" / f"{device}_sums.sql").write_text(f"-- Of a {device}.\nsum({device})\n")
+    (tmp_path / "a.sql").write_text("-- each device:\nSELECT\n  -- include: {device}_sums.sql\n;\n-- end\n")
+    assert files.text(tmp_path / "a.sql") == "SELECT\n  sum(vehicle)\n;\nSELECT\n  sum(meter)\n;\n"
