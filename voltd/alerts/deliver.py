@@ -17,6 +17,7 @@ import structlog
 from voltd import config, metrics
 from voltd.alerts import channels, message, outbox, urgent, worker
 from voltd.database import session
+from voltd.rules.cycle import interfaces
 
 _log = structlog.get_logger()
 
@@ -121,7 +122,7 @@ class Deliverer:
                         new.thread.start()
         self._tidy_now.set()
 
-    def send_now(self, rows: Sequence[urgent.OfflineTransition]) -> None:
+    def send_now(self, rows: Sequence[interfaces.OfflineNotice]) -> None:
         """Sends these from memory, best effort: there is no database, so there is no outbox."""
         transitions = [
             message.AlertTransition(
@@ -134,7 +135,7 @@ class Deliverer:
             for channel_worker in [] if self._stop.is_set() else self._workers.values():
                 channel_worker.send_now(transitions)
 
-    def sent_at(self, channel: str, what: urgent.Key) -> dt.datetime | None:
+    def sent_at(self, channel: str, what: interfaces.TransitionKey) -> dt.datetime | None:
         """When the channel took this transition from memory; None: it has not, as far as is known."""
         queue = self._urgent.get(channel)
         return None if queue is None else queue.sent_at(what)

@@ -14,40 +14,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from voltd.alerts import message, pacing
+from voltd.rules.cycle import interfaces
 
 _MOST_WAITING = 200
 _MOST_SENT = 2000
 _GIVE_UP_S = 3600.0
 
-# rule, device_type, device_id, opened_at, transition, severity: identifies a transition where nothing has a number
-Key = tuple[str, str, str, dt.datetime, str, str]
 
-
-class OfflineTransition(Protocol):
-    """A transition without a number, as there is no table to have it from. The fields are those of ``volt.alert``."""
-
-    @property
-    def rule(self) -> str: ...  # noqa: D102
-    @property
-    def severity(self) -> str: ...  # noqa: D102
-    @property
-    def device_type(self) -> str: ...  # noqa: D102
-    @property
-    def device_id(self) -> str: ...  # noqa: D102
-    @property
-    def transition(self) -> str: ...  # noqa: D102
-    @property
-    def message(self) -> str: ...  # noqa: D102
-    @property
-    def opened_at(self) -> dt.datetime: ...  # noqa: D102
-    @property
-    def resolved_at(self) -> dt.datetime | None: ...  # noqa: D102
-
-
-def key(row: OfflineTransition) -> Key:
+def key(row: interfaces.OfflineNotice | message.AlertTransition) -> interfaces.TransitionKey:
     """Identifies a transition, from memory as from the outbox."""
     return (row.rule, row.device_type, row.device_id, row.opened_at, row.transition, row.severity)
 
@@ -74,7 +50,7 @@ class UrgentQueue:
         self._lock = threading.Lock()
         self._waiting: collections.deque[message.AlertTransition] = collections.deque(maxlen=_MOST_WAITING)
         self._pending: Pending | None = None
-        self._sent: collections.OrderedDict[Key, dt.datetime] = collections.OrderedDict()
+        self._sent: collections.OrderedDict[interfaces.TransitionKey, dt.datetime] = collections.OrderedDict()
 
     def put(self, rows: Sequence[message.AlertTransition]) -> None:
         """Adds these; of too many the oldest are forgotten."""
@@ -120,6 +96,6 @@ class UrgentQueue:
             if self._pending is pending:
                 self._pending = None
 
-    def sent_at(self, what: Key) -> dt.datetime | None:
+    def sent_at(self, what: interfaces.TransitionKey) -> dt.datetime | None:
         """When the channel took this transition from here; None: it has not, as far as is known."""
         return self._sent.get(what)
