@@ -78,7 +78,7 @@ class _Executor(pool.BasePoolExecutor):  # type: ignore[misc]  # APScheduler has
 
 
 def make() -> Any:
-    """A ``BackgroundScheduler`` without jobs, not started yet. Once it is shut down no failure is logged."""
+    """A ``BackgroundScheduler`` without jobs, not started yet. Once it is shut down it logs defects only."""
     made = background.BackgroundScheduler(
         executors={"default": _Executor()},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -86,10 +86,9 @@ def make() -> Any:
     )
 
     def report(event: events.JobExecutionEvent) -> None:
-        if not made.running:
-            return
         if isinstance(event.exception, _TRANSIENT):
-            _log.warning("job.failed", job=event.job_id, error=str(event.exception))
+            if made.running:
+                _log.warning("job.failed", job=event.job_id, error=str(event.exception))
         else:
             _log.error("job.failed", job=event.job_id, error=repr(event.exception), traceback=event.traceback)
 

@@ -193,9 +193,10 @@ class CurrentState:
 
     def _merge_states(self, cursor: psycopg.Cursor[Any], device_type: models.DeviceType, segments: Pending) -> None:
         """Stages the devices' newest states and merges them; of vehicles the cursor has the full rows afterwards."""
+        states = fold.fold(segments, _PLACES[device_type])
         with cursor.copy(queries.text(f"copy_staged_{device_type}_current")) as copy:
             copy.set_types(readings.state_types(device_type))
-            for state in fold.fold(segments, _PLACES[device_type]):
+            for state in states:
                 copy.write_row(state)
         if (well_since := self._well_since()) is not None:
             cursor.execute(queries.text(f"note_{device_type}_rhythms"), {"well_since": well_since})
