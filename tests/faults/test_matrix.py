@@ -4,14 +4,7 @@ import contextlib
 
 import pytest
 
-from faults import (
-    broker,  # noqa: F401 registers its faults
-    clock,  # noqa: F401 likewise
-    database,  # noqa: F401 likewise
-    registry,
-    small_disk,
-    split,  # noqa: F401 likewise
-)
+from faults import everything, small_disk
 from faults.oracle import Oracle
 from faults.stage import Stage
 
@@ -41,13 +34,13 @@ def stage_and_oracle(stages):
     return ready.pop()  # a test that succeeds gives it back
 
 
-@pytest.mark.parametrize("name", registry.REGISTRY)
+@pytest.mark.parametrize("name", everything.REGISTRY)
 def test_fault_while_publishing(stages, stage_and_oracle, name):
     """The messages acked to the publisher are the rows and dead letters, each once."""
     stage, oracle = stage_and_oracle
     oracle.publisher.go()
     try:
-        registry.REGISTRY[name].inject(stage, oracle, _HOLD_S)
+        everything.REGISTRY[name].inject(stage, oracle, _HOLD_S)
         not_possible = ""
     except small_disk.NotPossible as problem:
         not_possible = str(problem)

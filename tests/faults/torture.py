@@ -15,14 +15,7 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # tests/
 
-from faults import (
-    broker,  # noqa: F401 registers its faults
-    clock,  # noqa: F401 likewise
-    database,  # noqa: F401 likewise
-    registry,
-    small_disk,
-    split,  # noqa: F401 likewise
-)
+from faults import everything, small_disk
 from faults.oracle import Figures, Oracle
 from faults.stage import Stage
 
@@ -33,7 +26,7 @@ _BLACK_HOLE_S = 30.0
 def steps(seed):
     """Without end: (fault, seconds it holds, messages a second), the same for the same seed."""
     draw = random.Random(seed)
-    names = list(registry.REGISTRY)
+    names = list(everything.REGISTRY)
     while True:
         name, hold_s, rate = draw.choice(names), round(draw.uniform(0.5, 6.0), 1), draw.choice(_RATES)
         yield name, _BLACK_HOLE_S if "black hole" in name else hold_s, rate
@@ -72,7 +65,7 @@ def step(stage, oracle, tally, chosen):
     name, hold_s, oracle.publisher.rate = chosen
     oracle.publisher.go()
     try:
-        registry.REGISTRY[name].inject(stage, oracle, hold_s)
+        everything.REGISTRY[name].inject(stage, oracle, hold_s)
     except small_disk.NotPossible as problem:
         tally.not_possible[name] = str(problem)
     else:
@@ -93,7 +86,7 @@ def main():
     parser.add_argument("--step", type=int, default=None, help="only this step of the seed's run")
     args = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if args.seed is None else args.seed
-    print(f"seed {seed}, {args.minutes:g} minutes, {len(registry.REGISTRY)} kinds of faults", flush=True)
+    print(f"seed {seed}, {args.minutes:g} minutes, {len(everything.REGISTRY)} kinds of faults", flush=True)
     tally = Tally()
     stage = Stage(progress=print)
     try:

@@ -3,8 +3,9 @@
 import contextlib
 
 import pytest
+from psycopg import conninfo
 
-from support import alerts
+from support import alerts, proxies
 from support.rules import daemons
 
 
@@ -35,5 +36,14 @@ def migrated(module_database):
 def world(migrated):
     """Daemons that check the rules, on the module's database."""
     made = daemons.World(migrated)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def proxy(dsn):
+    """A proxy before the database of the test's own ``dsn``."""
+    info = conninfo.conninfo_to_dict(dsn)
+    made = proxies.Proxy(str(info["host"]).split(",")[0], int(info["port"]))
     yield made
     made.close()

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from support import alerts, harness, proxies
+from support import alerts, harness
 from support.rules import cycle_fakes
 from voltd import config, metrics
 from voltd.alerts import service
@@ -18,14 +18,6 @@ from voltd.pipeline.write.excursions import Excursions
 @pytest.fixture
 def dsn(migrated_database):
     return migrated_database
-
-
-@pytest.fixture
-def proxy(dsn):
-    info = conninfo.conninfo_to_dict(dsn)
-    made = proxies.Proxy(str(info["host"]).split(",")[0], int(info["port"]))
-    yield made
-    made.close()
 
 
 @pytest.fixture

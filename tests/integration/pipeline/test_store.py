@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from support import harness, proxies
+from support import harness
 from voltd import config, errors, models
 from voltd.database import session
 from voltd.pipeline.decode import decoder
@@ -105,14 +105,6 @@ def test_a_batch_of_many_slow_statements(dsn):
     assert max(later - earlier for earlier, later in itertools.pairwise(heard)) < 2.0 * harness.contention(), (
         "progress is seen meanwhile"
     )
-
-
-@pytest.fixture
-def proxy(dsn):
-    info = conninfo.conninfo_to_dict(dsn)
-    made = proxies.Proxy(str(info["host"]).split(",")[0], int(info["port"]))
-    yield made
-    made.close()
 
 
 @pytest.fixture

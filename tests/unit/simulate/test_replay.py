@@ -15,16 +15,6 @@ from voltd.simulate.replay.plan import ReplayOptions
 TWIZY = pathlib.Path(__file__).resolve().parents[4] / "shared" / "data" / "twizy_trips.csv.gz"
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_file(content, name="recording"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write_file
-
-
 def test_csv_as_recorded(write):
     """Numbers become numbers, texts stay texts, blanks are left out, unknown columns pass, times are untouched."""
     sent, tally, faults = replay(write(CSV))

@@ -12,16 +12,6 @@ from voltd.simulate.replay import cells
 from voltd.simulate.replay.plan import ReplayOptions, ReplayPlan, prepare
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_file(content, name="recording"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write_file
-
-
 def test_now(write):
     """The last reading is dated within the second before now, distances stay, and the shift is told."""
     sent, tally, _ = replay(write(CSV), now=True)

@@ -16,16 +16,6 @@ from voltd.simulate.replay.run import Replay
 from voltd.simulate.replay.source import Source
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_file(content, name="recording"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write_file
-
-
 def test_no_such_file(tmp_path):
     """A missing file is the user's to correct."""
     with pytest.raises(errors.UsageError, match="No such file"):
