@@ -13,7 +13,7 @@ import datetime as dt
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from voltd.alerts import message, pacing
 from voltd.rules.cycle import interfaces
@@ -41,6 +41,11 @@ class Pending:
         """An attempt failed: the next one is due after a pause."""
         self.attempts += 1
         self.due_at = time.monotonic() + pacing.pause_s(self.attempts, self.notification.message_id)
+
+    def remove(self, keys: Container[interfaces.TransitionKey]) -> None:
+        """Takes these transitions out."""
+        rows = [row for row in self.notification.rows if key(row) not in keys]
+        self.notification = self.notification._replace(rows=rows)
 
 
 class UrgentQueue:
@@ -95,6 +100,18 @@ class UrgentQueue:
         with self._lock:
             if self._pending is pending:
                 self._pending = None
+
+    def sent_otherwise(self, rows: Sequence[message.AlertTransition]) -> None:
+        """The channel has taken these from the outbox: they are not sent from here any more."""
+        gone = {key(row) for row in rows}
+        with self._lock:
+            waiting = [row for row in self._waiting if key(row) not in gone]
+            self._waiting.clear()
+            self._waiting.extend(waiting)
+            if self._pending is not None:
+                self._pending.remove(gone)
+                if not self._pending.notification.rows:
+                    self._pending = None
 
     def sent_at(self, what: interfaces.TransitionKey) -> dt.datetime | None:
         """When the channel took this transition from here; None: it has not, as far as is known."""

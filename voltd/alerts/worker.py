@@ -80,7 +80,7 @@ class Worker:
     def send_now(self, rows: Sequence[message.AlertTransition]) -> None:
         """Sends those that the channel wants from memory.
 
-        A query of a silent database is broken off. A connection that is just being opened is not: it may take
+        A query of a silent database is broken off. A connection that is just being opened is not: it may take twice
         ``database.connect_timeout_s``.
         """
         if wanted := [row for row in rows if self.channel.wants_row(row)]:
@@ -101,10 +101,7 @@ class Worker:
     def _run(self) -> None:
         while not self._stopping:
             self._woken.clear()
-            pause_s = self._send_urgent()
-            # What is urgent goes first: the outbox may get the same transitions any moment.
-            outbox_too = self._leads and pause_s == float("inf") and not self._stopping
-            wait_s = min(pause_s, self._guarded(outbox_too=outbox_too))
+            wait_s = min(self._send_urgent(), self._guarded(outbox_too=self._leads and not self._stopping))
             if not self._stopping:
                 self._woken.wait(None if wait_s == float("inf") else wait_s)
         with contextlib.suppress(psycopg.Error):
@@ -174,6 +171,8 @@ class Worker:
         if rows:
             notification = attempt.notification._replace(rows=rows)
             result = self._attempt(notification, attempt.number, refusals=self._refusals)
+            if result.problem is None:
+                self._urgent.sent_otherwise(rows)
         self._unrecorded = (attempt, result)
 
     def _attempt(self, notification: message.Notification, number: int, *, refusals: int) -> _Result:

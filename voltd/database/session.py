@@ -20,6 +20,21 @@ from voltd import config
 
 SILENT_S = 5.0  # a server that keeps its own time limit answers within so long of it
 
+# Of a session, sent at once:
+# - Whoever waits for another's lock must see what that one has committed, whatever the server's default is.
+# - The server, too, must give up a transaction whose client vanished: its rows and locks would stay in the way.
+# - Ruling a plan out makes it look dear enough to be compiled, which takes longer than these statements.
+# - Invariant 4: an acked reading is on disk. A stricter setting of the server stays.
+_SETUP = """
+SET TIME ZONE 'UTC';
+SET statement_timeout = {statement_timeout_ms};
+SET default_transaction_isolation = 'read committed';
+SET idle_in_transaction_session_timeout = '30s';
+SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
+SET jit = off;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+"""
+
 _Result = TypeVar("_Result")
 
 
@@ -98,6 +113,8 @@ def dsn(settings: config.Settings, *, migrate: bool = False) -> str:
 def connector(settings: config.Settings, *, patience_s: float | None = None) -> Connect:
     """A function that opens a connection for long use: autocommit, UTC, synchronous commit on.
 
+    A silent server holds it up for the connect timeout twice: for the log-in, and for the answer to the settings.
+
     Args:
         settings: where the database is.
         patience_s: see ``Connection``; by default a little more than the time limit of a statement.
@@ -106,29 +123,17 @@ def connector(settings: config.Settings, *, patience_s: float | None = None) -> 
         psycopg.Error: the database cannot be reached or refuses the session.
     """
     text = dsn(settings)
-    timeout_ms = settings.database.statement_timeout_s * 1000
+    opening_s = int(conninfo.conninfo_to_dict(text)["connect_timeout"] or 0)
     if patience_s is None:
         patience_s = settings.database.statement_timeout_s + SILENT_S
+    setup = _SETUP.format(statement_timeout_ms=settings.database.statement_timeout_s * 1000)
 
     def connect() -> Connection:
         connection = Connection.connect(text, autocommit=True)
-        connection.patience_s = patience_s
+        connection.patience_s = opening_s or patience_s  # nobody can abandon it yet
         json.set_json_dumps(str, connection)  # diagnostics are JSON text already
-        connection.execute("SET TIME ZONE 'UTC'")
-        connection.execute(f"SET statement_timeout = {timeout_ms}")
-        # Whoever waits for another's lock must see what that one has committed, whatever the server's default is.
-        connection.execute("SET default_transaction_isolation = 'read committed'")
-        # The server, too, must give up a transaction whose client vanished: its rows and locks would stay in the way.
-        connection.execute("SET idle_in_transaction_session_timeout = '30s'")
-        connection.execute(
-            "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
-        )
-        # Ruling a plan out makes it look dear enough to be compiled, which takes longer than these statements.
-        connection.execute("SET jit = off")
-        # Invariant 4: an acked reading is on disk. A stricter setting of the server stays.
-        connection.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-        )
+        connection.execute(setup)
+        connection.patience_s = patience_s
         return connection
 
     return connect

@@ -40,6 +40,24 @@ def test_an_answer_that_never_comes(through, proxy):
     assert connection.closed
 
 
+def test_silent_from_the_log_in_on(through, proxy):
+    """A new connection is given up after the connect timeout twice, however long statements may take."""
+    settings = config.Settings(database={"dsn": through, "connect_timeout_s": 2})
+    plain = session.Connection.connect
+
+    def log_in(*args, **kwargs):
+        connection = plain(*args, **kwargs)
+        proxy.fall_silent()
+        return connection
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(session.Connection, "connect", log_in)
+        started = time.monotonic()
+        with pytest.raises(psycopg.OperationalError, match="said nothing for 2 s"):
+            session.connector(settings)()
+    assert time.monotonic() - started < 10
+
+
 def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, monkeypatch):
     """The daemon that led sees it, judges itself, and tells what it finds."""
     monkeypatch.setattr(leader, "_ANSWER_S", 1.0)

@@ -54,6 +54,18 @@ def test_withdrawn_during_an_attempt(queue):
     assert queue.sent_at(urgent.key(_row("resolved"))) is None
 
 
+def test_sent_from_the_outbox(queue):
+    """It is taken out of what is pending and of what waits; a notification without rows is none."""
+    queue.put([_row(), _row(device="other")])
+    pending = queue.next()
+    queue.put([_row("resolved"), _row("resolved", device="other")])
+    queue.sent_otherwise([_row(), _row("resolved")])
+    assert [row.device_id for row in queue.next().notification.rows] == ["other"]
+    assert queue.next() is pending
+    queue.sent_otherwise([_row(device="other")])
+    assert [(row.transition, row.device_id) for row in queue.next().notification.rows] == [("resolved", "other")]
+
+
 def test_other_settings_of_a_channel_that_failed(queue):
     """What it still wants is due at once, in the same order; a late result of the old attempt changes nothing."""
     queue.put([_row(), _row(device="unwanted")])
