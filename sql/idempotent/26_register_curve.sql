@@ -1,0 +1,64 @@
+-- What: what each reading of a register says: how much energy since the last one, or that it is no value.
+-- Why:  registers jump, dip, begin anew and are exchanged; every figure of energy follows from this one definition.
+-- Lock: none on data.
+
+CREATE OR REPLACE FUNCTION volt_internal.efficiency_max_power_kw() RETURNS numeric
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN coalesce(volt_internal.setting_number('efficiency_max_power_kw'), 400);
+COMMENT ON FUNCTION volt_internal.efficiency_max_power_kw() IS
+  'The setting efficiency.max_power_kw: more than this no device can pass, kW, unless the registry says otherwise.';
+
+CREATE OR REPLACE FUNCTION volt_internal.register_curve(
+  ats timestamptz[], registers double precision[], max_power_kw numeric, of_kind text
+) RETURNS TABLE (recorded_at timestamptz, register_kwh numeric, credited_kwh numeric, verdict text)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  jitter CONSTANT numeric := 0.05;  -- kWh: the resolution of meters, and what their rounding makes of it
+  high numeric;                     -- the highest value since the last start
+  known_at timestamptz;             -- when the curve was last known
+  following numeric;
+  hours numeric;
+BEGIN
+  FOR i IN 1 .. coalesce(cardinality(ats), 0) LOOP
+    recorded_at := ats[i];
+    register_kwh := registers[i]::numeric;
+    following := registers[i + 1]::numeric;
+    hours := extract(epoch FROM recorded_at - known_at) / 3600;
+    credited_kwh := 0;
+    IF high IS NULL THEN
+      verdict := 'first';
+    ELSIF register_kwh >= high AND register_kwh - high <= max_power_kw * hours + jitter THEN
+      verdict := 'rise';
+      credited_kwh := register_kwh - high;
+    ELSIF register_kwh >= high THEN
+      verdict := CASE WHEN following < register_kwh - jitter THEN 'contradicted'
+                      WHEN following IS NULL THEN 'undecided' ELSE 'impossible_step' END;
+    ELSIF register_kwh >= high - jitter THEN
+      verdict := 'jitter';
+    ELSIF following IS NULL OR following >= high - jitter THEN
+      verdict := CASE WHEN following IS NULL THEN 'undecided' ELSE 'contradicted' END;
+    ELSIF of_kind = 'session' AND register_kwh <= max_power_kw * hours + jitter THEN
+      verdict := 'session';
+      credited_kwh := register_kwh;
+    ELSIF of_kind = 'total' AND register_kwh <= high / 2
+          AND register_kwh <= max_power_kw * least(hours, 1) + jitter THEN
+      verdict := 'reset';
+      credited_kwh := register_kwh;
+    ELSE
+      verdict := 'lower_start';
+    END IF;
+    IF verdict NOT IN ('contradicted', 'undecided') THEN
+      known_at := recorded_at;
+      IF verdict <> 'jitter' THEN
+        high := register_kwh;
+      END IF;
+    END IF;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION volt_internal.register_curve(timestamptz[], double precision[], numeric, text) IS
+  'Of each reading of one register, in the order of time: the energy since the last known one (kWh), and what it is: '
+  'first; rise; jitter (up to 0.05 kWh below the highest: nothing); contradicted (the next reading takes it back: no '
+  'value); undecided (the next reading will tell: no value yet); impossible_step (faster than max_power_kw: counts '
+  'nothing); reset (near zero, counts what it shows); session (likewise, of a register of kind session); lower_start '
+  '(a lower level that was held: counts nothing).';

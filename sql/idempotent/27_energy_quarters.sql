@@ -1,0 +1,215 @@
+-- What: energy of one device by quarter hour, from its raw readings, with what is certain of it.
+-- Why:  a register is a curve, known from its first reading to its last, and interval energy lies before its stamp: both
+--       become pieces of time over which energy is spread evenly, and every period is a cut through the pieces. The days
+--       around the period are read, too: they say how long an interval is, and how a register goes on. The inner functions
+--       run with their owner's rights, as analysts have none in volt_internal.
+-- Lock: ACCESS EXCLUSIVE on the views while they are replaced.
+
+-- each device:
+CREATE OR REPLACE VIEW volt_internal.{device}_energy_reading AS
+SELECT
+  r.{device}_id,
+  r.recorded_at,
+  -- vehicle: r.kwh_delivered_dc::numeric AS interval_kwh,
+  -- vehicle: r.dc_register_kwh AS register_kwh
+  -- meter: r.kwh_consumed_ac::numeric AS interval_kwh,
+  -- meter: r.ac_register_kwh AS register_kwh
+FROM volt.{device}_reading r;
+
+CREATE OR REPLACE FUNCTION volt_internal.{device}_register_curve(of_{device} text, from_at timestamptz, to_at timestamptz)
+RETURNS TABLE (recorded_at timestamptz, register_kwh numeric, credited_kwh numeric, verdict text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  first_day timestamptz := date_trunc('day', from_at - INTERVAL '1 day', 'UTC');
+  last_day timestamptz := date_trunc('day', to_at, 'UTC') + INTERVAL '2 days';
+  has_register boolean;
+  known volt.{device};
+  ats timestamptz[];
+  registers double precision[];
+BEGIN
+  SELECT array_agg(r.recorded_at ORDER BY r.recorded_at), array_agg(r.register_kwh ORDER BY r.recorded_at)
+  INTO ats, registers
+  FROM volt_internal.{device}_energy_reading r
+  WHERE r.{device}_id = of_{device} AND r.recorded_at >= first_day AND r.recorded_at < last_day
+    AND r.register_kwh IS NOT NULL;
+  -- Without this a device that never had a register would be searched through all of its history.
+  has_register := ats IS NOT NULL OR EXISTS (
+    SELECT FROM volt.{device}_current c WHERE c.{device}_id = of_{device}
+      -- vehicle: AND c.dc_register_kwh IS NOT NULL
+      -- meter: AND c.ac_register_kwh IS NOT NULL
+  );
+  IF NOT has_register THEN
+    RETURN;
+  END IF;
+  SELECT array_agg(x.recorded_at ORDER BY x.recorded_at), array_agg(x.register_kwh ORDER BY x.recorded_at)
+  INTO ats, registers
+  FROM (
+    (SELECT r.recorded_at, r.register_kwh FROM volt_internal.{device}_energy_reading r
+     WHERE r.{device}_id = of_{device} AND r.recorded_at < first_day AND r.register_kwh IS NOT NULL
+     ORDER BY r.recorded_at DESC LIMIT 2)
+    UNION ALL
+    SELECT * FROM unnest(ats, registers)
+    UNION ALL
+    (SELECT r.recorded_at, r.register_kwh FROM volt_internal.{device}_energy_reading r
+     WHERE r.{device}_id = of_{device} AND r.recorded_at >= last_day AND r.register_kwh IS NOT NULL
+     ORDER BY r.recorded_at LIMIT 2)
+  ) AS x (recorded_at, register_kwh);
+  SELECT v.* INTO known FROM volt.{device} v WHERE v.{device}_id = of_{device};
+  RETURN QUERY SELECT c.* FROM volt_internal.register_curve(
+    ats, registers, coalesce(known.max_power_kw::numeric, volt_internal.efficiency_max_power_kw()),
+    coalesce(known.register_kind, 'total')) c;
+END $$;
+COMMENT ON FUNCTION volt_internal.{device}_register_curve(text, timestamptz, timestamptz) IS
+  'volt_internal.register_curve of one {device}''s register, from a day before the period to a day after it.';
+
+CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_pieces(of_{device} text, from_at timestamptz, to_at timestamptz)
+RETURNS TABLE (began_at timestamptz, ended_at timestamptz, kwh numeric, most_kwh numeric, known text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  quarter CONSTANT interval := INTERVAL '15 minutes';
+  of_registry interval := (SELECT make_interval(secs => v.interval_s) FROM volt.{device} v WHERE v.{device}_id = of_{device});
+BEGIN
+  RETURN QUERY
+  WITH curve AS MATERIALIZED (
+    SELECT * FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at)
+  ), register_spacing AS (
+    SELECT s.day, percentile_cont(0.5) WITHIN GROUP (ORDER BY s.spacing) AS usual
+    FROM (
+      SELECT date_trunc('day', c.recorded_at, 'UTC') AS day,
+        c.recorded_at - lag(c.recorded_at) OVER (PARTITION BY date_trunc('day', c.recorded_at, 'UTC') ORDER BY c.recorded_at) AS spacing
+      FROM curve c
+    ) s
+    GROUP BY s.day
+  ), stretch AS (
+    SELECT c.since, c.recorded_at AS until, c.credited_kwh, c.verdict,
+      c.recorded_at - c.since > greatest(2 * coalesce(of_registry, s.usual, quarter), quarter) AS is_long
+    FROM (
+      SELECT *, lag(recorded_at) OVER (ORDER BY recorded_at) AS since
+      FROM curve WHERE verdict NOT IN ('contradicted', 'undecided')
+    ) c
+    LEFT JOIN register_spacing s ON s.day = date_trunc('day', c.since, 'UTC')
+    WHERE c.since IS NOT NULL
+  ), interval_reading AS (
+    SELECT r.recorded_at, r.interval_kwh, date_trunc('day', r.recorded_at, 'UTC') AS day,
+      r.recorded_at - lag(r.recorded_at) OVER (PARTITION BY date_trunc('day', r.recorded_at, 'UTC') ORDER BY r.recorded_at) AS spacing
+    FROM volt_internal.{device}_energy_reading r
+    WHERE r.{device}_id = of_{device} AND r.interval_kwh IS NOT NULL
+      AND r.recorded_at >= date_trunc('day', from_at, 'UTC')
+      AND r.recorded_at < date_trunc('day', to_at, 'UTC') + INTERVAL '2 days'
+  ), interval_spacing AS (
+    SELECT i.day, coalesce(of_registry, percentile_cont(0.5) WITHIN GROUP (ORDER BY i.spacing), quarter) AS usual
+    FROM interval_reading i GROUP BY i.day
+  ), reading AS (
+    SELECT i.recorded_at - s.usual AS since, i.recorded_at AS until, i.interval_kwh, s.usual > quarter AS is_wide
+    FROM interval_reading i JOIN interval_spacing s USING (day)
+  ), stretch_filled AS (
+    -- In a stretch of over a quarter hour interval readings say when some of the energy flowed; the rest is shared out.
+    SELECT s.*, f.covered, s.credited_kwh - coalesce(f.kwh, 0) AS rest_kwh
+    FROM stretch s
+    LEFT JOIN LATERAL (
+      SELECT range_agg(i.part) AS covered,
+        sum(i.kwh * extract(epoch FROM upper(i.part) - lower(i.part)) / i.whole_s) AS kwh
+      FROM (
+        SELECT tstzrange(greatest(r.since, s.since), least(r.until, s.until)) AS part, r.interval_kwh AS kwh,
+          extract(epoch FROM r.until - r.since) AS whole_s
+        FROM reading r WHERE r.since < s.until AND r.until > s.since
+      ) i
+    ) f ON s.until - s.since > quarter AND s.verdict <> 'impossible_step'
+  ), by_register AS (
+    SELECT p.part AS during, s.verdict, s.is_long,
+      CASE WHEN s.covered IS NULL THEN s.credited_kwh ELSE s.rest_kwh END AS rest_kwh,
+      sum(extract(epoch FROM upper(p.part) - lower(p.part))) OVER (PARTITION BY s.since) AS rest_s
+    FROM stretch_filled s
+    CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(s.since, s.until)) - coalesce(s.covered, '{}'::tstzmultirange)) AS p (part)
+    WHERE s.covered IS NULL OR s.rest_kwh > 0
+  ), taken AS (
+    SELECT coalesce(range_agg(b.during), '{}'::tstzmultirange) AS by_register
+    FROM by_register b WHERE b.verdict <> 'impossible_step'
+  )
+  SELECT lower(b.during), upper(b.during),
+    b.rest_kwh * extract(epoch FROM upper(b.during) - lower(b.during)) / b.rest_s,
+    b.rest_kwh,
+    CASE WHEN b.verdict = 'impossible_step' THEN 'suspect' WHEN b.is_long AND b.rest_kwh > 0 THEN 'gap' ELSE 'register' END
+  FROM by_register b
+  WHERE lower(b.during) < to_at AND upper(b.during) > from_at
+  UNION ALL
+  SELECT lower(p.part), upper(p.part),
+    r.interval_kwh * extract(epoch FROM upper(p.part) - lower(p.part)) / extract(epoch FROM r.until - r.since),
+    r.interval_kwh,
+    CASE WHEN r.is_wide THEN 'wide' ELSE 'interval' END
+  FROM reading r
+  CROSS JOIN taken t
+  CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(r.since, r.until)) - t.by_register) AS p (part)
+  WHERE lower(p.part) < to_at AND upper(p.part) > from_at;
+END $$;
+COMMENT ON FUNCTION volt_internal.{device}_energy_pieces(text, timestamptz, timestamptz) IS
+  'The pieces of time that touch a period, each with the energy (kWh) that is spread evenly over it, the most that can lie '
+  'in a part of it, and how it is known: '
+  'register, interval; wide (an interval of over a quarter hour), gap (between two readings of a register that lie far '
+  'apart), suspect (a step that is not counted).';
+
+CREATE OR REPLACE FUNCTION volt.{device}_energy_quarters(of_{device} text, from_at timestamptz, to_at timestamptz)
+RETURNS TABLE (
+  quarter_hour timestamptz, energy_kwh numeric, coverage numeric, low_kwh numeric, high_kwh numeric,
+  estimated boolean, suspect boolean, source text
+)
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  WITH part AS (
+    SELECT
+      q.quarter, p.kwh AS whole_kwh, p.most_kwh, p.known,
+      tstzrange(greatest(p.began_at, q.quarter, from_at), least(p.ended_at, q.quarter + INTERVAL '15 minutes', to_at)) AS during,
+      extract(epoch FROM p.ended_at - p.began_at) AS whole_s
+    FROM volt_internal.{device}_energy_pieces(of_{device}, from_at, to_at) p
+    CROSS JOIN LATERAL generate_series(
+      date_bin('15 minutes', greatest(p.began_at, from_at), '2000-01-01 00:00+00'),
+      date_bin('15 minutes', least(p.ended_at, to_at) - INTERVAL '1 microsecond', '2000-01-01 00:00+00'),
+      INTERVAL '15 minutes') AS q (quarter)
+  ), piece AS (
+    SELECT *, whole_kwh * extract(epoch FROM upper(during) - lower(during)) / whole_s AS kwh FROM part
+  )
+  SELECT
+    quarter,
+    round(sum(kwh), 9),
+    round((SELECT coalesce(sum(extract(epoch FROM upper(c) - lower(c))), 0)
+      FROM unnest(range_agg(during) FILTER (WHERE known IN ('register', 'interval', 'wide'))) AS c)
+      / extract(epoch FROM least(quarter + INTERVAL '15 minutes', to_at) - greatest(quarter, from_at)), 4),
+    round(coalesce(sum(kwh) FILTER (WHERE known <> 'gap'), 0), 9),
+    round(sum(CASE WHEN known = 'gap' THEN most_kwh ELSE kwh END), 9),
+    bool_or(known IN ('gap', 'wide')),
+    bool_or(known = 'suspect'),
+    CASE WHEN bool_or(known IN ('register', 'gap', 'suspect')) AND bool_or(known IN ('interval', 'wide')) THEN 'both'
+         WHEN bool_or(known IN ('interval', 'wide')) THEN 'interval' ELSE 'register' END
+  FROM piece
+  GROUP BY quarter
+  ORDER BY quarter;
+END;
+COMMENT ON FUNCTION volt.{device}_energy_quarters(text, timestamptz, timestamptz) IS
+  'Energy of one {device} by quarter hour (UTC) within [from, to), exact to the second, from its raw readings; kWh. '
+  'coverage: share of the quarter hour, as far as it lies in the period, for which it was measured. estimated: a gap '
+  'of a register or an interval of over a quarter hour is cut, and its energy shared out evenly; low_kwh and high_kwh: '
+  'none and all of a gap''s energy lies in here. suspect: a step of the register is not counted. source: register, '
+  'interval or both. No row: nothing is known of the quarter hour.';
+
+CREATE OR REPLACE FUNCTION volt.{device}_register_events(of_{device} text, from_at timestamptz, to_at timestamptz)
+RETURNS TABLE (recorded_at timestamptz, event text, previous_kwh numeric, register_kwh numeric, credited_kwh numeric)
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT c.recorded_at, c.verdict, c.previous_kwh, c.register_kwh, c.credited_kwh
+  FROM (
+    SELECT *, lag(register_kwh) OVER (ORDER BY recorded_at) AS previous_kwh
+    FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at)
+  ) c
+  WHERE c.recorded_at >= from_at AND c.recorded_at < to_at
+    AND c.verdict IN ('contradicted', 'undecided', 'impossible_step', 'reset', 'session', 'lower_start')
+  ORDER BY c.recorded_at;
+END;
+COMMENT ON FUNCTION volt.{device}_register_events(text, timestamptz, timestamptz) IS
+  'What one {device}''s register did within [from, to) other than rise, and what is counted for it (kWh): contradicted (a '
+  'single value that the next reading takes back: none), undecided (the next reading will tell), impossible_step (faster '
+  'than max_power_kw allows: 0), reset (it began again near zero: what it shows), session (likewise, of a register '
+  'that counts sessions), lower_start (a lower value that was held: 0).';
+
+-- end
