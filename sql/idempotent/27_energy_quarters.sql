@@ -64,7 +64,7 @@ COMMENT ON FUNCTION volt_internal.{device}_register_curve(text, timestamptz, tim
   'volt_internal.register_curve of one {device}''s register, from a day before the period to a day after it.';
 
 CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_pieces(of_{device} text, from_at timestamptz, to_at timestamptz)
-RETURNS TABLE (began_at timestamptz, ended_at timestamptz, kwh numeric, most_kwh numeric, known text)
+RETURNS TABLE (began_at timestamptz, ended_at timestamptz, kwh numeric, most_kwh numeric, known text, gap tstzrange)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -118,7 +118,7 @@ BEGIN
       ) i
     ) f ON s.until - s.since > quarter AND s.verdict <> 'impossible_step'
   ), by_register AS (
-    SELECT p.part AS during, s.verdict, s.is_long,
+    SELECT p.part AS during, tstzrange(s.since, s.until) AS whole, s.verdict, s.is_long,
       CASE WHEN s.covered IS NULL THEN s.credited_kwh ELSE s.rest_kwh END AS rest_kwh,
       sum(extract(epoch FROM upper(p.part) - lower(p.part))) OVER (PARTITION BY s.since) AS rest_s
     FROM stretch_filled s
@@ -131,14 +131,16 @@ BEGIN
   SELECT lower(b.during), upper(b.during),
     b.rest_kwh * extract(epoch FROM upper(b.during) - lower(b.during)) / b.rest_s,
     b.rest_kwh,
-    CASE WHEN b.verdict = 'impossible_step' THEN 'suspect' WHEN b.is_long AND b.rest_kwh > 0 THEN 'gap' ELSE 'register' END
+    CASE WHEN b.verdict = 'impossible_step' THEN 'suspect' WHEN b.is_long AND b.rest_kwh > 0 THEN 'gap' ELSE 'register' END,
+    CASE WHEN b.verdict <> 'impossible_step' AND b.is_long AND b.rest_kwh > 0 THEN b.whole END
   FROM by_register b
   WHERE lower(b.during) < to_at AND upper(b.during) > from_at
   UNION ALL
   SELECT lower(p.part), upper(p.part),
     r.interval_kwh * extract(epoch FROM upper(p.part) - lower(p.part)) / extract(epoch FROM r.until - r.since),
     r.interval_kwh,
-    CASE WHEN r.is_wide THEN 'wide' ELSE 'interval' END
+    CASE WHEN r.is_wide THEN 'wide' ELSE 'interval' END,
+    CASE WHEN r.is_wide THEN tstzrange(r.since, r.until) END
   FROM reading r
   CROSS JOIN taken t
   CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(r.since, r.until)) - t.by_register) AS p (part)
@@ -148,18 +150,18 @@ COMMENT ON FUNCTION volt_internal.{device}_energy_pieces(text, timestamptz, time
   'The pieces of time that touch a period, each with the energy (kWh) that is spread evenly over it, the most that can lie '
   'in a part of it, and how it is known: '
   'register, interval; wide (an interval of over a quarter hour), gap (between two readings of a register that lie far '
-  'apart), suspect (a step that is not counted).';
+  'apart), suspect (a step that is not counted). gap: from where to where only the total is known.';
 
-CREATE OR REPLACE FUNCTION volt.{device}_energy_quarters(of_{device} text, from_at timestamptz, to_at timestamptz)
+CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_quarters(of_{device} text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (
-  quarter_hour timestamptz, energy_kwh numeric, coverage numeric, low_kwh numeric, high_kwh numeric,
-  estimated boolean, suspect boolean, source text
+  quarter_hour timestamptz, length_s numeric, kwh numeric, covered_s numeric, gap_s numeric, low_kwh numeric,
+  high_kwh numeric, peak_kw numeric, gaps tstzmultirange, suspect boolean, source text
 )
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   WITH part AS (
     SELECT
-      q.quarter, p.kwh AS whole_kwh, p.most_kwh, p.known,
+      q.quarter, p.kwh AS whole_kwh, p.most_kwh, p.known, p.gap,
       tstzrange(greatest(p.began_at, q.quarter, from_at), least(p.ended_at, q.quarter + INTERVAL '15 minutes', to_at)) AS during,
       extract(epoch FROM p.ended_at - p.began_at) AS whole_s
     FROM volt_internal.{device}_energy_pieces(of_{device}, from_at, to_at) p
@@ -172,25 +174,42 @@ BEGIN ATOMIC
   )
   SELECT
     quarter,
+    extract(epoch FROM least(quarter + INTERVAL '15 minutes', to_at) - greatest(quarter, from_at)),
     round(sum(kwh), 9),
-    round((SELECT coalesce(sum(extract(epoch FROM upper(c) - lower(c))), 0)
-      FROM unnest(range_agg(during) FILTER (WHERE known IN ('register', 'interval', 'wide'))) AS c)
-      / extract(epoch FROM least(quarter + INTERVAL '15 minutes', to_at) - greatest(quarter, from_at)), 4),
-    round(coalesce(sum(kwh) FILTER (WHERE known <> 'gap'), 0), 9),
-    round(sum(CASE WHEN known = 'gap' THEN most_kwh ELSE kwh END), 9),
-    bool_or(known IN ('gap', 'wide')),
+    (SELECT coalesce(sum(extract(epoch FROM upper(c) - lower(c))), 0)
+     FROM unnest(range_agg(during) FILTER (WHERE known IN ('register', 'interval', 'wide'))) AS c),
+    coalesce(sum(extract(epoch FROM upper(during) - lower(during))) FILTER (WHERE known = 'gap'), 0),
+    round(coalesce(sum(kwh) FILTER (WHERE gap IS NULL), 0), 9),
+    round(sum(CASE WHEN gap IS NULL THEN kwh ELSE most_kwh END), 9),
+    coalesce(max(3600 * whole_kwh / whole_s) FILTER (WHERE gap IS NULL), 0),
+    range_agg(gap) FILTER (WHERE gap IS NOT NULL),
     bool_or(known = 'suspect'),
     CASE WHEN bool_or(known IN ('register', 'gap', 'suspect')) AND bool_or(known IN ('interval', 'wide')) THEN 'both'
          WHEN bool_or(known IN ('interval', 'wide')) THEN 'interval' ELSE 'register' END
   FROM piece
-  GROUP BY quarter
-  ORDER BY quarter;
+  GROUP BY quarter;
+END;
+COMMENT ON FUNCTION volt_internal.{device}_energy_quarters(text, timestamptz, timestamptz) IS
+  'What volt.{device}_energy_quarters and the efficiency are made of: of each quarter hour its length within the period (s), '
+  'its energy (kWh), for how long it was measured, how long it lies in a gap of a register (s), the least and the most '
+  'energy (kWh), the highest power of a piece (kW), and the gaps that it touches, each from end to end.';
+
+CREATE OR REPLACE FUNCTION volt.{device}_energy_quarters(of_{device} text, from_at timestamptz, to_at timestamptz)
+RETURNS TABLE (
+  quarter_hour timestamptz, energy_kwh numeric, coverage numeric, low_kwh numeric, high_kwh numeric,
+  estimated boolean, suspect boolean, source text
+)
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT q.quarter_hour, q.kwh, round(q.covered_s / q.length_s, 4), q.low_kwh, q.high_kwh, q.gaps IS NOT NULL, q.suspect, q.source
+  FROM volt_internal.{device}_energy_quarters(of_{device}, from_at, to_at) q
+  ORDER BY q.quarter_hour;
 END;
 COMMENT ON FUNCTION volt.{device}_energy_quarters(text, timestamptz, timestamptz) IS
   'Energy of one {device} by quarter hour (UTC) within [from, to), exact to the second, from its raw readings; kWh. '
   'coverage: share of the quarter hour, as far as it lies in the period, for which it was measured. estimated: a gap '
   'of a register or an interval of over a quarter hour is cut, and its energy shared out evenly; low_kwh and high_kwh: '
-  'none and all of a gap''s energy lies in here. suspect: a step of the register is not counted. source: register, '
+  'none and all of that energy lies in here. suspect: a step of the register is not counted. source: register, '
   'interval or both. No row: nothing is known of the quarter hour.';
 
 CREATE OR REPLACE FUNCTION volt.{device}_register_events(of_{device} text, from_at timestamptz, to_at timestamptz)
