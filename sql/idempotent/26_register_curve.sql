@@ -4,7 +4,7 @@
 
 CREATE OR REPLACE FUNCTION volt_internal.efficiency_max_power_kw() RETURNS numeric
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN coalesce(volt_internal.setting_number('efficiency_max_power_kw'), 400);
+RETURN volt_internal.setting_number('efficiency_max_power_kw');
 COMMENT ON FUNCTION volt_internal.efficiency_max_power_kw() IS
   'The setting efficiency.max_power_kw: more than this no device can pass, kW, unless the registry says otherwise.';
 

@@ -15,6 +15,12 @@ SELECT
   -- meter: r.kwh_consumed_ac::numeric AS interval_kwh,
   -- meter: r.ac_register_kwh AS register_kwh
 FROM volt.{device}_reading r;
+COMMENT ON VIEW volt_internal.{device}_energy_reading IS
+  'Readings of {device}s with their energy under the same names for both devices.';
+COMMENT ON COLUMN volt_internal.{device}_energy_reading.{device}_id IS 'The {device}.';
+COMMENT ON COLUMN volt_internal.{device}_energy_reading.recorded_at IS 'When it measured.';
+COMMENT ON COLUMN volt_internal.{device}_energy_reading.interval_kwh IS 'Energy of the interval that ended then, kWh.';
+COMMENT ON COLUMN volt_internal.{device}_energy_reading.register_kwh IS 'What its register showed, kWh.';
 
 CREATE OR REPLACE FUNCTION volt_internal.{device}_register_curve(of_{device} text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (recorded_at timestamptz, register_kwh numeric, credited_kwh numeric, verdict text)

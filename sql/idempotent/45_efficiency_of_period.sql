@@ -5,7 +5,7 @@
 
 CREATE OR REPLACE FUNCTION volt_internal.efficiency_standby_kw() RETURNS numeric
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN coalesce(volt_internal.setting_number('efficiency_standby_kw'), 0.05);
+RETURN volt_internal.setting_number('efficiency_standby_kw');
 COMMENT ON FUNCTION volt_internal.efficiency_standby_kw() IS
   'The setting efficiency.standby_kw: a meter that measures no more than this feeds no vehicle, kW.';
 
@@ -121,7 +121,7 @@ BEGIN ATOMIC
     FROM side s
     LEFT JOIN gap g ON g.began_at = s.began_at AND g.quarters @> s.quarter_hour
     GROUP BY s.began_at, coalesce(lower(g.quarters), s.quarter_hour)
-  ), judged AS (
+  ), weighed AS (
     SELECT
       t.*,
       NOT t.is_cut AND NOT t.moved AND NOT t.suspect AND t.dc_kwh > 0 AND t.dc_coverage >= 0.8 AND t.ac_coverage >= 0.8
@@ -129,26 +129,26 @@ BEGIN ATOMIC
     FROM stretch t
   ), summed AS (
     SELECT
-      j.began_at,
-      sum(j.dc_kwh) AS dc_kwh,
-      sum(j.ac_kwh) AS ac_kwh,
-      sum(j.dc_kwh / least(j.dc_coverage, 1)) FILTER (WHERE j.comparable) AS comparable_dc_kwh,
-      sum(j.ac_kwh / least(j.ac_coverage, 1)) FILTER (WHERE j.comparable) AS comparable_ac_kwh,
-      sum(j.dc_kwh) FILTER (WHERE j.comparable) AS dc_low_kwh,
-      sum(j.ac_kwh) FILTER (WHERE j.comparable) AS ac_low_kwh,
-      sum(j.dc_kwh + greatest(1 - j.dc_coverage, 0) * j.length_s / 3600 * coalesce(j.dc_peak_kw, 0))
-        FILTER (WHERE j.comparable) AS dc_high_kwh,
-      sum(j.ac_kwh + greatest(1 - j.ac_coverage, 0) * j.length_s / 3600 * coalesce(j.ac_peak_kw, 0))
-        FILTER (WHERE j.comparable) AS ac_high_kwh,
-      coalesce(sum(j.standby_kwh) FILTER (WHERE NOT j.is_cut), 0) AS standby_kwh,
-      coalesce(sum(j.unassigned_kwh) FILTER (WHERE NOT j.is_cut AND NOT j.comparable), 0) AS unassigned_kwh,
-      string_agg(DISTINCT j.meter_id, ', ' ORDER BY j.meter_id) AS meter_id,
-      bool_or(j.is_cut AND j.dc_kwh > 0 OR j.is_cut AND j.ac_kwh > j.standby_limit_kwh) AS is_cut,
-      bool_or(j.suspect) AS suspect,
-      bool_or(j.shared AND j.comparable) AS shared,
-      bool_or(j.ac_kwh > j.standby_limit_kwh AND coalesce(j.dc_coverage, 0) < 0.8) AS dc_missing
-    FROM judged j
-    GROUP BY j.began_at
+      w.began_at,
+      sum(w.dc_kwh) AS dc_kwh,
+      sum(w.ac_kwh) AS ac_kwh,
+      sum(w.dc_kwh / least(w.dc_coverage, 1)) FILTER (WHERE w.comparable) AS comparable_dc_kwh,
+      sum(w.ac_kwh / least(w.ac_coverage, 1)) FILTER (WHERE w.comparable) AS comparable_ac_kwh,
+      sum(w.dc_kwh) FILTER (WHERE w.comparable) AS dc_low_kwh,
+      sum(w.ac_kwh) FILTER (WHERE w.comparable) AS ac_low_kwh,
+      sum(w.dc_kwh + greatest(1 - w.dc_coverage, 0) * w.length_s / 3600 * coalesce(w.dc_peak_kw, 0))
+        FILTER (WHERE w.comparable) AS dc_high_kwh,
+      sum(w.ac_kwh + greatest(1 - w.ac_coverage, 0) * w.length_s / 3600 * coalesce(w.ac_peak_kw, 0))
+        FILTER (WHERE w.comparable) AS ac_high_kwh,
+      coalesce(sum(w.standby_kwh) FILTER (WHERE NOT w.is_cut), 0) AS standby_kwh,
+      coalesce(sum(w.unassigned_kwh) FILTER (WHERE NOT w.is_cut AND NOT w.comparable), 0) AS unassigned_kwh,
+      string_agg(DISTINCT w.meter_id, ', ' ORDER BY w.meter_id) AS meter_id,
+      bool_or(w.is_cut AND w.dc_kwh > 0 OR w.is_cut AND w.ac_kwh > w.standby_limit_kwh) AS is_cut,
+      bool_or(w.suspect) AS suspect,
+      bool_or(w.shared AND w.comparable) AS shared,
+      bool_or(w.ac_kwh > w.standby_limit_kwh AND coalesce(w.dc_coverage, 0) < 0.8) AS dc_missing
+    FROM weighed w
+    GROUP BY w.began_at
   ), rated AS (
     SELECT *, 100 * comparable_dc_kwh / comparable_ac_kwh AS pct FROM summed
   )
