@@ -1,0 +1,104 @@
+"""From the readings of a register to the stretches of its curve and the events on the way."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+from support.energy import model
+
+JITTER_KWH = Fraction("0.05")
+
+
+class Value(NamedTuple):
+    """A register reading: time in microseconds and kWh."""
+
+    at: int
+    kwh: Fraction
+
+
+class Stretch(NamedTuple):
+    """The curve between two accepted readings; a suspect stretch has an unknown rise and counts nothing."""
+
+    span: model.Span
+    rise_kwh: Fraction
+    suspect: bool
+
+
+@dataclass
+class Curve:
+    """What the readings of one register amount to."""
+
+    stretches: list[Stretch]
+    events: list[model.Event]
+
+
+class _Walk:
+    """Goes through the readings in order of time."""
+
+    def __init__(self, first: Value, device: model.Device, jitter_kwh: Fraction) -> None:
+        self.device = device
+        self.jitter = jitter_kwh
+        self.at = first.at  # of the last accepted reading
+        self.highest = first.kwh  # since the last start
+        self.curve = Curve([], [])
+
+    def take(self, value: Value, following: Value | None) -> None:
+        """One reading, with the next one as a witness."""
+        if value.kwh >= self.highest:
+            self._higher(value, following)
+        elif value.kwh >= self.highest - self.jitter:
+            self._accept(value, Fraction(0), highest=self.highest)
+        elif following is not None:
+            self._lower(value, following)
+
+    def _higher(self, value: Value, following: Value | None) -> None:
+        step = value.kwh - self.highest
+        if step <= self._possible_kwh(value.at - self.at):
+            self._accept(value, step)
+        elif following is not None:
+            if following.kwh < value.kwh - self.jitter:
+                self._happened(value, "contradicted")
+            else:
+                self._happened(value, "impossible_step")
+                self._accept(value, Fraction(0), suspect=True)
+
+    def _lower(self, value: Value, following: Value) -> None:
+        if following.kwh >= self.highest - self.jitter:
+            self._happened(value, "contradicted")
+            return
+        passed = value.at - self.at
+        credited = Fraction(0)
+        if self.device.kind == "session":
+            if value.kwh <= self._possible_kwh(passed):
+                credited = value.kwh
+            self._happened(value, "session", credited)
+        elif value.kwh <= self.highest / 2 and value.kwh <= self._possible_kwh(min(passed, model.HOUR)):
+            credited = value.kwh
+            self._happened(value, "reset", credited)
+        else:
+            self._happened(value, "lower_start")
+        self._accept(value, credited)
+
+    def _possible_kwh(self, passed: int) -> Fraction:
+        return model.exact(self.device.max_power_kw) * Fraction(passed, model.HOUR) + self.jitter
+
+    def _accept(self, value: Value, rise: Fraction, *, highest: Fraction | None = None, suspect: bool = False) -> None:
+        self.curve.stretches.append(Stretch(model.Span(self.at, value.at), rise, suspect))
+        self.at = value.at
+        self.highest = value.kwh if highest is None else highest
+
+    def _happened(self, value: Value, what: model.EventKind, credited: Fraction = Fraction(0)) -> None:
+        self.curve.events.append(model.Event(model.time_of(value.at), what, credited))
+
+
+def curve_of(values: list[Value], device: model.Device, jitter_kwh: Fraction = JITTER_KWH) -> Curve:
+    """The curve of readings that are in order of time, each time once.
+
+    The last reading counts only where no later one is needed as a witness.
+    """
+    if not values:
+        return Curve([], [])
+    walk = _Walk(values[0], device, jitter_kwh)
+    for number, value in enumerate(values[1:], start=2):
+        walk.take(value, values[number] if number < len(values) else None)
+    return walk.curve
