@@ -37,10 +37,10 @@ BEGIN
       verdict := 'jitter';
     ELSIF following IS NULL OR following >= high - jitter THEN
       verdict := CASE WHEN following IS NULL THEN 'undecided' ELSE 'contradicted' END;
-    ELSIF of_kind = 'session' AND register_kwh <= max_power_kw * hours + jitter THEN
+    ELSIF of_kind = 'session' THEN
       verdict := 'session';
-      credited_kwh := register_kwh;
-    ELSIF of_kind = 'total' AND register_kwh <= high / 2
+      credited_kwh := CASE WHEN register_kwh <= max_power_kw * hours + jitter THEN register_kwh ELSE 0 END;
+    ELSIF register_kwh <= high / 2
           AND register_kwh <= max_power_kw * least(hours, 1) + jitter THEN
       verdict := 'reset';
       credited_kwh := register_kwh;

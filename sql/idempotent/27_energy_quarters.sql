@@ -81,7 +81,7 @@ BEGIN
   WITH curve AS MATERIALIZED (
     SELECT * FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at)
   ), register_spacing AS (
-    SELECT s.day, percentile_cont(0.5) WITHIN GROUP (ORDER BY s.spacing) AS usual
+    SELECT s.day, percentile_disc(0.5) WITHIN GROUP (ORDER BY s.spacing) AS usual
     FROM (
       SELECT date_trunc('day', c.recorded_at, 'UTC') AS day,
         c.recorded_at - lag(c.recorded_at) OVER (PARTITION BY date_trunc('day', c.recorded_at, 'UTC') ORDER BY c.recorded_at) AS spacing
@@ -89,13 +89,16 @@ BEGIN
     ) s
     GROUP BY s.day
   ), stretch AS (
-    SELECT c.since, c.recorded_at AS until, c.credited_kwh, c.verdict,
-      c.recorded_at - c.since > greatest(2 * coalesce(of_registry, s.usual, quarter), quarter) AS is_long
+    SELECT c.since, c.recorded_at AS until, c.credited_kwh, l.is_long,
+      c.verdict = 'impossible_step' OR (c.verdict = 'lower_start' AND l.is_long) AS is_suspect
     FROM (
       SELECT *, lag(recorded_at) OVER (ORDER BY recorded_at) AS since
       FROM curve WHERE verdict NOT IN ('contradicted', 'undecided')
     ) c
     LEFT JOIN register_spacing s ON s.day = date_trunc('day', c.since, 'UTC')
+    CROSS JOIN LATERAL (
+      SELECT c.recorded_at - c.since > greatest(2 * coalesce(of_registry, s.usual, quarter), quarter) AS is_long
+    ) l
     WHERE c.since IS NOT NULL
   ), interval_reading AS (
     SELECT r.recorded_at, r.interval_kwh, date_trunc('day', r.recorded_at, 'UTC') AS day,
@@ -105,7 +108,7 @@ BEGIN
       AND r.recorded_at >= date_trunc('day', from_at, 'UTC')
       AND r.recorded_at < date_trunc('day', to_at, 'UTC') + INTERVAL '2 days'
   ), interval_spacing AS (
-    SELECT i.day, coalesce(of_registry, percentile_cont(0.5) WITHIN GROUP (ORDER BY i.spacing), quarter) AS usual
+    SELECT i.day, coalesce(of_registry, percentile_disc(0.5) WITHIN GROUP (ORDER BY i.spacing), quarter) AS usual
     FROM interval_reading i GROUP BY i.day
   ), reading AS (
     SELECT i.recorded_at - s.usual AS since, i.recorded_at AS until, i.interval_kwh, s.usual > quarter AS is_wide
@@ -122,9 +125,9 @@ BEGIN
           extract(epoch FROM r.until - r.since) AS whole_s
         FROM reading r WHERE r.since < s.until AND r.until > s.since
       ) i
-    ) f ON s.until - s.since > quarter AND s.verdict <> 'impossible_step'
+    ) f ON s.until - s.since > quarter AND NOT s.is_suspect
   ), by_register AS (
-    SELECT p.part AS during, tstzrange(s.since, s.until) AS whole, s.verdict, s.is_long,
+    SELECT p.part AS during, tstzrange(s.since, s.until) AS whole, s.is_suspect, s.is_long,
       CASE WHEN s.covered IS NULL THEN s.credited_kwh ELSE s.rest_kwh END AS rest_kwh,
       sum(extract(epoch FROM upper(p.part) - lower(p.part))) OVER (PARTITION BY s.since) AS rest_s
     FROM stretch_filled s
@@ -132,13 +135,13 @@ BEGIN
     WHERE s.covered IS NULL OR s.rest_kwh > 0
   ), taken AS (
     SELECT coalesce(range_agg(b.during), '{}'::tstzmultirange) AS by_register
-    FROM by_register b WHERE b.verdict <> 'impossible_step'
+    FROM by_register b WHERE NOT b.is_suspect
   )
   SELECT lower(b.during), upper(b.during),
     b.rest_kwh * extract(epoch FROM upper(b.during) - lower(b.during)) / b.rest_s,
     b.rest_kwh,
-    CASE WHEN b.verdict = 'impossible_step' THEN 'suspect' WHEN b.is_long AND b.rest_kwh > 0 THEN 'gap' ELSE 'register' END,
-    CASE WHEN b.verdict <> 'impossible_step' AND b.is_long AND b.rest_kwh > 0 THEN b.whole END
+    CASE WHEN b.is_suspect THEN 'suspect' WHEN b.is_long AND b.rest_kwh > 0 THEN 'gap' ELSE 'register' END,
+    CASE WHEN NOT b.is_suspect AND b.is_long AND b.rest_kwh > 0 THEN b.whole END
   FROM by_register b
   WHERE lower(b.during) < to_at AND upper(b.during) > from_at
   UNION ALL
@@ -146,7 +149,7 @@ BEGIN
     r.interval_kwh * extract(epoch FROM upper(p.part) - lower(p.part)) / extract(epoch FROM r.until - r.since),
     r.interval_kwh,
     CASE WHEN r.is_wide THEN 'wide' ELSE 'interval' END,
-    CASE WHEN r.is_wide THEN tstzrange(r.since, r.until) END
+    CASE WHEN r.is_wide AND r.interval_kwh > 0 THEN tstzrange(r.since, r.until) END
   FROM reading r
   CROSS JOIN taken t
   CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(r.since, r.until)) - t.by_register) AS p (part)
@@ -175,8 +178,16 @@ BEGIN ATOMIC
       date_bin('15 minutes', greatest(p.began_at, from_at), '2000-01-01 00:00+00'),
       date_bin('15 minutes', least(p.ended_at, to_at) - INTERVAL '1 microsecond', '2000-01-01 00:00+00'),
       INTERVAL '15 minutes') AS q (quarter)
-  ), piece AS (
+  ), shared AS (
     SELECT *, whole_kwh * extract(epoch FROM upper(during) - lower(during)) / whole_s AS kwh FROM part
+  ), piece AS (
+    -- What is left of a gap may lie in one quarter hour, and is known then.
+    SELECT s.quarter, s.during, s.whole_kwh, s.whole_s, s.kwh, s.most_kwh,
+      CASE WHEN NOT s.is_whole THEN s.gap END AS gap,
+      CASE WHEN s.is_whole AND s.known = 'gap' THEN 'register' ELSE s.known END AS known
+    FROM (
+      SELECT *, gap IS NOT NULL AND abs(sum(kwh) OVER (PARTITION BY quarter, gap) - most_kwh) < 1e-9 AS is_whole FROM shared
+    ) s
   )
   SELECT
     quarter,
@@ -190,8 +201,9 @@ BEGIN ATOMIC
     coalesce(max(3600 * whole_kwh / whole_s) FILTER (WHERE gap IS NULL), 0),
     range_agg(gap) FILTER (WHERE gap IS NOT NULL),
     bool_or(known = 'suspect'),
-    CASE WHEN bool_or(known IN ('register', 'gap', 'suspect')) AND bool_or(known IN ('interval', 'wide')) THEN 'both'
-         WHEN bool_or(known IN ('interval', 'wide')) THEN 'interval' ELSE 'register' END
+    CASE WHEN bool_or(known IN ('register', 'gap')) AND bool_or(known IN ('interval', 'wide')) THEN 'both'
+         WHEN bool_or(known IN ('interval', 'wide')) THEN 'interval'
+         WHEN bool_or(known IN ('register', 'gap')) THEN 'register' END
   FROM piece
   GROUP BY quarter;
 END;
@@ -216,7 +228,7 @@ COMMENT ON FUNCTION volt.{device}_energy_quarters(text, timestamptz, timestamptz
   'coverage: share of the quarter hour, as far as it lies in the period, for which it was measured. estimated: a gap '
   'of a register or an interval of over a quarter hour is cut, and its energy shared out evenly; low_kwh and high_kwh: '
   'none and all of that energy lies in here. suspect: a step of the register is not counted. source: register, '
-  'interval or both. No row: nothing is known of the quarter hour.';
+  'interval, both or (a suspect step alone) NULL. No row: nothing is known of the quarter hour.';
 
 CREATE OR REPLACE FUNCTION volt.{device}_register_events(of_{device} text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (recorded_at timestamptz, event text, previous_kwh numeric, register_kwh numeric, credited_kwh numeric)

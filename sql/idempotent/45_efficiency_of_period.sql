@@ -72,35 +72,37 @@ COMMENT ON FUNCTION volt_internal.vehicle_sides(text, timestamptz, timestamptz) 
 
 CREATE OR REPLACE FUNCTION volt_internal.vehicle_periods(of_vehicle text, starts timestamptz[], ends timestamptz[])
 RETURNS TABLE (
-  began_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric, comparable_ac_kwh numeric,
+  began_at timestamptz, ended_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric, comparable_ac_kwh numeric,
   efficiency_pct numeric, efficiency_low_pct numeric, efficiency_high_pct numeric, standby_kwh numeric,
   unassigned_kwh numeric, meter_id text, quality text
 )
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   WITH period AS (
-    SELECT p.began_at, p.ended_at FROM unnest(starts, ends) AS p (began_at, ended_at)
+    SELECT DISTINCT p.began_at, p.ended_at FROM unnest(starts, ends) AS p (began_at, ended_at)
   ), side AS (
     SELECT
       p.began_at, p.ended_at, s.*,
       coalesce(s.dc_gaps, '{}'::tstzmultirange) + coalesce(s.ac_gaps, '{}'::tstzmultirange) AS gaps,
       volt_internal.efficiency_standby_kw() * s.length_s / 3600 AS standby_limit_kwh
     FROM period p
-    JOIN volt_internal.vehicle_sides(of_vehicle, starts[1], ends[cardinality(ends)]) s
+    JOIN volt_internal.vehicle_sides(
+      of_vehicle, (SELECT min(t) FROM unnest(starts) AS t), (SELECT max(t) FROM unnest(ends) AS t)) s
       ON s.quarter_hour < p.ended_at AND s.quarter_hour + INTERVAL '15 minutes' > p.began_at
   ), gap AS (
     -- The quarter hours that a gap touches are compared as one, in a period that has all of it.
-    SELECT g.began_at, unnest(range_agg(g.quarters)) AS quarters
+    SELECT g.began_at, g.ended_at, unnest(range_agg(g.quarters)) AS quarters
     FROM (
-      SELECT s.began_at, tstzrange(
+      SELECT s.began_at, s.ended_at, tstzrange(
         date_bin('15 minutes', lower(g), '2000-01-01 00:00+00'),
         date_bin('15 minutes', upper(g) + INTERVAL '899.999999 seconds', '2000-01-01 00:00+00')) AS quarters
       FROM side s CROSS JOIN LATERAL unnest(s.gaps) AS g
     ) g
-    GROUP BY g.began_at
+    GROUP BY g.began_at, g.ended_at
   ), stretch AS (
     SELECT
       s.began_at,
+      s.ended_at,
       coalesce(lower(g.quarters), s.quarter_hour) AS stretch_at,
       sum(s.length_s) AS length_s,
       sum(s.dc_kwh) AS dc_kwh,
@@ -119,8 +121,8 @@ BEGIN ATOMIC
       bool_or(s.others_kwh IS NOT NULL AND s.dc_kwh > 0) AS shared,
       string_agg(DISTINCT s.meter_id, ', ' ORDER BY s.meter_id) AS meter_id
     FROM side s
-    LEFT JOIN gap g ON g.began_at = s.began_at AND g.quarters @> s.quarter_hour
-    GROUP BY s.began_at, coalesce(lower(g.quarters), s.quarter_hour)
+    LEFT JOIN gap g ON g.began_at = s.began_at AND g.ended_at = s.ended_at AND g.quarters @> s.quarter_hour
+    GROUP BY s.began_at, s.ended_at, coalesce(lower(g.quarters), s.quarter_hour)
   ), weighed AS (
     SELECT
       t.*,
@@ -130,6 +132,7 @@ BEGIN ATOMIC
   ), summed AS (
     SELECT
       w.began_at,
+      w.ended_at,
       sum(w.dc_kwh) AS dc_kwh,
       sum(w.ac_kwh) AS ac_kwh,
       sum(w.dc_kwh / least(w.dc_coverage, 1)) FILTER (WHERE w.comparable) AS comparable_dc_kwh,
@@ -148,12 +151,12 @@ BEGIN ATOMIC
       bool_or(w.shared AND w.comparable) AS shared,
       bool_or(w.ac_kwh > w.standby_limit_kwh AND coalesce(w.dc_coverage, 0) < 0.8) AS dc_missing
     FROM weighed w
-    GROUP BY w.began_at
+    GROUP BY w.began_at, w.ended_at
   ), rated AS (
     SELECT *, 100 * comparable_dc_kwh / comparable_ac_kwh AS pct FROM summed
   )
   SELECT
-    r.began_at, r.dc_kwh, r.ac_kwh, r.comparable_dc_kwh, r.comparable_ac_kwh, round(r.pct, 2),
+    r.began_at, r.ended_at, r.dc_kwh, r.ac_kwh, r.comparable_dc_kwh, r.comparable_ac_kwh, round(r.pct, 2),
     round(100 * r.dc_low_kwh / r.ac_high_kwh, 2), round(100 * r.dc_high_kwh / r.ac_low_kwh, 2),
     r.standby_kwh, r.unassigned_kwh, r.meter_id,
     CASE
@@ -172,7 +175,7 @@ BEGIN ATOMIC
   FROM rated r;
 END;
 COMMENT ON FUNCTION volt_internal.vehicle_periods(text, timestamptz[], timestamptz[]) IS
-  'Energy and efficiency of one vehicle in periods that follow each other, kWh and %: what volt.vehicle_efficiency shows.';
+  'Energy and efficiency of one vehicle in some periods, each of whole quarter hours but where all of them begin and end, kWh and %: what volt.vehicle_efficiency shows.';
 
 CREATE OR REPLACE FUNCTION volt_internal.check_period(from_at timestamptz, to_at timestamptz, most interval) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -194,7 +197,7 @@ COMMENT ON FUNCTION volt_internal.check_period(timestamptz, timestamptz, interva
 CREATE OR REPLACE FUNCTION volt.vehicle_efficiency(
   of_vehicle text, from_at timestamptz, to_at timestamptz, step text DEFAULT 'hour', zone text DEFAULT 'UTC'
 ) RETURNS TABLE (
-  began_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric, comparable_ac_kwh numeric,
+  began_at timestamptz, ended_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric, comparable_ac_kwh numeric,
   efficiency_pct numeric, efficiency_low_pct numeric, efficiency_high_pct numeric, standby_kwh numeric,
   unassigned_kwh numeric, meter_id text, quality text
 )

@@ -148,7 +148,7 @@ def test_dark_for_four_hours_of_which_it_charged_one(connection, ask):
     dc = [vehicle("P-11", at(0, n), register=1000.0) for n in range(601)]
     dc += [vehicle("P-11", at(14, n), register=1000.0 + charged) for n in range(60)]
     ac = [meter("P-m11", at(0, n), kwh=0.1 if 600 < n <= 660 else 0.0) for n in range(1, 901)]
-    store(connection, dc + ac)
+    store(connection, [*dc, *ac])
     assert [(row["efficiency_pct"], row["quality"]) for row in ask("P-11")] == [(92.0, "ok")]
     hours = {row["hour"]: (row["efficiency_pct"], row["quality"]) for row in ask("P-11", step="hour")}
     assert [hours[hour] for hour in range(10, 14)] == [(None, "estimated")] * 4

@@ -1,7 +1,5 @@
 """Energy by quarter hour: each case of a register and of intervals, with the figures that arithmetic gives."""
 
-import datetime as dt
-
 import pytest
 
 from support.schema import at, connection_of, meter, store, vehicle
@@ -60,7 +58,7 @@ def registers(device, *values, every_min=1.0, start_min=0.0):
 
 
 def test_intervals_end_at_their_stamp(connection, energy):
-    """A reading every minute of 0.1 kWh, stamped at its end: 1.5 kWh a quarter hour, the first as much as the others."""
+    """A reading every minute of 0.1 kWh, stamped at its end: 1.5 kWh a quarter hour, the first like the others."""
     store(connection, [meter("iv-1", at(0, n), kwh=0.1) for n in range(1, 31)])
     assert energy("iv-1", at(0), at(1)) == [(0, 1.5, 1.0, False), (15, 1.5, 1.0, False)]
 
@@ -121,7 +119,7 @@ def test_a_long_stretch_without_a_rise_is_known(connection, energy):
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "kwh", "found"),
+    "case",
     [
         ("exchanged", [499.9, 500, 5000, 5000.1, 5000.2], 0.3, [("impossible_step", 500, 5000, 0)]),
         ("zero", [34507.5, 0, 34507.6], 0.1, [("contradicted", 34507.5, 0, 0)]),
@@ -134,8 +132,10 @@ def test_a_long_stretch_without_a_rise_is_known(connection, energy):
         ("last-falls", [100, 100.1, 3], 0.1, [("undecided", 100.1, 3, 0)]),
         ("last-jumps", [100, 100.1, 9000], 0.1, [("undecided", 100.1, 9000, 0)]),
     ],
+    ids=lambda case: case[0],
 )
-def test_what_a_register_does(connection, total, events, name, values, kwh, found):
+def test_what_a_register_does(connection, total, events, case):
+    name, values, kwh, found = case
     store(connection, registers(f"do-{name}", *values))
     assert total(f"do-{name}") == pytest.approx(kwh)
     assert events(f"do-{name}") == found
@@ -143,7 +143,9 @@ def test_what_a_register_does(connection, total, events, name, values, kwh, foun
 
 def test_a_register_that_counts_sessions(connection, total, events):
     """Each begins anew and is counted whole, though 30 kWh are far from zero."""
-    connection.execute("INSERT INTO volt.meter (meter_id, register_kind) VALUES ('se-1', 'session') ON CONFLICT DO NOTHING")
+    connection.execute(
+        "INSERT INTO volt.meter (meter_id, register_kind) VALUES ('se-1', 'session') ON CONFLICT DO NOTHING"
+    )
     store(connection, registers("se-1", 0, 20, 40, every_min=30) + registers("se-1", 30, 35, start_min=600))
     assert total("se-1") == pytest.approx(75)
     assert events("se-1") == [("session", 40, 30, 30)]
@@ -179,7 +181,9 @@ def test_intervals_in_a_gap(connection, energy):
 
 def test_a_stray_register_takes_nothing_away(connection, total):
     readings = [meter("mx-2", at(0, n), kwh=0.1) for n in range(1, 121)]
-    store(connection, [*readings, meter("mx-2", at(0, 30, 30), register=7.0), meter("mx-2", at(1, 45, 30), register=7.5)])
+    store(
+        connection, [*readings, meter("mx-2", at(0, 30, 30), register=7.0), meter("mx-2", at(1, 45, 30), register=7.5)]
+    )
     assert total("mx-2", 2.0) == pytest.approx(12.0)
 
 
@@ -219,5 +223,3 @@ def test_a_gap_ends_at_a_start(connection, total):
     """A register that was exchanged while nobody listened: its new value is no energy."""
     store(connection, registers("ga-1", 20000, 20000.1) + registers("ga-1", 5000, 5000.1, start_min=24 * 60 - 10))
     assert total("ga-1", 24.0) == pytest.approx(0.2)
-
-

@@ -105,5 +105,5 @@ def test_analysts_do_not_see_what_is_voltds_own(migrated):
             " AND has_table_privilege(oid, 'SELECT, INSERT, UPDATE, DELETE')"
         )
         assert rights.fetchall() == []
-        connection.execute("SELECT volt.vehicle_performance('w', '-infinity', 'infinity')")
+        connection.execute("SELECT volt.vehicle_performance('w')")
         assert connection.execute("SELECT count(*) FROM volt.device_liveness").fetchone() == (0,)

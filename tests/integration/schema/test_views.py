@@ -105,7 +105,7 @@ def test_the_fleet_at_this_moment(database):
 
 
 def test_functions_on_one_vehicle(database):
-    """Latest state, history a page at a time without gap or overlap, and performance over whole hours."""
+    """Latest state, and history a page at a time without gap or overlap."""
     start = NOW.replace(minute=0, second=0) - dt.timedelta(hours=3)
     for n in range(120):
         database.execute(
@@ -113,12 +113,6 @@ def test_functions_on_one_vehicle(database):
             " kwh_delivered_dc, received_at) VALUES ('v', %s, %s, %s, %s, 0.1, now())",
             (start + dt.timedelta(minutes=n), 80 - n / 4, n, 1000 + n),
         )
-    database.execute("INSERT INTO volt.vehicle_meter (vehicle_id, meter_id) VALUES ('v', 'm')")
-    database.execute(
-        "INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, received_at)"
-        " VALUES ('m', %s, 7.5, now())",
-        (start,),
-    )
     merge(database, "v", NOW, soc_pct=50.0, soc_at=NOW)
     assert len(database.execute("SELECT * FROM volt.vehicle_latest('v')").fetchall()) == 1
 
@@ -127,16 +121,6 @@ def test_functions_on_one_vehicle(database):
         seen += [when for (when,) in page]
         before = seen[-1]
     assert seen == [start + dt.timedelta(minutes=n) for n in reversed(range(120))]
-
-    (performance,) = database.execute(
-        "SELECT volt.vehicle_performance('v', %s, %s)", (start, start + dt.timedelta(hours=1))
-    ).fetchone()
-    expected = {
-        "dc_kwh": 6.0, "ac_kwh": 7.5, "efficiency_pct": 80.0, "distance_km": 59, "speed_max_kmh": 59,
-        "speed_avg_kmh": 29.5, "soc_max_pct": 80, "soc_min_pct": 65.25, "readings": 60, "hours": 1,
-    }  # fmt: skip
-    assert {name: performance[name] for name in expected} == expected
-    assert database.execute("SELECT volt.vehicle_performance('nobody', %s, %s)", (start, NOW)).fetchone() == (None,)
 
 
 def test_impossible_values_are_refused_by_a_named_constraint(database):

@@ -1,0 +1,81 @@
+-- What: what one vehicle did in a period, as one JSON document for programs.
+-- Why:  energy and efficiency come from the same quarter hours for the period and for each of its hours, so that the hours
+--       add up to the period.
+-- Lock: none on data.
+
+CREATE OR REPLACE FUNCTION volt.vehicle_performance(
+  of_vehicle text, from_at timestamptz DEFAULT now() - INTERVAL '24 hours', to_at timestamptz DEFAULT now()
+) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  starts timestamptz[];
+  ends timestamptz[];
+  whole record;
+  battery record;
+  distance_km numeric;
+  hours jsonb;
+BEGIN
+  PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');
+  SELECT count(*) AS readings, avg(r.battery_temp_c::numeric) AS average, max(r.battery_temp_c) AS highest, min(r.battery_temp_c) AS lowest
+  INTO battery
+  FROM volt.vehicle_reading r
+  WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= from_at AND r.recorded_at < to_at;
+  IF battery.readings = 0 AND NOT EXISTS (SELECT FROM volt.vehicle v WHERE v.vehicle_id = of_vehicle)
+     AND NOT EXISTS (SELECT FROM volt.vehicle_current c WHERE c.vehicle_id = of_vehicle) THEN
+    RETURN NULL;
+  END IF;
+
+  -- An odometer is a register, and no vehicle is faster than 400 km/h.
+  SELECT sum(c.credited_kwh) INTO distance_km
+  FROM (
+    SELECT array_agg(r.recorded_at ORDER BY r.recorded_at) AS ats, array_agg(r.odometer_km ORDER BY r.recorded_at) AS km
+    FROM volt.vehicle_reading r
+    WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= from_at AND r.recorded_at < to_at AND r.odometer_km IS NOT NULL
+  ) o
+  CROSS JOIN LATERAL volt_internal.register_curve(o.ats, o.km, 400, 'total') c;
+
+  SELECT array_agg(h.at ORDER BY h.at), array_agg(h.until ORDER BY h.at) INTO starts, ends
+  FROM (
+    SELECT greatest(n.at, from_at) AS at, least(n.at + INTERVAL '1 hour', to_at) AS until
+    FROM generate_series(date_trunc('hour', from_at, 'UTC'), to_at, INTERVAL '1 hour') AS n (at)
+    WHERE n.at < to_at
+  ) h;
+  WITH period AS MATERIALIZED (
+    SELECT * FROM volt_internal.vehicle_periods(of_vehicle, from_at || starts, to_at || ends)
+  ), hour AS (
+    SELECT jsonb_agg(jsonb_build_object(
+      'hour', date_trunc('hour', h.at, 'UTC'),
+      'acConsumed', p.ac_kwh,
+      'dcDelivered', p.dc_kwh,
+      'efficiency', round(p.efficiency_pct / 100, 4),
+      'quality', p.quality) ORDER BY h.at) AS rows
+    FROM unnest(starts, ends) AS h (at, until)
+    LEFT JOIN period p ON p.began_at = h.at AND p.ended_at = h.until
+  )
+  SELECT p.*, hour.rows AS hours INTO whole
+  FROM hour LEFT JOIN period p ON p.began_at = from_at AND p.ended_at = to_at
+  LIMIT 1;
+
+  RETURN jsonb_build_object(
+    'vehicleId', of_vehicle,
+    'period', jsonb_build_object('start', from_at, 'end', to_at),
+    'energyMetrics', jsonb_build_object(
+      'totalAcConsumed', whole.ac_kwh,
+      'totalDcDelivered', whole.dc_kwh,
+      'comparableAc', round(whole.comparable_ac_kwh, 9),
+      'comparableDc', round(whole.comparable_dc_kwh, 9),
+      'efficiencyRatio', round(whole.efficiency_pct / 100, 4),
+      'powerLoss', round(whole.comparable_ac_kwh - whole.comparable_dc_kwh, 9),
+      'standby', whole.standby_kwh),
+    'batteryMetrics', jsonb_build_object(
+      'avgTemperature', round(battery.average, 2), 'maxTemperature', battery.highest, 'minTemperature', battery.lowest),
+    'hourlyBreakdown', whole.hours,
+    'distanceKm', distance_km,
+    'quality', coalesce(whole.quality, 'no_data'));
+END $$;
+COMMENT ON FUNCTION volt.vehicle_performance(text, timestamptz, timestamptz) IS
+  'One vehicle within [from, to), by default the last 24 hours, at most 366 days, from raw readings: energy in kWh as '
+  'volt.vehicle_efficiency has it, efficiencyRatio and efficiency from 0 to 1 (comparableDc / comparableAc), powerLoss what was '
+  'compared and did not arrive, kWh; temperatures in degrees Celsius; distanceKm by the odometer; every hour (UTC), the first and '
+  'the last as far as they lie in the period. Null: unknown. NULL: an unknown vehicle.';
