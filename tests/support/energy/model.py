@@ -78,7 +78,7 @@ class Figure:
 
 
 class Span(NamedTuple):
-    """A stretch of time in microseconds; a median of two spacings may end between two of them."""
+    """A stretch of time in microseconds; an interval of the registry may end between two of them."""
 
     start: Fraction | int
     end: Fraction | int

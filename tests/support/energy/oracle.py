@@ -4,19 +4,24 @@ It takes all readings of a device and answers for any period. It shares no code 
 
 What the definition leaves open is decided like this:
 
-- A reading belongs to the UTC day of its stamp, midnight to the day that begins. Spacings count within one day. Every
-  reading that has the field counts for the spacing, also one that the register's curve leaves out.
+- A reading belongs to the UTC day of its stamp, midnight to the day that begins. Spacings count within one day, and
+  their median is the lower one. Every reading that has the field counts for the spacing, also one that the register's
+  curve leaves out. A stretch has the spacing of the day on which it begins.
 - An interval over 15 minutes is treated like a gap: a period that cuts it shows an even share from 0 to the whole, a
   period that contains it whole is exact. Without energy it is known to be 0.
-- A reading of interval energy that lies partly in a known stretch of the register counts for the rest of its time. Over
-  15 minutes long it is then estimated for every period: how much of it lay in the rest is unknown.
+- A reading of interval energy that lies partly in time of the register counts for the rest of its time. Over 15 minutes
+  long it is then estimated for every period: how much of it lay in the rest is unknown.
 - A gap counts as covered: its total is known. `estimated` keeps it from being compared where a period cuts it.
-- A long stretch of the register goes to the intervals where they cover at least half of it, whether it rose or not. The
-  part that they leave is then not covered. Otherwise intervals inside it do not count.
+- In a stretch of the register over 15 minutes, a gap or not, intervals count in their own time, with the energy of
+  their parts inside it. What the stretch rose beyond them is spread evenly over the time that they leave, and that time
+  is treated like the whole stretch without them: known, or a gap. If they leave no energy, the time that they leave is
+  not covered, also where neither has any. If they leave no time, they alone count. Overlapping intervals each count.
+- A stretch of 15 minutes or less goes to the register alone.
 - In a suspect stretch, long or short, the register knows nothing: intervals count there, and it stays suspect.
 - A step down is decided by its next reading for session registers, too. Impossible for its time, the new session is
   listed with nothing credited.
-- A lower start that is credited nothing is a stretch without rise: known, covered and 0.
+- A lower start is a stretch without rise: known, covered and 0. In a gap it is suspect instead: its energy is unknown.
+  A session that is credited nothing is no lower start.
 """
 
 import bisect
@@ -31,13 +36,18 @@ from support.energy import model, registers
 
 
 class _Piece(NamedTuple):
-    """Energy that is spread evenly over a span and counts in parts of it, or in all."""
+    """Energy that is spread evenly over spans in order and counts in parts of them, or in all."""
 
-    span: model.Span
     kwh: Fraction
+    spread: list[model.Span]
     counts_in: list[model.Span]
     course_known: bool
     source: model.Source
+
+    @property
+    def length(self) -> Fraction:
+        """The time that it is spread over, in microseconds."""
+        return Fraction(sum(span.length for span in self.spread))
 
 
 class Energy:
@@ -60,27 +70,36 @@ class Energy:
         ]
         curve = registers.curve_of(values, side.device, jitter_kwh)
         self.events = curve.events
-        self._suspect = model.union(one.span for one in curve.stretches if one.suspect)
 
         width = _widths((at for at, _ in intervals), side.device)
         spans = [(model.Span(at - width[at // model.DAY], at), kwh) for at, kwh in intervals]
         by_intervals = model.union(span for span, _ in spans)
 
         spacing = _widths((value.at for value in values), side.device)
+        suspect: list[model.Span] = []
         kept: list[_Piece] = []
-        for span, rise, suspect in curve.stretches:
+        for stretch in curve.stretches:
+            span = stretch.span
             gap = span.length > max(2 * spacing[int(span.start) // model.DAY], model.QUARTER)
-            if suspect or (gap and 2 * model.within(span, by_intervals) >= span.length):
+            if stretch.suspect or (gap and stretch.starts_lower):
+                suspect.append(span)
                 continue
-            kept.append(_Piece(span, rise, [span], not gap or rise == 0, "register"))
-        known = model.union(piece.span for piece in kept)
+            left = model.without(span, by_intervals)
+            if span.length <= model.QUARTER or left == [span]:
+                kept.append(_Piece(stretch.rise_kwh, [span], [span], not gap or stretch.rise_kwh == 0, "register"))
+                continue
+            rest = stretch.rise_kwh - _energy_inside(span, spans)
+            if rest > 0 and left:
+                kept.append(_Piece(rest, left, left, not gap, "register"))
+        known = model.union(span for piece in kept for span in piece.spread)
+        self._suspect = model.union(suspect)
         self._covered = model.union([*known, *by_intervals])
         self._pieces = kept + [
-            _Piece(span, kwh, model.without(span, known), span.length <= model.QUARTER or kwh == 0, "interval")
+            _Piece(kwh, [span], model.without(span, known), span.length <= model.QUARTER or kwh == 0, "interval")
             for span, kwh in spans
         ]
-        self._pieces.sort(key=lambda piece: piece.span.end)
-        self._ends = [piece.span.end for piece in self._pieces]
+        self._pieces.sort(key=lambda piece: piece.spread[-1].end)
+        self._ends = [piece.spread[-1].end for piece in self._pieces]
 
     def of(self, start: dt.datetime, end: dt.datetime) -> model.Figure:
         """The energy in the period [start, end)."""
@@ -89,13 +108,13 @@ class Energy:
         estimated = False
         sources: set[model.Source] = set()
         for piece in self._pieces[bisect.bisect_right(self._ends, period.start) :]:
-            inside = model.within(period, piece.counts_in) if piece.span.start < period.end else 0
+            inside = model.within(period, piece.counts_in) if piece.spread[0].start < period.end else 0
             if not inside:
                 continue
             sources.add(piece.source)
-            share = piece.kwh * Fraction(inside) / Fraction(piece.span.length)
+            share = piece.kwh * inside / piece.length
             energy += share
-            if piece.course_known or inside == piece.span.length:
+            if piece.course_known or inside == piece.length:
                 low += share
                 high += share
             else:
@@ -121,8 +140,13 @@ class Energy:
         ]
 
 
+def _energy_inside(stretch: model.Span, spans: list[tuple[model.Span, Fraction]]) -> Fraction:
+    """The energy of the parts of intervals that lie in a stretch."""
+    return sum((kwh * model.within(span, [stretch]) / span.length for span, kwh in spans), Fraction(0))
+
+
 def _widths(times: Iterable[int], device: model.Device) -> dict[int, Fraction | int]:
-    """By UTC day: the registry's interval, else the median spacing within the day, else a quarter hour."""
+    """By UTC day: the registry's interval, else the lower median spacing within the day, else a quarter hour."""
     days: dict[int, list[int]] = {}
     for at in times:
         days.setdefault(at // model.DAY, []).append(at)
@@ -131,6 +155,6 @@ def _widths(times: Iterable[int], device: model.Device) -> dict[int, Fraction | 
     return {day: _median_spacing(stamps) for day, stamps in days.items()}
 
 
-def _median_spacing(stamps: list[int]) -> Fraction | int:
-    spacings = [Fraction(after - before) for before, after in itertools.pairwise(stamps)]
-    return statistics.median(spacings) if spacings else model.QUARTER
+def _median_spacing(stamps: list[int]) -> int:
+    spacings = [after - before for before, after in itertools.pairwise(stamps)]
+    return statistics.median_low(spacings) if spacings else model.QUARTER

@@ -17,11 +17,16 @@ class Value(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """The curve between two accepted readings; a suspect stretch has an unknown rise and counts nothing."""
+    """The curve between two accepted readings.
+
+    A suspect stretch has an unknown rise and counts nothing. A stretch that ends with a lower start rises by 0, but its
+    rise is unknown where it is long.
+    """
 
     span: model.Span
     rise_kwh: Fraction
-    suspect: bool
+    suspect: bool = False
+    starts_lower: bool = False
 
 
 @dataclass
@@ -68,6 +73,7 @@ class _Walk:
             return
         passed = value.at - self.at
         credited = Fraction(0)
+        starts_lower = False
         if self.device.kind == "session":
             if value.kwh <= self._possible_kwh(passed):
                 credited = value.kwh
@@ -76,14 +82,23 @@ class _Walk:
             credited = value.kwh
             self._happened(value, "reset", credited)
         else:
+            starts_lower = True
             self._happened(value, "lower_start")
-        self._accept(value, credited)
+        self._accept(value, credited, starts_lower=starts_lower)
 
     def _possible_kwh(self, passed: int) -> Fraction:
         return model.exact(self.device.max_power_kw) * Fraction(passed, model.HOUR) + self.jitter
 
-    def _accept(self, value: Value, rise: Fraction, *, highest: Fraction | None = None, suspect: bool = False) -> None:
-        self.curve.stretches.append(Stretch(model.Span(self.at, value.at), rise, suspect))
+    def _accept(
+        self,
+        value: Value,
+        rise: Fraction,
+        *,
+        highest: Fraction | None = None,
+        suspect: bool = False,
+        starts_lower: bool = False,
+    ) -> None:
+        self.curve.stretches.append(Stretch(model.Span(self.at, value.at), rise, suspect, starts_lower))
         self.at = value.at
         self.highest = value.kwh if highest is None else highest
 

@@ -1,6 +1,6 @@
 """All scenarios, small and named; the comments in `cases` say how each answer was worked out by hand."""
 
-from support.energy.cases import both, gaps, intervals, registers
+from support.energy.cases import both, gaps, intervals, lower, registers, stretches
 from support.energy.cases.build import Ask, Scenario
 
 __all__ = ["SCENARIOS", "Ask", "Scenario"]
@@ -10,4 +10,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     *registers.SCENARIOS,
     *gaps.SCENARIOS,
     *both.SCENARIOS,
+    *stretches.SCENARIOS,
+    *lower.SCENARIOS,
 )

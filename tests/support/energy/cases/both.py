@@ -60,42 +60,46 @@ SCENARIOS = (
             intervals(at(10), at(11), AC), intervals(at(34), at(35), AC), levels(at(10, 30), 77.0, 90.0, step_s=86400)
         ),
         asks=(
-            # intervals cover an hour of the 24: less than half, the register has the total. From 10:30 to 11:00 that
-            # is a 48th of 13.
+            # half an hour at either end of the gap is the intervals': 6.0. The 7.0 beyond them lie in the 23 hours
+            # between.
             Ask(at(10), at(10, 30), 3.0),
-            Ask(at(10, 30), at(34, 30), 13.0, source="register"),
-            Ask(at(10, 30), at(11), 13 / 48, source="register", estimated=True, bounds=(0, 13)),
+            Ask(at(10, 30), at(34, 30), 13.0, source="mixed"),
+            Ask(at(10, 30), at(11), 3.0),
+            Ask(at(11), at(34), 7.0, source="register"),
+            Ask(at(12), at(13), 7 / 23, source="register", estimated=True, bounds=(0, 7)),
             Ask(at(34, 30), at(35), 3.0),
         ),
     ),
     Scenario(
         "stray register readings around a day of intervals",
         meter=of(intervals(at(10), at(34), 1.5, step_s=900), levels(at(10), 77.0, 90.0, step_s=86400)),
-        asks=(Ask(at(10), at(34), 144.0), Ask(at(0), at(24), 84.0, 14 / 24)),  # intervals cover all of the gap
+        asks=(Ask(at(10), at(34), 144.0), Ask(at(0), at(24), 84.0, 14 / 24)),  # they leave no time
     ),
     Scenario(
-        "two register readings on one day make a curve",
+        "two register readings an hour apart among minutes",
         meter=of(intervals(at(9), at(12), AC), levels(at(10), 77.0, 83.0, step_s=3600)),
-        # an hour is their median spacing, so the hour is no gap
-        asks=(Ask(at(9), at(12), 18.0, source="mixed"), Ask(at(10, 15), at(10, 30), 1.5, source="register")),
+        # the hour is their spacing and no gap, but longer than 15 minutes: the intervals have all of it
+        asks=(Ask(at(9), at(12), 18.0), Ask(at(10, 15), at(10, 30), 1.5)),
     ),
     Scenario(
         "intervals cover a quarter of a gap",
         vehicle=of(rising(at(8), at(10), 1000, DC), intervals(at(10), at(11), DC), rising(at(14), at(16), 1033.12, DC)),
         asks=(
-            Ask(at(10), at(11), 5.52, source="register", estimated=True, bounds=(0, 22.08), side="vehicle"),
-            Ask(at(8), at(16), 44.16, source="register", side="vehicle"),
+            # 22.08 less 5.52 is 16.56 for the three hours after 11
+            Ask(at(10), at(11), 5.52, side="vehicle"),
+            Ask(at(11), at(12), 5.52, source="register", estimated=True, bounds=(0, 16.56), side="vehicle"),
+            Ask(at(8), at(16), 44.16, source="mixed", side="vehicle"),
         ),
     ),
     Scenario(
-        "intervals cover exactly half of a gap",
+        "intervals cover half of a gap",
         vehicle=of(rising(at(8), at(10), 1000, DC), intervals(at(10), at(12), DC), rising(at(14), at(16), 1033.12, DC)),
         asks=(
-            # the gap is theirs: what it rose beyond them is not counted, and the rest of it is not covered
+            # 22.08 less 11.04 for the two hours after 12
             Ask(at(10), at(11), 5.52, side="vehicle"),
-            Ask(at(10), at(14), 11.04, 0.5, side="vehicle"),
-            Ask(at(13), at(14), 0, 0, "none", side="vehicle"),
-            Ask(at(8), at(16), 33.12, 0.75, "mixed", side="vehicle"),
+            Ask(at(10), at(14), 22.08, source="mixed", side="vehicle"),
+            Ask(at(13), at(14), 5.52, source="register", estimated=True, bounds=(0, 11.04), side="vehicle"),
+            Ask(at(8), at(16), 44.16, source="mixed", side="vehicle"),
         ),
     ),
     Scenario(

@@ -86,6 +86,16 @@ SCENARIOS = (
         ),
     ),
     Scenario(
+        "the smaller of two spacings says what a gap is",
+        meter=of(levels(at(10), 100.0, 101.0, step_s=600), levels(at(11, 10), 107.0)),
+        asks=(
+            # spacings 10 and 60 minutes: an hour is longer than twice 10 minutes, though not than twice 35
+            Ask(at(10), at(10, 10), 1.0, source="register"),
+            Ask(at(10, 15), at(10, 30), 1.5, source="register", estimated=True, bounds=(0, 6)),
+            Ask(at(10), at(11, 10), 7.0, source="register"),
+        ),
+    ),
+    Scenario(
         "the registry's interval says what a gap is",
         meter=of(levels(at(10), 100.0, 102.0, step_s=1200), levels(at(10, 41), 104.1), device=Device(interval_s=600)),
         asks=(

@@ -118,23 +118,33 @@ SCENARIOS = (
         asks=(Ask(at(10), at(10, 15), 0.4, 4 / 15),),  # spacings 60, 120, 60: a minute each
     ),
     Scenario(
-        "a median between two spacings",
+        "the smaller of two spacings",
         meter=of((Reading(at(10, 1), 0.09), Reading(at(10, 2), 0.09), Reading(at(10, 4), 0.09))),
         asks=(
-            # spacings 60 and 120: 90 s each, 0.001 kWh a second. The first begins at 9:59:30: 30 s of it.
-            Ask(at(9, 45), at(10), 0.03, 30 / 900),
-            # 60 + 90 + 90 s of energy; covered are 10:00 to 10:02 and 10:02:30 to 10:04
-            Ask(at(10), at(10, 15), 0.24, 210 / 900),
+            # spacings 60 and 120: 60 s each. The first begins at 10:00.
+            Ask(at(9, 45), at(10), 0, 0, "none"),
+            # covered are 10:00 to 10:02 and 10:03 to 10:04
+            Ask(at(10), at(10, 15), 0.27, 180 / 900),
+        ),
+    ),
+    Scenario(
+        "the smaller of the two spacings in the middle of four",
+        meter=of(tuple(Reading(at(10, minute), 0.2) for minute in (0, 1, 3, 6, 10))),
+        asks=(
+            # spacings 1, 2, 3 and 4 minutes: 2 each. 9:58-10:00, 9:59-10:01, 10:01-10:03, 10:04-10:06, 10:08-10:10:
+            # before 10:00 lie the first whole and half of the second, after it half of the second and three.
+            Ask(at(9, 45), at(10), 0.3, 2 / 15),
+            Ask(at(10), at(10, 15), 0.7, 7 / 15),
         ),
     ),
     Scenario(
         "a quarter-hour meter that lost one of four",
         meter=of((Reading(at(10, 15), 1.5), Reading(at(10, 30), 1.5), Reading(at(11), 1.5))),
         asks=(
-            # spacings 15 and 30 minutes: the median is 22.5 minutes. Spans: 9:52:30-10:15, 10:07:30-10:30,
-            # 10:37:30-11:00. The first lies in the hour with 15 of its 22.5 minutes: 1.0; the others whole.
-            Ask(at(10), at(11), 4.0, 52.5 / 60, estimated=True, bounds=(3.0, 4.5)),
-            Ask(at(9), at(11), 4.5, 60 / 120),
+            # spacings 15 and 30 minutes: 15 each. The three lie in the hour whole; 10:30 to 10:45 is missing.
+            Ask(at(10), at(11), 4.5, 45 / 60),
+            Ask(at(10, 30), at(10, 45), 0, 0, "none"),
+            Ask(at(9), at(11), 4.5, 45 / 120),
         ),
     ),
     Scenario(

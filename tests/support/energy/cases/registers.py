@@ -140,8 +140,11 @@ SCENARIOS = (
     Scenario(
         "a reset in a gap that shows more than an hour's power",
         meter=of(levels(at(10), 500.0, 500.1), levels(at(12, 1), 30.0, 30.1)),
-        # 30 > 22.05: nothing is credited, and a stretch without rise is known
-        asks=(Ask(at(10), at(13), 0.2, 122 / 180, "register"), Ask(at(11), at(12), 0, source="register")),
+        # 30 > 22.05: nothing is credited, and what the two hours took is unknown
+        asks=(
+            Ask(at(10), at(13), 0.2, 2 / 180, "register", suspect=True),
+            Ask(at(11), at(12), 0, 0, "none", suspect=True),
+        ),
         events=((at(12, 1), "lower_start", 0),),
     ),
     Scenario(
@@ -236,7 +239,8 @@ SCENARIOS = (
     Scenario(
         "the same values are a lower start of a lifetime register",
         vehicle=of(levels(at(10), 11.9, 12.0), levels(at(12, 1), 8.0, 8.1)),
-        asks=(Ask(at(10), at(13), 0.2, 122 / 180, "register", side="vehicle"),),  # 8 is more than half of 12
+        # 8 is more than half of 12; two hours of minutes are a gap, and unknown
+        asks=(Ask(at(10), at(13), 0.2, 2 / 180, "register", suspect=True, side="vehicle"),),
         events=((at(12, 1), "lower_start", 0),),
     ),
     Scenario(
