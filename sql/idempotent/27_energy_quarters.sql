@@ -182,11 +182,14 @@ BEGIN ATOMIC
     SELECT *, whole_kwh * extract(epoch FROM upper(during) - lower(during)) / whole_s AS kwh FROM part
   ), piece AS (
     -- What is left of a gap may lie in one quarter hour, and is known then.
-    SELECT s.quarter, s.during, s.whole_kwh, s.whole_s, s.kwh, s.most_kwh,
+    SELECT s.quarter, s.during, s.whole_kwh, s.whole_s, s.kwh, CASE WHEN s.is_first THEN s.most_kwh ELSE 0 END AS most_kwh,
       CASE WHEN NOT s.is_whole THEN s.gap END AS gap,
       CASE WHEN s.is_whole AND s.known = 'gap' THEN 'register' ELSE s.known END AS known
     FROM (
-      SELECT *, gap IS NOT NULL AND abs(sum(kwh) OVER (PARTITION BY quarter, gap) - most_kwh) < 1e-9 AS is_whole FROM shared
+      SELECT *,
+        gap IS NOT NULL AND abs(sum(kwh) OVER (PARTITION BY quarter, gap) - most_kwh) < 1e-9 AS is_whole,
+        row_number() OVER (PARTITION BY quarter, gap ORDER BY during) = 1 AS is_first
+      FROM shared
     ) s
   )
   SELECT

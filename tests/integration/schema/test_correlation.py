@@ -36,7 +36,7 @@ def _store(connection, name, ours, theirs):
 
 
 @pytest.mark.parametrize(
-    ("name", "ours", "theirs", "expected"),
+    "case",
     [
         ("apart", [0, 60, 120], [2, 58, 130], [(0, 2), (60, 58), (120, None), (None, 130)]),
         ("two-for-one", [10, 12], [11.5], [(10, None), (12, 12)]),
@@ -46,7 +46,8 @@ def _store(connection, name, ours, theirs):
         ("nobody", [], [10], [(None, 10)]),
     ],
 )
-def test_pairs(connection, pairs, name, ours, theirs, expected):
+def test_pairs(connection, pairs, case):
+    name, ours, theirs, expected = case
     _store(connection, name, ours, theirs)
     assert sorted(pairs(f"CR-{name}"), key=str) == sorted(expected, key=str)
 

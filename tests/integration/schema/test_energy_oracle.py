@@ -1,0 +1,106 @@
+"""Energy by quarter hour in SQL and by an oracle that knows the definition alone: the same figures, on any readings."""
+
+import datetime as dt
+
+import pytest
+
+from support.energy.awkward import awkward
+from support.energy.oracle import Energy
+from support.energy.scenarios import SCENARIOS
+from support.schema import connection_of, meter, store, vehicle
+
+__all__ = ["connection_of"]  # a fixture
+
+_SIDES = [
+    (f"{number}-{name}", name, side)
+    for number, scenario in enumerate(SCENARIOS)
+    for name, side in (("meter", scenario.meter), ("vehicle", scenario.vehicle))
+    if side is not None
+]
+
+
+@pytest.fixture(params=["timescale", "apache"])
+def connection(connection_of, request):
+    return connection_of(request.param)
+
+
+def _store(connection, device, kind, side):
+    """The readings of a side and what the registry says of it; all of them are in the current state's past."""
+    registered = (
+        device,
+        side.device.interval_s,
+        side.device.max_power_kw,
+        side.device.kind.replace("register", "total"),
+    )
+    connection.execute(
+        f"INSERT INTO volt.{kind} ({kind}_id, interval_s, max_power_kw, register_kind) VALUES (%s, %s, %s, %s)",
+        registered,
+    )
+    rows: dict[dt.datetime, tuple[float | None, float | None]] = {}
+    for one in side.readings:  # two of one time are one row
+        kwh, register = rows.get(one.at, (None, None))
+        rows[one.at] = (one.interval_kwh if kwh is None else kwh, one.register_kwh if register is None else register)
+    make = meter if kind == "meter" else vehicle
+    store(connection, [make(device, at, kwh=kwh, register=register) for at, (kwh, register) in rows.items()])
+
+
+def _of_the_database(connection, device, kind, start, end):
+    rows = connection.execute(
+        "SELECT quarter_hour, kwh, (covered_s + gap_s) / length_s, gaps IS NOT NULL, suspect, low_kwh, high_kwh, source"
+        f" FROM volt_internal.{kind}_energy_quarters(%s, %s, %s)",
+        (device, start, end),
+    )
+    return {
+        at: (float(kwh), float(covered), estimated, suspect, float(low), float(high), source)
+        for at, kwh, covered, estimated, suspect, low, high, source in rows
+    }
+
+
+def _of_the_oracle(side, start, end):
+    source = {"mixed": "both", "none": None}
+    return {
+        one.start: (
+            float(one.energy_kwh), float(one.covered), one.estimated, one.suspect, float(one.low_kwh),
+            float(one.high_kwh), source.get(one.source, one.source),
+        )
+        for one in Energy(side).quarters(start, end)
+        if one.source != "none" or one.covered or one.suspect
+    }  # fmt: skip
+
+
+def _same(connection, device, kind, side):
+    _store(connection, device, kind, side)
+    times = [one.at for one in side.readings]
+    start = dt.datetime.combine(min(times).date(), dt.time(), dt.UTC) - dt.timedelta(hours=2)
+    end = dt.datetime.combine(max(times).date(), dt.time(), dt.UTC) + dt.timedelta(hours=26)
+    found, expected = _of_the_database(connection, device, kind, start, end), _of_the_oracle(side, start, end)
+    assert found.keys() == expected.keys()
+    for at, figures in expected.items():
+        assert (*found[at][2:4], found[at][6]) == (*figures[2:4], figures[6]), at
+        numbers = [(row[0], row[1], row[4], row[5]) for row in (found[at], figures)]
+        assert numbers[0] == pytest.approx(numbers[1], abs=1e-6), at
+
+
+@pytest.mark.parametrize(("device", "kind", "side"), _SIDES, ids=[name for name, _, _ in _SIDES])
+def test_scenarios(connection, device, kind, side):
+    _same(connection, device, kind, side)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_awkward_readings(connection, seed):
+    _same(connection, f"awkward-{seed}", "meter", awkward(seed))
+
+
+@pytest.mark.parametrize("seed", range(100, 110))
+def test_a_part_of_the_history(connection, seed):
+    """Whoever asks for some quarter hours gets those of the whole: the readings around them are looked at, too."""
+    side = awkward(seed)
+    _store(connection, f"part-{seed}", "meter", side)
+    times = sorted(one.at for one in side.readings)
+    start = times[len(times) // 2].replace(minute=0, second=0, microsecond=0)
+    end = start + dt.timedelta(hours=1)
+    expected = _of_the_oracle(side, start, end)
+    found = _of_the_database(connection, f"part-{seed}", "meter", start, end)
+    assert {at: row[0] for at, row in found.items()} == pytest.approx(
+        {at: row[0] for at, row in expected.items()}, abs=1e-6
+    )
