@@ -105,8 +105,10 @@ BEGIN
       r.recorded_at - lag(r.recorded_at) OVER (PARTITION BY date_trunc('day', r.recorded_at, 'UTC') ORDER BY r.recorded_at) AS spacing
     FROM volt_internal.{device}_energy_reading r
     WHERE r.{device}_id = of_{device} AND r.interval_kwh IS NOT NULL
-      AND r.recorded_at >= date_trunc('day', from_at, 'UTC')
-      AND r.recorded_at < date_trunc('day', to_at, 'UTC') + INTERVAL '2 days'
+      -- All that may lie in a stretch of the register which the period cuts.
+      AND r.recorded_at >= date_trunc('day', coalesce((SELECT min(s.since) FROM stretch s WHERE s.until > from_at AND s.since < from_at), from_at), 'UTC')
+      AND r.recorded_at < date_trunc('day', coalesce((SELECT max(s.until) FROM stretch s WHERE s.since < to_at AND s.until > to_at), to_at), 'UTC')
+        + INTERVAL '2 days'
   ), interval_spacing AS (
     SELECT i.day, coalesce(of_registry, percentile_disc(0.5) WITHIN GROUP (ORDER BY i.spacing), quarter) AS usual
     FROM interval_reading i GROUP BY i.day
