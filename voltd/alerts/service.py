@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from voltd import config, metrics
 from voltd.alerts import channels, deliver
-from voltd.daemon import host_clock
 from voltd.database import session
+from voltd.host import host_clock
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load, model
 from voltd.rules.cycle import cycle, interfaces

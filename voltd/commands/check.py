@@ -16,8 +16,8 @@ import psycopg
 
 from voltd import config, errors
 from voltd.alerts import channels
-from voltd.daemon import host_clock, host_clock_witnesses
 from voltd.database import edition, migrate, queries, session, sqlstate
+from voltd.host import host_clock, witnesses
 from voltd.pipeline.consume import clients
 from voltd.pipeline.consume.client_id import probe
 from voltd.rules import load
@@ -162,7 +162,7 @@ def _alerts(settings: config.Settings) -> list[str]:
 
 def _clock(settings: config.Settings) -> list[str]:
     """Compares this host's clock with the kernel's state and the database. The daemon compares it with devices, too."""
-    kernel = host_clock_witnesses.kernel()
+    kernel = witnesses.kernel()
     if kernel.impossible:
         raise errors.ConfigurationError(f"this host's clock is wrong: {kernel.doubts}", hint=host_clock.ADVICE)
     if kernel.doubts:
@@ -171,7 +171,7 @@ def _clock(settings: config.Settings) -> list[str]:
     found = None
     try:
         with psycopg.connect(session.dsn(settings)) as connection:
-            found = host_clock_witnesses.database(connection)
+            found = witnesses.database(connection)
             troubles = connection.execute(queries.text("daemons_in_trouble")).fetchall()
     except psycopg.Error:  # the line of the database reports it
         troubles = []

@@ -13,8 +13,7 @@ from typing import Any
 
 import psycopg
 
-from voltd import config
-from voltd.commands import terminal
+from voltd import config, terminal
 from voltd.database import queries, session
 
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import psycopg
 
-from voltd import config, errors
-from voltd.commands import rules_text, terminal
+from voltd import config, errors, terminal
+from voltd.commands import rules_text
 from voltd.database import session
 from voltd.rules import load, model
 from voltd.rules.backtest import episodes, history

@@ -14,8 +14,8 @@ import psycopg
 import structlog
 
 from voltd import config
-from voltd.daemon import identity
 from voltd.database import queries, session
+from voltd.host import identity
 
 _log = structlog.get_logger()
 

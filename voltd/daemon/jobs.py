@@ -20,9 +20,11 @@ import structlog
 
 from voltd import config, errors
 from voltd.alerts import service
-from voltd.daemon import health, host_clock, host_clock_witnesses, identity, leader, scheduler
+from voltd.daemon import leader, scheduler
 from voltd.database import locks, pool, queries, retention, rollup, session
+from voltd.host import host_clock, identity, witnesses
 from voltd.pipeline.write import bounds
+from voltd.rules.cycle import interfaces
 
 _log = structlog.get_logger()
 
@@ -51,7 +53,7 @@ class Jobs:
         settings: config.Settings,
         *,
         set_fleets: Callable[[Mapping[str, str]], None],
-        look: Callable[[], health.Report],
+        look: Callable[[], interfaces.Report],
         alerting: service.Alerting | None = None,
         bounds: bounds.Bounds | None = None,
         busy: Callable[[], bool] = lambda: False,
@@ -185,7 +187,7 @@ class Jobs:
     def _compare_clocks(self) -> None:
         if self._clock is not None:
             with self._connection() as connection:
-                self._clock.note_database(host_clock_witnesses.database(connection))
+                self._clock.note_database(witnesses.database(connection))
 
     def _rollup(self) -> None:
         with self._connection() as connection:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from voltd import config, metrics
 from voltd.alerts import service
-from voltd.daemon import database_ready, health, heartbeats, host_clock, jobs, signals, status
+from voltd.daemon import database_ready, health, heartbeats, jobs, signals, status
 from voltd.database import session
+from voltd.host import host_clock
 from voltd.pipeline.consume import consumer, window
 from voltd.pipeline.consume.client_id import presence
 from voltd.pipeline.current import live, state

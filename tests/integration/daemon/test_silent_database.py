@@ -10,9 +10,10 @@ from support import alerts, harness
 from support.rules import cycle_fakes
 from voltd import config, metrics
 from voltd.alerts import service
-from voltd.daemon import health, jobs, leader
+from voltd.daemon import jobs, leader
 from voltd.database import locks, session
 from voltd.pipeline.write.excursions import Excursions
+from voltd.rules.cycle import interfaces
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
         database={"dsn": through, "connect_timeout_s": 1},
         alerts={"mqtt": False, "channels": {"hook": {"url": hook.url}}},
     )
-    report = health.Report(0.0, spooling=False, healthy=True)
+    report = interfaces.Report(0.0, spooling=False, healthy=True)
     alerting = service.Alerting(
         settings,
         session.connector(settings),
@@ -81,7 +82,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
     try:
         harness.wait_for(lambda: made._leader.holds(locks.RULES), what="this daemon to lead")
         proxy.fall_silent()
-        report = health.Report(100.0, spooling=True, healthy=False)
+        report = interfaces.Report(100.0, spooling=True, healthy=False)
         harness.wait_for(lambda: hook.posts, 45, "the alert of the outage")
         assert "ingest_lag" in hook.lines[0]
     finally:

@@ -8,7 +8,6 @@ import pytest
 from support import databases
 from support.rules import cycle_fakes
 from voltd import config, models, resources
-from voltd.daemon import health
 from voltd.database import queries, session
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
@@ -16,7 +15,7 @@ from voltd.pipeline.write import refused as write_refused
 from voltd.pipeline.write import store
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load, message
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 TOPIC = "volt/meter/M1/telemetry"
@@ -65,7 +64,7 @@ class Desk:
             connection.execute(
                 "UPDATE volt_internal.alert_progress SET healthy_since = now() - '1 day'::interval, healthy_at = now()"
             )
-        report = health.Report(0.0, spooling=False, healthy=True)
+        report = interfaces.Report(0.0, spooling=False, healthy=True)
         one = cycle.EvaluationCycle(
             self._connect,
             "t",

@@ -11,7 +11,7 @@ import trustme
 
 from support import harness
 from voltd import config, errors, local, metrics
-from voltd.daemon import identity
+from voltd.host import identity
 from voltd.local import process
 from voltd.pipeline.consume import consumer as consume
 from voltd.pipeline.consume.client_id import presence

@@ -8,14 +8,13 @@ import pytest
 
 from support.rules import cycle_fakes
 from voltd import config, models
-from voltd.daemon import health
 from voltd.database import queries, session
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.write import store
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load, rhythm
 from voltd.rules.backtest import history
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
 MINUTE = 60.0
@@ -43,7 +42,7 @@ class Rig:
         monkeypatch.setattr(cycle, "time", types.SimpleNamespace(monotonic=self._monotonic))
         settings = config.Settings(instance="t", database={"dsn": f"{dsn} options='-c role=volt_writer'"})
         connect = session.connector(settings)
-        report = health.Report(0.0, spooling=False, healthy=True)
+        report = interfaces.Report(0.0, spooling=False, healthy=True)
         self._store = store.PostgresStore(connect, "t")
         self._current = write_current.CurrentState(connect, "t", 1.0, heal=False, well_since=lambda: self.well_since)
         self._check = cycle.EvaluationCycle(

@@ -9,11 +9,10 @@ import pytest
 from support import alerts
 from support.rules import cycle_fakes
 from voltd import config
-from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 HOUR = dt.timedelta(hours=1)
 MINUTE = dt.timedelta(minutes=1)
@@ -24,7 +23,7 @@ class Rig:
     """A migrated database, and checks of the rules at times that the test gives; all is well unless it says so."""
 
     def __init__(self, dsn, monkeypatch):
-        self.dsn, self.now, self.report = dsn, T0, health.Report(0.0, spooling=False, healthy=True)
+        self.dsn, self.now, self.report = dsn, T0, interfaces.Report(0.0, spooling=False, healthy=True)
         self._connection = psycopg.connect(dsn, autocommit=True)
         clock = types.SimpleNamespace(now=lambda _zone: self.now)
         monkeypatch.setattr(cycle, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
@@ -222,13 +221,13 @@ def test_an_hour_is_evaluated_ten_minutes_after_its_end(rig, charging):
 
 def test_the_backlog_of_an_outage_comes_in(rig, charging):
     """The first cycles after two hours and a half see nothing of them; what they were is notified."""
-    rig.report = health.Report(0.0, spooling=True, healthy=False)
+    rig.report = interfaces.Report(0.0, spooling=True, healthy=False)
     rig.restart()
     for minutes in range(150, 170, 5):
         rig.check(T0 + minutes * MINUTE)
     charging(T0)
     charging(T0 + HOUR)
-    rig.report = health.Report(0.0, spooling=False, healthy=True)
+    rig.report = interfaces.Report(0.0, spooling=False, healthy=True)
     for minutes in range(170, 190, 5):
         rig.check(T0 + minutes * MINUTE)
     assert rig.episodes("efficiency_low") == [("E1", False, False)]
@@ -236,12 +235,12 @@ def test_the_backlog_of_an_outage_comes_in(rig, charging):
 
 def test_the_backlog_of_a_long_outage_comes_in(rig, charging):
     """What is too old to notify anybody by then is a past episode, however long the spool takes to be read."""
-    rig.report = health.Report(0.0, spooling=True, healthy=False)
+    rig.report = interfaces.Report(0.0, spooling=True, healthy=False)
     for minutes in range(360, 480, 10):
         rig.check(T0 + minutes * MINUTE)
     charging(T0)
     charging(T0 + HOUR, percent=95)
-    rig.report = health.Report(0.0, spooling=False, healthy=True)
+    rig.report = interfaces.Report(0.0, spooling=False, healthy=True)
     for minutes in range(480, 510, 5):
         rig.check(T0 + minutes * MINUTE)
     assert rig.episodes("efficiency_low") == [("E1", True, True)]

@@ -11,16 +11,15 @@ import psycopg
 from support.rules import cycle_fakes
 from voltd import config, models
 from voltd.alerts import urgent
-from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
-WELL = health.Report(0.0, spooling=False, healthy=True)
+WELL = interfaces.Report(0.0, spooling=False, healthy=True)
 SOC_LOW = """
 [rules.soc_low]
 metric = "soc_pct"
@@ -97,7 +96,7 @@ class Daemon:
         self._current.note(batch, self._store.write(batch))
         self._current.merge()
 
-    def _look(self) -> health.Report:
+    def _look(self) -> interfaces.Report:
         if self.during_check:
             self.during_check.pop(0)()
         return self.report

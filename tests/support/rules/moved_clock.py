@@ -10,14 +10,14 @@ import pytest
 
 from support.rules import cycle_fakes
 from voltd import config, models
-from voltd.daemon import health, host_clock
 from voltd.database import session
+from voltd.host import host_clock
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import excursions, store
 from voltd.rules import load
 from voltd.rules.backtest import history
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 
@@ -49,7 +49,7 @@ class Rig:
             config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
         )
         self.clock: host_clock.HostClock | None = None  # the host's, as the check asks it
-        self.report = health.Report(0.0, spooling=False, healthy=True)
+        self.report = interfaces.Report(0.0, spooling=False, healthy=True)
         self._rules: str | None = None
         self.start()
 

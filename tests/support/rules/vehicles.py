@@ -7,12 +7,11 @@ import psycopg
 
 from support.rules import cycle_fakes
 from voltd import config, models
-from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline.write import store as write
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 
 def ago(seconds: float) -> dt.datetime:
@@ -38,7 +37,7 @@ class Rig:
     def start(self, rules: str | None = None) -> None:
         """A daemon's start; with its first check it looks for what the rules need."""
         parsed = load.load(None) if rules is None else load.parse(rules, source="test")
-        report = health.Report(0.0, spooling=False, healthy=True)
+        report = interfaces.Report(0.0, spooling=False, healthy=True)
         self._check = cycle.EvaluationCycle(
             self._connect, "t", cycle_fakes.ThisDaemon(lambda: report), cycle_fakes.Notifier(), self._excursions
         )

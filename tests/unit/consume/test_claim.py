@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from voltd.daemon import identity
+from voltd.host import identity
 from voltd.pipeline.consume.client_id.claim import ClaimState, ClientIdClaim, topics
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from support.host import HOUR, LOST, SURE, World, at
 from voltd import config, models
-from voltd.daemon import host_clock_witnesses as witnesses
+from voltd.host import witnesses
 from voltd.models import Reason
 from voltd.pipeline.decode import clock, decoder
 

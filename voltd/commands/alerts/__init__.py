@@ -12,8 +12,7 @@ from typing import Any
 
 import psycopg
 
-from voltd import config
-from voltd.commands import terminal
+from voltd import config, terminal
 from voltd.commands.alerts import show, silence
 from voltd.database import queries, session
 

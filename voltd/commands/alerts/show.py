@@ -12,9 +12,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import errors
+from voltd import errors, terminal
 from voltd.alerts import message
-from voltd.commands import terminal
 from voltd.database import queries
 
 _Connection = psycopg.Connection[dict[str, Any]]

@@ -12,8 +12,7 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, errors, models
-from voltd.commands import terminal
+from voltd import config, errors, models, terminal
 from voltd.commands.dead_letters import filters, replay, tally
 from voltd.database import queries, session
 

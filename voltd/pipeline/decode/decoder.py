@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import structlog
 
-from voltd import config, models, readings
+from voltd import config, hints, models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fast, fields, frame, hints, identity, timestamp
+from voltd.pipeline.decode import fast, fields, frame, identity, timestamp
 from voltd.pipeline.decode.topic import Route, TopicTable
 
 _log = structlog.get_logger()

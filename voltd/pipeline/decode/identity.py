@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from voltd import models, readings
+from voltd import hints, models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fields, hints
+from voltd.pipeline.decode import fields
 
 _ENVELOPE_TYPES = {"VEHICLE": models.DeviceType.VEHICLE, "METER": models.DeviceType.METER}
 

@@ -16,8 +16,8 @@ from typing import Any
 import psycopg
 import structlog
 
-from voltd.daemon import health, host_clock
 from voltd.database import queries, session, sqlstate
+from voltd.host import host_clock
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import evaluate, model, observation
 from voltd.rules.cycle import daemon_health, hints, inputs, interfaces, offline, past_episodes, persistence, state_cache
@@ -54,7 +54,7 @@ class EvaluationCycle:
         self._connect, self._instance, self._clock = connect, instance, clock
         self._daemon, self._notifier, self._excursions = daemon, notifier, excursions
         self._offline = offline.OfflineMode(instance, notifier)
-        self._streak = health.HealthyStreak()
+        self._streak = daemon_health.HealthyStreak()
         self._connection: psycopg.Connection[Any] | None = None
         self._changes: tuple[tuple[model.Rule, ...], tuple[interfaces.NotificationTarget, ...]] | None = None
         self._rules = evaluate.RuleSet(())

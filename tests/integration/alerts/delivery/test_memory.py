@@ -10,13 +10,15 @@ from paho.mqtt.enums import CallbackAPIVersion
 from support import harness
 from support.rules import cycle_fakes
 from voltd.alerts.senders import sender
-from voltd.daemon import health
 from voltd.database import session
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
-_BAD, _GOOD = health.Report(100.0, spooling=True, healthy=False), health.Report(0.0, spooling=False, healthy=True)
+_BAD, _GOOD = (
+    interfaces.Report(100.0, spooling=True, healthy=False),
+    interfaces.Report(0.0, spooling=False, healthy=True),
+)
 
 
 @pytest.fixture

@@ -10,10 +10,14 @@ import pytest
 
 from support.rules.daemons import INGEST_LAG, OVERSPEED, SOC_LOW, STALE, WELL
 from voltd import errors
-from voltd.daemon import health
+from voltd.rules.cycle import interfaces
 
 STEPS = 40
-REPORTS = (WELL, health.Report(40.0, spooling=False, healthy=False), health.Report(40.0, spooling=True, healthy=False))
+REPORTS = (
+    WELL,
+    interfaces.Report(40.0, spooling=False, healthy=False),
+    interfaces.Report(40.0, spooling=True, healthy=False),
+)
 RULES = (
     (SOC_LOW, OVERSPEED, INGEST_LAG),
     (OVERSPEED, INGEST_LAG),

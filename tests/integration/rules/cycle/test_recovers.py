@@ -8,10 +8,10 @@ import pytest
 
 from support.rules.daemons import INGEST_LAG, OVERSPEED, SOC_LOW, WELL
 from voltd import errors
-from voltd.daemon import health
+from voltd.rules.cycle import interfaces
 
-LAGS = health.Report(40.0, spooling=False, healthy=False)
-SPOOLS = health.Report(40.0, spooling=True, healthy=False)
+LAGS = interfaces.Report(40.0, spooling=False, healthy=False)
+SPOOLS = interfaces.Report(40.0, spooling=True, healthy=False)
 
 
 def test_restart_during_an_outage_that_was_told(world):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from support.host import HOUR, LOST, NEVER, SURE, T0, World, at
-from voltd.daemon import host_clock, scheduler
-from voltd.daemon import host_clock_witnesses as witnesses
+from voltd.daemon import scheduler
+from voltd.host import host_clock, witnesses
 
 
 def test_a_clock_that_only_goes_on():
