@@ -9,7 +9,7 @@ from psycopg import sql
 
 from support import harness
 from voltd import config, metrics, models
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.flush import outage, policy
 from voltd.pipeline.spool import drain as spool_drain
@@ -41,7 +41,7 @@ class Rig:
     """A client's two stores, and what they left in the table."""
 
     def __init__(self, settings, patch):
-        connect = session.connector(settings)
+        connect = connections.connector(settings)
         self.settings, self._patch, self._dsn = settings, patch, settings.database.dsn
         self.stream, self.drain = store.PostgresStore(connect, "c"), store.PostgresStore(connect, "c", part="spool")
 
@@ -77,7 +77,7 @@ def test_two_writers_of_one_client_leave_a_dead_letter_once(settings):
         connection.execute(
             sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'").format(name)
         )
-    connect = session.connector(settings)
+    connect = connections.connector(settings)
     one, other = connect(), store.PostgresStore(connect, "client")
     with one.transaction(), one.cursor() as cursor:
         dead_letters.insert(cursor, decoded(MESSAGE).dead_letters, "client")

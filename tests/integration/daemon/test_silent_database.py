@@ -11,7 +11,7 @@ from support.rules import cycle_fakes
 from voltd import config, metrics
 from voltd.alerts import service
 from voltd.daemon import jobs, leader
-from voltd.database import locks, session
+from voltd.database import connections, locks
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules.cycle import interfaces
 
@@ -30,7 +30,7 @@ def through(dsn, proxy):
 def test_an_answer_that_never_comes(through, proxy):
     """Given up after the connection's own time, as an error of the server's; work that takes long is not silence."""
     settings = config.Settings(database={"dsn": through})
-    connection = session.connector(settings, patience_s=1.0)()
+    connection = connections.connector(settings, patience_s=1.0)()
     rows = connection.execute("SELECT pg_sleep(0.3) FROM generate_series(1, 2)").fetchall()
     assert len(rows) == 2
     proxy.fall_silent()
@@ -44,7 +44,7 @@ def test_an_answer_that_never_comes(through, proxy):
 def test_silent_from_the_log_in_on(through, proxy):
     """A new connection is given up after the connect timeout twice, however long statements may take."""
     settings = config.Settings(database={"dsn": through, "connect_timeout_s": 2})
-    plain = session.Connection.connect
+    plain = connections.Connection.connect
 
     def log_in(*args, **kwargs):
         connection = plain(*args, **kwargs)
@@ -52,10 +52,10 @@ def test_silent_from_the_log_in_on(through, proxy):
         return connection
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(session.Connection, "connect", log_in)
+        patched.setattr(connections.Connection, "connect", log_in)
         started = time.monotonic()
         with pytest.raises(psycopg.OperationalError, match="said nothing for 2 s"):
-            session.connector(settings)()
+            connections.connector(settings)()
     assert time.monotonic() - started < 10
 
 
@@ -71,7 +71,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
     report = interfaces.Report(0.0, spooling=False, healthy=True)
     alerting = service.Alerting(
         settings,
-        session.connector(settings),
+        connections.connector(settings),
         metrics.Metrics(),
         daemon=cycle_fakes.ThisDaemon(lambda: report),
         excursions=Excursions(),

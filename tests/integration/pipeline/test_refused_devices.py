@@ -8,7 +8,7 @@ import pytest
 from support import databases
 from support.rules import cycle_fakes
 from voltd import config, models, resources
-from voltd.database import queries, session
+from voltd.database import connections, queries
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import refused as write_refused
@@ -34,7 +34,7 @@ class Desk:
 
     def __init__(self, dsn):
         self.dsn, self._settings = dsn, config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
-        connect = session.connector(self._settings)
+        connect = connections.connector(self._settings)
         self._current = write_current.CurrentState(connect, "t", 1.0, heal=False)
         self._stores = [self._store(connect)]
         self._connect = connect

@@ -8,7 +8,7 @@ import pytest
 
 from support.rules import cycle_fakes
 from voltd import config, models
-from voltd.database import queries, session
+from voltd.database import connections, queries
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.write import store
 from voltd.pipeline.write.excursions import Excursions
@@ -41,11 +41,11 @@ class Rig:
         monkeypatch.setattr(cycle, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
         monkeypatch.setattr(cycle, "time", types.SimpleNamespace(monotonic=self._monotonic))
         settings = config.Settings(instance="t", database={"dsn": f"{dsn} options='-c role=volt_writer'"})
-        connect = session.connector(settings)
+        connect = connections.connector(settings)
         report = interfaces.Report(0.0, spooling=False, healthy=True)
         self._store = store.PostgresStore(connect, "t")
         self._current = write_current.CurrentState(connect, "t", 1.0, heal=False, well_since=lambda: self.well_since)
-        self._check = cycle.EvaluationCycle(
+        self._cycle = cycle.EvaluationCycle(
             connect, "t", cycle_fakes.ThisDaemon(lambda: report), cycle_fakes.Notifier(), Excursions()
         )
         self._steps = 0
@@ -54,11 +54,11 @@ class Rig:
         return self.now.timestamp()
 
     def use(self, rules):
-        self._check.use(load.parse(rules, source="test"), ())
+        self._cycle.use(load.parse(rules, source="test"), ())
         self.check()
 
     def check(self):
-        self._check.run()
+        self._cycle.run()
 
     def hears(self, device, seconds, *, speed=None, kind="vehicle"):
         """A reading arrives; the rules are checked now and then until that, and after it."""
@@ -107,7 +107,7 @@ class Rig:
     def close(self):
         self._store.close()
         self._current.close()
-        self._check._close()
+        self._cycle._close()
 
 
 def _seconds(moment):

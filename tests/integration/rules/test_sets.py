@@ -9,7 +9,7 @@ import pytest
 from support import alerts
 from support.rules import cycle_fakes
 from voltd import config
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
 from voltd.rules.cycle import cycle, interfaces
@@ -37,18 +37,18 @@ class Rig:
 
     def restart(self):
         settings = config.Settings(instance="t", database={"dsn": f"{self.dsn} options='-c role=volt_writer'"})
-        self._check = cycle.EvaluationCycle(
-            session.connector(settings),
+        self._cycle = cycle.EvaluationCycle(
+            connections.connector(settings),
             "t",
             cycle_fakes.ThisDaemon(lambda: self.report),
             cycle_fakes.Notifier(),
             Excursions(),
         )
         self.reload()
-        self._made.append(self._check)
+        self._made.append(self._cycle)
 
     def reload(self):
-        self._check.use(load.load(None), ())
+        self._cycle.use(load.load(None), ())
 
     def well_since(self, at):
         """As a daemon left it that ended a moment ago."""
@@ -56,7 +56,7 @@ class Rig:
 
     def check(self, now):
         self.now = now
-        self._check.run()
+        self._cycle.run()
 
     def execute(self, statement, *values):
         found = self._connection.execute(statement, values)

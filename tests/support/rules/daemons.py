@@ -11,7 +11,7 @@ import psycopg
 from support.rules import cycle_fakes
 from voltd import config, models
 from voltd.alerts import urgent
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store
@@ -69,13 +69,13 @@ class _Notifier(cycle_fakes.Notifier):
 class Daemon:
     """An evaluation cycle, and a store whose writer learns from it what to look for."""
 
-    def __init__(self, connect: Callable[[], session.Connection], instance: str) -> None:
+    def __init__(self, connect: Callable[[], connections.Connection], instance: str) -> None:
         self.report = WELL
         self.sent: list[tuple[Any, Any]] = []  # at once, without a database
-        self.during_check: list[Callable[[], object]] = []  # what happens during the next checks, once each
+        self.during_cycle: list[Callable[[], object]] = []  # what happens during the next cycles, once each
         self.before_commit: list[Callable[[], object]] = []  # what happens before the next batch is committed
         excursions = Excursions()
-        self.check = cycle.EvaluationCycle(
+        self.cycle = cycle.EvaluationCycle(
             connect, instance, cycle_fakes.ThisDaemon(self._look), _Notifier(self.sent), excursions
         )
         self._store = store.PostgresStore(
@@ -85,7 +85,7 @@ class Daemon:
 
     def use(self, *texts: str) -> None:
         """Rules from now on."""
-        self.check.use(load.parse("".join(texts), source="test"), [_EVERYWHERE])
+        self.cycle.use(load.parse("".join(texts), source="test"), [_EVERYWHERE])
 
     def receive(self, vehicle: str, **values: Any) -> None:
         """One reading of this moment, stored and committed."""
@@ -97,8 +97,8 @@ class Daemon:
         self._current.merge()
 
     def _look(self) -> interfaces.Report:
-        if self.during_check:
-            self.during_check.pop(0)()
+        if self.during_cycle:
+            self.during_cycle.pop(0)()
         return self.report
 
     def _keep_dead_letters(self, *_: object) -> tuple[()]:
@@ -113,7 +113,7 @@ class World:
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self._settings = config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
-        self._connections: list[session.Connection] = []
+        self._connections: list[connections.Connection] = []
         self.sql("TRUNCATE volt.alert, volt.alert_delivery, volt_internal.alert_state")
         self.sql("TRUNCATE volt_internal.excursion, volt.daemon")
         self.sql("TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt_internal.ingest_state")
@@ -149,6 +149,6 @@ class World:
         for one in self._connections:
             one.close()
 
-    def _connect(self) -> session.Connection:
-        self._connections.append(session.connector(self._settings)())
+    def _connect(self) -> connections.Connection:
+        self._connections.append(connections.connector(self._settings)())
         return self._connections[-1]

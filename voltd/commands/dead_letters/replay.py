@@ -19,7 +19,7 @@ import psycopg
 
 from voltd import config, models
 from voltd.commands.dead_letters import tally
-from voltd.database import migrate, queries, retention, rollup, session
+from voltd.database import connections, migrate, queries, retention, rollup
 from voltd.pipeline.current import state
 from voltd.pipeline.decode import clock, decoder, fields
 from voltd.pipeline.write import store
@@ -70,11 +70,11 @@ def run(settings: config.Settings, options: Options) -> int:
         SchemaError: the schema is not this version's; nothing was done.
         StoreUnavailable, psycopg.Error: dead letters marked until then are stored; call it again for the rest.
     """
-    dsn = session.dsn(settings, migrate=True)
+    dsn = connections.dsn(settings, migrate=True)
     migrate.status(dsn).require_current()
     # The password, if any, is in the connection string already; the daemon's is not the owner's.
     database = settings.database.model_copy(update={"dsn": dsn, "password": None})
-    connect = session.connector(settings.model_copy(update={"database": database}))
+    connect = connections.connector(settings.model_copy(update={"database": database}))
     with connect() as connection:
         replay = _Replay(connection, connect, settings, options)
         try:
@@ -93,7 +93,7 @@ class _Replay:
     def __init__(
         self,
         connection: psycopg.Connection[Any],
-        connect: session.Connect,
+        connect: connections.Connect,
         settings: config.Settings,
         options: Options,
     ) -> None:

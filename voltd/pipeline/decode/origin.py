@@ -1,4 +1,4 @@
-"""Whom a payload speaks for: the device type of an envelope, and the device's id by payload and topic.
+"""The origin of a payload: the device type of an envelope, and the device's id by payload and topic.
 
 ``decode`` asks for every payload that is not taken the fast way. Pure.
 """
