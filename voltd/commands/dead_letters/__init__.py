@@ -139,9 +139,6 @@ def _show(connection: _Connection, identity: int, *, raw: bool) -> int:
         return 0
     for name, value in row.items():
         print(f"{name:<18}{'' if value is None else terminal.printable(str(value))}")
-    if row["reason"] == models.Reason.TOO_LARGE and replay.is_cut(payload, row["detail"]):
-        print(f"payload           (only the first {len(payload)} bytes were kept)")
-    else:
-        print("payload")
+    print("payload")
     print(terminal.printable(payload.decode("utf-8", "backslashreplace"), keep="\n\t"))
     return 0

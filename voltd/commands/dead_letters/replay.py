@@ -58,11 +58,6 @@ class _Letter:
     repeats: int  # further messages that it stands for
 
 
-def is_cut(payload: bytes, detail: str) -> bool:
-    """Whether only the beginning of a ``too_large`` message was stored, by the size in its detail."""
-    return not detail.startswith(f"payload of {len(payload)} bytes ")
-
-
 def run(settings: config.Settings, options: Options) -> int:
     """Processes the dead letters and prints the tally, after an error too; 1 if some were refused again.
 
@@ -162,14 +157,7 @@ class _Replay:
 
     def _replay(self, letters: list[_Letter], oldest: dt.datetime) -> None:
         refused: dict[int, str] = {}  # by index in letters, which is the packet id of its message
-        messages = []
-        for index, letter in enumerate(letters):
-            if letter.reason == models.Reason.TOO_LARGE and is_cut(letter.payload, letter.detail):
-                refused[index] = letter.reason
-                self.tally.cut += 1
-            else:
-                messages.append(_message(index, letter))
-        batch = self._decoder.decode(messages)
+        batch = self._decoder.decode([_message(index, letter) for index, letter in enumerate(letters)])
         if self._options.filters["reason"] == models.Reason.IN_FUTURE:
             batch = self._retimer.received_when_dated(batch, self._now())
         _drop_older(batch, oldest, refused)
