@@ -92,7 +92,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
         assert time.monotonic() - stopped < 1.0 * harness.contention()
 
 
-def test_told_to_stop_while_the_database_is_silent(through, proxy, broker, hook, tmp_path):
+def test_stopped_while_the_database_is_silent(through, proxy, broker, hook, tmp_path):
     """SIGTERM: it ends within 10 s, as ever, though a channel hangs, too."""
     daemon = harness.Daemon(
         dsn=through,
@@ -106,7 +106,7 @@ def test_told_to_stop_while_the_database_is_silent(through, proxy, broker, hook,
     hook.passes.clear()
     try:
         alerts.publish(publisher, daemon, "V1", speed=150)
-        harness.wait_for(lambda: hook.tried, what="an alert that is being told")
+        harness.wait_for(lambda: hook.tried, what="an alert that is being sent")
         harness.wait_for(lambda: daemon.events("jobs.leading") and harness.count(through, "daemon"), what="its report")
         proxy.fall_silent()
         started = time.monotonic()
@@ -118,7 +118,7 @@ def test_told_to_stop_while_the_database_is_silent(through, proxy, broker, hook,
         daemon.close()
 
 
-def test_told_to_stop(dsn, broker, tmp_path):
+def test_stopped(dsn, broker, tmp_path):
     """It takes itself off the list of daemons: one that is stopped has not died."""
     daemon = harness.Daemon(dsn=dsn, mqtt=(broker.host, broker.port), name="stops", log=tmp_path / "log")
     daemon.start()

@@ -108,17 +108,17 @@ def test_since_is_the_first_refusal_after_the_last_accepted_reading(desk):
     assert desk.rows() == [("M1", _ago(600), _ago(500), "wrong_type")]
     desk.good(400)
     desk.restart()
-    desk.receive(300, b"rubbish")
+    desk.receive(300, b"malformed")
     assert desk.rows() == [("M1", _ago(300), _ago(300), "not_json")]
-    desk.receive(290, b"rubbish")  # within half a minute of the clock: not written again
+    desk.receive(290, b"malformed")  # within half a minute of the clock: not written again
     assert desk.rows() == [("M1", _ago(300), _ago(300), "not_json")]
 
 
-def test_liveness_shows_who_sends_in_vain(desk):
+def test_liveness_shows_whose_messages_are_all_refused(desk):
     """Also a device of which nothing was ever stored; not one that was accepted since."""
     desk.good(900)
-    desk.receive(800, b"rubbish")
-    desk.receive(700, b"rubbish", topic="volt/vehicle/NEW/telemetry")
+    desk.receive(800, b"malformed")
+    desk.receive(700, b"malformed", topic="volt/vehicle/NEW/telemetry")
     shown = "SELECT device_id, status, refused_reason, refused_since FROM volt.device_liveness ORDER BY device_id"
     assert desk.rows(shown) == [("M1", None, "not_json", _ago(800)), ("NEW", None, "not_json", _ago(700))]
     desk.good(600)
@@ -132,7 +132,7 @@ def test_liveness_shows_who_sends_in_vain(desk):
 def test_a_device_that_was_refused_since_its_first_message(desk):
     """It is raised while it sends, says so, and is over when a reading is accepted; one message alone is nothing."""
     desk.receive(900, BAD)
-    desk.receive(900, b"rubbish", topic="volt/vehicle/ONCE/telemetry")
+    desk.receive(900, b"malformed", topic="volt/vehicle/ONCE/telemetry")
     assert desk.check() == []
     desk.restart()
     desk.receive(30, BAD)
@@ -149,9 +149,9 @@ def test_a_device_that_was_never_accepted_and_stops(desk):
     desk.receive(900, BAD)
     desk.restart()
     desk.receive(30, BAD)
-    desk.receive(8 * 3600, b"rubbish", topic="volt/vehicle/GONE/telemetry")
+    desk.receive(8 * 3600, b"malformed", topic="volt/vehicle/GONE/telemetry")
     desk.restart()
-    desk.receive(7 * 3600, b"rubbish", topic="volt/vehicle/GONE/telemetry")
+    desk.receive(7 * 3600, b"malformed", topic="volt/vehicle/GONE/telemetry")
     assert [one[0] for one in desk.check()] == ["M1"]
     desk.execute(
         "UPDATE volt_internal.refused_device SET last_at = last_at - '7 hours'::interval WHERE device_id = 'M1'"

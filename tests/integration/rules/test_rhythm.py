@@ -88,7 +88,7 @@ class Rig:
             found = connection.execute(statement, values)
             return found.fetchall() if found.description else []
 
-    def told(self):
+    def notified(self):
         """(device, opened, resolved) of each episode of the daemon's, in seconds."""
         rows = self.execute("SELECT device_id, opened_at, resolved_at FROM volt.alert ORDER BY device_id, opened_at")
         return [(device, _seconds(opened), _seconds(ended)) for device, opened, ended in rows]
@@ -140,9 +140,9 @@ def test_a_vehicle_that_parks_does_not_flap(rig):
     """Neither on its first parked day nor later; when it dies while it drives it is found in five minutes."""
     rig.use(SHIPPED)
     last = _day(rig, "V1")
-    assert rig.told() == []
+    assert rig.notified() == []
     rig.hears("V2", last + 400, speed=50)
-    assert rig.told() == [("V1", last + 300, None)] == rig.tried(SHIPPED)
+    assert rig.notified() == [("V1", last + 300, None)] == rig.tried(SHIPPED)
 
 
 def test_a_parked_vehicle_that_dies_is_found_by_its_own_rhythm(rig):
@@ -152,12 +152,12 @@ def test_a_parked_vehicle_that_dies_is_found_by_its_own_rhythm(rig):
         rig.hears("V1", number * 30 * MINUTE, speed=0)
     last = 1500 * MINUTE
     rig.hears("V2", last + 74 * MINUTE)
-    assert rig.told() == []
+    assert rig.notified() == []
     rig.hears("V2", last + 76 * MINUTE)
-    ((device, opened, ended),) = [one for one in rig.told() if one[0] == "V1"]
+    ((device, opened, ended),) = [one for one in rig.notified() if one[0] == "V1"]
     assert (device, ended) == ("V1", None)
     assert abs(opened - last - 75 * MINUTE) < 90  # what is known has faded a little
-    assert rig.tried(SHIPPED) == rig.told()
+    assert rig.tried(SHIPPED) == rig.notified()
 
 
 def test_a_meter_that_reports_every_quarter_of_an_hour(rig):
@@ -166,7 +166,7 @@ def test_a_meter_that_reports_every_quarter_of_an_hour(rig):
     for number in range(10):
         rig.hears("M1", number * 15 * MINUTE, kind="meter")
     expected = [("M1", 300, 900), ("M1", 1200, 1800)]
-    assert rig.told() == expected == rig.tried(SHIPPED)
+    assert rig.notified() == expected == rig.tried(SHIPPED)
 
 
 def test_a_chatty_parked_vehicle_is_found_soon(rig):
@@ -177,8 +177,8 @@ def test_a_chatty_parked_vehicle_is_found_soon(rig):
         rig.hears("V1", number * MINUTE, speed=0)
     rig.check = check
     rig.hears("V2", 1442 * MINUTE + 400, speed=0)
-    assert [one for one in rig.told() if one[0] == "V1"] == [("V1", 1442 * MINUTE + 300, None)]
-    assert rig.tried(SHIPPED) == rig.told()
+    assert [one for one in rig.notified() if one[0] == "V1"] == [("V1", 1442 * MINUTE + 300, None)]
+    assert rig.tried(SHIPPED) == rig.notified()
 
 
 def test_a_vehicle_that_charges_and_then_sleeps(rig):
@@ -188,7 +188,7 @@ def test_a_vehicle_that_charges_and_then_sleeps(rig):
         rig.hears("V1", number * MINUTE, speed=0)
     for number in range(1, 7):
         rig.hears("V1", (69 + 30 * number) * MINUTE, speed=0)
-    assert rig.told() == [] == rig.tried(SHIPPED)
+    assert rig.notified() == [] == rig.tried(SHIPPED)
 
 
 def test_a_vehicle_that_dies_on_its_first_parked_day(rig):
@@ -198,9 +198,9 @@ def test_a_vehicle_that_dies_on_its_first_parked_day(rig):
         rig.hears("V1", number * MINUTE, speed=0)
     rig.execute("UPDATE volt_internal.device_rhythm SET known_since = NULL")
     rig.hears("V2", 69 * MINUTE + 21500, speed=0)
-    assert rig.told() == []
+    assert rig.notified() == []
     rig.hears("V2", 69 * MINUTE + 21700, speed=0)
-    assert rig.told() == [("V1", 69 * MINUTE + 21600, None)] == rig.tried(SHIPPED)
+    assert rig.notified() == [("V1", 69 * MINUTE + 21600, None)] == rig.tried(SHIPPED)
 
 
 def test_an_outage_of_voltd_teaches_nothing(rig):
@@ -216,7 +216,7 @@ def test_an_outage_of_voltd_teaches_nothing(rig):
     "intervals", [(600, 700, 60, 1200, 1250, 90, 5000, 100000, 4000), (60, 61, 62, 3600, 3600, 60)]
 )
 def test_sql_and_python_know_the_same(rig, intervals):
-    """The rhythm that the merge keeps is the one that history is judged by."""
+    """The rhythm that the merge keeps is the one that history is evaluated by."""
     rig.check = lambda: None
     known, second = rhythm.Rhythm(), 0
     rig.hears("M1", 0, kind="meter")

@@ -144,7 +144,7 @@ def test_a_right_clock_and_readings_that_come_late(rig, sends):
 
 @pytest.mark.parametrize("behind_s", [40, 120, 7200, 200_000, -45])
 def test_a_wrong_clock(rig, behind_s):
-    """Told at the third look in a row, also over a restart; over when it is right."""
+    """Notified at the third look in a row, also over a restart; resolved when it is right."""
     notified = _minutes(rig, lambda n, at: [(at - _seconds(behind_s + n % 2), at)], count=4, restart_after=1)
     assert notified == [0, 0, 2, 2]
     at = T0 + 10 * MINUTE
@@ -219,7 +219,7 @@ def test_an_hour_is_evaluated_ten_minutes_after_its_end(rig, charging):
     assert rig.episodes("efficiency_low") == [("E1", False, True)]
 
 
-def test_the_backlog_of_an_outage_comes_in(rig, charging):
+def test_the_backlog_of_an_outage_arrives(rig, charging):
     """The first cycles after two hours and a half see nothing of them; what they were is notified."""
     rig.report = interfaces.Report(0.0, spooling=True, healthy=False)
     rig.restart()
@@ -233,7 +233,7 @@ def test_the_backlog_of_an_outage_comes_in(rig, charging):
     assert rig.episodes("efficiency_low") == [("E1", False, False)]
 
 
-def test_the_backlog_of_a_long_outage_comes_in(rig, charging):
+def test_the_backlog_of_a_long_outage_arrives(rig, charging):
     """What is too old to notify anybody by then is a past episode, however long the spool takes to be read."""
     rig.report = interfaces.Report(0.0, spooling=True, healthy=False)
     for minutes in range(360, 480, 10):
@@ -247,7 +247,7 @@ def test_the_backlog_of_a_long_outage_comes_in(rig, charging):
 
 
 def test_a_meter_that_sends_later_than_the_vehicle(rig, charging):
-    """Told an hour after the first look; and not twice."""
+    """Notified an hour after the first look; and not twice."""
     charging(T0, only=("vehicle",))
     rig.check(T0 + 75 * MINUTE)
     charging(T0, only=("meter",))

@@ -27,7 +27,7 @@ def test_checks_that_are_far_apart(interval_s):
 
 @pytest.mark.parametrize("interval_s", [1, 15, 60])
 def test_an_outage_between_two_checks(interval_s):
-    """Seen by no check, told by the daemon that had it: silence counts from its end."""
+    """Seen by no cycle, reported by the daemon that had it: silence counts from its end."""
     steady = daemon_health.HealthyStreak()
     steady.note(healthy=True, now=T0)
     steady.note(healthy=True, now=_at(interval_s), unwell_s=interval_s / 2)

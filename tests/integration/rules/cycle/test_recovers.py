@@ -14,7 +14,7 @@ LAGS = interfaces.Report(40.0, spooling=False, healthy=False)
 SPOOLS = interfaces.Report(40.0, spooling=True, healthy=False)
 
 
-def test_restart_during_an_outage_that_was_told(world):
+def test_restart_during_an_outage_that_was_notified(world):
     """ingest_lag is open, voltd starts again before its database: the episode goes on, and every check works."""
     before = world.daemon(INGEST_LAG, SOC_LOW)
     before.report = LAGS
@@ -32,7 +32,7 @@ def test_restart_during_an_outage_that_was_told(world):
     assert world.count("excursion") == 0
 
 
-def test_restart_during_an_outage_that_nobody_was_told(world):
+def test_restart_during_an_outage_that_was_not_notified(world):
     """What was sent from memory is in the tables once, as sent; its end goes the usual way."""
     daemon = world.daemon(INGEST_LAG)
     daemon.report = SPOOLS
