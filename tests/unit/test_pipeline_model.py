@@ -197,7 +197,7 @@ test_pipeline = pytest.mark.slow(Pipeline.TestCase)
 
 
 def test_the_broker_sends_again_what_the_spool_holds():
-    """Broker and database were away: a malformed message is spooled, its ack is void, and the stream continues first."""
+    """Broker and database were away: a malformed message is spooled, its ack is void, and the stream is first."""
     model = Pipeline()
     model.publish("malformed")
     model.flush(RECEIVE_MAXIMUM, ["unavailable"], reconnect=True)
