@@ -13,10 +13,10 @@ from rig import Rig
 
 from voltd import config, models
 from voltd.daemon import app
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.consume import stream
 from voltd.pipeline.consume.window import Window
-from voltd.pipeline.current import fold
+from voltd.pipeline.current import newest
 from voltd.pipeline.decode import decoder as decode
 from voltd.pipeline.write import store as write
 
@@ -29,7 +29,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
     data = b"".join(load.packets(count, scenes.start(), scenes.STEP))
     reader, window = stream.PublishStream(1), Window(1 << 30)
     decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
-    store = write.PostgresStore(session.connector(settings), "bench")
+    store = write.PostgresStore(connections.connector(settings), "bench")
     spent = dict.fromkeys(("read", "take", "decode", "write", "fold", "ack"), 0.0)
 
     def timed(step: str, call: Callable[[], Any]) -> Any:
@@ -39,7 +39,7 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
         return result
 
     now = dt.datetime.now(dt.UTC)
-    places = fold.places(models.DeviceType.VEHICLE)
+    places = newest.places(models.DeviceType.VEHICLE)
     for start in range(0, len(data), 1 << 18):
         piece = data[start : start + (1 << 18)]
         timed("read", lambda: _put(window, reader.feed(piece, now)))  # noqa: B023
@@ -48,8 +48,8 @@ def profile(rig: Rig, count: int) -> dict[str, float]:
         messages = timed("take", lambda: window.take(10_000, 8 << 20, 0.0, 0.0))
         batch = timed("decode", lambda: decoder.decode(messages))  # noqa: B023
         timed("write", lambda: store.write(batch))  # noqa: B023
-        segments = [fold.Segment(batch.vehicles, live=True)]
-        timed("fold", lambda: fold.fold(segments, places))  # noqa: B023
+        segments = [newest.Segment(batch.vehicles, live=True)]
+        timed("fold", lambda: newest.states(segments, places))  # noqa: B023
         timed("ack", lambda: stream.pubacks([message.packet_id for message in messages]))  # noqa: B023
         done += len(messages)
     store.close()

@@ -13,8 +13,7 @@ import datetime as dt
 import threading
 import time
 
-from voltd import models
-from voltd.pipeline.decode import fields, hints
+from voltd import hints, models, readings
 
 _MOST_NAMES = 200  # of unknown fields
 _MOST_SHOWN = 20
@@ -142,7 +141,7 @@ class Metrics:
                     break
                 name = hints.name(written)
                 if name not in self.unknown_names:
-                    meant = hints.near(written, fields.names(device_type)) or ""
+                    meant = hints.near(written, readings.known_names(device_type)) or ""
                     self.unknown_names[name] = meant
                     new.append((name, meant))
         return new

@@ -156,6 +156,11 @@ def id_name(device_type: DeviceType) -> str:
     return f"{device_type.value}Id"
 
 
+def known_names(device_type: DeviceType) -> frozenset[str]:
+    """What somebody may have meant by another name: the fields of a reading, its time and its id."""
+    return frozenset({*(field.wire for field in fields(device_type).values()), "timestamp", id_name(device_type)})
+
+
 @functools.cache
 def wire_names() -> Mapping[str, str]:
     """What payloads call the columns; no column is in both readings."""

@@ -158,7 +158,7 @@ def test_forged_status_before_the_start(make_daemon, publisher):
     assert daemon.terminate() == 0
 
 
-def test_told_to_stop_while_it_waits(make_daemon, publisher):
+def test_stopped_while_it_waits(make_daemon, publisher):
     """It leaves at once."""
     daemon = make_daemon()
     publisher.flush([publisher.publish(f"voltd/{daemon.name}/status", FORGED, retain=True)])

@@ -31,7 +31,7 @@ def test_kill_between_copy_and_commit(make_daemon, publisher, database):
     daemon = make_daemon().start()
     with psycopg.connect(database) as blocker:
         blocker.execute("LOCK TABLE volt.dead_letter IN SHARE MODE")  # stops writers only; they come after the readings
-        publisher.flush([*_publish(publisher, daemon, 500), publisher.publish(f"{daemon.name}/vehicle/V0", "rubbish")])
+        publisher.flush([*_publish(publisher, daemon, 500), publisher.publish(f"{daemon.name}/vehicle/V0", "no JSON")])
         harness.wait_for(lambda: _waits_for_lock(database), what="the batch to reach the dead letters")
         daemon.kill()
         blocker.rollback()
@@ -53,7 +53,7 @@ def test_kill_between_commit_and_ack(make_daemon, publisher, database, broker_pr
     """Invariant 4: committed, killed before any ack reached the broker: the redelivery changes nothing."""
     daemon = make_daemon(mqtt=broker_proxy.address).start()
     broker_proxy.hold_client()
-    publisher.flush([*_publish(publisher, daemon, 500), publisher.publish(f"{daemon.name}/vehicle/V0", "rubbish")])
+    publisher.flush([*_publish(publisher, daemon, 500), publisher.publish(f"{daemon.name}/vehicle/V0", "no JSON")])
     harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 500)
     harness.wait_for(lambda: harness.count(database, "dead_letter") == 1)
     daemon.kill()
@@ -159,7 +159,7 @@ def test_second_signal_leaves_at_once(make_daemon, publisher, servers):
         daemon.process.send_signal(signal.SIGTERM)
         harness.wait_for(lambda: daemon.events("daemon.stopping") > 0)
         daemon.process.send_signal(signal.SIGTERM)
-        assert daemon.process.wait(5) == 1  # a stop in good order gives the store longer
+        assert daemon.process.wait(5) == 1  # a clean stop gives the store longer
     finally:
         servers.database.start()
 
@@ -245,7 +245,7 @@ def test_hangup_with_a_broken_file(make_daemon, tmp_path):
 def test_broken_fleet_stops_the_stream_until_somebody_has_looked(make_daemon, publisher, database):
     """Past dead_letters.max_ratio nothing more is taken, which the status says; a reload takes the rest."""
     daemon = make_daemon(dead_letters__ratio_over=100, mqtt__receive_maximum=100).start()
-    publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V{number % 40}", "rubbish") for number in range(400)])
+    publisher.flush([publisher.publish(f"{daemon.name}/vehicle/V{number % 40}", "malformed") for number in range(400)])
     status = harness.wait_for(lambda: daemon.status().get("halted") and daemon.status(), what="the stop")
     assert "dead_letters.max_ratio" in status["halted"]
     assert harness.count(database, "dead_letter") < 400

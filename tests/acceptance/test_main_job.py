@@ -72,7 +72,7 @@ def test_efficiency_from_registers_with_a_reset(daemon, publisher, database):
 
 
 BAD = {
-    "not_json": "rubbish",
+    "not_json": "malformed",
     "not_an_object": "17",
     "missing_field": json.dumps({"soc": 1}),
     "wrong_type": json.dumps({"timestamp": "{now}", "soc": "full"}),

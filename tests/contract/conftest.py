@@ -9,7 +9,7 @@ import pytest
 
 from support import fakes, harness, proxies
 from voltd import config, metrics
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.consume import consumer, window
 from voltd.pipeline.write import store
 
@@ -54,7 +54,7 @@ class PostgresStoreRig:
         self._proxy = proxies.CommitLosingProxy(str(info["host"]), int(info["port"]))
         host, port = self._proxy.address
         through = psycopg.conninfo.make_conninfo(dsn, host=host, port=port)
-        self.store = store.PostgresStore(session.connector(config.Settings(database={"dsn": through})), CLIENT_ID)
+        self.store = store.PostgresStore(connections.connector(config.Settings(database={"dsn": through})), CLIENT_ID)
 
     def vehicles(self):
         with psycopg.connect(self._dsn) as connection:

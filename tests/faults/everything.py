@@ -4,6 +4,7 @@ from faults import (
     broker,  # noqa: F401 registers its faults
     clock,  # noqa: F401 likewise
     database,  # noqa: F401 likewise
+    outage,  # noqa: F401 likewise
     registry,
     split,  # noqa: F401 likewise
 )

@@ -1,8 +1,8 @@
 """The registry of faults, and those of the daemon itself and of what devices send.
 
 A fault is a function of stage, oracle and a duration: it injects, waits and recovers, while the publisher continues.
-On return the stage can become healthy by itself; the oracle's check waits for that. The others are in
-``faults.broker``, ``faults.clock`` and ``faults.database``.
+On return the stage can become healthy by itself; the oracle's check waits for that. ``faults.everything`` names the
+files of the others.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ import time
 import psycopg
 
 from voltd import config, models
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.consume import stream
 from voltd.pipeline.current import state
 from voltd.pipeline.decode import decoder
@@ -151,7 +151,7 @@ class Rig:
         self._bound_s = bound_s
         self._dead_letters = self._bad_fields = 0  # in the table now
         self._admin = psycopg.connect(dsn, autocommit=True)
-        connect = session.connector(config.Settings(database={"dsn": dsn}))
+        connect = connections.connector(config.Settings(database={"dsn": dsn}))
         self._decoder = decoder.Decoder(SETTINGS.mqtt.topics, SETTINGS.limits, SETTINGS.max_age_days)
         self._store = store.PostgresStore(connect, "fuzz")
         self._current = state.CurrentState(connect, "fuzz", 1.0)

@@ -96,7 +96,7 @@ PAYLOADS = [
     ("deep_diagnostics", b'{"soc":1,"diagnostics":' + b'{"a":' * 40_000 + b"1" + b"}" * 40_001),
     ("array_in_array", b"[[]]"), ("arrays_in_array", b'[[{"soc":1}],[{"soc":1}]]'), ("empty_array", b"[]"),
     ("number", b"42"), ("huge_number", b"9" * 200_000), ("string", b'"on"'), ("null", b"null"), ("true", b"true"),
-    ("nan", b"NaN"), ("array_of_nan", b"[NaN,NaN]"), ("two_objects", b"{}{}"), ("object_then_rubbish", b"{} x"),
+    ("nan", b"NaN"), ("array_of_nan", b"[NaN,NaN]"), ("two_objects", b"{}{}"), ("object_then_text", b"{} x"),
     ("open_object", b"{"), ("open_array", b"["), ("open_string", b'"' + b"x" * 10_000), ("comma", b"[,]"),
     ("trailing_comma", b"[{},]"), ("csv", b"V1,2026-01-01T00:00:00Z,50"), ("xml", b"<soc>50</soc>"),
     ("protobuf", bytes(range(8, 250))), ("quotes", b'"' * 5000), ("backslashes", b'"' + b"\\" * 9999 + b'"'),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fuzz import inputs, one_fate
 from support import harness
 from voltd import config, models
-from voltd.database import session
+from voltd.database import connections
 from voltd.models import Reason
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store as write
@@ -186,7 +186,7 @@ def test_rows_that_only_the_database_refuses_do_not_slow_the_stream(migrated_dat
             statements.append(statement)
             return super().copy(statement, *args, **options)
 
-    connect = session.connector(config.Settings(database={"dsn": migrated_database}))
+    connect = connections.connector(config.Settings(database={"dsn": migrated_database}))
 
     def as_writer():
         connection = connect()
@@ -228,7 +228,7 @@ def test_the_same_key_in_refused_and_good_rows(migrated_database):
     payload = json.dumps([{"timestamp": now.isoformat(), "power": power} for power in (66, 1, 2, 66)]).encode()
     message = models.Message("volt/meter/M1/telemetry", payload, 1, now)
     batch = decoder.Decoder(config.Topics(), config.Limits(), 90).decode([message])
-    store = write.PostgresStore(session.connector(config.Settings(database={"dsn": migrated_database})), "poison")
+    store = write.PostgresStore(connections.connector(config.Settings(database={"dsn": migrated_database})), "poison")
     try:
         result = store.write(batch)
     finally:

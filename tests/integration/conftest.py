@@ -11,7 +11,7 @@ from support.rules import daemons
 
 @pytest.fixture
 def delivery(migrated_database, broker):
-    """Episodes put down as the check puts them down, and deliverers that tell them."""
+    """Episodes recorded as the evaluation cycle records them, and deliverers that notify of them."""
     made = alerts.Rig(migrated_database, broker)
     yield made
     made.close()

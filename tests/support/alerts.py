@@ -19,7 +19,7 @@ from psycopg import rows
 from support import databases, harness
 from voltd import config, metrics
 from voltd.alerts import deliver
-from voltd.database import session
+from voltd.database import connections
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -168,7 +168,7 @@ class Rig:
         **channels: Any,
     ) -> Any:
         settings = self.settings(mqtt=mqtt, **channels)
-        connect = connect or session.connector(settings)
+        connect = connect or connections.connector(settings)
         made = deliver.Deliverer(settings, connect, metrics.Metrics(), lease_s=lease_s)
         self._made.append(made)
         self._channels = made.every_channel

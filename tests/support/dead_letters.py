@@ -12,7 +12,7 @@ import psycopg
 
 from support import commands, databases
 from voltd import config, models
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store as write
 
@@ -43,7 +43,7 @@ class Rig:
             for number, (topic, body) in enumerate(bodies, 1)
         ]
         batch = decoder.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days).decode(received)
-        store = write.PostgresStore(session.connector(settings), "test")
+        store = write.PostgresStore(connections.connector(settings), "test")
         result = store.write(batch)
         store.close()
         return result

@@ -12,7 +12,7 @@ from voltd.pipeline.write import fold
 
 
 class FakeStore:
-    """Keeps committed rows in dictionaries; can be told to be away or to lose the answer of a COMMIT."""
+    """Keeps committed rows in dictionaries; on request it is away or loses the answer of a COMMIT."""
 
     def __init__(self) -> None:
         self.vehicles: dict[tuple[str, dt.datetime], Any] = {}  # rows by the key of their table
@@ -34,7 +34,7 @@ class FakeStore:
             self._earlier.append(result)
         failure = self.failures.popleft() if self.failures else None
         if failure == "unavailable":
-            raise errors.StoreUnavailable("told to be away")
+            raise errors.StoreUnavailable("away, as requested")
         result = models.WriteResult(dead_letters=list(batch.dead_letters))
         result.vehicles_written = _insert(self.vehicles, batch.vehicles, batch.vehicle_sources, batch, result)
         result.meters_written = _insert(self.meters, batch.meters, batch.meter_sources, batch, result)
@@ -48,7 +48,7 @@ class FakeStore:
                 self.dead_letters.append(letter)
         if failure == "unanswered":
             self._unanswered = (batch, result)
-            raise errors.CommitUnknown("told to lose the reply")
+            raise errors.CommitUnknown("reply lost, as requested")
         result.earlier, self._earlier = self._earlier, []
         return result
 

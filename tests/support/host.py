@@ -2,8 +2,7 @@
 
 import datetime as dt
 
-from voltd.daemon import host_clock
-from voltd.daemon import host_clock_witnesses as witnesses
+from voltd.host import host_clock, witnesses
 
 T0 = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 HOUR = 3600.0

@@ -1,6 +1,6 @@
 """A model of the whole way: whatever happens in whatever order, the invariants hold.
 
-A fake broker with a session and a fake store that fails as told; window, decoder, flusher, spool and drain are real,
+A fake broker with a session and a fake store that fails on request; window, decoder, flusher, spool and drain are real,
 but stepped by the test instead of their threads.
 """
 
@@ -44,7 +44,7 @@ class Pipeline(stateful.RuleBasedStateMachine):
         self.store = FakeStore()
         self.good, self.bad = [], []
         self.made = {}  # payload by key of the row it becomes
-        self.unknown = set()  # rubbish in the spool that the broker sends again: its redelivery has to go behind it
+        self.unknown = set()  # malformed ones in the spool that the broker sends again: redeliveries go behind them
         self.was_full = False  # then it cannot
         self.killed = False
         self.start()
@@ -93,11 +93,11 @@ class Pipeline(stateful.RuleBasedStateMachine):
             through = found.through
         return payloads
 
-    @stateful.rule(kind=st.sampled_from(["good", "rubbish", "again"]))
+    @stateful.rule(kind=st.sampled_from(["good", "malformed", "again"]))
     def publish(self, kind):
         number = len(self.good) + len(self.bad)
-        if kind == "rubbish":
-            self.bad.append(f"rubbish {number}".encode())
+        if kind == "malformed":
+            self.bad.append(f"malformed {number}".encode())
             self.broker.publish("volt/vehicle/V1/telemetry", self.bad[-1])
             return
         if kind == "good" or not self.good:
@@ -197,9 +197,9 @@ test_pipeline = pytest.mark.slow(Pipeline.TestCase)
 
 
 def test_the_broker_sends_again_what_the_spool_holds():
-    """Broker and database were away together: rubbish is spooled, its ack is void, and the stream goes on first."""
+    """Broker and database were away: a malformed message is spooled, its ack is void, and the stream is first."""
     model = Pipeline()
-    model.publish("rubbish")
+    model.publish("malformed")
     model.flush(RECEIVE_MAXIMUM, ["unavailable"], reconnect=True)
     assert model.spool.messages == model.window.in_flight == 1
     model.teardown()

@@ -218,7 +218,7 @@ def test_a_damaged_batch_does_not_hold_up_the_others(make, file):
     assert (again.dropped, again.oldest(100, 1 << 20)) == (1, None)
 
 
-def test_a_second_process_is_told(make, file):
+def test_a_second_process_is_refused(make, file):
     """Two daemons with one spool would drain each other's messages."""
     made = make()
     made.put(messages(1), 1)

@@ -11,7 +11,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from voltd import config, errors
-from voltd.alerts import message
+from voltd.alerts import notifications
 from voltd.alerts.senders import mqtt, sender
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class Channel:
             return False
         if (settings.rules and rule not in settings.rules) or (settings.fleets and fleet_id not in settings.fleets):
             return False
-        return message.SEVERITIES.index(severity) >= message.SEVERITIES.index(settings.min_severity)
+        return notifications.SEVERITIES.index(severity) >= notifications.SEVERITIES.index(settings.min_severity)
 
-    def wants_row(self, row: message.AlertTransition, *, quiet: bool = False) -> bool:
+    def wants_row(self, row: notifications.AlertTransition, *, quiet: bool = False) -> bool:
         """Whether it is notified of this row. Pure."""
         return self.wants(
             severity=row.severity, rule=row.rule, fleet_id=row.fleet_id, transition=row.transition, quiet=quiet

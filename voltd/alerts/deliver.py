@@ -15,8 +15,8 @@ import psycopg
 import structlog
 
 from voltd import config, metrics
-from voltd.alerts import channels, message, outbox, urgent, worker
-from voltd.database import session
+from voltd.alerts import channels, notifications, outbox, urgent, worker
+from voltd.database import connections
 from voltd.rules.cycle import interfaces
 
 _log = structlog.get_logger()
@@ -39,7 +39,12 @@ class Deliverer:
     """
 
     def __init__(
-        self, settings: config.Settings, connect: session.Connect, counters: metrics.Metrics, *, lease_s: float = 30.0
+        self,
+        settings: config.Settings,
+        connect: connections.Connect,
+        counters: metrics.Metrics,
+        *,
+        lease_s: float = 30.0,
     ) -> None:
         self.counters = counters
         self._connect, self._lease_s = connect, lease_s
@@ -125,7 +130,7 @@ class Deliverer:
     def send_now(self, rows: Sequence[interfaces.OfflineNotice]) -> None:
         """Sends these from memory, best effort: there is no database, so there is no outbox."""
         transitions = [
-            message.AlertTransition(
+            notifications.AlertTransition(
                 row.transition, row.severity, row.message, row.rule, row.device_type, row.device_id, None,
                 row.opened_at, resolved_at=row.resolved_at,
             )

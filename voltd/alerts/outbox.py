@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 
 from voltd import config
-from voltd.alerts import message, pacing
+from voltd.alerts import notifications, pacing
 from voltd.database import queries
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ OVERTAKEN_S = 0.5  # another daemon was faster: look again after so long
 class Attempt(NamedTuple):
     """A message that is to be sent now, and the number of this attempt, from 1."""
 
-    notification: message.Notification
+    notification: notifications.Notification
     number: int
 
 
@@ -76,8 +76,8 @@ def _claim(connection: _Connection, which: dict[str, Any], again: str | None) ->
     rows = connection.execute(queries.text("claimed_deliveries"), values).fetchall()
     if not rows:
         return None
-    transitions = [message.AlertTransition(*row[:-1]) for row in rows]
-    return Attempt(message.Notification(message_id, transitions), max(row[-1] for row in rows))
+    transitions = [notifications.AlertTransition(*row[:-1]) for row in rows]
+    return Attempt(notifications.Notification(message_id, transitions), max(row[-1] for row in rows))
 
 
 def record(connection: _Connection, channel: str, attempt: Attempt, problem: str | None, *, dropped: bool) -> None:
@@ -103,15 +103,15 @@ def repeat(connection: _Connection, channel: str, settings: config.ChannelSettin
     with connection.transaction():
         if connection.execute(queries.text("lock_repeats"), {"channel": channel}).fetchone() != (True,):
             return 0
-        severities = message.SEVERITIES[message.SEVERITIES.index(settings.min_severity) :]
+        severities = notifications.SEVERITIES[notifications.SEVERITIES.index(settings.min_severity) :]
         wanted = {"severities": list(severities), "rules": list(settings.rules), "fleets": list(settings.fleets)}
         how = {"channel": channel, "repeat_s": settings.repeat_s, **wanted}
         return connection.execute(queries.text("repeat_deliveries"), how).rowcount
 
 
-def open_episodes(connection: _Connection) -> list[message.AlertTransition]:
+def open_episodes(connection: _Connection) -> list[notifications.AlertTransition]:
     """Every open episode, the oldest first."""
-    return [message.AlertTransition(*row) for row in connection.execute(queries.text("open_alerts"))]
+    return [notifications.AlertTransition(*row) for row in connection.execute(queries.text("open_alerts"))]
 
 
 def drop_unknown(connection: _Connection, channels: Sequence[str]) -> list[str]:

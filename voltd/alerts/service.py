@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from voltd import config, metrics
 from voltd.alerts import channels, deliver
-from voltd.daemon import host_clock
-from voltd.database import session
+from voltd.database import connections
+from voltd.host import host_clock
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load, model
 from voltd.rules.cycle import cycle, interfaces
@@ -31,7 +31,7 @@ class Alerting:
     def __init__(
         self,
         settings: config.Settings,
-        connect: session.Connect,
+        connect: connections.Connect,
         counters: metrics.Metrics,
         *,
         daemon: interfaces.ThisDaemon,
@@ -40,8 +40,8 @@ class Alerting:
     ) -> None:
         rules = _rules(settings)
         self._deliverer = deliver.Deliverer(settings, connect, counters)
-        self.check = cycle.EvaluationCycle(connect, settings.instance, daemon, self._deliverer, excursions, clock=clock)
-        self.check.use(rules, self._deliverer.every_channel)
+        self.cycle = cycle.EvaluationCycle(connect, settings.instance, daemon, self._deliverer, excursions, clock=clock)
+        self.cycle.use(rules, self._deliverer.every_channel)
 
     def start(self) -> None:
         """Starts the channels' threads; the jobs run the evaluation cycle."""
@@ -53,17 +53,17 @@ class Alerting:
 
     def lead(self) -> None:
         """This daemon evaluates the rules and notifies from now on."""
-        self.check.invalidate()
+        self.cycle.invalidate()
         self._deliverer.lead(leads=True)
 
     def follow(self) -> None:
         """Another daemon may do so from now on."""
-        self.check.invalidate()
+        self.cycle.invalidate()
         self._deliverer.lead(leads=False)
 
     def give_over(self) -> None:
         """Another daemon does: this one forgets what it found in offline mode, sent or not."""
-        self.check.drop_offline()
+        self.cycle.drop_offline()
 
     def reload(self, settings: config.Settings) -> None:
         """Takes over rules and channels from the files; open episodes continue.
@@ -73,7 +73,7 @@ class Alerting:
         """
         rules = _rules(settings)
         self._deliverer.reload(settings)
-        self.check.use(rules, self._deliverer.every_channel)
+        self.cycle.use(rules, self._deliverer.every_channel)
 
 
 def _rules(settings: config.Settings) -> Sequence[model.Rule]:

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Container, Sequence
 
-from voltd.alerts import message, pacing
+from voltd.alerts import notifications, pacing
 from voltd.rules.cycle import interfaces
 
 _MOST_WAITING = 200
@@ -23,7 +23,7 @@ _MOST_SENT = 2000
 _GIVE_UP_S = 3600.0
 
 
-def key(row: interfaces.OfflineNotice | message.AlertTransition) -> interfaces.TransitionKey:
+def key(row: interfaces.OfflineNotice | notifications.AlertTransition) -> interfaces.TransitionKey:
     """Identifies a transition, from memory as from the outbox."""
     return (row.rule, row.device_type, row.device_id, row.opened_at, row.transition, row.severity)
 
@@ -32,7 +32,7 @@ def key(row: interfaces.OfflineNotice | message.AlertTransition) -> interfaces.T
 class Pending:
     """A notification that is sent until the channel takes it; times are monotonic."""
 
-    notification: message.Notification
+    notification: notifications.Notification
     give_up_at: float
     attempts: int = 0
     due_at: float = 0.0
@@ -53,11 +53,11 @@ class UrgentQueue:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: collections.deque[message.AlertTransition] = collections.deque(maxlen=_MOST_WAITING)
+        self._waiting: collections.deque[notifications.AlertTransition] = collections.deque(maxlen=_MOST_WAITING)
         self._pending: Pending | None = None
         self._sent: collections.OrderedDict[interfaces.TransitionKey, dt.datetime] = collections.OrderedDict()
 
-    def put(self, rows: Sequence[message.AlertTransition]) -> None:
+    def put(self, rows: Sequence[notifications.AlertTransition]) -> None:
         """Adds these; of too many the oldest are forgotten."""
         with self._lock:
             self._waiting.extend(rows)
@@ -68,7 +68,7 @@ class UrgentQueue:
             self._waiting.clear()
             self._pending = None
 
-    def retry(self, wants: Callable[[message.AlertTransition], bool]) -> None:
+    def retry(self, wants: Callable[[notifications.AlertTransition], bool]) -> None:
         """The channel's settings have changed: what it still wants is due at once."""
         with self._lock:
             rows = [*(self._pending.notification.rows if self._pending else ()), *self._waiting]
@@ -82,7 +82,7 @@ class UrgentQueue:
             if self._pending is None and self._waiting:
                 rows = list(self._waiting)
                 self._waiting.clear()
-                notification = message.Notification(str(uuid.uuid4()), rows)
+                notification = notifications.Notification(str(uuid.uuid4()), rows)
                 self._pending = Pending(notification, time.monotonic() + _GIVE_UP_S)
             return self._pending
 
@@ -101,7 +101,7 @@ class UrgentQueue:
             if self._pending is pending:
                 self._pending = None
 
-    def sent_otherwise(self, rows: Sequence[message.AlertTransition]) -> None:
+    def sent_otherwise(self, rows: Sequence[notifications.AlertTransition]) -> None:
         """The channel has taken these from the outbox: they are not sent from here any more."""
         gone = {key(row) for row in rows}
         with self._lock:

@@ -17,9 +17,9 @@ import psycopg
 import structlog
 
 from voltd import backoff, metrics
-from voltd.alerts import channels, message, outbox, pacing, urgent
+from voltd.alerts import channels, notifications, outbox, pacing, urgent
 from voltd.alerts.senders import sender
-from voltd.database import session
+from voltd.database import connections
 
 _log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ class Worker:
     def __init__(
         self,
         channel: channels.Channel,
-        connect: session.Connect,
+        connect: connections.Connect,
         counters: metrics.Metrics,
         queue: urgent.UrgentQueue,
         *,
@@ -77,7 +77,7 @@ class Worker:
         """There may be something to send."""
         self._woken.set()
 
-    def send_now(self, rows: Sequence[message.AlertTransition]) -> None:
+    def send_now(self, rows: Sequence[notifications.AlertTransition]) -> None:
         """Sends those that the channel wants from memory.
 
         A query of a silent database is broken off. A connection that is just being opened is not: it may take twice
@@ -85,7 +85,7 @@ class Worker:
         """
         if wanted := [row for row in rows if self.channel.wants_row(row)]:
             self._urgent.put(wanted)
-            session.abandon(self._connection)
+            connections.abandon(self._connection)
             self._woken.set()
 
     def lead(self, *, leads: bool) -> None:
@@ -175,7 +175,7 @@ class Worker:
                 self._urgent.sent_otherwise(rows)
         self._unrecorded = (attempt, result)
 
-    def _attempt(self, notification: message.Notification, number: int, *, refusals: int) -> _Result:
+    def _attempt(self, notification: notifications.Notification, number: int, *, refusals: int) -> _Result:
         """Sends, counts and logs; a message that the service refuses is dropped at that many refusals."""
         name, problem, dropped = self.channel.name, None, False
         try:

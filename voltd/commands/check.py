@@ -16,8 +16,8 @@ import psycopg
 
 from voltd import config, errors
 from voltd.alerts import channels
-from voltd.daemon import host_clock, host_clock_witnesses
-from voltd.database import edition, migrate, queries, session, sqlstate
+from voltd.database import connections, edition, migrate, queries, sqlstate
+from voltd.host import host_clock, witnesses
 from voltd.pipeline.consume import clients
 from voltd.pipeline.consume.client_id import probe
 from voltd.rules import load
@@ -125,7 +125,7 @@ def _client_id(settings: config.Settings) -> list[str]:
 
 
 def _database(settings: config.Settings) -> list[str]:
-    state = migrate.status(session.dsn(settings))
+    state = migrate.status(connections.dsn(settings))
     found = edition.require_supported(state.server)
     state.require_current()
     _require_privileges(settings)
@@ -162,7 +162,7 @@ def _alerts(settings: config.Settings) -> list[str]:
 
 def _clock(settings: config.Settings) -> list[str]:
     """Compares this host's clock with the kernel's state and the database. The daemon compares it with devices, too."""
-    kernel = host_clock_witnesses.kernel()
+    kernel = witnesses.kernel()
     if kernel.impossible:
         raise errors.ConfigurationError(f"this host's clock is wrong: {kernel.doubts}", hint=host_clock.ADVICE)
     if kernel.doubts:
@@ -170,8 +170,8 @@ def _clock(settings: config.Settings) -> list[str]:
     state = _KERNEL_CLOCK[kernel.synchronised]
     found = None
     try:
-        with psycopg.connect(session.dsn(settings)) as connection:
-            found = host_clock_witnesses.database(connection)
+        with psycopg.connect(connections.dsn(settings)) as connection:
+            found = witnesses.database(connection)
             troubles = connection.execute(queries.text("daemons_in_trouble")).fetchall()
     except psycopg.Error:  # the line of the database reports it
         troubles = []
@@ -192,7 +192,7 @@ def _clock(settings: config.Settings) -> list[str]:
 def _other_daemon(settings: config.Settings) -> str:
     """Whether another daemon evaluates the rules; empty if the database does not answer, which has its own line."""
     try:
-        with psycopg.connect(session.dsn(settings)) as connection:
+        with psycopg.connect(connections.dsn(settings)) as connection:
             row = connection.execute(queries.text("rules_checked")).fetchone()
     except psycopg.Error:
         return ""
@@ -203,7 +203,7 @@ def _unknown_fleets(settings: config.Settings) -> list[str]:
     """Fleets of channels that are not registered; none if the database does not answer, which has its own line."""
     named = sorted({fleet for one in settings.alerts.channels.values() for fleet in one.fleets})
     try:
-        with psycopg.connect(session.dsn(settings)) as connection:
+        with psycopg.connect(connections.dsn(settings)) as connection:
             rows = connection.execute(queries.text("unknown_fleets"), {"fleets": named}).fetchall() if named else []
     except psycopg.Error:
         return []
@@ -212,7 +212,7 @@ def _unknown_fleets(settings: config.Settings) -> list[str]:
 
 def _require_privileges(settings: config.Settings) -> None:
     try:
-        with psycopg.connect(session.dsn(settings)) as connection:
+        with psycopg.connect(connections.dsn(settings)) as connection:
             rows = connection.execute(queries.text("missing_privileges")).fetchall()
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error

@@ -13,7 +13,7 @@ from typing import Any
 
 from voltd import errors
 from voltd.commands import publishing
-from voltd.demo import facts, stage, view
+from voltd.demo import environment, facts, view
 from voltd.simulate.fleet.fleet import Fleet
 from voltd.simulate.fleet.run import SimulateOptions, fleet_options, simulate
 from voltd.simulate.publish.publication import Tally
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.summary is not None and not args.summary.resolve().parent.is_dir():
         raise errors.UsageError(f"--summary {args.summary}: no such folder", hint="create it first")
-    with publishing.signals() as stop, stage.Stage(_say) as on:
+    with publishing.signals() as stop, environment.Environment(_say) as on:
         summary = _play(args, on, stop)
     _say("")
     for line in _report(summary):
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _play(args: argparse.Namespace, on: stage.Stage, stop: threading.Event) -> dict[str, Any]:
+def _play(args: argparse.Namespace, on: environment.Environment, stop: threading.Event) -> dict[str, Any]:
     broker = on.servers.broker
     options = SimulateOptions(
         target=MqttTarget(broker.host, broker.port),
@@ -78,7 +78,7 @@ def _play(args: argparse.Namespace, on: stage.Stage, stop: threading.Event) -> d
     on.write_registry(Fleet(made_of).registry())
     on.start_daemon()
     headline = f"voltd demo   {args.vehicles} vehicles, {args.meters} meters, {args.speed:g} x real time"
-    with facts.Facts(on.dsn, broker.host, broker.port, stage.INSTANCE) as known:
+    with facts.Facts(on.dsn, broker.host, broker.port, environment.INSTANCE) as known:
         _wait(lambda: known.online, _ONLINE_WITHIN_S, on)
         _say(f"{headline}, TimescaleDB {on.edition.label} edition")
         _say(f"Look at the data:  {on.psql}")
@@ -123,7 +123,7 @@ class _Fleet(threading.Thread):
         self.tally = tally
 
 
-def _wait(fact: Callable[[], bool], within_s: float, on: stage.Stage) -> bool:
+def _wait(fact: Callable[[], bool], within_s: float, on: environment.Environment) -> bool:
     """Waits until ``fact`` is true; False if it is not in time. A daemon that ends meanwhile is an error."""
     ends = time.monotonic() + within_s
     while not fact():

@@ -13,9 +13,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import config
-from voltd.commands import terminal
-from voltd.database import queries, session
+from voltd import config, terminal
+from voltd.database import connections, queries
 
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"
 _OWNER_HINT = (
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     listing = args.action == "list"
     with (
         terminal.explained(_LIST_HINT if listing else _OWNER_HINT),
-        psycopg.connect(session.dsn(settings, migrate=not listing)) as connection,
+        psycopg.connect(connections.dsn(settings, migrate=not listing)) as connection,
     ):
         connection.execute("SET TIME ZONE 'UTC'")
         return _list(connection, args) if listing else _change(connection, args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from voltd import config
-from voltd.database import migrate, session
+from voltd.database import connections, migrate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         SchemaError: with ``--check``: the schema is not this version's.
         VoltdError: the migration failed; what it had not committed was rolled back.
     """
-    dsn = session.dsn(settings, migrate=True)
+    dsn = connections.dsn(settings, migrate=True)
     if args.check:
         migrate.status(dsn).require_current()
         print("schema: up to date")

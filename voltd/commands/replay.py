@@ -12,8 +12,8 @@ import math
 import pathlib
 import threading
 
-from voltd import config, errors
-from voltd.commands import publishing, terminal
+from voltd import config, errors, terminal
+from voltd.commands import publishing
 from voltd.daemon import status
 from voltd.simulate.publish.publication import Tally
 from voltd.simulate.publish.target import MqttTarget

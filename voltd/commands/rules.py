@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import psycopg
 
-from voltd import config, errors
-from voltd.commands import rules_text, terminal
-from voltd.database import session
+from voltd import config, errors, terminal
+from voltd.commands import rules_text
+from voltd.database import connections
 from voltd.rules import load, model
 from voltd.rules.backtest import episodes, history
 
@@ -100,7 +100,7 @@ def _test(args: argparse.Namespace, settings: config.Settings) -> int:
     trial = _trial(args.file, settings.alerts.rules_file)
     period = history.Period(args.begins, ends, args.fleet, tuple(args.vehicle) if args.vehicle else None)
     summaries = [rules_text.Summary() for _ in trial.rules]
-    with terminal.explained(_HINT), psycopg.connect(session.dsn(settings)) as connection:
+    with terminal.explained(_HINT), psycopg.connect(connections.dsn(settings)) as connection:
         connection.execute("SET TIME ZONE 'UTC'")
         connection.commit()
         connection.read_only = True

@@ -6,7 +6,7 @@ import collections
 import datetime as dt
 from collections.abc import Sequence
 
-from voltd.commands import terminal
+from voltd import terminal
 from voltd.rules import model, scope
 from voltd.rules.backtest import episodes
 

@@ -1,1 +1,1 @@
-"""The daemon as a process: start, watch, stop; its jobs, its clock, its health, and what it says of itself."""
+"""The daemon as a process: start, watch, stop; its jobs, its health, and what it says of itself."""

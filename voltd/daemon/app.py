@@ -248,7 +248,7 @@ class Daemon:
             counters.readings_spooled, counters.spool_bytes = wired.spool.readings, wired.spool.bytes
             counters.dropped_total = wired.spool.dropped
         if wired.alerting is not None:
-            counters.alerts_open = wired.alerting.check.firing
+            counters.alerts_open = wired.alerting.cycle.firing
         counters.clock = wired.clock.describe()
         built = wired.reporter.build()
         topic = clients.status_topic(self._settings.instance)

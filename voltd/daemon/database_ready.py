@@ -10,8 +10,8 @@ import psycopg
 import structlog
 
 from voltd import config
-from voltd.daemon import host_clock, host_clock_witnesses
-from voltd.database import migrate, retention, session, sqlstate
+from voltd.database import connections, migrate, retention, sqlstate
+from voltd.host import host_clock, witnesses
 
 _log = structlog.get_logger()
 
@@ -36,10 +36,10 @@ class DatabaseReady:
             SchemaError: the schema is not the one that this version expects; nothing was written.
             StoreUnavailable: transient; ask again.
         """
-        migrate.status(session.dsn(self._settings)).require_current()
+        migrate.status(connections.dsn(self._settings)).require_current()
         try:
-            with session.connector(self._settings, patience_s=_ANSWER_S)() as connection:
-                self._clock.note_database(host_clock_witnesses.database(connection))
+            with connections.connector(self._settings, patience_s=_ANSWER_S)() as connection:
+                self._clock.note_database(witnesses.database(connection))
                 # What is taken must outlive the database's retention, which may have been set for other limits.
                 if retention.ensure(connection, self._settings.max_age_days):
                     _log.warning("retention.raised", days=self._settings.max_age_days)

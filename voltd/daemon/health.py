@@ -10,34 +10,14 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from voltd import metrics
-from voltd.daemon import host_clock
+from voltd.host import host_clock
+from voltd.rules.cycle import interfaces
 
 _BUSY_PART = 10
 _DEAF_LAG_S = 30.0
-_HICCUP = dt.timedelta(seconds=10)
 _STEP = dt.timedelta(seconds=1)
-_RESTART = dt.timedelta(seconds=60)
-
-
-class Report(NamedTuple):
-    """How one daemon is.
-
-    Attributes:
-        lag_s: seconds that the oldest message in flight has waited for its COMMIT, that the broker has been away, or
-            that this host's clock is certainly off: the largest of these.
-        spooling: readings go to the spool, or wait in it.
-        healthy: broker and database are there and nothing holds messages back, hiccups of a few seconds aside, so
-            silence is the devices' own.
-        unwell_s: how many seconds ago it was last not healthy; None: never since it was first healthy.
-    """
-
-    lag_s: float
-    spooling: bool
-    healthy: bool
-    unwell_s: float | None = None
 
 
 class Health:
@@ -73,7 +53,7 @@ class Health:
         self._unwell_at: dt.datetime | None = None
         self._first_well_at: dt.datetime | None = None
 
-    def look(self) -> Report:
+    def look(self) -> interfaces.Report:
         """How things are now.
 
         To be called every few seconds: it notices when the broker went away. After a longer time without a call it
@@ -90,7 +70,8 @@ class Health:
         stopped = bool(counters.halted or counters.clock_hold)
         held_back = counters.in_flight >= self._receive_maximum or lag_s > _DEAF_LAG_S or stopped
         well = counters.store_available and not (away_s or spooling or held_back)
-        return Report(max(lag_s, self._clock_trouble()[0]), spooling, *self._over_time(well=well, now=self._clock()))
+        healthy, unwell_s = self._over_time(well=well, now=self._clock())
+        return interfaces.Report(max(lag_s, self._clock_trouble()[0]), spooling, healthy, unwell_s)
 
     def busy(self) -> bool:
         """Whether messages wait for the machine."""
@@ -104,7 +85,7 @@ class Health:
     def well_since(self) -> dt.datetime | None:
         """Since when it has been healthy without a break; None: it is not, or ``look`` was not called for a while."""
         well_at, unwell_at = self._well_at, self._unwell_at
-        if well_at is None or self._clock() - well_at > _HICCUP:
+        if well_at is None or self._clock() - well_at > interfaces.HICCUP:
             return None
         return self._first_well_at if unwell_at is None else unwell_at
 
@@ -115,8 +96,8 @@ class Health:
                 self._well_at -= self._looked_at - now
                 self._unwell_at = now
             self._looked_at = now
-        healthy = well or (self._well_at is not None and now - self._well_at <= _HICCUP)
-        stopped = self._looked_at is not None and now - self._looked_at > _HICCUP
+        healthy = well or (self._well_at is not None and now - self._well_at <= interfaces.HICCUP)
+        stopped = self._looked_at is not None and now - self._looked_at > interfaces.HICCUP
         if (stopped or not healthy) and self._well_at is not None:
             self._unwell_at = now
         self._looked_at = now
@@ -130,37 +111,3 @@ class Health:
         if oldest_at is None:
             return self._counters.lag_s if self._counters.in_flight else 0.0
         return max(0.0, (self._clock() - oldest_at).total_seconds())
-
-
-class HealthyStreak:
-    """Since when all daemons have been healthy, as the evaluation cycle sees it; None: one is not."""
-
-    def __init__(self) -> None:
-        self.since: dt.datetime | None = None
-        self._noted = False
-        self._starts_until: dt.datetime | None = None
-
-    def note(self, *, healthy: bool, now: dt.datetime, unwell_s: float | None = None) -> None:
-        """How it is now. Cycles may be far apart: ``unwell_s`` says what was between two of them.
-
-        Args:
-            healthy: all are.
-            now: the time of the cycle.
-            unwell_s: how many seconds ago one was not; None: not as far as they know.
-        """
-        self._noted = True
-        if healthy:
-            self.since = min(self.since or now, now)  # the clock may have stepped back
-            if unwell_s is not None:
-                self.since = max(self.since, now - dt.timedelta(seconds=unwell_s))
-            self._starts_until = None
-        elif self._starts_until is None or now > self._starts_until:
-            self.since = None
-
-    def resume(self, since: dt.datetime | None, at: dt.datetime | None, now: dt.datetime) -> None:
-        """Continues the streak of a daemon that ended a moment ago; does nothing if this one knows more.
-
-        Until this one has heard the broker, a few seconds pass: they are forgiven.
-        """
-        if not self._noted and at is not None and now - at <= _RESTART:
-            self.since, self._starts_until = since, now + _HICCUP

@@ -14,8 +14,8 @@ import psycopg
 import structlog
 
 from voltd import config
-from voltd.daemon import identity
-from voltd.database import queries, session
+from voltd.database import connections, queries
+from voltd.host import identity
 
 _log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class Heartbeats:
     def __init__(self, settings: config.Settings) -> None:
         self._settings = settings
         self._me = identity.own()
-        self._connect = session.connector(settings, patience_s=_ANSWER_S)
+        self._connect = connections.connector(settings, patience_s=_ANSWER_S)
 
     def living(self, before: dt.datetime | None) -> identity.Identity | None:
         """A process with our client id that keeps reporting; None if there is none, or the database is away.
@@ -53,7 +53,7 @@ class Heartbeats:
             _log.debug("client_id.no_heartbeats", error=str(error))
             return None
 
-    def _watch(self, connection: session.Connection, before: dt.datetime | None) -> identity.Identity | None:
+    def _watch(self, connection: connections.Connection, before: dt.datetime | None) -> identity.Identity | None:
         first: dict[_Process, dt.datetime] = {}
         ends = time.monotonic() + _LOOK_S
         while time.monotonic() < ends:
@@ -67,7 +67,7 @@ class Heartbeats:
             time.sleep(_EVERY_S)
         return None
 
-    def _look(self, connection: session.Connection) -> list[tuple[_Process, dt.datetime]]:
+    def _look(self, connection: connections.Connection) -> list[tuple[_Process, dt.datetime]]:
         ours = {"client_id": self._settings.client_id, **self._me._asdict()}
         rows = connection.execute(queries.text("daemons_of_client_id"), ours).fetchall()
         return [

@@ -20,9 +20,11 @@ import structlog
 
 from voltd import config, errors
 from voltd.alerts import service
-from voltd.daemon import health, host_clock, host_clock_witnesses, identity, leader, scheduler
-from voltd.database import locks, pool, queries, retention, rollup, session
+from voltd.daemon import leader, scheduler
+from voltd.database import connections, locks, pool, queries, retention, rollup
+from voltd.host import host_clock, identity, witnesses
 from voltd.pipeline.write import bounds
+from voltd.rules.cycle import interfaces
 
 _log = structlog.get_logger()
 
@@ -51,7 +53,7 @@ class Jobs:
         settings: config.Settings,
         *,
         set_fleets: Callable[[Mapping[str, str]], None],
-        look: Callable[[], health.Report],
+        look: Callable[[], interfaces.Report],
         alerting: service.Alerting | None = None,
         bounds: bounds.Bounds | None = None,
         busy: Callable[[], bool] = lambda: False,
@@ -74,7 +76,7 @@ class Jobs:
 
     def start(self) -> None:
         """Starts the jobs; does not block."""
-        self._pool = pool.open_pool(session.dsn(self._settings), size=4)
+        self._pool = pool.open_pool(connections.dsn(self._settings), size=4)
         scheduler.add(self._scheduler, self._table())
         self._scheduler.start()
 
@@ -106,7 +108,7 @@ class Jobs:
         self._stopping = True
         self._scheduler.shutdown(wait=False)
         if self._alerting is not None:
-            self._alerting.check.abandon()
+            self._alerting.cycle.abandon()
         leaving = threading.Thread(target=self._leave, name="jobs", daemon=True)
         leaving.start()
         return leaving
@@ -146,17 +148,17 @@ class Jobs:
         started = time.monotonic()
         if self._alerting is None or started < self._next_cycle_at:
             return
-        rules = self._alerting.check
+        cycle = self._alerting.cycle
         try:
             if self._leader.holds(locks.RULES):
-                rules.run()
+                cycle.run()
                 self._failed_cycles = 0
             elif self._leader.role is leader.Role.OFFLINE:
-                rules.run_offline()
+                cycle.run_offline()
         except errors.StoreUnavailable:
             self._failed_cycles += 1
             if self._failed_cycles > 1:  # one alone is a hiccup
-                rules.run_offline()
+                cycle.run_offline()
             raise
         finally:
             pause_s = (time.monotonic() - started) * (_BUSY_PAUSE if self._busy() else _PAUSE)
@@ -185,7 +187,7 @@ class Jobs:
     def _compare_clocks(self) -> None:
         if self._clock is not None:
             with self._connection() as connection:
-                self._clock.note_database(host_clock_witnesses.database(connection))
+                self._clock.note_database(witnesses.database(connection))
 
     def _rollup(self) -> None:
         with self._connection() as connection:

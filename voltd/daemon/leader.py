@@ -23,7 +23,7 @@ import structlog
 
 from voltd import config
 from voltd.alerts import service
-from voltd.database import locks, queries, session
+from voltd.database import connections, locks, queries
 
 _log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class Locks:
         keys: the locks.
     """
 
-    def __init__(self, connect: session.Connect, keys: Iterable[int]) -> None:
+    def __init__(self, connect: connections.Connect, keys: Iterable[int]) -> None:
         self._connect = connect
         self._keys = tuple(keys)
         self._held: frozenset[int] = frozenset()
@@ -76,7 +76,7 @@ class Locks:
 
     def abandon(self) -> None:
         """Breaks the connection from another thread: a ``take`` that waits fails."""
-        session.abandon(self._connection)
+        connections.abandon(self._connection)
 
     def release(self) -> None:
         """Frees all of them."""
@@ -112,7 +112,7 @@ class Leader:
     def __init__(self, settings: config.Settings, alerting: service.Alerting | None) -> None:
         self._instance, self._alerting = settings.instance, alerting
         keys = (locks.LEADER,) if alerting is None else (locks.LEADER, locks.RULES)
-        self._locks = Locks(session.connector(settings, patience_s=_ANSWER_S), keys)
+        self._locks = Locks(connections.connector(settings, patience_s=_ANSWER_S), keys)
         self.role = Role.LEADS if settings.mqtt.share_group is None else Role.FOLLOWS
         self._back_at = float("-inf")  # when the last outage ended
         self._looking = threading.Lock()
@@ -152,7 +152,7 @@ class Leader:
             self._alerting.follow()
         self.role = Role.OFFLINE if self.role in {Role.LEADS, Role.OFFLINE} else Role.WAITS
         if self._alerting is not None:
-            self._alerting.check.abandon()  # it may wait for a silent server, and has a limit that suits its work
+            self._alerting.cycle.abandon()  # it may wait for a silent server, and has a limit that suits its work
 
     def _note(self, new: frozenset[int], *, yields: bool) -> None:
         if self.role in {Role.OFFLINE, Role.WAITS}:

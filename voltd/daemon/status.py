@@ -15,7 +15,7 @@ from paho.mqtt import client as paho
 
 import voltd
 from voltd import config, errors, metrics
-from voltd.daemon import host_clock, identity
+from voltd.host import host_clock, identity
 from voltd.pipeline.consume import clients
 
 _SLOW_S = 5.0  # a batch that takes longer to write

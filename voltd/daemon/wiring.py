@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from voltd import config, metrics
 from voltd.alerts import service
-from voltd.daemon import database_ready, health, heartbeats, host_clock, jobs, signals, status
-from voltd.database import session
+from voltd.daemon import database_ready, health, heartbeats, jobs, signals, status
+from voltd.database import connections
+from voltd.host import host_clock
 from voltd.pipeline.consume import consumer, window
 from voltd.pipeline.consume.client_id import presence
 from voltd.pipeline.current import live, state
@@ -33,7 +34,7 @@ class Wiring:
         self.clock = host_clock.HostClock()
         self.database_ready = database_ready.DatabaseReady(settings, self.clock)
         self.outage = outage.Outage(self.counters)
-        connect = session.connector(settings)
+        connect = connections.connector(settings)
         self.window = window.Window(settings.limits.max_held_bytes, settings.mqtt.receive_maximum)
         self.presence = presence.Presence(
             settings,

@@ -16,7 +16,7 @@ from psycopg import sql
 
 import voltd
 from voltd import errors
-from voltd.database import edition, files, locks, session, sqlstate
+from voltd.database import connections, edition, files, locks, sqlstate
 
 _ANSWER_S = 10.0  # for an answer that takes no work
 _LOCK_TIMEOUT = "30s"  # a queued ACCESS EXCLUSIVE lock stops every reader behind it
@@ -148,7 +148,7 @@ def migrate(dsn: str, options: MigrateOptions, *, report: Callable[[str], None])
 @contextlib.contextmanager
 def _connected(dsn: str, *, patience_s: float = math.inf) -> Iterator[Connection]:
     try:
-        with session.Connection.connect(dsn, autocommit=True, application_name="voltd migrate") as connection:
+        with connections.Connection.connect(dsn, autocommit=True, application_name="voltd migrate") as connection:
             connection.patience_s = patience_s
             connection.execute("SET TIME ZONE 'UTC'")
             connection.execute("SET client_min_messages = warning")

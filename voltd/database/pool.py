@@ -7,15 +7,15 @@ import psycopg
 import psycopg_pool
 from psycopg import conninfo
 
-from voltd.database import session
+from voltd.database import connections
 
 Pool = psycopg_pool.ConnectionPool[psycopg.Connection[tuple[object, ...]]]
 
 _STATEMENT_TIMEOUT_S = 30
 
 
-class _Connection(session.Connection):
-    patience_s = _STATEMENT_TIMEOUT_S + session.SILENT_S
+class _Connection(connections.Connection):
+    patience_s = _STATEMENT_TIMEOUT_S + connections.SILENT_S
 
 
 def open_pool(dsn: str, size: int = 2, *, application_name: str = "voltd") -> Pool:

@@ -200,7 +200,7 @@ def test_a_broker_that_is_away_is_one_alert(make_daemon, broker_proxy, publisher
     assert len(webhook.lines) == 2, webhook.lines
 
 
-def test_a_database_that_is_away_is_told_at_once_and_put_down_later(make_daemon, database, publisher, webhook):
+def test_a_database_that_is_away_is_notified_at_once_and_recorded_later(make_daemon, database, publisher, webhook):
     """There is no outbox then: it notifies from memory, once, and the episode is in the table afterwards."""
     info = conninfo.conninfo_to_dict(database)
     proxy = proxies.Proxy(str(info["host"]), int(info["port"]))

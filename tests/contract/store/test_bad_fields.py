@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from voltd import config, models
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import dead_letters
 from voltd.pipeline.write import store as write
@@ -35,7 +35,7 @@ class Rig:
     """A daemon's store, as volt_writer, and what is in the table."""
 
     def __init__(self, dsn):
-        connect = session.connector(config.Settings(database={"dsn": dsn}))
+        connect = connections.connector(config.Settings(database={"dsn": dsn}))
 
         def as_writer():
             connection = connect()

@@ -1,4 +1,4 @@
-"""Dead letters in the real store: none is lost to an equal one, none is left twice where that can be told."""
+"""Dead letters in the real store: none is lost to an equal one, none is left twice where that can be known."""
 
 import datetime as dt
 import threading
@@ -9,7 +9,7 @@ from psycopg import sql
 
 from support import harness
 from voltd import config, metrics, models
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.flush import outage, policy
 from voltd.pipeline.spool import drain as spool_drain
@@ -17,12 +17,12 @@ from voltd.pipeline.spool import file as spool
 from voltd.pipeline.write import dead_letters, store
 
 NOW = dt.datetime.now(dt.UTC)
-MESSAGE = models.Message("volt/vehicle/V1/telemetry", b"rubbish", 7, NOW, connection=1)
+MESSAGE = models.Message("volt/vehicle/V1/telemetry", b"malformed", 7, NOW, connection=1)
 OTHER_DAEMON = 1
 
 
 def at(seconds, message=MESSAGE, **changes):
-    """Equal rubbish received so much later."""
+    """An equal malformed message received so much later."""
     return message._replace(received_at=NOW + dt.timedelta(seconds=seconds), **changes)
 
 
@@ -41,7 +41,7 @@ class Rig:
     """A client's two stores, and what they left in the table."""
 
     def __init__(self, settings, patch):
-        connect = session.connector(settings)
+        connect = connections.connector(settings)
         self.settings, self._patch, self._dsn = settings, patch, settings.database.dsn
         self.stream, self.drain = store.PostgresStore(connect, "c"), store.PostgresStore(connect, "c", part="spool")
 
@@ -77,7 +77,7 @@ def test_two_writers_of_one_client_leave_a_dead_letter_once(settings):
         connection.execute(
             sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'").format(name)
         )
-    connect = session.connector(settings)
+    connect = connections.connector(settings)
     one, other = connect(), store.PostgresStore(connect, "client")
     with one.transaction(), one.cursor() as cursor:
         dead_letters.insert(cursor, decoded(MESSAGE).dead_letters, "client")
@@ -109,17 +109,17 @@ def test_the_packet_id_of_a_redelivered_message_is_given_to_the_next(rig):
     assert rig.left == 4
 
 
-def test_rubbish_of_an_outage_is_not_taken_for_that_of_the_days_before(rig, tmp_path):
-    """Constant rubbish has used up all packet ids: each spooled message leaves its own, draining again none."""
+def test_what_is_malformed_in_an_outage_is_not_taken_for_that_of_the_days_before(rig, tmp_path):
+    """Equal malformed messages have used up all packet ids: each spooled one leaves its own, draining again none."""
     days_ago = [at(number / 100 - 3 * 86400, packet_id=number) for number in range(1, 101)]
     spooled = [at(number / 100, packet_id=number) for number in range(1, 101)]
     rig.write(*days_ago)
     for expected in (200, 200):
-        rubbish = spool.SpoolFile(tmp_path / "spool.sqlite3", 1 << 30, 0)
-        rubbish.put(spooled, 0)
+        malformed = spool.SpoolFile(tmp_path / "spool.sqlite3", 1 << 30, 0)
+        malformed.put(spooled, 0)
         counters = metrics.Metrics()
         drain = spool_drain.Drain(
-            rubbish,
+            malformed,
             decoder.Decoder(config.Topics(), config.Limits(), 90),
             rig.drain,
             policy.of(rig.settings),
@@ -141,7 +141,7 @@ def test_a_spooled_message_is_not_taken_for_what_came_after_it(rig):
 
 
 def test_without_a_packet_id_nothing_is_the_same(rig):
-    """QoS 0: equal rubbish in one read of the socket is as many messages, from the spool too."""
+    """QoS 0: equal malformed payloads in one read of the socket are as many messages, from the spool too."""
     rig.drain.write(decoded(*[at(0, packet_id=0, qos=0, connection=0)] * 2))
     rig.drain.write(decoded(at(0, packet_id=0, qos=0, connection=0)))
     assert rig.left == 3

@@ -8,7 +8,8 @@ import threading
 import psycopg
 
 from voltd import config
-from voltd.daemon import heartbeats, identity
+from voltd.daemon import heartbeats
+from voltd.host import identity
 
 
 def _ended():

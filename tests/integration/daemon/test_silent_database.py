@@ -10,9 +10,10 @@ from support import alerts, harness
 from support.rules import cycle_fakes
 from voltd import config, metrics
 from voltd.alerts import service
-from voltd.daemon import health, jobs, leader
-from voltd.database import locks, session
+from voltd.daemon import jobs, leader
+from voltd.database import connections, locks
 from voltd.pipeline.write.excursions import Excursions
+from voltd.rules.cycle import interfaces
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def through(dsn, proxy):
 def test_an_answer_that_never_comes(through, proxy):
     """Given up after the connection's own time, as an error of the server's; work that takes long is not silence."""
     settings = config.Settings(database={"dsn": through})
-    connection = session.connector(settings, patience_s=1.0)()
+    connection = connections.connector(settings, patience_s=1.0)()
     rows = connection.execute("SELECT pg_sleep(0.3) FROM generate_series(1, 2)").fetchall()
     assert len(rows) == 2
     proxy.fall_silent()
@@ -43,7 +44,7 @@ def test_an_answer_that_never_comes(through, proxy):
 def test_silent_from_the_log_in_on(through, proxy):
     """A new connection is given up after the connect timeout twice, however long statements may take."""
     settings = config.Settings(database={"dsn": through, "connect_timeout_s": 2})
-    plain = session.Connection.connect
+    plain = connections.Connection.connect
 
     def log_in(*args, **kwargs):
         connection = plain(*args, **kwargs)
@@ -51,10 +52,10 @@ def test_silent_from_the_log_in_on(through, proxy):
         return connection
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(session.Connection, "connect", log_in)
+        patched.setattr(connections.Connection, "connect", log_in)
         started = time.monotonic()
         with pytest.raises(psycopg.OperationalError, match="said nothing for 2 s"):
-            session.connector(settings)()
+            connections.connector(settings)()
     assert time.monotonic() - started < 10
 
 
@@ -67,10 +68,10 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
         database={"dsn": through, "connect_timeout_s": 1},
         alerts={"mqtt": False, "channels": {"hook": {"url": hook.url}}},
     )
-    report = health.Report(0.0, spooling=False, healthy=True)
+    report = interfaces.Report(0.0, spooling=False, healthy=True)
     alerting = service.Alerting(
         settings,
-        session.connector(settings),
+        connections.connector(settings),
         metrics.Metrics(),
         daemon=cycle_fakes.ThisDaemon(lambda: report),
         excursions=Excursions(),
@@ -81,7 +82,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
     try:
         harness.wait_for(lambda: made._leader.holds(locks.RULES), what="this daemon to lead")
         proxy.fall_silent()
-        report = health.Report(100.0, spooling=True, healthy=False)
+        report = interfaces.Report(100.0, spooling=True, healthy=False)
         harness.wait_for(lambda: hook.posts, 45, "the alert of the outage")
         assert "ingest_lag" in hook.lines[0]
     finally:
@@ -91,7 +92,7 @@ def test_nobody_can_be_asked_while_the_database_is_silent(through, proxy, hook, 
         assert time.monotonic() - stopped < 1.0 * harness.contention()
 
 
-def test_told_to_stop_while_the_database_is_silent(through, proxy, broker, hook, tmp_path):
+def test_stopped_while_the_database_is_silent(through, proxy, broker, hook, tmp_path):
     """SIGTERM: it ends within 10 s, as ever, though a channel hangs, too."""
     daemon = harness.Daemon(
         dsn=through,
@@ -105,7 +106,7 @@ def test_told_to_stop_while_the_database_is_silent(through, proxy, broker, hook,
     hook.passes.clear()
     try:
         alerts.publish(publisher, daemon, "V1", speed=150)
-        harness.wait_for(lambda: hook.tried, what="an alert that is being told")
+        harness.wait_for(lambda: hook.tried, what="an alert that is being sent")
         harness.wait_for(lambda: daemon.events("jobs.leading") and harness.count(through, "daemon"), what="its report")
         proxy.fall_silent()
         started = time.monotonic()
@@ -117,7 +118,7 @@ def test_told_to_stop_while_the_database_is_silent(through, proxy, broker, hook,
         daemon.close()
 
 
-def test_told_to_stop(dsn, broker, tmp_path):
+def test_stopped(dsn, broker, tmp_path):
     """It takes itself off the list of daemons: one that is stopped has not died."""
     daemon = harness.Daemon(dsn=dsn, mqtt=(broker.host, broker.port), name="stops", log=tmp_path / "log")
     daemon.start()

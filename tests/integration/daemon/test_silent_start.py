@@ -69,8 +69,8 @@ def test_the_second_question_is_not_answered(migrated_database, make, monkeypatc
     assert daemon._wiring.outage.spooling
 
 
-def test_systemd_is_told_meanwhile(make, monkeypatch):
-    """Waiting for an answer is no start that hangs: it asks for more time, and ends when it is told to."""
+def test_systemd_is_notified_meanwhile(make, monkeypatch):
+    """Waiting for an answer is no start that hangs: it asks for more time, and ends when it is stopped."""
     said = []
     monkeypatch.setattr(app, "_REPORT_S", 0.05)
     daemon = make(spool=False)
@@ -85,7 +85,7 @@ def test_systemd_is_told_meanwhile(make, monkeypatch):
     assert answer == [False]
 
 
-def test_told_to_stop_meanwhile(through, proxy, broker, tmp_path):
+def test_stopped_meanwhile(through, proxy, broker, tmp_path):
     """SIGTERM is heard at once."""
     daemon = harness.Daemon(dsn=through, mqtt=(broker.host, broker.port), name="mute", log=tmp_path / "log")
     daemon.start(wait=False)

@@ -7,8 +7,9 @@ import pytest
 
 from support import harness
 from voltd import config
-from voltd.daemon import health, jobs
+from voltd.daemon import jobs
 from voltd.database import locks, migrate, retention
+from voltd.rules.cycle import interfaces
 
 
 @pytest.fixture(params=["timescale", "apache"])
@@ -63,7 +64,7 @@ def test_the_daemons_job_does_it(dsn):
     add(dsn, 2, 10)
     add(dsn, 1, 0)
     settings = config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
-    well = health.Report(0.0, spooling=False, healthy=True)
+    well = interfaces.Report(0.0, spooling=False, healthy=True)
     made = jobs.Jobs(settings, set_fleets=lambda _fleets: None, look=lambda: well)
     made.start()
     try:

@@ -22,10 +22,10 @@ def test_the_same_filters_everywhere(rig):
     """Reason, topic with MQTT's wildcards, time and numbers choose what is listed, replayed and discarded."""
     rig.receive(("volt/vehicle/V1/telemetry", b"old"), at=NOW - dt.timedelta(days=2))
     rig.receive(
-        ("volt/vehicle/V2/telemetry", b"rubbish"),
-        ("volt/vehicle/V.3/telemetry", b"rubbish"),
+        ("volt/vehicle/V2/telemetry", b"malformed"),
+        ("volt/vehicle/V.3/telemetry", b"malformed"),
         ("volt/meter/M/telemetry", []),
-        ("volt/vehicle", b"rubbish"),
+        ("volt/vehicle", b"malformed"),
     )
     numbers = {topic: str(number) for number, topic in rig.rows("SELECT id, topic FROM volt.dead_letter")}
     old, second, third, meter, above = (str(number) for number in range(1, 6))
@@ -46,7 +46,7 @@ def test_the_same_filters_everywhere(rig):
         ([second, "--reason", "no_measurement"], set()),
     ]
 
-    def judge(case):
+    def compare(case):
         words, expected = case
         listed = [json.loads(line) for line in rig.voltd("list", "--json", *words).splitlines()]
         assert {str(row["id"]) for row in listed} == expected, words
@@ -55,7 +55,7 @@ def test_the_same_filters_everywhere(rig):
         assert f"{len(expected)} dead letter" in rig.voltd("discard", *words, code=2), words
 
     with futures.ThreadPoolExecutor(4) as pool:
-        assert len(list(pool.map(judge, cases))) == len(cases)
+        assert len(list(pool.map(compare, cases))) == len(cases)
     assert harness.count(rig.dsn, "dead_letter") == 5
     assert "1 dead letter deleted" in rig.voltd("discard", "--yes", "--until", "1d")
     assert "2 dead letters deleted" in rig.voltd("discard", "--yes", second, above)
@@ -69,14 +69,14 @@ def test_the_same_filters_everywhere(rig):
 )  # fmt: skip
 def test_a_filter_that_says_nothing_is_not_all(rig, words):
     """An empty or impossible filter is a mistake: nothing is deleted for it."""
-    rig.receive(("volt/vehicle/V1/telemetry", b"rubbish"))
+    rig.receive(("volt/vehicle/V1/telemetry", b"malformed"))
     assert words[-1] in rig.voltd("discard", "--yes", *words, code=2)
     assert harness.count(rig.dsn, "dead_letter") == 1
 
 
 def test_discarding_has_to_be_confirmed(rig):
     """Without --yes nobody is asked where there is no terminal, and nothing is deleted."""
-    rig.receive(("volt/vehicle/V1/telemetry", b"rubbish"))
+    rig.receive(("volt/vehicle/V1/telemetry", b"malformed"))
     text = rig.voltd("discard", code=2)
     assert "1 dead letter would be deleted" in text
     assert "--yes" in text
@@ -86,7 +86,7 @@ def test_discarding_has_to_be_confirmed(rig):
 @pytest.mark.parametrize(("answer", "left"), [(b"\n", 1), (b"n\n", 1), (b"\x04", 1), (b"y\n", 0)])
 def test_discard_asks_on_a_terminal(rig, answer, left, tmp_path):
     """Only a yes deletes; no answer, a no and the end of input do not."""
-    rig.receive(("volt/vehicle/V1/telemetry", b"rubbish"))
+    rig.receive(("volt/vehicle/V1/telemetry", b"malformed"))
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ |= {"VOLTD_DATABASE__DSN": rig.dsn, "VOLTD_SPOOL__DIRECTORY": str(tmp_path)}
@@ -116,7 +116,7 @@ def test_what_a_device_sent_cannot_steer_the_terminal(rig):
 
 def test_the_list_says_when_there_is_more(rig):
     """The newest are shown, and how many there are."""
-    rig.receive(*((f"volt/vehicle/V{number}/telemetry", b"rubbish") for number in range(5)))
+    rig.receive(*((f"volt/vehicle/V{number}/telemetry", b"malformed") for number in range(5)))
     text = rig.voltd("list", "--limit", "2")
     assert "V4" in text
     assert "V2" not in text
@@ -125,7 +125,7 @@ def test_the_list_says_when_there_is_more(rig):
 
 
 def test_payloads_are_the_owners(rig):
-    """The daemon's role can list, but neither show, replay nor discard, and is told which role can."""
+    """The daemon's role can list, but neither show, replay nor discard, and learns which role can."""
     rig.receive(("volt/vehicle/V1/telemetry", b"secret"))
     options = {"database__dsn": f"{rig.dsn} options='-c role=volt_writer'"}
     assert "secret" not in rig.voltd("list", **options)
@@ -141,7 +141,7 @@ def test_payloads_are_the_owners(rig):
 
 
 def test_a_user_without_any_role_and_a_database_without_schema(rig, migrated_database):
-    """Each is told what is missing, with the exit code of a configuration error."""
+    """Each learns what is missing, with the exit code of a configuration error."""
     nobody = {"database__dsn": f"{rig.dsn} options='-c role=pg_read_all_settings'"}
     assert "volt_reader" in rig.voltd("list", code=78, **nobody)
     assert "volt_owner" in rig.voltd("replay", code=78, **nobody)

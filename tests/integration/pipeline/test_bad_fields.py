@@ -8,7 +8,7 @@ import pytest
 from support import dead_letters, harness
 from support.dead_letters import NOW, reading
 from voltd import config, models
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder as decode
 from voltd.pipeline.write import store as write
@@ -104,8 +104,8 @@ def test_a_sign_of_life_refreshes_liveness_and_nothing_else(rig):
     """Known fields that are null: last_seen_at moves on, history and state stay; unknown devices get no state."""
     settings = config.Settings(database={"dsn": rig.dsn})
     decoder = decode.Decoder(settings.mqtt.topics, settings.limits, settings.max_age_days)
-    store = write.PostgresStore(session.connector(settings), "test")
-    current = write_current.CurrentState(session.connector(settings), "test", 1.0)
+    store = write.PostgresStore(connections.connector(settings), "test")
+    current = write_current.CurrentState(connections.connector(settings), "test", 1.0)
 
     def receive(topic, body, after_s, *, retained=False):
         at = NOW + dt.timedelta(seconds=after_s)

@@ -11,7 +11,7 @@ import pytest
 
 from support import harness, schema
 from voltd import config, models
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store
@@ -49,7 +49,7 @@ class Writer:
     def __init__(self, dsn):
         options = {"options": "-c role=volt_writer"}
         settings = config.Settings(database={"dsn": psycopg.conninfo.make_conninfo(dsn, **options)})
-        self._connect = session.connector(settings)
+        self._connect = connections.connector(settings)
         self.store = store.PostgresStore(self._connect, "guard")
         self.current = write_current.CurrentState(self._connect, "guard", 1.0)
 

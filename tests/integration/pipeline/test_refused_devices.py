@@ -8,15 +8,14 @@ import pytest
 from support import databases
 from support.rules import cycle_fakes
 from voltd import config, models, resources
-from voltd.daemon import health
-from voltd.database import queries, session
+from voltd.database import connections, queries
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import refused as write_refused
 from voltd.pipeline.write import store
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load, message
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 TOPIC = "volt/meter/M1/telemetry"
@@ -35,7 +34,7 @@ class Desk:
 
     def __init__(self, dsn):
         self.dsn, self._settings = dsn, config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
-        connect = session.connector(self._settings)
+        connect = connections.connector(self._settings)
         self._current = write_current.CurrentState(connect, "t", 1.0, heal=False)
         self._stores = [self._store(connect)]
         self._connect = connect
@@ -65,7 +64,7 @@ class Desk:
             connection.execute(
                 "UPDATE volt_internal.alert_progress SET healthy_since = now() - '1 day'::interval, healthy_at = now()"
             )
-        report = health.Report(0.0, spooling=False, healthy=True)
+        report = interfaces.Report(0.0, spooling=False, healthy=True)
         one = cycle.EvaluationCycle(
             self._connect,
             "t",
@@ -109,17 +108,17 @@ def test_since_is_the_first_refusal_after_the_last_accepted_reading(desk):
     assert desk.rows() == [("M1", _ago(600), _ago(500), "wrong_type")]
     desk.good(400)
     desk.restart()
-    desk.receive(300, b"rubbish")
+    desk.receive(300, b"malformed")
     assert desk.rows() == [("M1", _ago(300), _ago(300), "not_json")]
-    desk.receive(290, b"rubbish")  # within half a minute of the clock: not written again
+    desk.receive(290, b"malformed")  # within half a minute of the clock: not written again
     assert desk.rows() == [("M1", _ago(300), _ago(300), "not_json")]
 
 
-def test_liveness_shows_who_sends_in_vain(desk):
+def test_liveness_shows_whose_messages_are_all_refused(desk):
     """Also a device of which nothing was ever stored; not one that was accepted since."""
     desk.good(900)
-    desk.receive(800, b"rubbish")
-    desk.receive(700, b"rubbish", topic="volt/vehicle/NEW/telemetry")
+    desk.receive(800, b"malformed")
+    desk.receive(700, b"malformed", topic="volt/vehicle/NEW/telemetry")
     shown = "SELECT device_id, status, refused_reason, refused_since FROM volt.device_liveness ORDER BY device_id"
     assert desk.rows(shown) == [("M1", None, "not_json", _ago(800)), ("NEW", None, "not_json", _ago(700))]
     desk.good(600)
@@ -133,7 +132,7 @@ def test_liveness_shows_who_sends_in_vain(desk):
 def test_a_device_that_was_refused_since_its_first_message(desk):
     """It is raised while it sends, says so, and is over when a reading is accepted; one message alone is nothing."""
     desk.receive(900, BAD)
-    desk.receive(900, b"rubbish", topic="volt/vehicle/ONCE/telemetry")
+    desk.receive(900, b"malformed", topic="volt/vehicle/ONCE/telemetry")
     assert desk.check() == []
     desk.restart()
     desk.receive(30, BAD)
@@ -150,9 +149,9 @@ def test_a_device_that_was_never_accepted_and_stops(desk):
     desk.receive(900, BAD)
     desk.restart()
     desk.receive(30, BAD)
-    desk.receive(8 * 3600, b"rubbish", topic="volt/vehicle/GONE/telemetry")
+    desk.receive(8 * 3600, b"malformed", topic="volt/vehicle/GONE/telemetry")
     desk.restart()
-    desk.receive(7 * 3600, b"rubbish", topic="volt/vehicle/GONE/telemetry")
+    desk.receive(7 * 3600, b"malformed", topic="volt/vehicle/GONE/telemetry")
     assert [one[0] for one in desk.check()] == ["M1"]
     desk.execute(
         "UPDATE volt_internal.refused_device SET last_at = last_at - '7 hours'::interval WHERE device_id = 'M1'"

@@ -12,7 +12,7 @@ from psycopg import conninfo, sql
 
 from support import harness
 from voltd import config, errors, models
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store as write
 
@@ -51,7 +51,7 @@ def test_a_rule_of_the_sites_own_refuses_a_reading(dsn):
     """An SQLSTATE that nobody else knows (a trigger's) is a dead letter like any other; the others go in."""
     with psycopg.connect(dsn) as connection:
         connection.execute(HOUSE_RULE)
-    store = write.PostgresStore(session.connector(config.Settings(database={"dsn": dsn})), "client")
+    store = write.PostgresStore(connections.connector(config.Settings(database={"dsn": dsn})), "client")
     result = store.write(batch(message(1, soc=12), message(2, soc=13), message(3, soc=14)))
     store.close()
     assert (result.vehicles_written, len(result.dead_letters)) == (2, 1)
@@ -67,7 +67,7 @@ def test_no_statement_is_compiled(dsn):
         admin.execute(sql.SQL("ALTER DATABASE {} SET jit = on").format(name))
     with psycopg.connect(dsn) as other:
         assert other.execute("SHOW jit").fetchone() == ("on",)
-    with session.connector(config.Settings(database={"dsn": dsn}))() as connection:
+    with connections.connector(config.Settings(database={"dsn": dsn}))() as connection:
         assert connection.execute("SHOW jit").fetchone() == ("off",)
 
 
@@ -80,7 +80,7 @@ def test_a_batch_of_many_slow_statements(dsn):
                 f"CREATE TRIGGER slow AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION volt.slow()"
             )
     settings = config.Settings(database={"dsn": dsn, "statement_timeout_s": 3})
-    store = write.PostgresStore(session.connector(settings, patience_s=3.0), "client")
+    store = write.PostgresStore(connections.connector(settings, patience_s=3.0), "client")
     heard = [time.monotonic()]
     written = threading.Event()
 
@@ -111,7 +111,7 @@ def test_a_batch_of_many_slow_statements(dsn):
 def connect(dsn, proxy):
     """Opens connections through the proxy that have one and a half seconds of patience."""
     through = conninfo.make_conninfo(dsn, host=proxy.address[0], port=proxy.address[1])
-    return session.connector(config.Settings(database={"dsn": through}), patience_s=1.5)
+    return connections.connector(config.Settings(database={"dsn": through}), patience_s=1.5)
 
 
 def test_a_server_that_falls_silent_between_two_batches(dsn, proxy, connect):

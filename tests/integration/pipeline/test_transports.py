@@ -11,7 +11,7 @@ import trustme
 
 from support import harness
 from voltd import config, errors, local, metrics
-from voltd.daemon import identity
+from voltd.host import identity
 from voltd.local import process
 from voltd.pipeline.consume import consumer as consume
 from voltd.pipeline.consume.client_id import presence
@@ -78,7 +78,7 @@ def test_messages_and_acks(listeners, transport):
 
 @pytest.mark.parametrize("transport", ["tcp", "tls", "websockets"])
 def test_questions_about_the_client_id(listeners, transport):
-    """They go the same way: the first daemon holds the client id, the second one is told so."""
+    """They go the same way: the first daemon holds the client id, the second one learns that."""
     wanted = config.Settings(instance=f"ask-{transport}", mqtt=listeners[transport])
     first = presence.Presence(wanted, _process("first"))
     thread = threading.Thread(target=first.run, daemon=True)

@@ -5,8 +5,7 @@ import datetime as dt
 import pytest
 
 from support.rules import moved_clock
-from voltd.daemon import host_clock
-from voltd.daemon import host_clock_witnesses as witnesses
+from voltd.host import host_clock, witnesses
 
 FAST, SLOW = {"speed": 150.0}, {"speed": 50.0}
 STALE = '[rules.stale]\nmetric="silence"\napplies_to=["vehicle"]\nfire_above=300.0\n'

@@ -3,7 +3,7 @@
 import pytest
 
 from support.rules import moved_clock
-from voltd.daemon import health
+from voltd.rules.cycle import interfaces
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def test_while_the_broker_is_away_nothing_fires_by_itself(rig):
     for second in range(0, 600, 60):
         _send(rig, second, soc=64)
     _send(rig, 600, soc=0)
-    rig.report = health.Report(0.0, spooling=False, healthy=False)
+    rig.report = interfaces.Report(0.0, spooling=False, healthy=False)
     for second in range(610, 2400, 60):
         rig.check(second)
-    rig.report = health.Report(0.0, spooling=False, healthy=True)
+    rig.report = interfaces.Report(0.0, spooling=False, healthy=True)
     rig.check(2400)
     rig.send((660, {"soc": 64}))
     rig.check(2401)

@@ -13,7 +13,7 @@ from support import alerts, harness, proxies
 from voltd import config, models
 from voltd.commands import check
 from voltd.daemon import jobs, leader, wiring
-from voltd.database import locks, session
+from voltd.database import connections, locks
 from voltd.pipeline.decode import decoder
 
 
@@ -39,7 +39,7 @@ class Rig:
         made.jobs.stop()
         made.store.close()
         if made.alerting is not None:
-            made.alerting.check._close()
+            made.alerting.cycle._close()
 
     def execute(self, statement, *values):
         with psycopg.connect(self.dsn, autocommit=True) as connection:
@@ -157,7 +157,7 @@ def test_a_daemon_that_died_long_ago(rig):
 
 def test_the_holder_of_the_locks_dies(migrated_database):
     """What one held another takes, and only what it asks for; who lost its connection holds nothing."""
-    connect = session.connector(config.Settings(database={"dsn": migrated_database}))
+    connect = connections.connector(config.Settings(database={"dsn": migrated_database}))
     first, second = leader.Locks(connect, (1, 2)), leader.Locks(connect, (2, 3))
     try:
         assert first.take() == {1, 2}

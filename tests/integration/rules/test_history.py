@@ -116,7 +116,7 @@ def test_trusted_hours_of_low_efficiency(past):
     assert found == [("efficiency_low", "V1", "warning", 60, 180)]
 
 
-def test_late_readings_are_marked_and_told_to_nobody(past):
+def test_late_readings_are_marked_and_nobody_is_notified(past):
     past.vehicle("V1", *[(minute, {"speed_kmh": 130.0 if minute < 5 else 90.0, "received": 60}) for minute in range(9)])
     (one,) = [line for line in past.lines() if line["kind"] == "episode" and line["rule"] == "overspeed"]
     assert (one["past"], one["messages"]) == (True, 0)

@@ -57,7 +57,7 @@ def test_a_past_episode_ends_at_the_reading_that_clears_it(rig):
     assert rig.episodes() == rig.tested(LATE + 60)
 
 
-def test_what_was_told_is_not_touched(rig):
+def test_what_was_notified_is_not_touched(rig):
     """Late readings around an episode that people were notified of add nothing to it and take nothing from it."""
     rig.start(OVERSPEED)
     for second, speed in ((7200, 150.0), (7210, 50.0)):

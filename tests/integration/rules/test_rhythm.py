@@ -8,14 +8,13 @@ import pytest
 
 from support.rules import cycle_fakes
 from voltd import config, models
-from voltd.daemon import health
-from voltd.database import queries, session
+from voltd.database import connections, queries
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.write import store
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load, rhythm
 from voltd.rules.backtest import history
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
 MINUTE = 60.0
@@ -42,11 +41,11 @@ class Rig:
         monkeypatch.setattr(cycle, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
         monkeypatch.setattr(cycle, "time", types.SimpleNamespace(monotonic=self._monotonic))
         settings = config.Settings(instance="t", database={"dsn": f"{dsn} options='-c role=volt_writer'"})
-        connect = session.connector(settings)
-        report = health.Report(0.0, spooling=False, healthy=True)
+        connect = connections.connector(settings)
+        report = interfaces.Report(0.0, spooling=False, healthy=True)
         self._store = store.PostgresStore(connect, "t")
         self._current = write_current.CurrentState(connect, "t", 1.0, heal=False, well_since=lambda: self.well_since)
-        self._check = cycle.EvaluationCycle(
+        self._cycle = cycle.EvaluationCycle(
             connect, "t", cycle_fakes.ThisDaemon(lambda: report), cycle_fakes.Notifier(), Excursions()
         )
         self._steps = 0
@@ -55,11 +54,11 @@ class Rig:
         return self.now.timestamp()
 
     def use(self, rules):
-        self._check.use(load.parse(rules, source="test"), ())
+        self._cycle.use(load.parse(rules, source="test"), ())
         self.check()
 
     def check(self):
-        self._check.run()
+        self._cycle.run()
 
     def hears(self, device, seconds, *, speed=None, kind="vehicle"):
         """A reading arrives; the rules are checked now and then until that, and after it."""
@@ -89,7 +88,7 @@ class Rig:
             found = connection.execute(statement, values)
             return found.fetchall() if found.description else []
 
-    def told(self):
+    def notified(self):
         """(device, opened, resolved) of each episode of the daemon's, in seconds."""
         rows = self.execute("SELECT device_id, opened_at, resolved_at FROM volt.alert ORDER BY device_id, opened_at")
         return [(device, _seconds(opened), _seconds(ended)) for device, opened, ended in rows]
@@ -108,7 +107,7 @@ class Rig:
     def close(self):
         self._store.close()
         self._current.close()
-        self._check._close()
+        self._cycle._close()
 
 
 def _seconds(moment):
@@ -141,9 +140,9 @@ def test_a_vehicle_that_parks_does_not_flap(rig):
     """Neither on its first parked day nor later; when it dies while it drives it is found in five minutes."""
     rig.use(SHIPPED)
     last = _day(rig, "V1")
-    assert rig.told() == []
+    assert rig.notified() == []
     rig.hears("V2", last + 400, speed=50)
-    assert rig.told() == [("V1", last + 300, None)] == rig.tried(SHIPPED)
+    assert rig.notified() == [("V1", last + 300, None)] == rig.tried(SHIPPED)
 
 
 def test_a_parked_vehicle_that_dies_is_found_by_its_own_rhythm(rig):
@@ -153,12 +152,12 @@ def test_a_parked_vehicle_that_dies_is_found_by_its_own_rhythm(rig):
         rig.hears("V1", number * 30 * MINUTE, speed=0)
     last = 1500 * MINUTE
     rig.hears("V2", last + 74 * MINUTE)
-    assert rig.told() == []
+    assert rig.notified() == []
     rig.hears("V2", last + 76 * MINUTE)
-    ((device, opened, ended),) = [one for one in rig.told() if one[0] == "V1"]
+    ((device, opened, ended),) = [one for one in rig.notified() if one[0] == "V1"]
     assert (device, ended) == ("V1", None)
     assert abs(opened - last - 75 * MINUTE) < 90  # what is known has faded a little
-    assert rig.tried(SHIPPED) == rig.told()
+    assert rig.tried(SHIPPED) == rig.notified()
 
 
 def test_a_meter_that_reports_every_quarter_of_an_hour(rig):
@@ -167,7 +166,7 @@ def test_a_meter_that_reports_every_quarter_of_an_hour(rig):
     for number in range(10):
         rig.hears("M1", number * 15 * MINUTE, kind="meter")
     expected = [("M1", 300, 900), ("M1", 1200, 1800)]
-    assert rig.told() == expected == rig.tried(SHIPPED)
+    assert rig.notified() == expected == rig.tried(SHIPPED)
 
 
 def test_a_chatty_parked_vehicle_is_found_soon(rig):
@@ -178,8 +177,8 @@ def test_a_chatty_parked_vehicle_is_found_soon(rig):
         rig.hears("V1", number * MINUTE, speed=0)
     rig.check = check
     rig.hears("V2", 1442 * MINUTE + 400, speed=0)
-    assert [one for one in rig.told() if one[0] == "V1"] == [("V1", 1442 * MINUTE + 300, None)]
-    assert rig.tried(SHIPPED) == rig.told()
+    assert [one for one in rig.notified() if one[0] == "V1"] == [("V1", 1442 * MINUTE + 300, None)]
+    assert rig.tried(SHIPPED) == rig.notified()
 
 
 def test_a_vehicle_that_charges_and_then_sleeps(rig):
@@ -189,7 +188,7 @@ def test_a_vehicle_that_charges_and_then_sleeps(rig):
         rig.hears("V1", number * MINUTE, speed=0)
     for number in range(1, 7):
         rig.hears("V1", (69 + 30 * number) * MINUTE, speed=0)
-    assert rig.told() == [] == rig.tried(SHIPPED)
+    assert rig.notified() == [] == rig.tried(SHIPPED)
 
 
 def test_a_vehicle_that_dies_on_its_first_parked_day(rig):
@@ -199,9 +198,9 @@ def test_a_vehicle_that_dies_on_its_first_parked_day(rig):
         rig.hears("V1", number * MINUTE, speed=0)
     rig.execute("UPDATE volt_internal.device_rhythm SET known_since = NULL")
     rig.hears("V2", 69 * MINUTE + 21500, speed=0)
-    assert rig.told() == []
+    assert rig.notified() == []
     rig.hears("V2", 69 * MINUTE + 21700, speed=0)
-    assert rig.told() == [("V1", 69 * MINUTE + 21600, None)] == rig.tried(SHIPPED)
+    assert rig.notified() == [("V1", 69 * MINUTE + 21600, None)] == rig.tried(SHIPPED)
 
 
 def test_an_outage_of_voltd_teaches_nothing(rig):
@@ -217,7 +216,7 @@ def test_an_outage_of_voltd_teaches_nothing(rig):
     "intervals", [(600, 700, 60, 1200, 1250, 90, 5000, 100000, 4000), (60, 61, 62, 3600, 3600, 60)]
 )
 def test_sql_and_python_know_the_same(rig, intervals):
-    """The rhythm that the merge keeps is the one that history is judged by."""
+    """The rhythm that the merge keeps is the one that history is evaluated by."""
     rig.check = lambda: None
     known, second = rhythm.Rhythm(), 0
     rig.hears("M1", 0, kind="meter")

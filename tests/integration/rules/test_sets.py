@@ -9,11 +9,10 @@ import pytest
 from support import alerts
 from support.rules import cycle_fakes
 from voltd import config
-from voltd.daemon import health
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 HOUR = dt.timedelta(hours=1)
 MINUTE = dt.timedelta(minutes=1)
@@ -24,7 +23,7 @@ class Rig:
     """A migrated database, and checks of the rules at times that the test gives; all is well unless it says so."""
 
     def __init__(self, dsn, monkeypatch):
-        self.dsn, self.now, self.report = dsn, T0, health.Report(0.0, spooling=False, healthy=True)
+        self.dsn, self.now, self.report = dsn, T0, interfaces.Report(0.0, spooling=False, healthy=True)
         self._connection = psycopg.connect(dsn, autocommit=True)
         clock = types.SimpleNamespace(now=lambda _zone: self.now)
         monkeypatch.setattr(cycle, "dt", types.SimpleNamespace(datetime=clock, UTC=dt.UTC, timedelta=dt.timedelta))
@@ -38,18 +37,18 @@ class Rig:
 
     def restart(self):
         settings = config.Settings(instance="t", database={"dsn": f"{self.dsn} options='-c role=volt_writer'"})
-        self._check = cycle.EvaluationCycle(
-            session.connector(settings),
+        self._cycle = cycle.EvaluationCycle(
+            connections.connector(settings),
             "t",
             cycle_fakes.ThisDaemon(lambda: self.report),
             cycle_fakes.Notifier(),
             Excursions(),
         )
         self.reload()
-        self._made.append(self._check)
+        self._made.append(self._cycle)
 
     def reload(self):
-        self._check.use(load.load(None), ())
+        self._cycle.use(load.load(None), ())
 
     def well_since(self, at):
         """As a daemon left it that ended a moment ago."""
@@ -57,7 +56,7 @@ class Rig:
 
     def check(self, now):
         self.now = now
-        self._check.run()
+        self._cycle.run()
 
     def execute(self, statement, *values):
         found = self._connection.execute(statement, values)
@@ -145,7 +144,7 @@ def test_a_right_clock_and_readings_that_come_late(rig, sends):
 
 @pytest.mark.parametrize("behind_s", [40, 120, 7200, 200_000, -45])
 def test_a_wrong_clock(rig, behind_s):
-    """Told at the third look in a row, also over a restart; over when it is right."""
+    """Notified at the third look in a row, also over a restart; resolved when it is right."""
     notified = _minutes(rig, lambda n, at: [(at - _seconds(behind_s + n % 2), at)], count=4, restart_after=1)
     assert notified == [0, 0, 2, 2]
     at = T0 + 10 * MINUTE
@@ -220,35 +219,35 @@ def test_an_hour_is_evaluated_ten_minutes_after_its_end(rig, charging):
     assert rig.episodes("efficiency_low") == [("E1", False, True)]
 
 
-def test_the_backlog_of_an_outage_comes_in(rig, charging):
+def test_the_backlog_of_an_outage_arrives(rig, charging):
     """The first cycles after two hours and a half see nothing of them; what they were is notified."""
-    rig.report = health.Report(0.0, spooling=True, healthy=False)
+    rig.report = interfaces.Report(0.0, spooling=True, healthy=False)
     rig.restart()
     for minutes in range(150, 170, 5):
         rig.check(T0 + minutes * MINUTE)
     charging(T0)
     charging(T0 + HOUR)
-    rig.report = health.Report(0.0, spooling=False, healthy=True)
+    rig.report = interfaces.Report(0.0, spooling=False, healthy=True)
     for minutes in range(170, 190, 5):
         rig.check(T0 + minutes * MINUTE)
     assert rig.episodes("efficiency_low") == [("E1", False, False)]
 
 
-def test_the_backlog_of_a_long_outage_comes_in(rig, charging):
+def test_the_backlog_of_a_long_outage_arrives(rig, charging):
     """What is too old to notify anybody by then is a past episode, however long the spool takes to be read."""
-    rig.report = health.Report(0.0, spooling=True, healthy=False)
+    rig.report = interfaces.Report(0.0, spooling=True, healthy=False)
     for minutes in range(360, 480, 10):
         rig.check(T0 + minutes * MINUTE)
     charging(T0)
     charging(T0 + HOUR, percent=95)
-    rig.report = health.Report(0.0, spooling=False, healthy=True)
+    rig.report = interfaces.Report(0.0, spooling=False, healthy=True)
     for minutes in range(480, 510, 5):
         rig.check(T0 + minutes * MINUTE)
     assert rig.episodes("efficiency_low") == [("E1", True, True)]
 
 
 def test_a_meter_that_sends_later_than_the_vehicle(rig, charging):
-    """Told an hour after the first look; and not twice."""
+    """Notified an hour after the first look; and not twice."""
     charging(T0, only=("vehicle",))
     rig.check(T0 + 75 * MINUTE)
     charging(T0, only=("meter",))

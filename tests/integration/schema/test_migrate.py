@@ -76,7 +76,7 @@ def test_killed_half_way(fresh_database):
     assert migrate.migrate(fresh_database, OPTIONS, report=quiet).applied[0] == third
 
 
-def test_altered_ahead_and_behind_are_told_apart(fresh_database):
+def test_altered_ahead_and_behind_are_distinguished(fresh_database):
     """The daemon refuses each, and the hint says what to do."""
     empty = migrate.status(fresh_database)
     assert empty.pending == [one.name for one in files.migrations()]
@@ -93,7 +93,7 @@ def test_altered_ahead_and_behind_are_told_apart(fresh_database):
     assert raised.value.hint
 
 
-def test_a_role_that_may_not_is_told_what_to_do(fresh_database):
+def test_a_role_that_may_not_learns_what_to_do(fresh_database):
     """An ordinary user gets a configuration error with a hint, not a traceback."""
     name = "voltd_test_nobody"
     rows_before = rows(fresh_database, "SELECT rolname FROM pg_roles WHERE rolname = %s", name)

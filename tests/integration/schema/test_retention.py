@@ -1,4 +1,4 @@
-"""How long raw readings are kept: raised by a daemon, lowered only when told, and never at the cost of the history."""
+"""How long raw readings are kept: raised by a daemon, lowered only on request, and never at the cost of the history."""
 
 import datetime as dt
 
@@ -36,7 +36,7 @@ def test_retention_is_raised_and_never_lowered_by_a_daemon(database_of, edition)
     assert dropping == ([("3652 days",)] if edition == "timescale" else [])
 
 
-def test_migrate_lowers_the_retention_only_when_told(migrated):
+def test_migrate_lowers_the_retention_only_on_request(migrated):
     """A shell without the daemon's settings must not delete what the daemon keeps; it says so instead."""
     said = []
     migrate.migrate(migrated, migrate.MigrateOptions(raw_retention_days=400), report=quiet)

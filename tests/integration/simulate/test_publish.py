@@ -122,7 +122,7 @@ def test_broker_away_and_back(broker, subscribe, prefix):
         accepted = sum(publisher.publish(_publication(prefix, number % 5, number)) for number in range(500))
         broker.kill()
         try:
-            # In flight or not, some are taken until the connection is known to be down; then it gives up when told to.
+            # In flight or not, some are taken until the connection is known to be down; then it gives up in time.
             while publisher.publish(_publication(prefix, 0, 500), timeout_s=0.3):
                 accepted += 1
         finally:
@@ -151,7 +151,7 @@ def test_no_broker():
 
 
 def test_no_mqtt_there(monkeypatch):
-    """Something that accepts connections but is no broker is told apart."""
+    """Something that accepts connections but is no broker is recognised."""
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         publisher = Publisher("127.0.0.1", deaf.getsockname()[1], connections=1)
@@ -210,7 +210,7 @@ def test_signal(broker, subscribe, prefix, number):
 
 
 def test_replay_command(broker, subscribe, prefix, tmp_path):
-    """Replaying from the command line: exit 0, broken lines named, the shift told, the rows there."""
+    """Replaying from the command line: exit 0, broken lines named, the shift printed, the rows there."""
     subscriber = subscribe("volt/vehicle/+/telemetry")
     recording = tmp_path / "recording.csv"
     recording.write_text(f"vehicleId,timestamp,soc\n{prefix}1,2021-03-29T11:00:00Z,50\nbroken\n")

@@ -4,13 +4,13 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from voltd.daemon import health
+from voltd.rules.cycle import interfaces
 
 
 class ThisDaemon:
     """Is as ``look`` reports, never busy and without trouble."""
 
-    def __init__(self, look: Callable[[], health.Report]) -> None:
+    def __init__(self, look: Callable[[], interfaces.Report]) -> None:
         self.look = look
 
     def busy(self) -> bool:

@@ -11,16 +11,15 @@ import psycopg
 from support.rules import cycle_fakes
 from voltd import config, models
 from voltd.alerts import urgent
-from voltd.daemon import health
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
-WELL = health.Report(0.0, spooling=False, healthy=True)
+WELL = interfaces.Report(0.0, spooling=False, healthy=True)
 SOC_LOW = """
 [rules.soc_low]
 metric = "soc_pct"
@@ -70,13 +69,13 @@ class _Notifier(cycle_fakes.Notifier):
 class Daemon:
     """An evaluation cycle, and a store whose writer learns from it what to look for."""
 
-    def __init__(self, connect: Callable[[], session.Connection], instance: str) -> None:
+    def __init__(self, connect: Callable[[], connections.Connection], instance: str) -> None:
         self.report = WELL
         self.sent: list[tuple[Any, Any]] = []  # at once, without a database
-        self.during_check: list[Callable[[], object]] = []  # what happens during the next checks, once each
+        self.during_cycle: list[Callable[[], object]] = []  # what happens during the next cycles, once each
         self.before_commit: list[Callable[[], object]] = []  # what happens before the next batch is committed
         excursions = Excursions()
-        self.check = cycle.EvaluationCycle(
+        self.cycle = cycle.EvaluationCycle(
             connect, instance, cycle_fakes.ThisDaemon(self._look), _Notifier(self.sent), excursions
         )
         self._store = store.PostgresStore(
@@ -86,7 +85,7 @@ class Daemon:
 
     def use(self, *texts: str) -> None:
         """Rules from now on."""
-        self.check.use(load.parse("".join(texts), source="test"), [_EVERYWHERE])
+        self.cycle.use(load.parse("".join(texts), source="test"), [_EVERYWHERE])
 
     def receive(self, vehicle: str, **values: Any) -> None:
         """One reading of this moment, stored and committed."""
@@ -97,9 +96,9 @@ class Daemon:
         self._current.note(batch, self._store.write(batch))
         self._current.merge()
 
-    def _look(self) -> health.Report:
-        if self.during_check:
-            self.during_check.pop(0)()
+    def _look(self) -> interfaces.Report:
+        if self.during_cycle:
+            self.during_cycle.pop(0)()
         return self.report
 
     def _keep_dead_letters(self, *_: object) -> tuple[()]:
@@ -114,7 +113,7 @@ class World:
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self._settings = config.Settings(database={"dsn": f"{dsn} options='-c role=volt_writer'"})
-        self._connections: list[session.Connection] = []
+        self._connections: list[connections.Connection] = []
         self.sql("TRUNCATE volt.alert, volt.alert_delivery, volt_internal.alert_state")
         self.sql("TRUNCATE volt_internal.excursion, volt.daemon")
         self.sql("TRUNCATE volt.vehicle_reading, volt.vehicle_current, volt_internal.ingest_state")
@@ -150,6 +149,6 @@ class World:
         for one in self._connections:
             one.close()
 
-    def _connect(self) -> session.Connection:
-        self._connections.append(session.connector(self._settings)())
+    def _connect(self) -> connections.Connection:
+        self._connections.append(connections.connector(self._settings)())
         return self._connections[-1]

@@ -10,14 +10,14 @@ import pytest
 
 from support.rules import cycle_fakes
 from voltd import config, models
-from voltd.daemon import health, host_clock
-from voltd.database import session
+from voltd.database import connections
+from voltd.host import host_clock
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import excursions, store
 from voltd.rules import load
 from voltd.rules.backtest import history
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 
@@ -45,11 +45,11 @@ class Rig:
             " volt_internal.ingest_state"
         )
         self._opened: list[psycopg.Connection[Any]] = [self._connection]
-        self._connect = session.connector(
+        self._connect = connections.connector(
             config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
         )
         self.clock: host_clock.HostClock | None = None  # the host's, as the check asks it
-        self.report = health.Report(0.0, spooling=False, healthy=True)
+        self.report = interfaces.Report(0.0, spooling=False, healthy=True)
         self._rules: str | None = None
         self.start()
 
@@ -62,7 +62,7 @@ class Rig:
         self._excursions = excursions.Excursions()
         self._store = store.PostgresStore(self._open, "t", excursions=self._excursions)
         self._current = write_current.CurrentState(self._open, "t", 1.0, heal=False)
-        self._check = cycle.EvaluationCycle(
+        self._cycle = cycle.EvaluationCycle(
             self._open,
             "t",
             cycle_fakes.ThisDaemon(lambda: self.report),
@@ -70,10 +70,10 @@ class Rig:
             self._excursions,
             clock=self.clock,
         )
-        self._check.use(self.parsed, ())
+        self._cycle.use(self.parsed, ())
         self.check()
 
-    def _open(self) -> session.Connection:
+    def _open(self) -> connections.Connection:
         connection = self._connect()
         self._opened.append(connection)
         return connection
@@ -111,7 +111,7 @@ class Rig:
     def check(self, seconds: float | None = None) -> None:
         if seconds is not None:
             self.now = seconds
-        self._check.run()
+        self._cycle.run()
 
     def set_back(self, seconds: float) -> None:
         """Its clock."""

@@ -7,12 +7,11 @@ import psycopg
 
 from support.rules import cycle_fakes
 from voltd import config, models
-from voltd.daemon import health
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.write import store as write
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 
 def ago(seconds: float) -> dt.datetime:
@@ -30,7 +29,7 @@ class Rig:
         )
         settings = config.Settings(instance="t", database={"dsn": dsn + " options='-c role=volt_writer'"})
         self._opened: list[psycopg.Connection[Any]] = [self._connection]
-        self._connector = session.connector(settings)
+        self._connector = connections.connector(settings)
         self._excursions = Excursions()
         self._store = write.PostgresStore(self._connect, "t", excursions=self._excursions)
         self.start()
@@ -38,14 +37,14 @@ class Rig:
     def start(self, rules: str | None = None) -> None:
         """A daemon's start; with its first check it looks for what the rules need."""
         parsed = load.load(None) if rules is None else load.parse(rules, source="test")
-        report = health.Report(0.0, spooling=False, healthy=True)
-        self._check = cycle.EvaluationCycle(
+        report = interfaces.Report(0.0, spooling=False, healthy=True)
+        self._cycle = cycle.EvaluationCycle(
             self._connect, "t", cycle_fakes.ThisDaemon(lambda: report), cycle_fakes.Notifier(), self._excursions
         )
-        self._check.use(parsed, ())
+        self._cycle.use(parsed, ())
         self.check()
 
-    def _connect(self) -> session.Connection:
+    def _connect(self) -> connections.Connection:
         connection = self._connector()
         self._opened.append(connection)
         return connection
@@ -55,7 +54,7 @@ class Rig:
             one.close()
 
     def check(self) -> None:
-        self._check.run()
+        self._cycle.run()
 
     def store(self, *readings: tuple[str, float, float, dict[str, Any]]) -> list[models.VehicleReading]:
         """One batch: (vehicle, recorded so many seconds ago, received so many seconds ago, values) each a message."""

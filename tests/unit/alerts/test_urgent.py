@@ -4,13 +4,13 @@ import datetime as dt
 
 import pytest
 
-from voltd.alerts import message, urgent
+from voltd.alerts import notifications, urgent
 
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def _row(transition="fired", device="t"):
-    return message.AlertTransition(transition, "critical", "m", "ingest_lag", "system", device, None, AT)
+    return notifications.AlertTransition(transition, "critical", "m", "ingest_lag", "system", device, None, AT)
 
 
 @pytest.fixture

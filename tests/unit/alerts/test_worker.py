@@ -9,14 +9,14 @@ import pytest
 
 from support import harness
 from voltd import config, metrics
-from voltd.alerts import channels, message, outbox, urgent, worker
+from voltd.alerts import channels, notifications, outbox, urgent, worker
 from voltd.alerts.senders import sender
 
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def _row(device="t", transition="fired"):
-    return message.AlertTransition(transition, "critical", "m", "ingest_lag", "system", device, None, AT)
+    return notifications.AlertTransition(transition, "critical", "m", "ingest_lag", "system", device, None, AT)
 
 
 class Service:
@@ -48,7 +48,7 @@ class Outbox:
         self.recorded = []
 
     def claim_next(self, *_args, fresh):  # noqa: ARG002 as the real one is called
-        attempt = outbox.Attempt(message.Notification("m", self.waits.pop()), 1) if self.waits else None
+        attempt = outbox.Attempt(notifications.Notification("m", self.waits.pop()), 1) if self.waits else None
         return outbox.Claimed((), attempt, 0.01)
 
     def record(self, _connection, _name, attempt, problem, *, dropped):

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from voltd.daemon import identity
+from voltd.host import identity
 from voltd.pipeline.consume.client_id.claim import ClaimState, ClientIdClaim, topics
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -211,9 +211,9 @@ def test_invented_messages():
     for step in range(40):
         claim.receive_answer(json.dumps({**answer, "nonce": f"{step}"}).encode(), net.now)
         claim.receive_answer(json.dumps(answer).encode(), net.now)
-        for rubbish in (b"", b"{}", b"\xff", b'{"nonce": 1, "run": 2}', b'{"nonce": [], "run": {}}', b"[1]"):
-            claim.receive_answer(rubbish, net.now)
-            claim.receive_question(rubbish, net.now)
+        for malformed in (b"", b"{}", b"\xff", b'{"nonce": 1, "run": 2}', b'{"nonce": [], "run": {}}', b"[1]"):
+            claim.receive_answer(malformed, net.now)
+            claim.receive_question(malformed, net.now)
         claim.receive_question(json.dumps({"nonce": "n", "run": f"r{step}", "state": "holding"}).encode(), net.now)
         net.run(0.1)
     assert claim.state is ClaimState.HOLDING

@@ -101,7 +101,7 @@ def test_many_small_messages_fill_it_too():
     assert count < 25
 
 
-def test_arrays_of_rubbish_do_not_make_a_boundless_batch():
+def test_malformed_arrays_do_not_make_a_boundless_batch():
     """Invariant 2: a batch is bounded in elements, not only in bytes and messages."""
     window = Window(1 << 30)
     for packet_id in range(1, 101):

@@ -7,6 +7,7 @@ import pytest
 
 from voltd import metrics
 from voltd.daemon import health
+from voltd.rules.cycle import daemon_health, interfaces
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -18,7 +19,7 @@ def _at(seconds):
 @pytest.mark.parametrize("interval_s", [1, 15, 60])
 def test_checks_that_are_far_apart(interval_s):
     """A pause between two checks is none of the devices': silence counts from the first of them on."""
-    steady = health.HealthyStreak()
+    steady = daemon_health.HealthyStreak()
     for number in range(100):
         steady.note(healthy=True, now=_at(interval_s * number))
     assert steady.since == T0
@@ -26,8 +27,8 @@ def test_checks_that_are_far_apart(interval_s):
 
 @pytest.mark.parametrize("interval_s", [1, 15, 60])
 def test_an_outage_between_two_checks(interval_s):
-    """Seen by no check, told by the daemon that had it: silence counts from its end."""
-    steady = health.HealthyStreak()
+    """Seen by no cycle, reported by the daemon that had it: silence counts from its end."""
+    steady = daemon_health.HealthyStreak()
     steady.note(healthy=True, now=T0)
     steady.note(healthy=True, now=_at(interval_s), unwell_s=interval_s / 2)
     steady.note(healthy=True, now=_at(2 * interval_s), unwell_s=1.5 * interval_s)
@@ -36,7 +37,7 @@ def test_an_outage_between_two_checks(interval_s):
 
 def test_an_outage_that_goes_on():
     """Nothing counts any more, until all are well again."""
-    steady = health.HealthyStreak()
+    steady = daemon_health.HealthyStreak()
     steady.note(healthy=True, now=T0)
     steady.note(healthy=False, now=_at(10))
     assert steady.since is None
@@ -46,7 +47,7 @@ def test_an_outage_that_goes_on():
 
 def test_a_restarted_daemon_looks_for_the_broker():
     """It is given a few seconds."""
-    steady = health.HealthyStreak()
+    steady = daemon_health.HealthyStreak()
     steady.resume(T0, _at(100), _at(101))
     steady.note(healthy=False, now=_at(102))
     steady.note(healthy=False, now=_at(111))
@@ -58,7 +59,7 @@ def test_a_restarted_daemon_looks_for_the_broker():
 def test_the_daemon_is_restarted():
     """Silence goes on counting over a short restart, not over a long one, and not against what this daemon knows."""
     for gap_s, since in ((60, T0), (61, None)):
-        steady = health.HealthyStreak()
+        steady = daemon_health.HealthyStreak()
         steady.resume(T0, _at(100), _at(100 + gap_s))
         assert steady.since == since
     steady.resume(T0, _at(200), _at(201))
@@ -148,7 +149,7 @@ def test_since_when_a_daemon_has_been_well():
 def test_the_clock_steps(by_s):
     """Nothing is known of the time before it: silence counts from the step on, whichever way it went."""
     daemon = _Daemon()
-    steady = health.HealthyStreak()
+    steady = daemon_health.HealthyStreak()
     steady.note(healthy=True, now=_at(daemon.now_s))
     healthy, unwell_s = daemon.look(by_s)
     assert (healthy, unwell_s) == (True, 0)
@@ -179,4 +180,4 @@ def test_the_clock_of_the_host_is_off():
     off = health.Health(
         daemon.counters, daemon.subscribed, lambda: False, 100, clock=lambda: T0, clock_trouble=lambda: (1200.0, "")
     )
-    assert off.look() == health.Report(1200.0, spooling=False, healthy=True)
+    assert off.look() == interfaces.Report(1200.0, spooling=False, healthy=True)

@@ -38,7 +38,7 @@ class Alerting:
 
     def __init__(self):
         self.done = []
-        self.check = self
+        self.cycle = self
 
     def __getattr__(self, name):
         return lambda: self.done.append(name)

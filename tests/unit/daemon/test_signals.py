@@ -1,4 +1,4 @@
-"""What the main thread is told by signals."""
+"""What the main thread learns from signals."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ def test_a_signal_in_the_midst_of_anything(made):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_while_waiting(made, number):
+def test_woken_while_waiting(made, number):
     """The wait ends at once."""
     threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The clock guard: a fleet whose clocks are wrong is told from a host whose clock is."""
+"""The clock guard: a fleet whose clocks are wrong is distinguished from a host whose clock is."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from support.host import HOUR, LOST, SURE, World, at
 from voltd import config, models
-from voltd.daemon import host_clock_witnesses as witnesses
+from voltd.host import witnesses
 from voltd.models import Reason
 from voltd.pipeline.decode import clock, decoder
 
@@ -250,7 +250,7 @@ def test_a_reading_that_is_in_the_future_even_now():
     assert {one.received_at for one in batch.vehicles} == {at(-10)}
 
 
-def test_what_is_remembered_is_bounded():
+def test_what_is_cached_is_bounded():
     """Whatever arrives, whatever its size."""
     rig = Rig(SURE)
     for _ in range(50):

@@ -33,7 +33,7 @@ def taken(batch):
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["timestamp", "createdAt"])
 def test_seconds_and_milliseconds_since_1970(at, after, name):
-    """Told apart by their size; whole, with a fraction, as text."""
+    """Distinguished by their size; whole, with a fraction, as text."""
     moment = dt.datetime(2026, 5, 1, 11, 59, 58, tzinfo=dt.UTC) + dt.timedelta(seconds=after)
     for topic in (VEHICLE, METER):
         assert taken(decoded(at, topic, name)) == moment

@@ -9,7 +9,7 @@ import pytest
 from support.fakes import FakeBroker, FakeStore
 from support.host import HOUR, SURE, World, at
 from voltd import config, errors, metrics, models
-from voltd.daemon import host_clock_witnesses as witnesses
+from voltd.host import witnesses
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import clock
 from voltd.pipeline.decode import decoder as decode

@@ -67,10 +67,10 @@ def test_acks_follow_the_commit_in_the_order_received(quick):
     assert len(rig.store.vehicles) == 5
 
 
-def test_rubbish_is_acked_with_its_batch(quick):
+def test_what_is_malformed_is_acked_with_its_batch(quick):
     """Invariants 1 and 3: dead letters commit and are acked together with the readings around them."""
     rig = Rig(**quick)
-    for payload in (body(1), b"rubbish", body(2)):
+    for payload in (body(1), b"malformed", body(2)):
         rig.broker.publish(TOPIC, payload)
     rig.drain()
     assert rig.acked == [[1, 2, 3]]
@@ -104,7 +104,7 @@ def test_lost_reply_of_a_commit_stores_and_counts_once(quick):
     """Invariant 4: a COMMIT without reply is neither lost nor doubled, not even in the counters."""
     rig = Rig(**quick)
     rig.store.fail("unanswered")
-    for payload in (body(1), b"rubbish"):
+    for payload in (body(1), b"malformed"):
         rig.broker.publish(TOPIC, payload)
     rig.drain()
     assert (rig.counters.readings_written_total, rig.counters.readings_duplicate_total) == (1, 0)

@@ -18,7 +18,7 @@ DECODER = decoder.Decoder(config.Topics(), config.Limits(), 90)
 def batch(text, devices=50):
     """A batch from a picture: g a good message, b a bad one, f of bad fields alone, each from the next device."""
     head = b'{"timestamp":"2026-05-01T00:00:00Z",'
-    bodies = {"g": head + b'"soc":5}', "b": b"rubbish", "f": head + b'"soc":101,"speed":"fast"}'}
+    bodies = {"g": head + b'"soc":5}', "b": b"malformed", "f": head + b'"soc":101,"speed":"fast"}'}
     return DECODER.decode(
         [
             models.Message(f"volt/vehicle/V{number % devices}/telemetry", bodies[kind], number, NOW)
@@ -78,14 +78,14 @@ def test_an_array_with_a_good_element_is_good():
     assert guard(max_ratio=0.01, max_run=20).evaluate(DECODER.decode(messages)) is None
 
 
-def test_history_is_not_rubbish():
+def test_history_is_not_malformed():
     """Somebody who replays readings that are too old does not stop the fleet."""
     body = b'{"timestamp":"2021-05-01T00:00:00Z","soc":5}'
     messages = [models.Message(f"volt/vehicle/V{n}/telemetry", body, n, NOW) for n in range(200)]
     assert guard(max_ratio=0.01, max_run=20).evaluate(DECODER.decode(messages)) is None
 
 
-def test_rubbish_beside_history_is_rubbish():
+def test_what_is_malformed_beside_history_is_malformed():
     """One element that is too old does not excuse the others."""
     body = b'[{"timestamp":"2021-05-01T00:00:00Z","soc":5}, {"soc":1000}]'
     messages = [models.Message(f"volt/vehicle/V{n}/telemetry", body, n, NOW) for n in range(200)]

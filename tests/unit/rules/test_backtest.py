@@ -157,7 +157,7 @@ def test_what_arrived_too_late_is_a_past_episode_and_notifies_nobody():
     ]
 
 
-def test_messages_count_what_a_channel_is_told():
+def test_messages_count_what_a_channel_is_notified_of():
     """Fired, worse, resolved: three; what is still open has not been resolved."""
     rule = _rule(fire_above=120.0, severity_steps=({"severity": "critical", "above": 140.0},))
     tracker = episodes.Tracker(rule, EV)

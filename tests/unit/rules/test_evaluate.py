@@ -178,9 +178,9 @@ def test_a_device_of_which_everything_is_refused_is_not_called_inactive():
         {},
         now=_at(301),
         healthy_since=LONG_AGO,
-        activity={EV: rhythm.DeviceActivity(refused="sends in vain")},
+        activity={EV: rhythm.DeviceActivity(refused="sends, but all is refused")},
     )
-    assert message.text(found.transitions[0], found.device) == "vehicle v1: stale warning: sends in vain"
+    assert message.text(found.transitions[0], found.device) == "vehicle v1: stale warning: sends, but all is refused"
 
 
 class Silence:
@@ -202,11 +202,11 @@ class Silence:
         return [(new.kind.value, new.suppressed) for one in found for new in one.transitions]
 
 
-def test_what_is_said_follows_a_device_that_begins_and_ends_to_send_in_vain():
+def test_the_text_follows_a_device_whose_messages_are_refused_for_a_time():
     """Nobody is notified again, and nothing is written while nothing changes."""
     device = Silence()
     assert device.check(301) == [("fired", False)]
-    for refused in ("sends in vain", "sends another thing in vain"):
+    for refused in ("sends, but all is refused", "sends another thing, but all is refused"):
         assert device.check(400, refused) == []
         assert device.says == f"vehicle v1: stale warning: {refused}"
     device.says = "nothing new"
@@ -220,17 +220,17 @@ def test_what_is_said_follows_a_device_that_begins_and_ends_to_send_in_vain():
 def test_an_outage_makes_no_device_inactive_of_which_everything_is_refused():
     """Before it could be heard again nobody knows that it has stopped."""
     device = Silence()
-    device.check(301, "sends in vain")
+    device.check(301, "sends, but all is refused")
     for healthy in (None, _at(4700)):
         assert device.check(5000, healthy=healthy) == []
-        assert device.says.endswith("sends in vain")
+        assert device.says.endswith("sends, but all is refused")
     device.check(5061, healthy=_at(4700))
     assert "silent for" in device.says
 
 
 def test_an_inactivity_of_which_nothing_is_known_any_more_ends_suppressed():
     device = Silence()
-    device.check(301, "sends in vain")
+    device.check(301, "sends, but all is refused")
     assert device.check(400, seen=None) == [("resolved", True)]
 
 

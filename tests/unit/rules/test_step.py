@@ -194,7 +194,7 @@ def test_held_reading_does_not_escalate():
     assert _step(rule, _read(3600, 90), before=after)[1] == [("escalated", 3600)]
 
 
-def test_duration_runs_through_held_readings_and_is_told_by_a_live_one():
+def test_duration_runs_through_held_readings_and_a_live_one_notifies():
     rule = _rule(for_s=60)
     before, _ = _step(rule, _read(0, 90))
     after, found = _step(

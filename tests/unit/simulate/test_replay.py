@@ -33,7 +33,7 @@ def test_csv_as_recorded(write):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_same_reading_in_every_format(write, packed):
-    """CSV and NDJSON, gzip or not, are told apart by content whatever the name, a byte order mark notwithstanding."""
+    """CSV and NDJSON, gzip or not, are distinguished by content whatever the name, with or without byte order mark."""
     row = {"meterId": "M-1", "timestamp": "2021-03-29T11:00:00Z", "kwhConsumedAc": 0.25}
     pack = gzip.compress if packed else bytes
     contents = [

@@ -13,7 +13,7 @@ from voltd.simulate.replay.plan import ReplayOptions, ReplayPlan, prepare
 
 
 def test_now(write):
-    """The last reading is dated within the second before now, distances stay, and the shift is told."""
+    """The last reading is dated within the second before now, distances stay, and the shift is printed."""
     sent, tally, _ = replay(write(CSV), now=True)
     times = [dt.datetime.fromisoformat(payload["timestamp"]) for payload in payloads(sent)]
     assert dt.timedelta() <= NOW - max(times) < dt.timedelta(seconds=1)
@@ -22,7 +22,7 @@ def test_now(write):
 
 
 def test_same_shift_again(write):
-    """--shift with the number that --now told gives the same payloads, whatever the time is then."""
+    """--shift with the number that --now printed gives the same payloads, whatever the time is then."""
     path = write(CSV)
     first, tally, _ = replay(path, now=True)
     again, _, _ = replay(path, shift_s=tally.shift_s, at=NOW + dt.timedelta(days=3))
@@ -163,6 +163,6 @@ def test_plan_without_a_need(write):
     ],
 )  # fmt: skip
 def test_digits(cell, at):
-    """Seconds and milliseconds are told apart by size; eight digits in a cell are a date; no more is guessed."""
+    """Seconds and milliseconds are distinguished by size; eight digits in a cell are a date; no more is guessed."""
     found = cells.time("timestamp", cell, cells.Reading()).at
     assert (found and found.isoformat()) == at

@@ -84,7 +84,7 @@ def _run(world, options, on_progress=None):
     ],
 )
 def test_where_fleet_life_begins(options, before_now):
-    """In real time now; faster so early that it ends now, or a day ago when it has no end; or where it was told."""
+    """In real time now; faster so early that it ends now, or a day ago when it has no end; or where the options say."""
     assert fleet_start(_options(**options), NOW) == NOW - before_now
 
 

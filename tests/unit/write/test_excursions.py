@@ -65,7 +65,7 @@ def test_one_a_vehicle_whatever_is_beyond(excursions):
         assert sorted(_found(excursions, *random.sample(readings, 4))) == expected
 
 
-def test_late_ones_are_put_down_apart(excursions):
+def test_late_ones_are_recorded_apart(excursions):
     """A live excursion is found whatever comes with it. Late is what is old when it is written: deferred ones, too."""
     readings = [("V1", ago, received, {"soc_pct": 3.0}) for ago, received in ((901, 900), (7200, 1), (2, 1), (900, 1))]
     assert _found(excursions, *readings) == [("V1", 900, 2, 1, False), ("V1", 7200, 901, 900, True)]
@@ -98,7 +98,7 @@ def test_late_is_what_is_late_by_the_corrected_time(excursions):
     assert _found(excursions, ("V2", 3601, 1, {"speed_kmh": 150.0})) == [("V2", 3601, 3601, 1, True)]
 
 
-def test_late_readings_around_a_past_episode_are_put_down_whatever_they_say(excursions):
+def test_late_readings_around_a_past_episode_are_recorded_whatever_they_say(excursions):
     excursions.look_around({"V1": (_ago(7200), _ago(3600))})
     assert _found(excursions, ("V1", 5000, 1, {"speed_kmh": 50.0})) == [("V1", 5000, 5000, 1, True)]
     assert _found(excursions, ("V1", 8000, 1, {"speed_kmh": 50.0}), ("V1", 60, 1, {"speed_kmh": 50.0})) == []

@@ -1,4 +1,4 @@
-"""Which devices send in vain: known from topic or payload, once in half a minute, whatever else the batch holds."""
+"""Devices of which all is refused: by topic or payload, once in half a minute, whatever else the batch holds."""
 
 import datetime as dt
 import json
@@ -15,7 +15,7 @@ SOUND = {"timestamp": T0.isoformat(), "power": 1.0}
 
 
 def _found(*messages, refused=None, clock_s=100.0, topics=None, retained=False, not_stored=()):
-    """Of (topic, payload) pairs, as they are decoded: who is to be put down, with reason and detail."""
+    """Of (topic, payload) pairs, as they are decoded: who is to be recorded, with reason and detail."""
     topics = topics or config.Topics()
     received = [
         models.Message(
@@ -38,7 +38,7 @@ def _found(*messages, refused=None, clock_s=100.0, topics=None, retained=False, 
 def test_the_topic_names_the_device():
     """With the first and the latest of its refused messages, and what was wrong with the latest."""
     topic = "volt/meter/M1/telemetry"
-    found = _found((topic, b"rubbish"), (topic, BROKEN), ("volt/vehicle/V1/telemetry", b"{}"))
+    found = _found((topic, b"malformed"), (topic, BROKEN), ("volt/vehicle/V1/telemetry", b"{}"))
     assert set(found) == {("meter", "M1"), ("vehicle", "V1")}
     one = found["meter", "M1"]
     assert (one.since, one.last_at) == (T0, T0 + dt.timedelta(seconds=1))
@@ -54,7 +54,7 @@ def test_the_topic_names_the_device():
         ({"type": "METER", "payload": {"meterId": "x" * 65}}, set()),
         ({"type": "TRUCK", "payload": {"meterId": "M1"}}, set()),
         ({"type": "METER", "payload": "M1"}, set()),
-        (b"rubbish", set()),
+        (b"malformed", set()),
         (b'{"type": "METER", "payload": {"meterId": "M1", "power": NaN}}', set()),
     ],
 )
@@ -63,7 +63,7 @@ def test_an_envelope_names_the_device_where_it_can_be_read(body, expected):
     assert set(_found(("volt/ingest", body))) == expected
 
 
-def test_whoever_is_stored_too_does_not_send_in_vain():
+def test_a_device_that_is_stored_too_is_not_refused():
     """A reading that is accepted in the same batch, in whichever message; one that the database refuses is none."""
     topic = "volt/meter/M1/telemetry"
     assert _found((topic, BROKEN), (topic, SOUND)) == {}
@@ -88,7 +88,7 @@ def test_a_device_is_written_once_in_half_a_minute(monkeypatch):
 
 
 def test_of_bad_fields_alone_nothing_is_stored():
-    """A device with one bad field in each of its messages sends in vain; one with a good field beside it does not."""
+    """A device with one bad field in each message counts as refused; one with a good field beside it does not."""
     bad = {"timestamp": T0.isoformat(), "voltage": -1, "power": "much"}
     assert set(_found(("volt/meter/M1/telemetry", bad))) == {("meter", "M1")}
     assert not _found(("volt/meter/M1/telemetry", {**bad, "current": 1}))

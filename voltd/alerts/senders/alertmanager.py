@@ -15,7 +15,7 @@ from urllib import parse
 import requests
 
 from voltd import errors
-from voltd.alerts import message
+from voltd.alerts import notifications
 from voltd.alerts.senders import sender
 
 _MOST_AT_ONCE = 500
@@ -52,11 +52,11 @@ class AlertmanagerSender:
         self._url = url.rstrip("/") + "/api/v2/alerts"
         self._session: requests.Session | None = None
 
-    def send(self, what: message.Notification) -> None:
+    def send(self, what: notifications.Notification) -> None:
         """See ``sender.Sender``."""
         self._post(self._alerts(what.rows))
 
-    def show(self, rows: Sequence[message.AlertTransition]) -> int:
+    def show(self, rows: Sequence[notifications.AlertTransition]) -> int:
         """Posts all open episodes, with an end some minutes ahead."""
         alerts = self._alerts(rows)
         self._post(alerts)
@@ -68,18 +68,20 @@ class AlertmanagerSender:
             self._session.close()
             self._session = None
 
-    def _alerts(self, rows: Sequence[message.AlertTransition]) -> list[dict[str, Any]]:
+    def _alerts(self, rows: Sequence[notifications.AlertTransition]) -> list[dict[str, Any]]:
         """One entry for each set of labels: the newest."""
         now = dt.datetime.now(dt.UTC)
         found: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         for row in rows:
-            milder = message.SEVERITIES[: message.SEVERITIES.index(row.severity)]
+            milder = notifications.SEVERITIES[: notifications.SEVERITIES.index(row.severity)]
             if row.transition == "escalated":
                 found.update(_keyed(self._alert(row, severity, now, ended=True) for severity in milder))
             found.update(_keyed([self._alert(row, row.severity, now, ended=row.resolved)]))
         return list(found.values())
 
-    def _alert(self, row: message.AlertTransition, severity: str, now: dt.datetime, *, ended: bool) -> dict[str, Any]:
+    def _alert(
+        self, row: notifications.AlertTransition, severity: str, now: dt.datetime, *, ended: bool
+    ) -> dict[str, Any]:
         starts = min(row.opened_at, now)  # a device's clock may be ahead
         ends = max(starts, min(row.resolved_at or now, now)) if ended else now + _LASTS
         labels = {

@@ -16,7 +16,7 @@ from urllib import parse
 import apprise
 
 from voltd import errors
-from voltd.alerts import message
+from voltd.alerts import notifications
 from voltd.alerts.senders import sender
 
 PROGRAMS: Final = frozenset({"json", "jsons", "form", "forms", "xml", "xmls"})  # read by programs: nothing is gathered
@@ -96,16 +96,16 @@ class AppriseSender:
         self._plugin = plugin
         self._secrets = _parts(url)
 
-    def send(self, what: message.Notification) -> None:
+    def send(self, what: notifications.Notification) -> None:
         """See ``sender.Sender``."""
         _last_problem.take()
-        what = what._replace(rows=message.newest(what.rows))
+        what = what._replace(rows=notifications.newest(what.rows))
         title, body = self._text(what)
         try:
             taken = self._plugin.notify(
                 body=body,
                 title=title,
-                notify_type=_TYPES[message.worst(what.rows)],
+                notify_type=_TYPES[notifications.worst(what.rows)],
                 body_format=apprise.NotifyFormat.TEXT,
             )
         except Exception as error:  # more than a hundred plug-ins: whatever they raise, this channel has failed
@@ -117,28 +117,28 @@ class AppriseSender:
                 permanent=_REFUSED.search(reason) is not None,
             )
 
-    def show(self, rows: Sequence[message.AlertTransition]) -> int:  # noqa: ARG002 as in sender.Sender
+    def show(self, rows: Sequence[notifications.AlertTransition]) -> int:  # noqa: ARG002 as in sender.Sender
         """People are notified of transitions only."""
         return 0
 
     def close(self) -> None:
         """Apprise has no lasting connection."""
 
-    def _text(self, what: message.Notification) -> tuple[str, str]:
+    def _text(self, what: notifications.Notification) -> tuple[str, str]:
         """Title and body, no longer than the service takes; a longer message would be refused."""
-        plugin, title = self._plugin, message.title(what)
+        plugin, title = self._plugin, notifications.title(what)
         if "overflow_mode" in vars(plugin):  # overflow= in the URL: Apprise divides or cuts it
-            return title, message.body(what)
+            return title, notifications.body(what)
         room: float = plugin.body_maxlen
         if plugin.title_maxlen > 0:
             title = title[: plugin.title_maxlen]
         if plugin.title_maxlen <= 0 or plugin.overflow_amalgamate_title:  # the title is put into the body
             beside = room - len(title) - _BETWEEN
-            if len(what.rows) == 1 and len(message.body(what)) > beside:
+            if len(what.rows) == 1 and len(notifications.body(what)) > beside:
                 title = ""  # the line of a single alert has all of it
             else:
                 room = beside
-        return title, message.body(what, room)
+        return title, notifications.body(what, room)
 
     def _clean(self, text: str) -> str:
         for secret in self._secrets:

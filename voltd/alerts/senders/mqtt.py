@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from voltd import config, errors
-from voltd.alerts import message
+from voltd.alerts import notifications
 from voltd.alerts.senders import sender
 from voltd.pipeline.consume import clients
 from voltd.pipeline.current import live
@@ -34,13 +34,13 @@ _EXPIRES_S = 3600
 _NEVER = (b"", 0.0)
 
 
-def topic(row: message.AlertTransition) -> str:
+def topic(row: notifications.AlertTransition) -> str:
     """The topic of this alert."""
     levels = (row.fleet_id or live.UNASSIGNED, row.device_id, row.rule)
     return "/".join(("voltd/alerts", *map(live.level, levels)))
 
 
-def payload(row: message.AlertTransition) -> bytes:
+def payload(row: notifications.AlertTransition) -> bytes:
     """The episode as JSON; once it is resolved empty, which clears the topic."""
     if row.resolved:
         return b""
@@ -76,14 +76,14 @@ class MqttSender:
         self._used_at = 0.0
         self._shown: dict[str, tuple[bytes, float]] = {}  # what was published, and when
 
-    def send(self, what: message.Notification) -> None:
+    def send(self, what: notifications.Notification) -> None:
         """See ``sender.Sender``."""
         self._publish((topic(row), payload(row)) for row in what.rows)
         for row in what.rows:
             if row.alert_id is None:  # sent from memory, the database may not have it yet: ``show`` must not clear it
                 self._shown.pop(topic(row), None)
 
-    def show(self, rows: Sequence[message.AlertTransition]) -> int:
+    def show(self, rows: Sequence[notifications.AlertTransition]) -> int:
         """Publishes what has changed or was published long ago, and clears what was resolved without a notification.
 
         Publishes everything on a new connection: the broker may have lost what it retained.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from voltd import errors
-from voltd.alerts import message
+from voltd.alerts import notifications
 
 
 class ChannelError(errors.VoltdError):
@@ -24,7 +24,7 @@ class ChannelError(errors.VoltdError):
 class Sender(Protocol):
     """Sends to one service; one thread at a time calls it."""
 
-    def send(self, what: message.Notification) -> None:
+    def send(self, what: notifications.Notification) -> None:
         """Sends a message; blocks until the service has taken it.
 
         Raises:
@@ -32,7 +32,7 @@ class Sender(Protocol):
         """
         ...
 
-    def show(self, rows: Sequence[message.AlertTransition]) -> int:
+    def show(self, rows: Sequence[notifications.AlertTransition]) -> int:
         """Sends all open episodes to a service that shows a state; returns how many were sent (0: it was not asked).
 
         Raises:

@@ -12,10 +12,9 @@ from typing import Any
 
 import psycopg
 
-from voltd import config
-from voltd.commands import terminal
+from voltd import config, terminal
 from voltd.commands.alerts import show, silence
-from voltd.database import queries, session
+from voltd.database import connections, queries
 
 _HINT = "listing needs the role volt_reader, acknowledging and silencing volt_writer: see database.dsn"
 
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     """
     with (
         terminal.explained(_HINT),
-        psycopg.connect(session.dsn(settings), row_factory=psycopg.rows.dict_row) as connection,
+        psycopg.connect(connections.dsn(settings), row_factory=psycopg.rows.dict_row) as connection,
     ):
         connection.execute("SET TIME ZONE 'UTC'")
         if args.action == "list":

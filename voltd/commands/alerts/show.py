@@ -12,9 +12,8 @@ from typing import Any
 
 import psycopg
 
-from voltd import errors
-from voltd.alerts import message
-from voltd.commands import terminal
+from voltd import errors, terminal
+from voltd.alerts import notifications
 from voltd.database import queries
 
 _Connection = psycopg.Connection[dict[str, Any]]
@@ -36,7 +35,7 @@ def add_arguments(actions: Any) -> None:
     listing.add_argument("--rule", type=given, help="only of this rule")
     listing.add_argument("--fleet", type=given, help="only of this fleet's vehicles")
     listing.add_argument("--device", type=given, metavar="ID", help="only of this vehicle, meter or daemon")
-    listing.add_argument("--severity", choices=message.SEVERITIES, help="only this severity")
+    listing.add_argument("--severity", choices=notifications.SEVERITIES, help="only this severity")
     listing.add_argument("--since", type=terminal.moment, metavar="WHEN", help="open then or later")
     listing.add_argument("--until", type=terminal.moment, metavar="WHEN", help="opened before then")
     listing.add_argument("--limit", type=terminal.number, default=50, help="how many (default 50)")

@@ -14,8 +14,7 @@ from typing import Any
 
 import psycopg
 
-from voltd import errors
-from voltd.commands import terminal
+from voltd import errors, terminal
 from voltd.database import queries
 from voltd.rules import load
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, errors, models
-from voltd.commands import terminal
+from voltd import config, errors, models, terminal
 from voltd.commands.dead_letters import filters, replay, tally
-from voltd.database import queries, session
+from voltd.database import connections, queries
 
 _Connection = psycopg.Connection[dict[str, Any]]
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         with terminal.explained(_OWNER_HINT):
             return replay.run(settings, options)
     hint = _LIST_HINT if args.action == "list" else _OWNER_HINT
-    dsn = session.dsn(settings, migrate=args.action != "list")
+    dsn = connections.dsn(settings, migrate=args.action != "list")
     with terminal.explained(hint), psycopg.connect(dsn, row_factory=psycopg.rows.dict_row) as connection:
         connection.execute("SET TIME ZONE 'UTC'")
         if args.action == "show":
@@ -140,9 +139,6 @@ def _show(connection: _Connection, identity: int, *, raw: bool) -> int:
         return 0
     for name, value in row.items():
         print(f"{name:<18}{'' if value is None else terminal.printable(str(value))}")
-    if row["reason"] == models.Reason.TOO_LARGE and replay.is_cut(payload, row["detail"]):
-        print(f"payload           (only the first {len(payload)} bytes were kept)")
-    else:
-        print("payload")
+    print("payload")
     print(terminal.printable(payload.decode("utf-8", "backslashreplace"), keep="\n\t"))
     return 0

@@ -10,8 +10,7 @@ import datetime as dt
 import re
 from typing import Any
 
-from voltd import models
-from voltd.commands import terminal
+from voltd import models, terminal
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 

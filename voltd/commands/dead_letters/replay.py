@@ -19,7 +19,7 @@ import psycopg
 
 from voltd import config, models
 from voltd.commands.dead_letters import tally
-from voltd.database import migrate, queries, retention, rollup, session
+from voltd.database import connections, migrate, queries, retention, rollup
 from voltd.pipeline.current import state
 from voltd.pipeline.decode import clock, decoder, fields
 from voltd.pipeline.write import store
@@ -58,11 +58,6 @@ class _Letter:
     repeats: int  # further messages that it stands for
 
 
-def is_cut(payload: bytes, detail: str) -> bool:
-    """Whether only the beginning of a ``too_large`` message was stored, by the size in its detail."""
-    return not detail.startswith(f"payload of {len(payload)} bytes ")
-
-
 def run(settings: config.Settings, options: Options) -> int:
     """Processes the dead letters and prints the tally, after an error too; 1 if some were refused again.
 
@@ -70,11 +65,11 @@ def run(settings: config.Settings, options: Options) -> int:
         SchemaError: the schema is not this version's; nothing was done.
         StoreUnavailable, psycopg.Error: dead letters marked until then are stored; call it again for the rest.
     """
-    dsn = session.dsn(settings, migrate=True)
+    dsn = connections.dsn(settings, migrate=True)
     migrate.status(dsn).require_current()
     # The password, if any, is in the connection string already; the daemon's is not the owner's.
     database = settings.database.model_copy(update={"dsn": dsn, "password": None})
-    connect = session.connector(settings.model_copy(update={"database": database}))
+    connect = connections.connector(settings.model_copy(update={"database": database}))
     with connect() as connection:
         replay = _Replay(connection, connect, settings, options)
         try:
@@ -93,7 +88,7 @@ class _Replay:
     def __init__(
         self,
         connection: psycopg.Connection[Any],
-        connect: session.Connect,
+        connect: connections.Connect,
         settings: config.Settings,
         options: Options,
     ) -> None:
@@ -162,14 +157,7 @@ class _Replay:
 
     def _replay(self, letters: list[_Letter], oldest: dt.datetime) -> None:
         refused: dict[int, str] = {}  # by index in letters, which is the packet id of its message
-        messages = []
-        for index, letter in enumerate(letters):
-            if letter.reason == models.Reason.TOO_LARGE and is_cut(letter.payload, letter.detail):
-                refused[index] = letter.reason
-                self.tally.cut += 1
-            else:
-                messages.append(_message(index, letter))
-        batch = self._decoder.decode(messages)
+        batch = self._decoder.decode([_message(index, letter) for index, letter in enumerate(letters)])
         if self._options.filters["reason"] == models.Reason.IN_FUTURE:
             batch = self._retimer.received_when_dated(batch, self._now())
         _drop_older(batch, oldest, refused)

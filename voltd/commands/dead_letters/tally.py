@@ -17,7 +17,6 @@ class ReprocessTally:
 
     Attributes:
         partly: refused again in part; the good readings were stored.
-        cut: too large, so that only the beginning was stored.
         repeats_lost: further messages that the processed ones stand for, and whose payload was not stored.
     """
 
@@ -28,7 +27,6 @@ class ReprocessTally:
     replayed: int = 0
     refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     partly: int = 0
-    cut: int = 0
     repeats_lost: int = 0
 
     @property
@@ -58,8 +56,6 @@ class ReprocessTally:
             print("  in_future: if this host's clock was wrong then: voltd dead-letters replay --reason in_future")
         if self.partly:
             print(f"  {self.partly} of them in part: what is good in them counts as stored above")
-        if self.cut:
-            print(f"  {self.cut} of them too_large of which only the beginning was kept: the device has to send again")
 
 
 def many(count: int, noun: str) -> str:

@@ -17,8 +17,8 @@ import psycopg
 import structlog
 
 from voltd import errors, models, readings
-from voltd.database import queries, session, sqlstate
-from voltd.pipeline.current import fold
+from voltd.database import connections, queries, sqlstate
+from voltd.pipeline.current import newest
 from voltd.pipeline.write import alive
 
 _log = structlog.get_logger()
@@ -29,9 +29,9 @@ _ROWS_AT_ONCE = 100  # psycopg keeps other threads out while it makes these
 _JUST_BEFORE = dt.timedelta(milliseconds=1)
 _NEVER_MERGED = dt.timedelta(days=1)
 
-Pending = list[fold.Segment]
+Pending = list[newest.Segment]
 
-_PLACES = {device_type: fold.places(device_type) for device_type in models.DeviceType}
+_PLACES = {device_type: newest.places(device_type) for device_type in models.DeviceType}
 
 
 class Listener(Protocol):
@@ -62,7 +62,7 @@ class CurrentState:
 
     def __init__(
         self,
-        connect: session.Connect,
+        connect: connections.Connect,
         instance: str,
         interval_s: float,
         listener: Listener | None = None,
@@ -84,7 +84,7 @@ class CurrentState:
         self._noted_until: dt.datetime | None = None
         self._heal = heal
         self._stopping = threading.Event()
-        self._connection: session.Connection | None = None
+        self._connection: connections.Connection | None = None
         self.beat = time.monotonic()
 
     def note(self, batch: models.Batch, result: models.WriteResult) -> None:
@@ -132,7 +132,7 @@ class CurrentState:
     @property
     def heard_at(self) -> float:
         """When the server was last heard, on the monotonic clock: progress within a merge. For any thread."""
-        return session.heard_at(self._connection)
+        return connections.heard_at(self._connection)
 
     def close(self) -> None:
         """Closes the connection; a later merge opens another."""
@@ -193,7 +193,7 @@ class CurrentState:
 
     def _merge_states(self, cursor: psycopg.Cursor[Any], device_type: models.DeviceType, segments: Pending) -> None:
         """Stages the devices' newest states and merges them; of vehicles the cursor has the full rows afterwards."""
-        states = fold.fold(segments, _PLACES[device_type])
+        states = newest.states(segments, _PLACES[device_type])
         with cursor.copy(queries.text(f"copy_staged_{device_type}_current")) as copy:
             copy.set_types(readings.state_types(device_type))
             for state in states:
@@ -249,10 +249,10 @@ def _segments(
     if not readings:
         return []
     if not batch.retained and not result.refused and not result.effective:
-        return [fold.Segment(readings, live=True)]
+        return [newest.Segment(readings, live=True)]
     refused = {id(reading) for reading in result.refused}
     by_liveness: dict[bool, list[models.Reading]] = {True: [], False: []}
     for reading, (index, _element) in zip(readings, sources, strict=True):
         if id(reading) not in refused:
             by_liveness[not batch.messages[index].retained].append(result.effective.get(id(reading), reading))
-    return [fold.Segment(rows, live) for live, rows in by_liveness.items() if rows]
+    return [newest.Segment(rows, live) for live, rows in by_liveness.items() if rows]

@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Iterable, Iterator
 
 from voltd import config, models
-from voltd.daemon import host_clock
+from voltd.host import host_clock
 from voltd.pipeline.decode import decoder
 
 _MOST_CACHED = 500  # readings

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import structlog
 
-from voltd import config, models, readings
+from voltd import config, hints, models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fast, fields, frame, hints, identity, timestamp
+from voltd.pipeline.decode import fast, fields, frame, origin, timestamp
 from voltd.pipeline.decode.topic import Route, TopicTable
 
 _log = structlog.get_logger()
@@ -179,7 +179,7 @@ class Decoder:
         Raises:
             Invalid: it is refused whole; nothing was added.
         """
-        device_type, value = (route.device_type, value) if route.device_type else identity.open_envelope(value)
+        device_type, value = (route.device_type, value) if route.device_type else origin.open_envelope(value)
         if value.__class__ is not dict:
             raise _Invalid(Reason.NOT_AN_OBJECT, hints.no_object(value))
         try:
@@ -225,7 +225,7 @@ class Decoder:
         family = self._families[device_type]
         time_name, recorded_at = self._recorded_at(value, family, message)
         id_name = readings.id_name(device_type)
-        device_id = identity.device_id(value.get(id_name), route.device_id, id_name)
+        device_id = origin.device_id(value.get(id_name), route.device_id, id_name)
         found = family.read(value, time_name)
         if found.unknown:
             batch.note_unknown(device_type, found.unknown)

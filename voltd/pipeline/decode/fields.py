@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from voltd import config, models, readings
+from voltd import config, hints, models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fast, hints
+from voltd.pipeline.decode import fast
 from voltd.readings import UNBOUNDED, DeviceType, Kind
 
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,9})?", re.ASCII)
@@ -47,12 +47,6 @@ class Invalid(Exception):
         super().__init__(detail)
         self.refusal = Refusal(reason, detail, field)
         self.device: tuple[models.DeviceType | None, str | None] = (None, None)
-
-
-def names(device_type: DeviceType) -> frozenset[str]:
-    """What somebody may have meant by another name: the fields of a reading, its time and its id."""
-    declared = readings.fields(device_type).values()
-    return frozenset({*(field.wire for field in declared), "timestamp", readings.id_name(device_type)})
 
 
 def columns(name: str | None) -> frozenset[str]:

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from voltd import hints
 from voltd.models import Reason
-from voltd.pipeline.decode import fields, hints
+from voltd.pipeline.decode import fields
 from voltd.pipeline.decode.epoch import from_epoch
 
 _WithOffset = Annotated[dt.datetime, msgspec.Meta(tz=True)]

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from voltd import backoff, errors, metrics, models
-from voltd.daemon import host_clock
+from voltd.host import host_clock
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import clock, decoder
 from voltd.pipeline.flush import ahead, circuit_breaker, outage, policy

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from voltd import backoff, errors, metrics, models
-from voltd.daemon import host_clock
+from voltd.host import host_clock
 from voltd.pipeline.decode import clock, decoder
 from voltd.pipeline.flush import flusher, outage, policy
 from voltd.pipeline.spool import file

@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 
 from voltd import errors, models
-from voltd.daemon import identity
 from voltd.database import queries
+from voltd.host import identity
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import bad_fields, letter_rows
 

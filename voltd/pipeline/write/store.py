@@ -18,7 +18,7 @@ import psycopg
 import structlog
 
 from voltd import errors, models
-from voltd.database import queries, rollup, session, sqlstate
+from voltd.database import connections, queries, rollup, sqlstate
 from voltd.pipeline.write import dead_letters, fold, isolate, stage
 from voltd.pipeline.write.bounds import Bounds
 from voltd.pipeline.write.excursions import Excursions
@@ -59,7 +59,7 @@ class PostgresStore:
 
     def __init__(
         self,
-        connect: session.Connect,
+        connect: connections.Connect,
         client_id: str,
         *,
         keep_dead_letters: Callable[
@@ -79,7 +79,7 @@ class PostgresStore:
         self._writer = f"{client_id}/{part}"
         self._overwrite, self._keep = overwrite, keep
         self._usual = _Way.PLAIN  # what the last batch was like, the next one mostly is
-        self._connection: session.Connection | None = None
+        self._connection: connections.Connection | None = None
         self._unanswered: _Commit | None = None
         self._earlier: list[models.WriteResult] = []  # not yet reported, of batches that were not given again
 
@@ -109,7 +109,7 @@ class PostgresStore:
     @property
     def heard_at(self) -> float:
         """When the server was last heard, on the monotonic clock: progress within a batch. For any thread."""
-        return session.heard_at(self._connection)
+        return connections.heard_at(self._connection)
 
     def close(self) -> None:
         """Closes the connection; a later ``write`` opens another."""

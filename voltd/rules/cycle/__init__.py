@@ -3,6 +3,6 @@
 - ``cycle`` is the order of its steps; ``interfaces`` is what it needs from the daemon.
 - ``inputs`` reads: ``telemetry`` of vehicles in ``pieces``, with what is ``preceding`` them; ``daemon_health``.
 - ``persistence`` writes ``alert_rows`` and the outbox; ``past_episodes`` corrects what late readings change.
-- ``state_cache`` holds the states until the next cycle; ``hints`` informs the writers of readings.
+- ``state_cache`` holds the states until the next cycle; ``feedback`` informs the writers of readings.
 - ``offline`` evaluates this daemon itself while the database is away.
 """

@@ -16,11 +16,20 @@ from typing import Any
 import psycopg
 import structlog
 
-from voltd.daemon import health, host_clock
-from voltd.database import queries, session, sqlstate
+from voltd.database import connections, queries, sqlstate
+from voltd.host import host_clock
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import evaluate, model, observation
-from voltd.rules.cycle import daemon_health, hints, inputs, interfaces, offline, past_episodes, persistence, state_cache
+from voltd.rules.cycle import (
+    daemon_health,
+    feedback,
+    inputs,
+    interfaces,
+    offline,
+    past_episodes,
+    persistence,
+    state_cache,
+)
 
 _log = structlog.get_logger()
 
@@ -43,7 +52,7 @@ class EvaluationCycle:
 
     def __init__(
         self,
-        connect: session.Connect,
+        connect: connections.Connect,
         instance: str,
         daemon: interfaces.ThisDaemon,
         notifier: interfaces.Notifier,
@@ -54,7 +63,7 @@ class EvaluationCycle:
         self._connect, self._instance, self._clock = connect, instance, clock
         self._daemon, self._notifier, self._excursions = daemon, notifier, excursions
         self._offline = offline.OfflineMode(instance, notifier)
-        self._streak = health.HealthyStreak()
+        self._streak = daemon_health.HealthyStreak()
         self._connection: psycopg.Connection[Any] | None = None
         self._changes: tuple[tuple[model.Rule, ...], tuple[interfaces.NotificationTarget, ...]] | None = None
         self._rules = evaluate.RuleSet(())
@@ -70,7 +79,7 @@ class EvaluationCycle:
     def use(self, rules: Iterable[model.Rule], channels: Iterable[interfaces.NotificationTarget]) -> None:
         """From the next cycle on; states continue, and the writer looks for what these rules need."""
         fresh = tuple(rules)
-        hints.look_for(self._excursions, fresh)
+        feedback.look_for(self._excursions, fresh)
         with self._shared:
             self._changes = (fresh, tuple(channels))
 
@@ -88,7 +97,7 @@ class EvaluationCycle:
 
     def abandon(self) -> None:
         """Breaks the connection from another thread; a cycle that waits fails."""
-        session.abandon(self._connection)
+        connections.abandon(self._connection)
 
     def run(self) -> None:
         """One cycle.
@@ -123,7 +132,7 @@ class EvaluationCycle:
         self.firing = len(cached.episodes)
         with self._shared:
             if not self._outdated:
-                hints.update(self._excursions, cached)
+                feedback.update(self._excursions, cached)
         for outcome in outcomes:
             for one in outcome.transitions:
                 _log.info(f"alert.{one.kind.value}", rule=outcome.rule, device=outcome.device.device_id)
@@ -206,7 +215,7 @@ class EvaluationCycle:
             valued_at=found.valued_at,
             activity=found.activity,
         )
-        hints.save_clocks(connection, self._reader.clocks.behind_s, cached)
+        feedback.save_clocks(connection, self._reader.clocks.behind_s, cached)
         if clock_s - self._saved_at >= _SAVE_HEALTH_EVERY_S and self._streak.since is not None:
             self._saved_at = clock_s
             connection.execute(queries.text("set_healthy"), {"since": self._streak.since})

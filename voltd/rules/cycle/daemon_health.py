@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from voltd.rules import observation, scope
+from voltd.rules.cycle import interfaces
 
 _DEAD_S = 30.0
 # A dead daemon's devices are not heard, and its share waits for it at the broker: no device counts as inactive
 # meanwhile. But a daemon that does not come back must not hide inactive devices for ever.
 _GIVEN_UP_S = 3600.0
+_RESTART = dt.timedelta(seconds=60)
 _STEP, _LATER = dt.timedelta(seconds=1), dt.timedelta(milliseconds=1)
 
 Daemon = tuple[str, float, float, bool, bool, float | None]
@@ -70,3 +72,37 @@ def after_evaluated(row: observation.Observation, states: observation.States) ->
 def with_notes(notes: Mapping[str, str]) -> dict[observation.DeviceKey, scope.Device]:
     """Daemons that report something beside their figures; by instance."""
     return {("system", name): scope.Device("system", name, note=note) for name, note in notes.items() if note}
+
+
+class HealthyStreak:
+    """Since when all daemons have been healthy, as the evaluation cycle sees it; None: one is not."""
+
+    def __init__(self) -> None:
+        self.since: dt.datetime | None = None
+        self._noted = False
+        self._starts_until: dt.datetime | None = None
+
+    def note(self, *, healthy: bool, now: dt.datetime, unwell_s: float | None = None) -> None:
+        """How it is now. Cycles may be far apart: ``unwell_s`` says what was between two of them.
+
+        Args:
+            healthy: all are.
+            now: the time of the cycle.
+            unwell_s: how many seconds ago one was not; None: not as far as they know.
+        """
+        self._noted = True
+        if healthy:
+            self.since = min(self.since or now, now)  # the clock may have stepped back
+            if unwell_s is not None:
+                self.since = max(self.since, now - dt.timedelta(seconds=unwell_s))
+            self._starts_until = None
+        elif self._starts_until is None or now > self._starts_until:
+            self.since = None
+
+    def resume(self, since: dt.datetime | None, at: dt.datetime | None, now: dt.datetime) -> None:
+        """Continues the streak of a daemon that ended a moment ago; does nothing if this one knows more.
+
+        Until this one has heard the broker, a few seconds pass: they are forgiven.
+        """
+        if not self._noted and at is not None and now - at <= _RESTART:
+            self.since, self._starts_until = since, now + interfaces.HICCUP

@@ -14,8 +14,8 @@ from typing import Any
 
 import psycopg
 
-from voltd.daemon import host_clock
 from voltd.database import queries
+from voltd.host import host_clock
 from voltd.rules import device_clocks, message, model, observation, rhythm, rule_state, scope
 from voltd.rules.cycle import daemon_health, telemetry
 

@@ -6,10 +6,29 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from voltd.daemon import health
-
 # rule, device_type, device_id, opened_at, transition, severity: identifies a transition that has no number
 TransitionKey = tuple[str, str, str, dt.datetime, str, str]
+
+
+HICCUP = dt.timedelta(seconds=10)  # a daemon that is not healthy for no longer counts as healthy
+
+
+class Report(NamedTuple):
+    """How one daemon is.
+
+    Attributes:
+        lag_s: seconds that the oldest message in flight has waited for its COMMIT, that the broker has been away, or
+            that this host's clock is certainly off: the largest of these.
+        spooling: readings go to the spool, or wait in it.
+        healthy: broker and database are there and nothing holds messages back, hiccups of a few seconds aside, so
+            silence is the devices' own.
+        unwell_s: how many seconds ago it was last not healthy; None: never since it was first healthy.
+    """
+
+    lag_s: float
+    spooling: bool
+    healthy: bool
+    unwell_s: float | None = None
 
 
 class OfflineNotice(NamedTuple):
@@ -28,7 +47,7 @@ class OfflineNotice(NamedTuple):
 class ThisDaemon(Protocol):
     """The daemon in which the cycle runs; nothing blocks."""
 
-    def look(self) -> health.Report:
+    def look(self) -> Report:
         """How the daemon is; called once a cycle."""
         ...
 

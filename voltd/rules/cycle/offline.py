@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 
-from voltd.daemon import health
 from voltd.rules import evaluate, message, observation, rule_state
 from voltd.rules.cycle import daemon_health, interfaces
 
@@ -50,7 +49,7 @@ class OfflineMode:
         self,
         rules: evaluate.RuleSet,
         cached: observation.States,
-        report: health.Report,
+        report: interfaces.Report,
         now: dt.datetime,
         note: str = "",
     ) -> None:

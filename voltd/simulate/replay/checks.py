@@ -13,8 +13,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from voltd import config, models
-from voltd.commands import terminal
+from voltd import config, models, terminal
 from voltd.pipeline.decode import decoder
 from voltd.simulate.replay import cells, fields, recording, span
 from voltd.simulate.replay.plan import ReplayOptions, ReplayPlan

@@ -9,11 +9,10 @@ import pytest
 from support import alerts, harness
 from support.rules import cycle_fakes
 from voltd.alerts import outbox
-from voltd.daemon import health
-from voltd.database import queries, session
+from voltd.database import connections, queries
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
 
 @pytest.fixture
@@ -31,9 +30,9 @@ def checks(delivery):
 
     def make(delivered):
         one = cycle.EvaluationCycle(
-            session.connector(delivery.settings()),
+            connections.connector(delivery.settings()),
             "t",
-            cycle_fakes.ThisDaemon(lambda: health.Report(0.0, spooling=False, healthy=True)),
+            cycle_fakes.ThisDaemon(lambda: interfaces.Report(0.0, spooling=False, healthy=True)),
             delivered,
             Excursions(),
         )

@@ -10,13 +10,15 @@ from paho.mqtt.enums import CallbackAPIVersion
 from support import harness
 from support.rules import cycle_fakes
 from voltd.alerts.senders import sender
-from voltd.daemon import health
-from voltd.database import session
+from voltd.database import connections
 from voltd.pipeline.write.excursions import Excursions
 from voltd.rules import load
-from voltd.rules.cycle import cycle
+from voltd.rules.cycle import cycle, interfaces
 
-_BAD, _GOOD = health.Report(100.0, spooling=True, healthy=False), health.Report(0.0, spooling=False, healthy=True)
+_BAD, _GOOD = (
+    interfaces.Report(100.0, spooling=True, healthy=False),
+    interfaces.Report(0.0, spooling=False, healthy=True),
+)
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def away(delivery):
     made = []
     yield lambda delivered: made.append(Outage(delivery, delivered)) or made[-1]
     for one in made:
-        one.check._close()
+        one.cycle._close()
 
 
 class Outage:
@@ -33,21 +35,21 @@ class Outage:
 
     def __init__(self, delivery, delivered):
         self._report = _BAD
-        self.check = cycle.EvaluationCycle(
-            session.connector(delivery.settings()),
+        self.cycle = cycle.EvaluationCycle(
+            connections.connector(delivery.settings()),
             "t",
             cycle_fakes.ThisDaemon(lambda: self._report),
             delivered,
             Excursions(),
         )
-        self.check.use(load.load(), delivered.every_channel)
-        self.check.run_offline()
+        self.cycle.use(load.load(), delivered.every_channel)
+        self.cycle.run_offline()
 
     def ends(self):
         """The database is back: what was found is written, and then that all is well."""
-        self.check.run()
+        self.cycle.run()
         self._report = _GOOD
-        self.check.run()
+        self.cycle.run()
 
 
 def test_sent_while_the_database_was_away(delivery, hook, away):
@@ -97,7 +99,7 @@ def test_a_daemon_that_ends_before_it_could_send(delivery, hook, away):
     delivered = delivery.deliverer(hook={"url": hook.url})
     outage = away(delivered)
     harness.wait_for(lambda: hook.tried >= 2, 20, "attempts")
-    outage.check.run()
+    outage.cycle.run()
     delivered.stop()
     assert delivery.rows("transition, status") == [("fired", "waiting")]
     hook.status = 200

@@ -11,7 +11,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from support import alerts, harness, proxies
-from voltd.alerts import message, worker
+from voltd.alerts import notifications, worker
 from voltd.alerts.senders import alertmanager, mqtt
 
 
@@ -187,10 +187,10 @@ def test_what_was_sent_without_a_database(delivery, fleet):
     """The database does not know of it yet when it is back: that is no reason to clear its topic."""
     fleet_id, seen = fleet
     sender = delivery.deliverer(leads=False, mqtt=True).every_channel[0].sender
-    row = message.AlertTransition("fired", "critical", "m", "ingest_lag", "system", "w", fleet_id, alerts.NOW)
-    sender.send(message.Notification("id", [row]))
+    row = notifications.AlertTransition("fired", "critical", "m", "ingest_lag", "system", "w", fleet_id, alerts.NOW)
+    sender.send(notifications.Notification("id", [row]))
     assert sender.show([]) == 0
-    sender.send(message.Notification("id", [row._replace(device_id="u")]))
+    sender.send(notifications.Notification("id", [row._replace(device_id="u")]))
     harness.wait_for(lambda: len(seen) == 2, 45, "the second")
     assert all(seen.values())
     sender.close()
@@ -209,7 +209,7 @@ def test_what_is_shown_follows_the_episode(delivery, fleet, monkeypatch):
 
 
 def test_topic_levels_of_a_vehicle_in_no_fleet():
-    row = message.AlertTransition("fired", "info", "m", "stale", "vehicle", "+", None, alerts.NOW)
+    row = notifications.AlertTransition("fired", "info", "m", "stale", "vehicle", "+", None, alerts.NOW)
     assert mqtt.topic(row) == "voltd/alerts/unassigned/_/stale"
 
 

@@ -135,11 +135,11 @@ _SENDER = """
 import sys
 from voltd import config, metrics
 from voltd.alerts import deliver
-from voltd.database import session
+from voltd.database import connections
 settings = config.Settings(
     instance="t", database={"dsn": sys.argv[1]}, alerts={"mqtt": False, "channels": {"hook": {"url": sys.argv[2]}}}
 )
-made = deliver.Deliverer(settings, session.connector(settings), metrics.Metrics())
+made = deliver.Deliverer(settings, connections.connector(settings), metrics.Metrics())
 made.start()
 made.lead(leads=True)
 sys.stdin.read()

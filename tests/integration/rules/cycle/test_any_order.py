@@ -10,10 +10,14 @@ import pytest
 
 from support.rules.daemons import INGEST_LAG, OVERSPEED, SOC_LOW, STALE, WELL
 from voltd import errors
-from voltd.daemon import health
+from voltd.rules.cycle import interfaces
 
 STEPS = 40
-REPORTS = (WELL, health.Report(40.0, spooling=False, healthy=False), health.Report(40.0, spooling=True, healthy=False))
+REPORTS = (
+    WELL,
+    interfaces.Report(40.0, spooling=False, healthy=False),
+    interfaces.Report(40.0, spooling=True, healthy=False),
+)
 RULES = (
     (SOC_LOW, OVERSPEED, INGEST_LAG),
     (OVERSPEED, INGEST_LAG),
@@ -48,7 +52,7 @@ class Trouble:
     def step(self):
         name = self._chance.choice("aab")
         happens = (self._reads, self._reads, self._reads, self._checks, self._checks, self._reports, self._is_alone,
-                   self._restarts, self._reloads, self._by_hand, self._commit_fails, self._during_check,
+                   self._restarts, self._reloads, self._by_hand, self._commit_fails, self._during_cycle,
                    self._before_commit)  # fmt: skip
         self._chance.choice(happens)(name)
 
@@ -57,13 +61,13 @@ class Trouble:
 
     def _checks(self, name):
         with contextlib.suppress(errors.StoreUnavailable):  # the other one was quicker; never StoreRejected
-            self.daemons[name].check.run()
+            self.daemons[name].cycle.run()
 
     def _reports(self, name):
         self.daemons[name].report = self._chance.choice(REPORTS)
 
     def _is_alone(self, name):
-        self.daemons[name].check.run_offline()
+        self.daemons[name].cycle.run_offline()
 
     def _restarts(self, name):
         report = self.daemons[name].report
@@ -78,18 +82,18 @@ class Trouble:
     def _by_hand(self, _name):
         self.world.sql(self._chance.choice(BY_HAND))
         for one in self.daemons.values():
-            one.check.invalidate()
+            one.cycle.invalidate()
 
     def _commit_fails(self, name):
         self.world.sql(NO_COMMIT)
         self._checks(name)
-        self.daemons[name].check.run_offline()
+        self.daemons[name].cycle.run_offline()
         self.world.sql(COMMIT)
 
-    def _during_check(self, name):
+    def _during_cycle(self, name):
         daemon, other = self.daemons[name], "b" if name == "a" else "a"
-        happens = (daemon.check.invalidate, lambda: self._checks(other), lambda: daemon.receive("V1", soc=12))
-        daemon.during_check = [self._chance.choice(happens)]
+        happens = (daemon.cycle.invalidate, lambda: self._checks(other), lambda: daemon.receive("V1", soc=12))
+        daemon.during_cycle = [self._chance.choice(happens)]
         self._checks(name)
 
     def _before_commit(self, name):

@@ -169,7 +169,7 @@ def test_vehicle_on_a_charger_that_does_not_say_so_each_time(rig):
     assert rig.alerts() == []
 
 
-def test_vehicle_off_the_charger_is_told_of(rig):
+def test_vehicle_off_the_charger_is_notified(rig):
     rig.store(("V1", 200, 199, {"soc_pct": 17.0, "charging_status": "idle"}))
     rig.store(("V1", 110, 3, {"soc_pct": 14.0}), ("V1", 100, 2, {"soc_pct": 14.0}))
     rig.store(("V1", 1, 0.5, {"soc_pct": 14.5, "charging_status": "charging"}))

@@ -20,7 +20,7 @@ import time
 import urllib.parse
 from typing import Any, NamedTuple
 
-from voltd.daemon import identity
+from voltd.host import identity
 
 QUIET_S = 0.5  # the client id is free when no other daemon answers or asks for so long
 _ROUND_TRIPS = 4.0  # a slow broker delays answers as much as it delays our own question

@@ -20,7 +20,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from voltd import backoff, config, errors
-from voltd.daemon import identity
+from voltd.host import identity
 from voltd.pipeline.consume import clients
 from voltd.pipeline.consume.client_id import claim
 

@@ -11,7 +11,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from voltd import config, errors
-from voltd.daemon import identity
+from voltd.host import identity
 from voltd.pipeline.consume import clients
 from voltd.pipeline.consume.client_id import claim
 

@@ -1,4 +1,4 @@
-"""Whom a payload speaks for: the device type of an envelope, and the device's id by payload and topic.
+"""The origin of a payload: the device type of an envelope, and the device's id by payload and topic.
 
 ``decode`` asks for every payload that is not taken the fast way. Pure.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from voltd import models, readings
+from voltd import hints, models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fields, hints
+from voltd.pipeline.decode import fields
 
 _ENVELOPE_TYPES = {"VEHICLE": models.DeviceType.VEHICLE, "METER": models.DeviceType.METER}
 

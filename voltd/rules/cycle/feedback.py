@@ -1,4 +1,4 @@
-"""What a cycle passes on to the writers: what to look for, what to leave out, whose clocks are behind.
+"""Feedback of a cycle to the writers: what to look for, what to leave out, whose clocks are behind.
 
 Part of ``cycle``. The writer of this daemon is informed at once, those of others read the table of clocks.
 """

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from voltd import models, readings
-from voltd.pipeline.write.fold import fold as fold_by_key
+from voltd.pipeline.write import fold
 
 
 class Segment(NamedTuple):
@@ -33,7 +33,7 @@ _recorded_at = operator.itemgetter(1)
 _NOTHING = (None, None, None)
 
 
-def fold(segments: Iterable[Segment], fields: Sequence[tuple[int, int]]) -> list[tuple[Any, ...]]:
+def states(segments: Iterable[Segment], fields: Sequence[tuple[int, int]]) -> list[tuple[Any, ...]]:
     """One state per device.
 
     Args:
@@ -63,7 +63,7 @@ def _newest(readings: list[models.Reading], fields: Sequence[tuple[int, int]]) -
         readings.sort(key=_recorded_at, reverse=True)  # stable, so the first received stays first among equals
         times = list(map(_recorded_at, readings))
         if any(map(operator.eq, times, itertools.islice(times, 1, None))):
-            readings = fold_by_key(readings).rows
+            readings = fold.fold(readings).rows
     newest = readings[0]
     state: list[Any] = [newest[0], newest[1]]
     add = state.append

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from support.host import HOUR, LOST, NEVER, SURE, T0, World, at
-from voltd.daemon import host_clock, scheduler
-from voltd.daemon import host_clock_witnesses as witnesses
+from voltd.daemon import scheduler
+from voltd.host import host_clock, witnesses
 
 
 def test_a_clock_that_only_goes_on():
@@ -177,7 +177,7 @@ def test_the_process_is_stopped_between_two_clocks():
 
 @pytest.mark.parametrize("by_s", [1200.0, -90.0])
 def test_a_clock_that_the_database_says_is_off(by_s):
-    """People are told how far, and what to do; no more once it is set, an admin goes on, or devices deny it."""
+    """People learn how far, and what to do; no more once it is set, an admin goes on, or devices deny it."""
     world = World()
     world.clock.note_database(witnesses.DatabaseClock(by_s, 0.1))
     off_s, text = world.clock.trouble()

@@ -29,7 +29,7 @@ _STOP_WITHIN_S = 15.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-class Stage:
+class Environment:
     """A context manager; inside it servers and schema are up, and ``start_daemon`` may be called.
 
     Args:

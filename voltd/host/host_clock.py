@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import structlog
 
-from voltd.daemon import host_clock_witnesses as witnesses
+from voltd.host import witnesses
 
 _log = structlog.get_logger()
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voltd import models
-from voltd.pipeline.current import fold
-from voltd.pipeline.current.fold import Segment
+from voltd.pipeline.current import newest
+from voltd.pipeline.current.newest import Segment
 
 T0 = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
@@ -24,13 +24,15 @@ def test_a_field_that_the_newer_reading_lacks_keeps_its_value():
         Segment([meter(3, None, None, None, 7.0, None, received=6)], live=True),
         Segment([meter(2, 2.0, None, None, None, None, received=7)], live=False),
     ]
-    (state,) = fold.fold(rows, fold.places(models.DeviceType.METER))
+    (state,) = newest.states(rows, newest.places(models.DeviceType.METER))
     at = [T0 + dt.timedelta(seconds=second) for second in range(8)]
     assert state == ("M1", at[3], 2.0, at[2], None, None, 230.0, at[1], 7.0, at[3], *[None] * 6, at[6])
 
 
 def test_only_retained_readings_are_no_sign_of_life():
-    (state,) = fold.fold([Segment([meter(1, 1.0, *[None] * 4)], live=False)], fold.places(models.DeviceType.METER))
+    (state,) = newest.states(
+        [Segment([meter(1, 1.0, *[None] * 4)], live=False)], newest.places(models.DeviceType.METER)
+    )
     assert state[-1] is None
 
 
@@ -40,7 +42,7 @@ def test_position_is_a_pair():
     base = values | {"vehicle_id": "V1", "received_at": T0}
     both = models.VehicleReading(**base | {"recorded_at": T0, "latitude": 1.0, "longitude": 2.0})
     half = models.VehicleReading(**base | {"recorded_at": T0 + dt.timedelta(seconds=1), "latitude": 9.0})
-    (state,) = fold.fold([Segment([both, half], live=True)], fold.places(models.DeviceType.VEHICLE))
+    (state,) = newest.states([Segment([both, half], live=True)], newest.places(models.DeviceType.VEHICLE))
     assert state[12:15] == (1.0, 2.0, T0)
 
 
@@ -56,7 +58,7 @@ def test_order_and_repetition_change_nothing(rows, seed):
     readings = [meter(second, *values, device=device) for device, second, *values in rows]
     mixed = readings + readings[::2]
     random.Random(seed).shuffle(mixed)
-    fields = fold.places(models.DeviceType.METER)
-    folded = [fold.fold([Segment(some, live=True)], fields) for some in (mixed, readings)]
+    fields = newest.places(models.DeviceType.METER)
+    folded = [newest.states([Segment(some, live=True)], fields) for some in (mixed, readings)]
     by_device = [{state[0]: state for state in states} for states in folded]
     assert by_device[0] == by_device[1]

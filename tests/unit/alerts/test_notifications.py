@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from voltd.alerts import message
+from voltd.alerts import notifications
 from voltd.alerts.senders import apprise
 
 AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
@@ -18,7 +18,7 @@ SMS = f"twilio://AC{'1' * 32}:{'2' * 32}@15551230000/15551230001"
 
 
 def _row(transition="fired", severity="warning", text="line", *, device="V1", at=AT):
-    return message.AlertTransition(transition, severity, text, "soc_low", "vehicle", device, None, at)
+    return notifications.AlertTransition(transition, severity, text, "soc_low", "vehicle", device, None, at)
 
 
 def _long(count):
@@ -36,7 +36,7 @@ def _sent(url, rows):
     answer = mock.Mock(status_code=200, content=b"{}", text="{}", headers={})
     answer.json.return_value = {}
     with mock.patch("requests.post", return_value=answer) as post:
-        made.send(message.Notification(ID, rows))
+        made.send(notifications.Notification(ID, rows))
     datas = [call.kwargs["data"] for call in post.call_args_list]
     payloads = [json.loads(data) if isinstance(data, str) else data for data in datas]
     return [one.get("content") or one.get("Body") for one in payloads]
@@ -44,13 +44,13 @@ def _sent(url, rows):
 
 def test_how_a_message_reads():
     """One line an alert, whatever is in it; repeated ones say since when; the id comes last."""
-    what = message.Notification(
+    what = notifications.Notification(
         "the-id", [_row(text="a\nb"), _row("repeated", "critical"), _row("resolved", text="over")]
     )
-    assert message.body(what) == "line (still, since 2026-01-02 03:04 UTC)\na b\nover\nmessage the-id"
-    assert message.title(what) == "voltd: 3 alerts (1 critical, 1 warning, 1 resolved)"
-    assert message.worst(what.rows) == "critical"
-    assert message.worst(what.rows[2:]) is None
+    assert notifications.body(what) == "line (still, since 2026-01-02 03:04 UTC)\na b\nover\nmessage the-id"
+    assert notifications.title(what) == "voltd: 3 alerts (1 critical, 1 warning, 1 resolved)"
+    assert notifications.worst(what.rows) == "critical"
+    assert notifications.worst(what.rows[2:]) is None
 
 
 def test_what_is_over_and_has_begun_again():
@@ -102,8 +102,8 @@ def test_a_url_that_says_what_is_to_become_of_long_messages():
 )
 def test_any_room(texts, room):
     """A body is never longer, and says of every alert at least that there is one."""
-    what = message.Notification(ID, [_row(text=text, device=str(n)) for n, text in enumerate(texts)])
-    body = message.body(what, room)
+    what = notifications.Notification(ID, [_row(text=text, device=str(n)) for n, text in enumerate(texts)])
+    body = notifications.body(what, room)
     assert len(body) <= room
     if len(texts) > 1 and not body.endswith(ID):
         assert body.endswith(f"and {len(texts) - 1} more")

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from voltd.daemon import identity
-from voltd.daemon.identity import Liveness
+from voltd.host import identity
+from voltd.host.identity import Liveness
 
 ME = identity.own()
 

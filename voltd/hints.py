@@ -1,7 +1,7 @@
 """What somebody probably meant: near names, values one level too deep, a time under another name. For people only.
 
-``decode`` puts these into the details of dead letters, ``flush`` and ``status`` beside the names of unknown fields. No
-fate depends on them. Pure.
+``pipeline.decode`` puts these into the details of dead letters, ``metrics`` beside the names of unknown fields. No fate
+depends on them. Pure.
 """
 
 from __future__ import annotations

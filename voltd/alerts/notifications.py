@@ -1,6 +1,6 @@
-"""A message: the transitions that go out together to one channel, and how that reads. Pure.
+"""A notification: the transitions that go out together to one channel, and how that reads. Pure.
 
-``outbox`` makes messages of claimed rows, ``urgent`` of transitions in memory, and the senders turn them into what
+``outbox`` makes notifications of claimed rows, ``urgent`` of transitions in memory, and the senders turn them into what
 their services take.
 """
 
@@ -40,7 +40,7 @@ class AlertTransition(NamedTuple):
 
 
 class Notification(NamedTuple):
-    """A message: rows in the order in which they happened. Every attempt to send them carries the same id."""
+    """Rows in the order in which they happened. Every attempt to send them carries the same id."""
 
     message_id: str
     rows: Sequence[AlertTransition]
@@ -57,29 +57,29 @@ def newest(rows: Sequence[AlertTransition]) -> list[AlertTransition]:
     return [row for row in rows if row.opened_at == last[row.rule, row.device_type, row.device_id]]
 
 
-def title(message: Notification) -> str:
+def title(notification: Notification) -> str:
     """A subject line: rule and device of one alert, counts by severity of several."""
-    if len(message.rows) == 1:
-        row = message.rows[0]
+    if len(notification.rows) == 1:
+        row = notification.rows[0]
         return f"voltd: {_kind(row)}: {row.rule} {row.device_type} {row.device_id}"
-    kinds = Counter(_kind(row) for row in message.rows)
+    kinds = Counter(_kind(row) for row in notification.rows)
     counts = ", ".join(f"{kinds[kind]} {kind}" for kind in (*reversed(SEVERITIES), "resolved") if kinds[kind])
-    return f"voltd: {len(message.rows)} alerts ({counts})"
+    return f"voltd: {len(notification.rows)} alerts ({counts})"
 
 
-def body(message: Notification, room: float = math.inf) -> str:
-    """One line for each alert, the worst first and resolved ones last, at most 20; the last line is the message's id.
+def body(notification: Notification, room: float = math.inf) -> str:
+    """One line for each alert, the worst first and resolved ones last, at most 20; the last line is the id.
 
     Args:
-        message: of at least one row.
+        notification: of at least one row.
         room: how many characters there may be. A small room holds fewer alerts; one too small for a single alert and
             the id holds the alert without the id, and cuts it.
     """
-    ranked = sorted(message.rows, key=lambda row: (row.resolved, -SEVERITIES.index(row.severity)))
+    ranked = sorted(notification.rows, key=lambda row: (row.resolved, -SEVERITIES.index(row.severity)))
     lines = [_line(row) for row in ranked[:_MOST_LINES]]
     for count in range(len(lines), 0, -1):
         more = [f"and {len(ranked) - count} more"] if count < len(ranked) else []
-        text = "\n".join([*lines[:count], *more, f"message {message.message_id}"])
+        text = "\n".join([*lines[:count], *more, f"message {notification.message_id}"])
         if len(text) <= room:
             return text
     rest = "".join(f"\n{line}" for line in more)
