@@ -39,6 +39,8 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         StoreUnavailable: the database went away; nothing was done.
         UsageError: a silence covers everything without --all, or ends before it begins.
     """
+    if args.action == "silence":
+        silence.require_possible(args)
     with (
         terminal.explained(_HINT),
         psycopg.connect(session.dsn(settings), row_factory=psycopg.rows.dict_row) as connection,

@@ -56,15 +56,9 @@ def run(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.P
     return _list(connection, args) if args.action == "silences" else _end(connection, args)
 
 
-def _silence(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.Path | None) -> int:
-    device_type = "vehicle" if args.vehicle else "meter" if args.meter else None
-    wanted = {
-        "rule": args.rule,
-        "fleet": args.fleet,
-        "device_type": device_type,
-        "device": args.vehicle or args.meter,
-    }
-    filtered = any(wanted.values())
+def require_possible(args: argparse.Namespace) -> None:
+    """Raises ``UsageError`` where ``silence`` cannot be meant so, before the database is asked."""
+    filtered = bool(args.rule or args.fleet or args.vehicle or args.meter)
     if filtered == args.all:
         problem = "--all and a filter contradict each other" if filtered else "this would silence every alert there is"
         raise errors.UsageError(problem, hint="name --rule, --fleet, --vehicle or --meter; or --all for everything")
@@ -82,6 +76,15 @@ def _silence(connection: _Connection, args: argparse.Namespace, rules_file: path
             f"a silence from {terminal.local(begins)} until {terminal.local(ends)} would be over already",
             hint="it must end later than it begins, and later than now",
         )
+
+
+def _silence(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.Path | None) -> int:
+    wanted = {
+        "rule": args.rule,
+        "fleet": args.fleet,
+        "device_type": "vehicle" if args.vehicle else "meter" if args.meter else None,
+        "device": args.vehicle or args.meter,
+    }
     covers = connection.execute(queries.text("silence_covers"), wanted).fetchone() or {}
     for warning in _warnings(args, covers, rules_file):
         print(f"warning: {terminal.printable(warning)}", file=sys.stderr)
@@ -99,7 +102,7 @@ def _silence(connection: _Connection, args: argparse.Namespace, rules_file: path
     connection.commit()
     if made is None:
         raise errors.VoltdError("the silence was not made", hint="try again")
-    coming = begins > now
+    coming = args.begins is not None and args.begins > dt.datetime.now(dt.UTC)
     span = f"from {terminal.local(made['begins_at'])} " if coming else ""
     print(
         f"silence {made['silence_id']}: {_scope(made)}, {span}until {terminal.local(made['ends_at'])}"
