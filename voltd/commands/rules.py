@@ -64,9 +64,9 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     """
     if args.action == "check":
         rules = load.load(args.file or settings.alerts.rules_file)
-        for rule in rules:
-            print(terminal.printable(rules_text.rule_line(rule)))
-        if not rules:
+        if rules:
+            terminal.print_table(rules_text.RULE_HEAD, [rules_text.rule_cells(rule) for rule in rules])
+        else:
             print("no rules: nothing will ever be raised")
         return 0
     return _test(args, settings)
