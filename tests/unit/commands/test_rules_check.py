@@ -9,7 +9,6 @@ applies_to = ["vehicle"]
 fire_above = 80.0
 for_s = 60
 keep_firing_for_s = 30
-fleets = ["north"]
 enabled = false
 [rules.ingest_lag]
 metric = "ingest_lag_s"
@@ -27,8 +26,7 @@ def test_each_rule_is_a_line_in_plain_words(tmp_path, capsys):
     assert cli.main(["rules", "check", str(path)]) == 0
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
         "RULE FOR FIRES WHEN RESOLVES WHEN SEVERITY",
-        "hot vehicle battery temperature over 80 °C for 60 s not over 80 °C, 30 s later warning"
-        " switched off, fleets north",
+        "hot vehicle battery temperature over 80 °C for 60 s not over 80 °C, 30 s later warning switched off",
         "ingest_lag system messages waiting for over 30 s, or spool in use below 5 s critical",
     ]
 
