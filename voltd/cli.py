@@ -54,7 +54,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "--config",
         type=pathlib.Path,
         metavar="FILE",
-        help=f"settings (default {loading.DEFAULT_PATH}, if it exists)",
+        help=f"file of the settings (default {loading.DEFAULT_PATH}, if it exists)",
     )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     for name, sentence in _COMMANDS.items():
@@ -78,7 +78,7 @@ def _settings(args: argparse.Namespace) -> config.Settings:
 _COMMANDS = {
     "run": "run the daemon",
     "migrate": "bring the database's schema up to date",
-    "check": "check settings, broker, database, spool, rules and clock: ok or what to do",
+    "check": "test settings, broker, database, spool, rules and clock; each line says ok, or what to do",
     "demo": "show voltd at work, with private servers and a simulated fleet",
     "simulate": "publish the readings of a simulated fleet",
     "replay": "publish recorded readings (CSV, NDJSON, gz)",

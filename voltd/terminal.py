@@ -20,10 +20,20 @@ import psycopg
 from voltd import errors
 from voltd.database import sqlstate
 
-WHEN = "WHEN is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d."
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST = dt.timedelta(days=3660)
 _LARGEST = (1 << 63) - 1  # of PostgreSQL's bigint
+
+
+def action(actions: Any, name: str, sentence: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Adds an action of a command; ``sentence`` says what it does in both helps."""
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=sentence, description=sentence, epilog=epilog)
+    return parser
+
+
+def when(zone: str = "this machine's time zone") -> str:
+    """What WHEN is, for helps; ``zone`` is where times without offset are."""
+    return f"WHEN is a time like 2026-03-01T22:00Z ({zone} if it has no offset), or how long ago: 90s, 15m, 6h, 7d."
 
 
 def span(text: str) -> dt.timedelta:
@@ -35,19 +45,20 @@ def span(text: str) -> dt.timedelta:
     return length
 
 
-def time(text: str) -> dt.datetime:
-    """A time as RFC 3339, in UTC; without an offset it is local time."""
+def time(text: str, zone: dt.tzinfo | None = None) -> dt.datetime:
+    """A time as RFC 3339, in UTC; without an offset it is in ``zone``, None is local time."""
     try:
-        return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+        found = dt.datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(dt.UTC)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-03-01T22:00 or ...T22:00Z") from None
 
 
-def moment(text: str) -> dt.datetime:
-    """A time, or how long ago that was."""
+def moment(text: str, zone: dt.tzinfo | None = None) -> dt.datetime:
+    """A time as in ``time``, or how long ago that was."""
     if re.fullmatch(r"[0-9]+[smhd]", text):
         return dt.datetime.now(dt.UTC) - span(text)
-    return time(text)
+    return time(text, zone)
 
 
 def given(text: str) -> str:

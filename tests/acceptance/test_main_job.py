@@ -101,7 +101,7 @@ def test_bad_input_lands_in_dead_letters_while_good_readings_flow_on(daemon, pub
         reasons = [row[0] for row in connection.execute("SELECT reason FROM volt.dead_letter")]
     assert sorted(reasons) == sorted(BAD)
     listed = daemon.run("dead-letters", "list", "--reason", "out_of_range", "--topic", f"{daemon.name}/+/V1")
-    assert "soc: Input should be less than or equal to 100, not 101" in listed.stdout
+    assert "soc: should be at most 100, not 101" in listed.stdout
     identity = listed.stdout.split()[0]
     assert '"soc": 101' in daemon.run("dead-letters", "show", identity).stdout
     assert daemon.run("dead-letters", "show", "999999").returncode == 1

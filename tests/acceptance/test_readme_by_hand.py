@@ -43,5 +43,5 @@ def test_publishing_by_hand():
             )
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"EV-1 +\| METER-1 +\| +9\.2 \| +10 \| +92\.00 \|", result.stdout), result.stdout
-    assert "soc: Input should be less than or equal to 100, not 120" in result.stdout
+    assert "soc: should be at most 100, not 120" in result.stdout
     assert "1 out_of_range" in result.stdout

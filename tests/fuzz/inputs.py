@@ -11,6 +11,7 @@ import random
 from typing import NamedTuple
 
 from fuzz import poison
+from voltd.readings import DeviceType
 
 LIMIT = 4 << 20  # limits.max_payload_bytes
 _MANY = 10_000  # limits.max_array_readings
@@ -45,8 +46,12 @@ class _Device(NamedTuple):
         return self.name[0] == "V"
 
     @property
+    def type(self):
+        return DeviceType.VEHICLE if self.is_vehicle else DeviceType.METER
+
+    @property
     def topic(self):
-        return f"volt/{'vehicle' if self.is_vehicle else 'meter'}/{self.name}/telemetry".encode()
+        return f"volt/{self.type}/{self.name}/telemetry".encode()
 
 
 class Generator:
@@ -85,15 +90,13 @@ class Generator:
         fields = {"timestamp": f'"{self._time()}"'}
         if rng.random() < 0.6:
             fields["vehicleId" if device.is_vehicle else "meterId"] = f'"{device.name}"'
-        ranges = poison.VEHICLE_NUMBERS if device.is_vehicle else poison.METER_NUMBERS
+        ranges = poison.ALLOWED[device.type]
         for name in rng.sample(sorted(ranges), rng.randint(1, len(ranges))):
             low, high = ranges[name]
             value = rng.choice((low, high, rng.randint(low, high), rng.uniform(low, high)))
             fields[name] = repr(value)
-        if device.is_vehicle and rng.random() < 0.2:
-            fields["chargingStatus"] = rng.choice(poison.GOOD_TEXTS)
-        if device.is_vehicle and rng.random() < 0.2:
-            fields["diagnostics"] = rng.choice(poison.GOOD_DIAGNOSTICS)
+        for names, good in ((poison.TEXT_FIELDS, poison.GOOD_TEXTS), (poison.OBJECT_FIELDS, poison.GOOD_DIAGNOSTICS)):
+            fields |= {name: rng.choice(good) for name in names[device.type] if rng.random() < 0.2}
         if rng.random() < 0.05:
             fields["firmware"] = '"1.2"'
         return fields
@@ -108,15 +111,14 @@ class Generator:
         for _ in range(rng.choice((1, 1, 1, 2))):
             choice = rng.random()
             if choice < 0.45:
-                numbers = poison.VEHICLE_NUMBERS if device.is_vehicle else poison.METER_NUMBERS
-                fields[rng.choice(sorted(numbers))] = rng.choice(poison.NUMBERS)
+                fields[rng.choice(sorted(poison.ALLOWED[device.type]))] = rng.choice(poison.NUMBERS)
             elif choice < 0.65:
                 fields[rng.choice(("timestamp", "createdAt"))] = rng.choice(poison.TIMES)
             elif choice < 0.8:
-                names = ("vehicleId", "meterId", "chargingStatus", "firmware")
+                names = ("vehicleId", "meterId", "firmware", *poison.TEXT_FIELDS[DeviceType.VEHICLE])
                 fields[rng.choice(names)] = rng.choice(poison.TEXTS)
             elif choice < 0.95:
-                fields["diagnostics"] = rng.choice(poison.DIAGNOSTICS)
+                fields[rng.choice(poison.OBJECT_FIELDS[DeviceType.VEHICLE])] = rng.choice(poison.DIAGNOSTICS)
             else:
                 fields[rng.choice(sorted(fields))] = rng.choice(poison.ANYTHING)
         return _object(fields)

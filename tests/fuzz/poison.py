@@ -1,18 +1,24 @@
 """Values known to hurt JSON parsers, Python and PostgreSQL, as JSON texts: what ``inputs`` builds messages of.
 
 Each list belongs to one place in a message. Texts are written as a device would send them, never by an encoder that
-would mend them. Data only.
+would mend them. The fields come from ``voltd.readings``, so a new one is fuzzed at once. Data only.
 """
 
-# Measured values and what is allowed of each, in the contract's units.
-VEHICLE_NUMBERS = {
-    "soc": (0, 100), "speed": (0, 400), "batteryTemp": (-60, 200), "kwhDeliveredDc": (0, 10**9),
-    "kwhDeliveredDcTotal": (0, 10**9), "latitude": (-90, 90), "longitude": (-180, 180), "odometer": (0, 10**9),
-}  # fmt: skip
-METER_NUMBERS = {
-    "kwhConsumedAc": (0, 10**9), "kwhConsumedAcTotal": (0, 10**9), "voltage": (0, 1000),
-    "current": (-(10**9), 10**9), "power": (-(10**9), 10**9),
-}  # fmt: skip
+from voltd import readings
+from voltd.readings import DeviceType, Kind
+
+
+def _of(device_type, kind):
+    return {field.wire: field for field in readings.fields(device_type).values() if field.kind is kind}
+
+
+# By device type: measured values with what is allowed of each, in the contract's units; texts; objects.
+ALLOWED = {
+    device_type: {name: (int(field.low), int(field.high)) for name, field in _of(device_type, Kind.NUMBER).items()}
+    for device_type in DeviceType
+}
+TEXT_FIELDS = {device_type: sorted(_of(device_type, Kind.TEXT)) for device_type in DeviceType}
+OBJECT_FIELDS = {device_type: sorted(_of(device_type, Kind.OBJECT)) for device_type in DeviceType}
 
 NUMBERS = [
     "1e400", "-1e400", "1e309", "1e308", "1" + "0" * 400, "-1" + "0" * 400, "9" * 4299, "9" * 4301, "9" * 20_000,

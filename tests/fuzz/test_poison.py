@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fuzz import inputs, one_fate
 from support import harness
-from voltd import config, models
+from voltd import config, models, readings
 from voltd.database import connections
 from voltd.models import Reason
 from voltd.pipeline.decode import decoder
@@ -151,8 +151,8 @@ _values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_text, inner, max_size=4),
     max_leaves=12,
 )
-_FIELDS = ("timestamp", "createdAt", "vehicleId", "meterId", "soc", "power", "chargingStatus", "diagnostics")
-_names = st.sampled_from((*_FIELDS, "type", "payload"))
+_BESIDE = ("timestamp", "createdAt", "vehicleId", "meterId", "type", "payload")
+_names = st.sampled_from(_BESIDE) | st.sampled_from(sorted(readings.names()))
 _objects = st.dictionaries(_names | _text, _values | st.just("2026-05-01T12:00:00Z"), max_size=8)
 _topics = st.sampled_from([b"volt/vehicle/V1/telemetry", b"volt/meter/M1/telemetry", b"volt/ingest"])
 

@@ -27,19 +27,19 @@ _SPEED = 240.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``voltd demo``."""
     add = parser.add_argument
-    add("--vehicles", type=int, default=200, metavar="N", help="vehicles (default %(default)s)")
-    add("--meters", type=int, default=200, metavar="N", help="meters (default %(default)s)")
-    add("--for", dest="duration_s", type=float, metavar="SECONDS", help="end after so long (default: at Ctrl-C)")
-    add("--speed", type=float, default=_SPEED, metavar="X", help="fleet life X times faster (default %(default)g)")
+    add("--vehicles", type=int, default=200, metavar="N", help="how many vehicles (default %(default)s)")
+    add("--meters", type=int, default=200, metavar="N", help="how many meters (default %(default)s)")
+    add("--for", dest="duration_s", type=float, metavar="SECONDS", help="end after SECONDS (default: at Ctrl-C)")
+    add("--speed", type=float, default=_SPEED, metavar="X", help="run X times as fast as life (default %(default)g)")
     add(
         "--bad-share",
         type=float,
         default=0.005,
         metavar="P",
-        help="malformed messages per good reading (default %(default)g)",
+        help="malformed messages per good reading, 0 to 1 (default %(default)g)",
     )
-    add("--seed", type=int, default=1, metavar="N", help="same seed, same fleet (default %(default)s)")
-    add("--summary", type=pathlib.Path, metavar="FILE", help="write the numbers of the run as JSON")
+    add("--seed", type=int, default=1, metavar="N", help="the same seed gives the same fleet (default %(default)s)")
+    add("--summary", type=pathlib.Path, metavar="FILE", help="write the counts of the run to FILE, as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

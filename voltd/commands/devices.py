@@ -29,23 +29,21 @@ _Connection = psycopg.Connection[Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the actions and their filters."""
-    actions = parser.add_subparsers(dest="action", required=True)
-    listing = actions.add_parser("list", help="devices that are registered or have sent messages")
-    listing.add_argument("--type", choices=["vehicle", "meter"], help="only these")
-    listing.add_argument("--status", choices=[*_STATUSES.values(), "unregistered"], help="only these")
-    listing.add_argument("--fleet", type=terminal.given, help="only this fleet's")
-    listing.add_argument("--limit", type=terminal.number, help="how many (default: all)")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = terminal.action(actions, "list", "list devices that are registered or have sent messages")
+    listing.add_argument("--type", choices=["vehicle", "meter"], help="only devices of this type")
+    listing.add_argument("--status", choices=[*_STATUSES.values(), "unregistered"], help="only with this status")
+    listing.add_argument("--fleet", type=terminal.given, help="only this fleet's devices")
+    listing.add_argument("--limit", type=terminal.number, metavar="N", help="how many at most (default: all)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     for action, sentence in (
-        ("retire", "decommissioned: rules ignore it"),
-        ("activate", "in service: rules apply to it"),
-        ("maintenance", "in the workshop: rules ignore it for now"),
+        ("retire", "set devices to retired: rules ignore them"),
+        ("activate", "set devices to active: rules apply to them"),
+        ("maintenance", "set devices to maintenance: rules ignore them for now"),
     ):
-        change = actions.add_parser(
-            action, help=sentence, description=f"{sentence}. Registers a device that is not registered."
-        )
-        change.add_argument("type", choices=["vehicle", "meter"])
-        change.add_argument("ids", type=_id, nargs="+", metavar="ID")
+        change = terminal.action(actions, action, sentence, "A device that is not registered is registered.")
+        change.add_argument("type", choices=["vehicle", "meter"], help="what the devices are")
+        change.add_argument("ids", type=_id, nargs="+", metavar="ID", help="a device's id, as in its messages")
 
 
 def _id(text: str) -> str:

@@ -12,8 +12,10 @@ from voltd.local import persistent
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The action and its home."""
-    parser.add_argument("action", choices=["up", "down", "env"], help="start, stop, or print the exports")
-    parser.add_argument("--home", type=pathlib.Path, metavar="DIR", help="where data, logs and ports are kept")
+    does = "up starts the servers, down stops them, env prints the variables that point voltd at them"
+    parser.add_argument("action", choices=["up", "down", "env"], help=does)
+    where = "folder of their data, logs and ports (default %(default)s)"
+    parser.add_argument("--home", type=pathlib.Path, metavar="DIR", default=persistent.default_home(), help=where)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         VoltdError: a server does not start, or ``env`` finds none running.
     """
-    home = args.home or persistent.default_home()
+    home = args.home
     if args.action == "down":
         print("stopped" if persistent.down(home) else "nothing was running")
     elif args.action == "up":

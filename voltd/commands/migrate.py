@@ -10,7 +10,7 @@ from voltd.database import connections, migrate
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("--check", action="store_true", help="only say what is missing; 78 when something is")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 78 if something is missing")
     parser.add_argument(
         "--lower-retention", action="store_true", help="let the settings shorten how long raw readings are kept"
     )

@@ -16,6 +16,7 @@ from voltd.simulate.publish.publication import Tally
 
 PLAIN_EVERY_S = (5.0, 30.0)  # at first, and after a minute
 _FIRST_S = 60.0
+MOMENT = "which needs an offset: 2026-05-01T08:00:00Z"
 
 
 def say(line: str) -> None:

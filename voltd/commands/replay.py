@@ -36,18 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "everything published, 1 not everything, refused by --strict, stored by nobody or ended by Ctrl-C, 2 usage."
     )
     add = parser.add_argument
-    add("file", type=pathlib.Path, metavar="FILE", help="CSV or NDJSON, gzip or not, a pipe, or - for standard input; columns named as the payload's fields")  # fmt: skip # noqa: E501
+    add("file", type=pathlib.Path, metavar="FILE", help="the recording: CSV or NDJSON, gzip or not, a pipe, or - for standard input; columns are named as the payload's fields")  # fmt: skip # noqa: E501
     pace = parser.add_mutually_exclusive_group()
-    pace.add_argument("--speed", type=float, default=1.0, metavar="X", help="X times the recorded pace, 0 for as fast as it goes (default 1); overdue rows of an unsorted file are published at once")  # fmt: skip # noqa: E501
-    pace.add_argument("--fast", action="store_true", help="as fast as it goes")
+    pace.add_argument("--speed", type=float, default=1.0, metavar="X", help="publish at X times the recorded pace; 0 is as fast as it goes (default 1); overdue rows of an unsorted file are published at once")  # fmt: skip # noqa: E501
+    pace.add_argument("--fast", action="store_true", help="the same as --speed 0")
     shift = parser.add_mutually_exclusive_group()
     shift.add_argument("--now", action="store_true", help="shift the times so that the last reading is dated now; prints the shift")  # fmt: skip # noqa: E501
     shift.add_argument("--from-now", action="store_true", help="shift the times so that the first reading is dated now: at the recorded pace each is published when it is due")  # fmt: skip # noqa: E501
-    shift.add_argument("--until", type=publishing.moment, metavar="TIME", help="shift the times so that the last reading is dated TIME")  # fmt: skip # noqa: E501
-    shift.add_argument("--shift", dest="shift_s", type=float, metavar="SECONDS", help="shift the times by so much: repeats a replay exactly")  # fmt: skip # noqa: E501
-    add("--strict", action="store_true", help="publish nothing where the check of the recording finds anything")
-    add("--zone", metavar="ZONE", help="times without offset are of this zone, like Europe/Berlin or --zone=+02:00 (default: they stay without one, and count as UTC where --now, --from-now or --until moves them)")  # fmt: skip # noqa: E501
-    add("--decimal-comma", action="store_true", help="63,5 is the number 63.5")
+    shift.add_argument("--until", type=publishing.moment, metavar="TIME", help=f"shift the times so that the last reading is dated TIME, {publishing.MOMENT}")  # fmt: skip # noqa: E501
+    shift.add_argument("--shift", dest="shift_s", type=float, metavar="SECONDS", help="shift the times by SECONDS: repeats a replay exactly")  # fmt: skip # noqa: E501
+    add("--strict", action="store_true", help="publish nothing if the check of the recording finds a problem")
+    add("--zone", metavar="ZONE", help="times of the recording without offset are in this zone, like Europe/Berlin or --zone=+02:00 (default: they stay without one, and count as UTC where --now, --from-now or --until moves them)")  # fmt: skip # noqa: E501
+    add("--decimal-comma", action="store_true", help="read 63,5 as the number 63.5")
     add("--skip-na", action="store_true", help="leave out cells that say NA, N/A, NaN, null and the like")
     add("--array", type=int, default=1, metavar="N", help="up to N consecutive readings of a device in one message (default 1)")  # fmt: skip # noqa: E501
     add("--connections", type=int, default=2, metavar="N", help="connections to the broker (default %(default)s)")

@@ -24,33 +24,33 @@ from voltd.rules.backtest import episodes, history
 _HINT = "history is for the roles volt_reader, volt_writer and volt_owner"
 _SHOWN = 100
 _HELP = (
-    "T is a time (RFC 3339; local time where it names no offset), or how long ago: 90s, 15m, 6h, 7d. Every reading "
-    "is evaluated as if on arrival; one that arrived later than late_after_s could only become part of a past "
-    "episode, which is marked so. Excursions and inactivity count from the beginning of the period, and how often a "
-    "device usually reports is learnt anew from there. Inactivity is the time between arrivals of stored readings: "
-    "an outage of voltd counts as inactivity, and so does a device that only repeats what is stored (for the daemon "
-    "a duplicate is a sign of life); whether a message was retained is not known. The registry (fleets, models, "
-    "status) is today's. ingest_lag cannot be tested: it is not stored. The rules in force are those that the "
-    "settings name; if FILE differs from them both are run. Notifications: fired, worse and resolved, each once, "
-    "before grouping, silences and repeats."
+    f"{terminal.when()} Every reading is evaluated as if on arrival; one that arrived later than late_after_s could "
+    "only become part of a past episode, which is marked so. Excursions and inactivity count from the beginning of "
+    "the period, and how often a device usually reports is learnt anew from there. Inactivity is the time between "
+    "arrivals of stored readings: an outage of voltd counts as inactivity, and so does a device that only repeats "
+    "what is stored (for the daemon a duplicate is a sign of life); whether a message was retained is not known. The "
+    "registry (fleets, models, status) is today's. ingest_lag cannot be tested: it is not stored. The rules in force "
+    "are those that the settings name; if FILE differs from them both are run. Notifications: fired, worse and "
+    "resolved, each once, before grouping, silences and repeats."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two actions."""
-    actions = parser.add_subparsers(dest="action", required=True)
-    test = actions.add_parser("test", help="the alerts that FILE would have raised over stored history", epilog=_HELP)
-    test.add_argument("file", type=pathlib.Path, metavar="FILE", help="rules, as in rules.toml")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    test = terminal.action(actions, "test", "print the alerts that FILE would have raised over stored history", _HELP)
+    test.add_argument("file", type=pathlib.Path, metavar="FILE", help="file of rules, written like rules.toml")
     moment = terminal.moment
-    test.add_argument("--from", dest="begins", type=moment, required=True, metavar="T", help="from then on")
-    test.add_argument("--to", dest="ends", type=moment, metavar="T", help="before then (default: now)")
+    test.add_argument("--from", dest="begins", type=moment, required=True, metavar="WHEN", help="begin of the period")
+    test.add_argument("--to", dest="ends", type=moment, metavar="WHEN", help="end of the period (default: now)")
     test.add_argument("--fleet", type=terminal.given, help="only this fleet's vehicles")
     test.add_argument(
-        "--vehicle", type=terminal.given, action="append", metavar="ID", help="only this one; may be repeated"
+        "--vehicle", type=terminal.given, action="append", metavar="ID", help="only this vehicle; may be repeated"
     )
-    test.add_argument("--limit", type=terminal.number, help=f"how many episodes (default {_SHOWN}; with --json all)")
-    test.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then a summary a rule")
-    check = actions.add_parser("check", help="whether a file of rules is right, and what its rules are")
+    most = f"print at most N episodes (default {_SHOWN}; with --json all)"
+    test.add_argument("--limit", type=terminal.number, metavar="N", help=most)
+    test.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then a summary per rule")
+    check = terminal.action(actions, "check", "check a file of rules, and explain each rule")
     check.add_argument("file", type=pathlib.Path, nargs="?", metavar="FILE", help="default: the rules in force")
 
 
@@ -64,9 +64,9 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     """
     if args.action == "check":
         rules = load.load(args.file or settings.alerts.rules_file)
-        for rule in rules:
-            print(terminal.printable(rules_text.rule_line(rule)))
-        if not rules:
+        if rules:
+            terminal.print_table(rules_text.RULE_HEAD, [rules_text.rule_cells(rule) for rule in rules])
+        else:
             print("no rules: nothing will ever be raised")
         return 0
     return _test(args, settings)

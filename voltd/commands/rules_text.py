@@ -1,4 +1,4 @@
-"""Rules and episodes as text: a rule in one line, a table of episodes, a summary. Pure; used by ``commands``."""
+"""Rules and episodes as text: a table of rules, a table of episodes, a summary. Pure; used by ``commands``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import datetime as dt
 from collections.abc import Sequence
 
 from voltd import terminal
-from voltd.rules import model, scope
+from voltd.rules import message, model, scope
 from voltd.rules.backtest import episodes
 
+RULE_HEAD = ("RULE", "FOR", "FIRES WHEN", "RESOLVES WHEN", "SEVERITY", "")
 EPISODE_HEAD = ("OPENED", "LASTED", "RULE", "SEVERITY", "DEVICE", "FLEET", "PEAK", "")
 
 
@@ -58,38 +59,42 @@ def _a_day(messages: int, length: dt.timedelta) -> str:
     return f"{rate:.0f}" if rate >= 10 else terminal.figure(rate)  # noqa: PLR2004 two digits are enough
 
 
-def rule_line(rule: model.Rule) -> str:
-    """For example ``soc_low: vehicle soc_pct < 15 until > 20 or charging, warning, critical < 5``."""
-    figure = terminal.figure
-    sign, fire = ("<", rule.fire_below) if rule.fire_below is not None else (">", rule.fire_above)
-    clear_sign, clear = (">", rule.clear_above) if rule.fire_below is not None else ("<", rule.clear_below)
-    when = f"{'/'.join(rule.applies_to)} {rule.metric} {sign} {figure(fire)}"
-    when += " or spool in use" if rule.fire_when_spooling else ""
-    when += f" for {figure(rule.for_s)} s" if rule.for_s else ""
-    when += f" {rule.min_count} times in a row" if rule.min_count > 1 else ""
+def rule_cells(rule: model.Rule) -> tuple[str, ...]:
+    """The cells below ``RULE_HEAD``, for example ``state of charge below 15 %`` and ``over 20 %, or charging``."""
+    fires = ("below", rule.fire_below) if rule.fire_below is not None else ("over", rule.fire_above)
+    clears = ("over", rule.clear_above) if rule.fire_below is not None else ("below", rule.clear_below)
+    subject, unit = message.SUBJECT[rule.metric]
+
+    def bound(sign: str, limit: float | None) -> str:
+        return f"{sign} {terminal.figure(limit)}{unit}"
+
+    when = f"{subject} {bound(*fires)}"
+    when += f" for {terminal.figure(rule.for_s)} s" if rule.for_s else ""
+    when += f", {rule.min_count} times in a row" if rule.min_count > 1 else ""
     if rule.alone_after_intervals:
-        when += f" or uncontradicted for {figure(rule.alone_after_intervals)} intervals"
-    if rule.metric is model.Metric.SILENCE:
-        when += f", parked > {figure(rule.fire_above_parked)}" if rule.fire_above_parked is not None else ""
-        if (rule.fire_above_at_most or 0.0) > (fire or 0.0):
-            when += f", by its own rhythm up to {figure(rule.fire_above_at_most)}"
-    else:
-        when += f" until {clear_sign} {figure(clear)}" if clear is not None else f" until not {sign} {figure(fire)}"
-    when += " or charging" if rule.clear_when_charging else ""
-    when += f", held {figure(rule.keep_firing_for_s)} s" if rule.keep_firing_for_s else ""
-    parts = [when, rule.severity.value]
-    parts += [
-        f"{one.severity.value} {sign} {figure(_limit(one))}" + (f" {one.min_count} times" if one.min_count > 1 else "")
+        when += f" or uncontradicted for {terminal.figure(rule.alone_after_intervals)} intervals"
+    when += ", or spool in use" if rule.fire_when_spooling else ""
+    when += f", while parked {bound('over', rule.fire_above_parked)}" if rule.fire_above_parked is not None else ""
+    if (rule.fire_above_at_most or 0.0) > (rule.fire_above or 0.0):
+        when += f", by its own rhythm up to {terminal.figure(rule.fire_above_at_most)}{unit}"
+    ends = bound(*clears) if clears[1] is not None else f"not {bound(*fires)}"
+    ends = "heard again" if rule.metric is model.Metric.SILENCE else ends
+    ends += ", or charging" if rule.clear_when_charging else ""
+    ends += f", {terminal.figure(rule.keep_firing_for_s)} s later" if rule.keep_firing_for_s else ""
+    severities = [rule.severity.value]
+    severities += [
+        f"{one.severity.value} {bound(fires[0], _limit(one))}"
+        + (f" {one.min_count} times in a row" if one.min_count > 1 else "")
         for one in rule.severity_steps
     ]
-    parts += _whom(rule)
+    notes = ([] if rule.enabled else ["switched off"]) + _whom(rule)
     if rule.statuses != ("active",):
-        parts.append(f"status {'/'.join(rule.statuses)}")
+        notes.append(f"status {'/'.join(rule.statuses)}")
     if rule.active_hours is not None:
         hours = rule.active_hours
-        parts.append(f"only {hours.hours} {','.join(hours.days)} {hours.timezone}")
-    parts += [_override_line(one) for one in rule.overrides]
-    return f"{rule.name}: {', '.join(parts)}{'' if rule.enabled else ' (off)'}"
+        notes.append(f"only {hours.hours} {','.join(hours.days)} {hours.timezone}")
+    notes += [_override_line(one) for one in rule.overrides]
+    return (rule.name, ", ".join(rule.applies_to), when, ends, ", ".join(severities), ", ".join(notes))
 
 
 def _limit(step: model.Step) -> float | None:

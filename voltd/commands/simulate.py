@@ -17,21 +17,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``voltd simulate``; the settings name the broker."""
     defaults = SimulateOptions(MqttTarget())
     add = parser.add_argument
-    add("--vehicles", type=int, default=defaults.vehicles, metavar="N", help="vehicles (default %(default)s)")
-    add("--meters", type=int, default=defaults.meters, metavar="N", help="meters (default %(default)s)")
-    add("--interval", type=float, default=defaults.interval_s, metavar="S", help="seconds of fleet life between two readings of a device (default %(default)g)")  # fmt: skip # noqa: E501
-    add("--speed", type=float, default=defaults.speed, metavar="X", help="fleet life X times faster, dated accordingly (default %(default)g)")  # fmt: skip # noqa: E501
-    add("--for", dest="duration_s", type=float, metavar="SECONDS", help="end after so long (default: run until stopped)")  # fmt: skip # noqa: E501
+    add("--vehicles", type=int, default=defaults.vehicles, metavar="N", help="how many vehicles (default %(default)s)")
+    add("--meters", type=int, default=defaults.meters, metavar="N", help="how many meters (default %(default)s)")
+    add("--interval", type=float, default=defaults.interval_s, metavar="S", help="seconds of simulated time between two readings of a device (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--speed", type=float, default=defaults.speed, metavar="X", help="simulated time runs X times as fast, and readings are dated by it (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--for", dest="duration_s", type=float, metavar="SECONDS", help="end after SECONDS (default: run until stopped)")  # fmt: skip # noqa: E501
     begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--start", type=publishing.moment, metavar="TIME", help="fleet life begins then, like 2026-05-01T08:00:00Z")  # fmt: skip # noqa: E501
-    begin.add_argument("--past", dest="past_h", type=float, metavar="HOURS", help="fleet life begins so long ago, and continues in real time once it has caught up (default with --speed over 1 and without --for: 24)")  # fmt: skip # noqa: E501
-    add("--seed", type=int, default=defaults.seed, metavar="N", help="same seed, same start: same readings (default %(default)s)")  # fmt: skip # noqa: E501
-    add("--bad-share", type=float, default=defaults.bad_share, metavar="P", help="malformed messages per good reading, 0-1 (default %(default)g)")  # fmt: skip # noqa: E501
-    add("--duplicate-share", type=float, default=defaults.duplicate_share, metavar="P", help="messages sent twice, 0-1 (default %(default)g)")  # fmt: skip # noqa: E501
-    add("--offline-share", type=float, default=defaults.offline_share, metavar="P", help="devices offline at a time, 0-0.5; their backlog follows as an array (default %(default)g)")  # fmt: skip # noqa: E501
-    add("--rate", type=float, metavar="N", help="at most N messages a second (default: as the fleet has them)")
+    begin.add_argument("--start", type=publishing.moment, metavar="TIME", help=f"simulated time begins at TIME, {publishing.MOMENT}")  # fmt: skip # noqa: E501
+    begin.add_argument("--past", dest="past_h", type=float, metavar="HOURS", help="simulated time begins HOURS ago, and continues in real time once it has caught up (default 24 with --speed over 1 and without --for)")  # fmt: skip # noqa: E501
+    add("--seed", type=int, default=defaults.seed, metavar="N", help="the same seed and start give the same readings (default %(default)s)")  # fmt: skip # noqa: E501
+    add("--bad-share", type=float, default=defaults.bad_share, metavar="P", help="malformed messages per good reading, 0 to 1 (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--duplicate-share", type=float, default=defaults.duplicate_share, metavar="P", help="share of the messages that are sent twice, 0 to 1 (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--offline-share", type=float, default=defaults.offline_share, metavar="P", help="share of the devices that are offline at a time, 0 to 0.5; their backlog follows as an array (default %(default)g)")  # fmt: skip # noqa: E501
+    add("--rate", type=float, metavar="N", help="at most N messages a second (default: no limit)")
     add("--connections", type=int, default=defaults.connections, metavar="N", help="connections to the broker (default %(default)s)")  # fmt: skip # noqa: E501
-    add("--prefix", default=defaults.prefix, metavar="TEXT", help="put before every device id (default: nothing)")
+    add("--prefix", default=defaults.prefix, metavar="TEXT", help="put TEXT before every device id (default: nothing)")
 
 
 def run(args: argparse.Namespace, settings: config.Settings) -> int:

@@ -11,7 +11,7 @@ from voltd.daemon import status
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The one option."""
-    parser.add_argument("--json", action="store_true", help="as the daemon published it")
+    parser.add_argument("--json", action="store_true", help="one JSON object, as the daemon published it")
 
 
 def run(args: argparse.Namespace, settings: config.Settings) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zoneinfo
 from typing import Annotated, Any, Literal
 
@@ -32,7 +33,13 @@ def _zone(name: str) -> str:
     return name
 
 
-_Sentinel = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[str, Field(strict=True)]
+def _number_or_text(value: Any) -> Any:
+    if value.__class__ is str or (value.__class__ in (int, float) and abs(value) <= sys.float_info.max):
+        return value
+    raise ValueError("should be a number or a text")
+
+
+_Sentinel = Annotated[float | str, pydantic.BeforeValidator(_number_or_text)]
 
 
 class Limits(section.Section):

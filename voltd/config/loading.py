@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 import pydantic
+import pydantic_core
 import pydantic_settings
 
-from voltd import config, errors
+from voltd import config, errors, wording
 
 _OTHER_VARIABLES = ("LOCAL_", "TEST_")  # VOLTD_LOCAL_SOURCE, VOLTD_TEST_DATABASE_DSN, ...
 DEFAULT_PATH = pathlib.Path("/etc/voltd/voltd.toml")
@@ -36,10 +38,15 @@ def load(path: pathlib.Path | None = None, *, environ: Mapping[str, str] = os.en
         settings = config.Settings(**values)
     except pydantic.ValidationError as error:
         raise errors.ConfigurationError(
-            _describe(error), hint=f"correct it in {path or DEFAULT_PATH} or in the environment (VOLTD_...)"
+            wording.describe(error, unknown="no such setting", secret=_secret_given),
+            hint=f"correct it in {path or DEFAULT_PATH} or in the environment (VOLTD_...)",
         ) from error
     except pydantic_settings.SettingsError as error:
-        raise errors.ConfigurationError(str(error), hint="check the VOLTD_... variables") from error
+        section = re.search(r'field "(\w+)"', str(error))  # pydantic's words are all there is
+        raise errors.ConfigurationError(
+            f"a variable VOLTD_{section[1].upper() if section else ''}... is not JSON",
+            hint="""lists and tables are JSON: VOLTD_MQTT__TOPICS__VEHICLE='["volt/vehicle/+/telemetry"]'""",
+        ) from error
     return _with_secrets(settings, environ)
 
 
@@ -75,19 +82,9 @@ def _read(path: pathlib.Path | None) -> dict[str, Any]:
         ) from error
 
 
-def _describe(error: pydantic.ValidationError) -> str:
-    lines = []
-    for item in error.errors(include_url=False):
-        field = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message, item["input"] = "no such setting", {}  # the value of a misspelt name may be a password
-        elif item["type"] == "tuple_type":
-            message = 'should be a list, like ["a", "b"]'
-        secret = item["loc"][:2] == ("alerts", "channels")  # URLs
-        shown = "" if not field or secret or isinstance(item["input"], dict) else f" = {item['input']!r}"
-        lines.append(f"{field}{shown}: {message}" if field else message)
-    return "; ".join(lines)
+def _secret_given(item: pydantic_core.ErrorDetails) -> bool:
+    """The value of a misspelt name may be a password, and channels have URLs."""
+    return item["type"] == "extra_forbidden" or item["loc"][:2] == ("alerts", "channels")
 
 
 def _with_secrets(settings: config.Settings, environ: Mapping[str, str]) -> config.Settings:

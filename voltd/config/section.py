@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 import pydantic
-from pydantic import Field
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+from voltd import wording
+
+Name = Annotated[
+    str,
+    wording.matching(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "1 to 64 letters, digits, '.', '_' or '-', a letter or digit first"
+    ),
+]
 
 
 class Section(pydantic.BaseModel):

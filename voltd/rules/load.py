@@ -6,15 +6,12 @@ has rules keeps them.
 
 from __future__ import annotations
 
-import difflib
 import pathlib
 import tomllib
-from collections.abc import Collection
-from typing import Any
 
 import pydantic
 
-from voltd import errors, resources
+from voltd import errors, resources, wording
 from voltd.rules import charging_status, hours, model
 
 DEFAULT_PATH = pathlib.Path("/etc/voltd/rules.toml")
@@ -72,10 +69,7 @@ def _charging(table: object, source: str) -> charging_status.Charging:
     try:
         return charging_status.Charging.model_validate(table)
     except pydantic.ValidationError as error:
-        said = "; ".join(
-            _describe(dict(item), set(charging_status.Charging.model_fields))
-            for item in error.errors(include_url=False)
-        )
+        said = wording.describe(error, unknown="no such key", known=charging_status.Charging.model_fields)
         raise errors.ConfigurationError(f"{source}: charging: {said}", hint=_HINT) from error
 
 
@@ -95,20 +89,5 @@ def _rule(name: str, table: object, source: str, words: charging_status.Charging
     try:
         return model.Rule.model_validate({"name": name, **table, **own})
     except pydantic.ValidationError as error:
-        said = "; ".join(_describe(dict(item)) for item in error.errors(include_url=False))
+        said = wording.describe(error, unknown="no such key", known=_KEYS)
         raise errors.ConfigurationError(f"{source}: rule {name}: {said}", hint=_HINT) from error
-
-
-def _describe(item: dict[str, Any], keys: Collection[str] = _KEYS) -> str:
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).removeprefix(".")
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "missing":
-        return f"{where} is missing"
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), keys, n=1)
-        message = "no such key" + (f", {near[0]} is one" if near else "")
-    elif item["type"] == "tuple_type":
-        message = 'should be a list, like ["a", "b"]'
-    if not where or isinstance(item["input"], dict | model.Rule):
-        return f"{where}: {message}" if where else message
-    return f"{where} = {item['input']!r}: {message}"

@@ -7,7 +7,7 @@ import datetime as dt
 from voltd.rules import model, rule_state, scope
 
 _MOST_DETAIL = 80
-_SUBJECT = {
+SUBJECT = {
     model.Metric.SOC_PCT: ("state of charge", " %"),
     model.Metric.SPEED_KMH: ("speed", " km/h"),
     model.Metric.BATTERY_TEMP_C: ("battery temperature", " °C"),
@@ -43,7 +43,7 @@ def text(transition: rule_state.Transition, device: scope.Device) -> str:
         return head
     if metric is model.Metric.INGEST_LAG_S and (value is None or value <= limit):
         return f"{head}: the spool is in use"
-    subject, _ = _SUBJECT[metric]
+    subject, _ = SUBJECT[metric]
     if value is None:
         return f"{head}: {subject}"
     return f"{head}: {subject} {_with_unit(metric, value)} (limit {_with_unit(metric, limit)})"
@@ -58,7 +58,7 @@ def refused(reason: str, detail: str, since: dt.datetime) -> str:
 
 
 def _with_unit(metric: model.Metric, value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0") + _SUBJECT[metric][1]
+    return f"{value:.1f}".removesuffix(".0") + SUBJECT[metric][1]
 
 
 def _duration(seconds: float) -> str:

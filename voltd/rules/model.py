@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
+from voltd import wording
 from voltd.rules import charging_status, hours, scope
 
 MERGED = "merged"  # validation context: an override laid over its rule
@@ -106,7 +107,7 @@ class Rule(scope.Scope):
     ``charging`` is the table of the whole file; it is set where ``clear_when_charging`` is.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    name: Annotated[str, wording.matching(r"[a-z][a-z0-9_]{0,63}", "1 to 64 of a-z, 0-9 and _, a letter first")]
     metric: Metric
     applies_to: Annotated[tuple[scope.DeviceType, ...], Field(min_length=1)]
     enabled: bool = True
@@ -202,7 +203,7 @@ class Rule(scope.Scope):
             try:
                 merged.append(self._with(one))
             except pydantic.ValidationError as error:
-                said = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
+                said = "; ".join(wording.reason(item) for item in error.errors())
                 raise ValueError(f"overrides[{index}]: {said}") from error
         self._merged = tuple(merged)
         return self

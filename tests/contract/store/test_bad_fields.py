@@ -90,7 +90,7 @@ def test_the_first_payload_and_value_are_kept(rig, dsn):
             "SELECT reason, repeats, detail, payload FROM volt.dead_letter ORDER BY received_at"
         ).fetchall()
     assert [(reason, repeats) for reason, repeats, _, _ in rows] == [("out_of_range", 2), ("wrong_type", 1)]
-    assert rows[0][2] == "batteryTemp: Input should be greater than or equal to -60, not -127"
+    assert rows[0][2] == "batteryTemp: should be at least -60, not -127"
     assert json.loads(rows[0][3])["batteryTemp"] == -127
 
 

@@ -81,7 +81,7 @@ def test_a_field_alone_in_its_message_is_stored_once_it_is_acceptable(rig):
 def test_list_and_show_name_field_and_repeats(rig):
     rig.receive(*[(TOPIC, reading(number, batteryTemp=-127)) for number in range(3)])
     text = rig.voltd("list")
-    assert "batteryTemp: Input should be greater than or equal to -60, not -127 (3 times, last " in text
+    assert "batteryTemp: should be at least -60, not -127 (3 times, last " in text
     (row,) = [json.loads(line) for line in rig.voltd("list", "--json").splitlines()]
     assert (row["field"], row["repeats"], row["device_type"], row["device_id"]) == ("batteryTemp", 3, "vehicle", "V1")
     shown = rig.voltd("show", str(row["id"]))

@@ -173,7 +173,7 @@ def test_nothing_measured_is_a_sign_of_life(body):
         ({"timestamp": "2026-05-01T12:00:00", "soc": 1}, Reason.BAD_TIME, "timestamps.zone"),
         ({"timestamp": 1777636800000000, "soc": 1}, Reason.BAD_TIME, "neither seconds nor milliseconds"),
         ({"timestamp": AT, "speed": "3,5"}, Reason.WRONG_TYPE, "write it with a dot"),
-        ({"timestamp": AT, "soc": 101}, Reason.OUT_OF_RANGE, "soc: Input should be less than or equal to 100, not 101"),
+        ({"timestamp": AT, "soc": 101}, Reason.OUT_OF_RANGE, "soc: should be at most 100, not 101"),
     ],
 )
 def test_the_detail_says_what_was_probably_meant(payload, reason, said):

@@ -21,12 +21,12 @@ _HINT = "listing needs the role volt_reader, acknowledging and silencing volt_wr
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the actions and their filters."""
-    actions = parser.add_subparsers(dest="action", required=True)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show.add_arguments(actions)
-    ack = actions.add_parser("ack", help="take alerts on: they are not sent again until they escalate or resolve")
-    ack.add_argument("ids", type=terminal.number, nargs="+", metavar="ID")
-    ack.add_argument("--by", type=terminal.given, metavar="NAME", help="who does (default: your login name)")
-    ack.add_argument("--undo", action="store_true", help="take it back: they are repeated again")
+    ack = terminal.action(actions, "ack", "take alerts on: they are not sent again until they escalate or resolve")
+    ack.add_argument("ids", type=terminal.number, nargs="+", metavar="ID", help="an alert's id, as list prints it")
+    ack.add_argument("--by", type=terminal.given, metavar="NAME", help="who takes them on (default: your login name)")
+    ack.add_argument("--undo", action="store_true", help="take the acknowledgement back: the alerts are repeated again")
     silence.add_arguments(actions)
 
 
@@ -38,6 +38,8 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         StoreUnavailable: the database went away; nothing was done.
         UsageError: a silence covers everything without --all, or ends before it begins.
     """
+    if args.action == "silence":
+        silence.require_possible(args)
     with (
         terminal.explained(_HINT),
         psycopg.connect(connections.dsn(settings), row_factory=psycopg.rows.dict_row) as connection,

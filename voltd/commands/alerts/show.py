@@ -27,7 +27,7 @@ _ORDER = (
 
 def add_arguments(actions: Any) -> None:
     """Adds both actions."""
-    listing = actions.add_parser("list", help="what is wrong now, the worst first", epilog=_ORDER + terminal.WHEN)
+    listing = terminal.action(actions, "list", "list what is wrong now, the worst first", _ORDER + terminal.when())
     which = listing.add_mutually_exclusive_group()
     which.add_argument("--open", action="store_true", help="only what is open (default)")
     which.add_argument("--all", action="store_true", help="also what is resolved")
@@ -36,13 +36,13 @@ def add_arguments(actions: Any) -> None:
     listing.add_argument("--fleet", type=given, help="only of this fleet's vehicles")
     listing.add_argument("--device", type=given, metavar="ID", help="only of this vehicle, meter or daemon")
     listing.add_argument("--severity", choices=notifications.SEVERITIES, help="only this severity")
-    listing.add_argument("--since", type=terminal.moment, metavar="WHEN", help="open then or later")
-    listing.add_argument("--until", type=terminal.moment, metavar="WHEN", help="opened before then")
-    listing.add_argument("--limit", type=terminal.number, default=50, help="how many (default 50)")
+    listing.add_argument("--since", type=terminal.moment, metavar="WHEN", help="only what was open at WHEN or later")
+    listing.add_argument("--until", type=terminal.moment, metavar="WHEN", help="only what was opened before WHEN")
+    listing.add_argument("--limit", type=terminal.number, default=50, metavar="N", help="how many at most (default 50)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    showing = actions.add_parser("show", help="one episode, and the channels that were notified of it")
-    showing.add_argument("id", type=terminal.number, metavar="ID")
-    showing.add_argument("--json", action="store_true", help="as one JSON object")
+    showing = terminal.action(actions, "show", "show one alert, and the channels that were notified of it")
+    showing.add_argument("id", type=terminal.number, metavar="ID", help="its id, as list prints it")
+    showing.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def list_(connection: _Connection, args: argparse.Namespace) -> int:

@@ -21,31 +21,31 @@ from voltd.rules import load
 _Connection = psycopg.Connection[dict[str, Any]]
 _HELP = (
     "Alerts that match all of the filters are opened, shown and resolved as ever, but suppressed until the silence "
-    "ends; those that are open then are sent. With --from it is a maintenance window. T is a time (RFC 3339; local "
-    "time where it names no offset)."
+    "ends; those that are open then are sent. With --from it is a maintenance window. TIME is like "
+    "2026-03-01T22:00Z (this machine's time zone if it has no offset)."
 )
 
 
 def add_arguments(actions: Any) -> None:
     """Adds the three actions."""
     given = terminal.given
-    silence = actions.add_parser("silence", help="suppress the alerts that match the filters for a while", epilog=_HELP)
-    silence.add_argument("--rule", type=given, help="of this rule")
-    silence.add_argument("--fleet", type=given, help="of this fleet's vehicles")
+    silence = terminal.action(actions, "silence", "suppress the alerts that match the filters for a while", _HELP)
+    silence.add_argument("--rule", type=given, help="only alerts of this rule")
+    silence.add_argument("--fleet", type=given, help="only alerts of this fleet's vehicles")
     device = silence.add_mutually_exclusive_group()
-    device.add_argument("--vehicle", type=given, metavar="ID", help="of this vehicle")
-    device.add_argument("--meter", type=given, metavar="ID", help="of this meter")
-    silence.add_argument("--all", action="store_true", help="of everything, where there is no filter")
+    device.add_argument("--vehicle", type=given, metavar="ID", help="only alerts of this vehicle")
+    device.add_argument("--meter", type=given, metavar="ID", help="only alerts of this meter")
+    silence.add_argument("--all", action="store_true", help="all alerts; without the filters above")
     end = silence.add_mutually_exclusive_group(required=True)
-    end.add_argument("--for", dest="lasts", type=terminal.span, metavar="SPAN", help="so long: 90s, 30m, 2h, 1d")
-    end.add_argument("--until", type=terminal.time, metavar="T", help="until then")
-    silence.add_argument("--from", dest="begins", type=terminal.time, metavar="T", help="from then on, not now")
+    end.add_argument("--for", dest="lasts", type=terminal.span, metavar="SPAN", help="how long: 90s, 30m, 2h, 1d")
+    end.add_argument("--until", type=terminal.time, metavar="TIME", help="its end")
+    silence.add_argument("--from", dest="begins", type=terminal.time, metavar="TIME", help="its begin (default: now)")
     silence.add_argument("--comment", type=given, required=True, help="why, for those who miss the alerts")
-    silence.add_argument("--by", type=given, metavar="NAME", help="who does (default: your login name)")
-    listing = actions.add_parser("silences", help="those in force and those to come")
+    silence.add_argument("--by", type=given, metavar="NAME", help="who silences (default: your login name)")
+    listing = terminal.action(actions, "silences", "list the silences in force and those to come")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    ending = actions.add_parser("unsilence", help="end silences now; one to come never begins")
-    ending.add_argument("ids", type=terminal.number, nargs="+", metavar="ID")
+    ending = terminal.action(actions, "unsilence", "end silences now; one to come never begins")
+    ending.add_argument("ids", type=terminal.number, nargs="+", metavar="ID", help="its id, as silences prints it")
 
 
 def run(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.Path | None) -> int:
@@ -55,15 +55,9 @@ def run(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.P
     return _list(connection, args) if args.action == "silences" else _end(connection, args)
 
 
-def _silence(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.Path | None) -> int:
-    device_type = "vehicle" if args.vehicle else "meter" if args.meter else None
-    wanted = {
-        "rule": args.rule,
-        "fleet": args.fleet,
-        "device_type": device_type,
-        "device": args.vehicle or args.meter,
-    }
-    filtered = any(wanted.values())
+def require_possible(args: argparse.Namespace) -> None:
+    """Raises ``UsageError`` where ``silence`` cannot be meant so, before the database is asked."""
+    filtered = bool(args.rule or args.fleet or args.vehicle or args.meter)
     if filtered == args.all:
         problem = "--all and a filter contradict each other" if filtered else "this would silence every alert there is"
         raise errors.UsageError(problem, hint="name --rule, --fleet, --vehicle or --meter; or --all for everything")
@@ -81,6 +75,15 @@ def _silence(connection: _Connection, args: argparse.Namespace, rules_file: path
             f"a silence from {terminal.local(begins)} until {terminal.local(ends)} would be over already",
             hint="it must end later than it begins, and later than now",
         )
+
+
+def _silence(connection: _Connection, args: argparse.Namespace, rules_file: pathlib.Path | None) -> int:
+    wanted = {
+        "rule": args.rule,
+        "fleet": args.fleet,
+        "device_type": "vehicle" if args.vehicle else "meter" if args.meter else None,
+        "device": args.vehicle or args.meter,
+    }
     covers = connection.execute(queries.text("silence_covers"), wanted).fetchone() or {}
     for warning in _warnings(args, covers, rules_file):
         print(f"warning: {terminal.printable(warning)}", file=sys.stderr)
@@ -98,7 +101,7 @@ def _silence(connection: _Connection, args: argparse.Namespace, rules_file: path
     connection.commit()
     if made is None:
         raise errors.VoltdError("the silence was not made", hint="try again")
-    coming = begins > now
+    coming = args.begins is not None and args.begins > dt.datetime.now(dt.UTC)
     span = f"from {terminal.local(made['begins_at'])} " if coming else ""
     print(
         f"silence {made['silence_id']}: {_scope(made)}, {span}until {terminal.local(made['ends_at'])}"

@@ -26,26 +26,26 @@ _OWNER_HINT = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the actions and their filters."""
-    actions = parser.add_subparsers(dest="action", required=True)
-    listing = actions.add_parser("list", help="newest first")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = terminal.action(actions, "list", "list them, the newest first")
     filters.add(listing)
-    listing.add_argument("--limit", type=terminal.number, default=50, help="how many (default 50)")
+    listing.add_argument("--limit", type=terminal.number, default=50, metavar="N", help="how many at most (default 50)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    show = actions.add_parser("show", help="one of them with its payload")
-    show.add_argument("id", type=terminal.number, metavar="ID")
-    show.add_argument("--raw", action="store_true", help="the payload alone, byte by byte, for a file")
-    replaying = actions.add_parser("replay", help="store what can be stored now; the others stay")
+    show = terminal.action(actions, "show", "show one of them with its payload")
+    show.add_argument("id", type=terminal.number, metavar="ID", help="its id, as list prints it")
+    show.add_argument("--raw", action="store_true", help="print the payload alone, byte by byte, for a file")
+    replaying = terminal.action(actions, "replay", "store what can be stored now; the others stay")
     filters.add(replaying)
     replaying.add_argument("--again", action="store_true", help="also those that were replayed before")
     replaying.add_argument("--dry-run", action="store_true", help="only print what would be stored")
     replaying.add_argument(
         "--overwrite",
         action="store_true",
-        help="with --reason conflict: put the new values in instead of the stored ones; volt.correction keeps the old",
+        help="with --reason conflict: replace the stored values by these; volt.correction keeps the old ones",
     )
-    discard = actions.add_parser("discard", help="delete them for good")
+    discard = terminal.action(actions, "discard", "delete them for good")
     filters.add(discard)
-    discard.add_argument("--yes", action="store_true", help="do not ask")
+    discard.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def run(args: argparse.Namespace, settings: config.Settings) -> int:

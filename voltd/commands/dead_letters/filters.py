@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import functools
 import re
 from typing import Any
 
 from voltd import models, terminal
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_when = functools.partial(terminal.moment, zone=dt.UTC)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds the filters to a parser."""
-    when = "WHEN is a time (RFC 3339; UTC where it names no offset), or how long ago: 90s, 15m, 6h, 7d"
-    parser.epilog = f"Several filters: those that pass all of them. {when}."
-    parser.add_argument("ids", type=terminal.number, nargs="*", metavar="ID", help="only these (default: all)")
+    parser.epilog = f"A dead letter must pass all filters. {terminal.when('UTC')}"
+    parser.add_argument("ids", type=terminal.number, nargs="*", metavar="ID", help="only these ids (default: all)")
     reasons = [str(reason) for reason in models.Reason]
     parser.add_argument("--reason", choices=reasons, metavar="REASON", help=f"only this reason: {', '.join(reasons)}")
-    parser.add_argument("--topic", type=_topic, help="only this topic; MQTT's wildcards allowed", metavar="FILTER")
-    parser.add_argument("--since", type=_moment, help="received since then", metavar="WHEN")
-    parser.add_argument("--until", type=_moment, help="received before then", metavar="WHEN")
+    parser.add_argument("--topic", type=_topic, help="only of this topic; + and # as in MQTT", metavar="FILTER")
+    parser.add_argument("--since", type=_when, help="only what was received at WHEN or later", metavar="WHEN")
+    parser.add_argument("--until", type=_when, help="only what was received before WHEN", metavar="WHEN")
 
 
 def parameters(args: argparse.Namespace) -> dict[str, Any]:
@@ -55,13 +55,3 @@ def _topic(text: str) -> str:
 def _literal(text: str) -> str:
     """Escapes a text for a regular expression of PostgreSQL."""
     return re.sub(r"[.^$*+?()\[\]{}|\\]", r"\\\g<0>", text)
-
-
-def _moment(text: str) -> dt.datetime:
-    try:
-        if text[-1:] in _UNITS and text[:-1].isdigit():
-            return dt.datetime.now(dt.UTC) - dt.timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
-        moment = dt.datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither an RFC 3339 time nor a span such as 15m") from None

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from voltd import config, hints, models, readings
+from voltd import config, hints, models, readings, wording
 from voltd.models import Reason
 from voltd.pipeline.decode import fast
 from voltd.readings import UNBOUNDED, DeviceType, Kind
@@ -185,11 +185,11 @@ class Family:
             return "NaN is no measured value"
         shown = hints.shown(number)
         if number > field.high:
-            return f"Input should be less than or equal to {field.high:g}, not {shown}"
+            return f"{wording.at_most(field.high)}, not {shown}"
         more = ""
         if field.returned and not self._negative_is_returned:
             more = f"; energy that flows back is {field.returned}, or set limits.negative_is_returned = true"
-        return f"Input should be greater than or equal to {low:g}, not {shown}{more}"
+        return f"{wording.at_least(low)}, not {shown}{more}"
 
 
 def _text(name: str, value: Any) -> str | Refusal:
