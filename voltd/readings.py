@@ -2,7 +2,8 @@
 
 A field of a vehicle or meter costs one line here and a migration that adds its column. Everything else follows:
 decoding and validation (``pipeline.decode``), COPY, staging and merging (``sql/queries``), the current state, the
-trigger that protects stored values, and comments in the database; a test compares ``docs/devices.md`` with it.
+trigger that protects stored values, what rules read, and comments in the database; a test compares ``docs/devices.md``
+with it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Field:
         at: column of the current state that says when it was measured; fields with the same one go together.
         alias: another name in payloads; the first one wins.
         returned: field that takes the amount of a negative value (``limits.negative_is_returned``).
+        metric: rules can watch it (``rules.model.TELEMETRY``).
     """
 
     wire: str
@@ -58,6 +60,7 @@ class Field:
     at: str = ""
     alias: str = ""
     returned: str = ""
+    metric: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,11 +73,13 @@ class VehicleReading(NamedTuple):
 
     vehicle_id: str
     recorded_at: dt.datetime
-    soc_pct: Annotated[float | None, Field("soc", "State of charge", "%", 0, 100, at="soc_at")]
-    speed_kmh: Annotated[float | None, Field("speed", "Speed", "km/h", 0, 400, at="speed_at")]
+    soc_pct: Annotated[float | None, Field("soc", "State of charge", "%", 0, 100, at="soc_at", metric=True)]
+    speed_kmh: Annotated[float | None, Field("speed", "Speed", "km/h", 0, 400, at="speed_at", metric=True)]
     battery_temp_c: Annotated[
         float | None,
-        Field("batteryTemp", "Battery temperature", "°C", -60, 200, at="battery_temp_at", alias="temperature"),
+        Field(
+            "batteryTemp", "Battery temperature", "°C", -60, 200, at="battery_temp_at", alias="temperature", metric=True
+        ),
     ]
     kwh_delivered_dc: Annotated[
         float | None,
@@ -149,6 +154,11 @@ def fields(device_type: DeviceType) -> Mapping[str, Field]:
         for field in getattr(hint, "__metadata__", ()):
             found[column] = dataclasses.replace(field, at=field.at or f"{column}_at")
     return found
+
+
+def metrics() -> Mapping[str, Field]:
+    """The values of vehicles that rules can watch, by column, in the order of the columns."""
+    return {column: field for column, field in fields(DeviceType.VEHICLE).items() if field.metric}
 
 
 def id_name(device_type: DeviceType) -> str:

@@ -19,9 +19,10 @@ FROM (
   FROM volt.vehicle_reading
   WHERE recorded_at >= %(begins)s::timestamptz AND recorded_at < %(ends)s::timestamptz
     AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
-    AND (soc_pct < %(soc_pct_below)s::float8 OR soc_pct > %(soc_pct_above)s::float8
-      OR speed_kmh < %(speed_kmh_below)s::float8 OR speed_kmh > %(speed_kmh_above)s::float8
-      OR battery_temp_c < %(battery_temp_c_below)s::float8 OR battery_temp_c > %(battery_temp_c_above)s::float8)
+    AND (
+      false
+      -- each metric: OR {metric} < %({metric}_below)s::float8 OR {metric} > %({metric}_above)s::float8
+    )
   GROUP BY vehicle_id
 ) AS found
 LEFT JOIN volt.vehicle_current c ON c.vehicle_id = found.vehicle_id
@@ -55,8 +56,7 @@ GROUP BY wanted.vehicle_id
 
 -- name: history_rows
 -- ids text[], sinces timestamptz[] (pairs): their readings from then on until ends, vehicle by vehicle, in order.
-SELECT r.vehicle_id, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status,
-  r.filled_at
+SELECT r.vehicle_id, r.recorded_at, r.received_at, {r.metrics}, r.charging_status, r.filled_at
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) AS wanted (vehicle_id, since)
 JOIN volt.vehicle_reading r ON r.vehicle_id = wanted.vehicle_id AND r.recorded_at >= wanted.since
 WHERE r.recorded_at >= %(oldest)s::timestamptz AND r.recorded_at < %(ends)s::timestamptz

@@ -34,8 +34,9 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
   SELECT least(c.recorded_at + j.behind, c.last_seen_at) AS recorded_at,
     least(c.charging_status_at + j.behind, c.last_seen_at) AS charging_status_at,
-    least(CASE split_part(s.state ->> 'watches', ' ', 1) WHEN 'soc_pct' THEN c.soc_at WHEN 'speed_kmh' THEN c.speed_at
-      ELSE c.battery_temp_at END + j.behind, c.last_seen_at) AS value_at
+    least(CASE split_part(s.state ->> 'watches', ' ', 1)
+      -- each metric: WHEN '{metric}' THEN c.{metric_at}
+    END + j.behind, c.last_seen_at) AS value_at
 ) AS l
 WHERE s.device_type = 'vehicle' AND s.state ->> 'watches' = ANY (%(watches)s::text[])
   AND (l.recorded_at > s.evaluated_at OR l.value_at > j.valued_at OR l.charging_status_at > j.worded_at)
@@ -62,7 +63,7 @@ WHERE k.device_type = gone.device_type AND k.device_id = gone.device_id
 -- [since, until], at most at_most of each piece, piece by piece in the order given, each in order of time; whether the
 -- broker had retained it, and when a message last filled it in.
 -- Rows arrive as they are read: a piece is complete once a row of the next place arrives.
-SELECT wanted.place, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c, r.charging_status, EXISTS (
+SELECT wanted.place, r.recorded_at, r.received_at, {r.metrics}, r.charging_status, EXISTS (
   SELECT FROM volt.retained_reading k
   WHERE k.vehicle_id = wanted.vehicle_id AND k.recorded_at = r.recorded_at AND k.received_at = r.received_at), r.filled_at
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
@@ -76,16 +77,19 @@ CROSS JOIN LATERAL (
 ORDER BY wanted.place, r.recorded_at
 
 -- name: rows_before
--- ids text[], sinces timestamptz[] (pairs), oldest timestamptz (the least of sinces), at_most int, soc, speed, temp
--- boolean: of each the last readings before that time that have one of these values, by place, the newest first.
-SELECT wanted.place, r.recorded_at, r.received_at, r.soc_pct, r.speed_kmh, r.battery_temp_c
+-- ids text[], sinces timestamptz[] (pairs), oldest timestamptz (the least of sinces), at_most int, and for each metric
+-- whether it counts: of each the last readings before that time that have one of these values, by place, the newest
+-- first.
+SELECT wanted.place, r.recorded_at, r.received_at, {r.metrics}
 FROM unnest(%(ids)s::text[], %(sinces)s::timestamptz[]) WITH ORDINALITY AS wanted (vehicle_id, since, place)
 CROSS JOIN LATERAL (
   SELECT * FROM volt.vehicle_reading v
   WHERE v.vehicle_id = wanted.vehicle_id AND v.recorded_at < wanted.since
     AND v.recorded_at >= %(oldest)s::timestamptz - INTERVAL '2 days'
-    AND ((%(soc)s AND v.soc_pct IS NOT NULL) OR (%(speed)s AND v.speed_kmh IS NOT NULL)
-      OR (%(temp)s AND v.battery_temp_c IS NOT NULL))
+    AND (
+      false
+      -- each metric: OR (%({metric})s AND v.{metric} IS NOT NULL)
+    )
   ORDER BY v.recorded_at DESC LIMIT %(at_most)s
 ) AS r
 

@@ -78,8 +78,25 @@ def test_text_outside_of_blocks_stays():
     assert expand.expand(text) == text
 
 
+def test_what_rules_watch_is_written_outside_of_blocks():
+    text = expand.expand("SELECT {metrics}, {r.metrics}\n  -- each metric: WHEN '{metric}' THEN {metric_at}\n")
+    assert text.startswith("SELECT soc_pct, speed_kmh, battery_temp_c")
+    assert ", r.soc_pct, r.speed_kmh, r.battery_temp_c" in text
+    assert "\n  WHEN 'speed_kmh' THEN speed_at\n  WHEN 'battery_temp_c' THEN battery_temp_at\n" in text
+
+
 def test_no_query_keeps_a_mark():
     """A misspelt mark would go to the server as it is."""
     for name, text in queries.load().items():
-        for mark in ("{device}", "columns}", "{state}", "{value}", "{at}", "{known}", "each value", "each time"):
+        for mark in (
+            "{device}",
+            "columns}",
+            "{state}",
+            "{value}",
+            "{at}",
+            "{known}",
+            "metrics}",
+            "each value",
+            "each time",
+        ):
             assert mark not in text, name

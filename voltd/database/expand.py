@@ -12,21 +12,32 @@ A block of an SQL file from ``-- each device:`` to ``-- end`` is written out for
   measured at it.
 - ``-- vehicle: TEXT``, ``-- meter: TEXT``: a line for one of the two.
 
+Outside of blocks, as rules watch values of vehicles only:
+
+- ``{metrics}``, ``{row.metrics}``: the columns that rules can watch, separated by commas.
+- ``-- each metric: TEXT``: a line for each of them. ``{metric}`` is its column, ``{metric_at}`` that of its time in the
+  current state.
+
 Pure.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 from voltd import readings
 
 _BLOCK = re.compile(r"^-- each device:\n(?P<body>.*?)^-- end\n", re.MULTILINE | re.DOTALL)
-_LINE = re.compile(r"^(?P<indent> *)-- (?P<what>each value|each time|vehicle|meter): (?P<text>.*)\n", re.MULTILINE)
-_MARK = re.compile(
-    r"^ *-- (?:each\b|end\b).*|\{(?:device|(?:\w+\.)?columns|state|values?|at|known|meaning|unit)\}", re.MULTILINE
+_LINE = re.compile(
+    r"^(?P<indent> *)-- (?P<what>each value|each time|each metric|vehicle|meter): (?P<text>.*)\n", re.MULTILINE
 )
-_COLUMNS = re.compile(r"\{(?:(?P<row>\w+)\.)?columns\}")
+_MARK = re.compile(
+    r"^ *-- (?:each\b|end\b).*"
+    r"|\{(?:device|(?:\w+\.)?(?:columns|metrics)|state|values?|at|known|meaning|unit|metric(?:_at)?)\}",
+    re.MULTILINE,
+)
+_LIST = re.compile(r"\{(?:(?P<row>\w+)\.)?(?P<what>columns|metrics)\}")
 
 
 def is_directive(line: str) -> bool:
@@ -45,7 +56,9 @@ def expand(text: str) -> str:
     def both(match: re.Match[str]) -> str:
         return "".join(_for_device(match["body"], device_type) for device_type in readings.DeviceType)
 
-    return _BLOCK.sub(both, text)
+    metrics = readings.metrics()
+    lines = [{"{metric}": column, "{metric_at}": field.at} for column, field in metrics.items()]
+    return _listed("metrics", metrics, _lines({"each metric": lines}, _BLOCK.sub(both, text)))
 
 
 def _for_device(text: str, device_type: readings.DeviceType) -> str:
@@ -69,24 +82,35 @@ def _for_device(text: str, device_type: readings.DeviceType) -> str:
         {"{at}": at, "{known}": known[at], "{values}": " and ".join(columns)}
         for columns, at in readings.state(device_type)
     ]
-    columns = readings.CLASSES[device_type]._fields
-
-    def lines(match: re.Match[str]) -> str:
-        what = match["what"]
-        chosen = {"each value": values, "each time": times}.get(what, [{}] if what == device_type else [])
-        return "".join(f"{match['indent']}{_replaced(match['text'], one)}\n" for one in chosen)
-
-    def listed(match: re.Match[str]) -> str:
-        prefix = f"{match['row']}." if match["row"] else ""
-        return ", ".join(prefix + column for column in columns)
-
+    here: dict[str, list[dict[str, str]]] = {one: [{}] if one is device_type else [] for one in readings.DeviceType}
     state = [one for group, at in readings.state(device_type) for one in (*group, at)]
-    text = _LINE.sub(lines, text)
-    text = _COLUMNS.sub(listed, text)
+    text = _lines(here | {"each value": values, "each time": times}, text)
+    text = _listed("columns", readings.CLASSES[device_type]._fields, text)
     return text.replace("{state}", ", ".join(state)).replace("{device}", device_type.value)
 
 
-def _replaced(text: str, values: dict[str, str]) -> str:
+def _lines(chosen: Mapping[str, Iterable[Mapping[str, str]]], text: str) -> str:
+    """The text with its lines of these kinds written out; lines of other kinds stay."""
+
+    def lines(match: re.Match[str]) -> str:
+        if match["what"] not in chosen:
+            return match[0]
+        return "".join(f"{match['indent']}{_replaced(match['text'], one)}\n" for one in chosen[match["what"]])
+
+    return _LINE.sub(lines, text)
+
+
+def _listed(what: str, columns: Iterable[str], text: str) -> str:
+    """The text with its marks of this kind replaced by the columns."""
+
+    def listed(match: re.Match[str]) -> str:
+        prefix = f"{match['row']}." if match["row"] else ""
+        return ", ".join(prefix + column for column in columns) if match["what"] == what else match[0]
+
+    return _LIST.sub(listed, text)
+
+
+def _replaced(text: str, values: Mapping[str, str]) -> str:
     for token, value in values.items():
         text = text.replace(token, value)
     return text

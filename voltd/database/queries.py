@@ -6,8 +6,10 @@ its parameters, which are psycopg's named ones, ``%(name)s``. A line ``-- includ
 """
 
 import functools
-from collections.abc import Mapping
-from typing import LiteralString
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, LiteralString
+
+import psycopg
 
 from voltd import resources
 from voltd.database import files
@@ -40,3 +42,21 @@ def text(name: str) -> LiteralString:
         KeyError: there is no such query; a test holds every name used against the files.
     """
     return load()[name]
+
+
+def copy(cursor: psycopg.Cursor[Any], name: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Sends rows with a query that is a binary COPY.
+
+    Args:
+        cursor: within a transaction.
+        name: of the query.
+        types: PostgreSQL types of the columns that the query lists.
+        rows: a value for each of these columns.
+
+    Raises:
+        psycopg.Error: as it comes; the transaction is lost.
+    """
+    with cursor.copy(text(name)) as copying:
+        copying.set_types(types)
+        for row in rows:
+            copying.write_row(row)

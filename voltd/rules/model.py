@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
-from voltd import wording
+from voltd import readings, wording
 from voltd.rules import charging_status, hours, scope
 
 MERGED = "merged"  # validation context: an override laid over its rule
@@ -48,18 +48,15 @@ class Severity(enum.StrEnum):
         return ("info", "warning", "critical").index(self.value)
 
 
+TELEMETRY = tuple(map(Metric, readings.metrics()))  # values of single readings of vehicles
+
 _WATCHABLE: dict[Metric, tuple[scope.DeviceType, ...]] = {
-    Metric.SOC_PCT: ("vehicle",),
-    Metric.SPEED_KMH: ("vehicle",),
-    Metric.BATTERY_TEMP_C: ("vehicle",),
+    **dict.fromkeys(TELEMETRY, ("vehicle",)),
     Metric.EFFICIENCY_PCT: ("vehicle",),
     Metric.SILENCE: ("vehicle", "meter"),
     Metric.CLOCK_SKEW_S: ("vehicle", "meter"),
     Metric.INGEST_LAG_S: ("system",),
 }
-
-
-TELEMETRY = (Metric.SOC_PCT, Metric.SPEED_KMH, Metric.BATTERY_TEMP_C)  # values of single readings of vehicles
 
 
 class Step(scope.TomlTable):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -158,23 +158,16 @@ class Excursions:
             return
         found = self.find(batch, dt.datetime.now(dt.UTC))
         if found:
-            _copy(cursor, "copy_excursions", _TYPES, found)
+            queries.copy(cursor, "copy_excursions", _TYPES, found)
         if batch.retained:
             if (clock_s := time.monotonic()) - self._forgot_at > _FORGET_EVERY_S:
                 self._forgot_at = clock_s
                 cursor.execute(queries.text("forget_retained_readings"))
             named = [(one.vehicle_id, one.recorded_at, one.received_at) for one in _retained(batch)]
-            _copy(cursor, "copy_retained_readings", _RETAINED_TYPES, named)
+            queries.copy(cursor, "copy_retained_readings", _RETAINED_TYPES, named)
 
 
 def _retained(batch: models.Batch) -> list[models.VehicleReading]:
     """Readings in messages that the broker had retained: these fire nothing."""
     pairs = zip(batch.vehicles, batch.vehicle_sources, strict=True)
     return [reading for reading, (index, _) in pairs if batch.messages[index].retained]
-
-
-def _copy(cursor: psycopg.Cursor[Any], query: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with cursor.copy(queries.text(query)) as copy:
-        copy.set_types(types)
-        for row in rows:
-            copy.write_row(row)

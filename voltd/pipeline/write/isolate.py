@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from voltd import errors
+from voltd import errors, readings
 from voltd.database import queries, sqlstate
 from voltd.pipeline.write import dead_letters
 from voltd.pipeline.write.merge import Merge
@@ -22,29 +22,28 @@ _SLICE_ROWS = 5_000  # inserted by one statement, far within its time limit
 UNENCODABLE = (ValueError, TypeError, OverflowError)
 
 
-def isolate(cursor: psycopg.Cursor[Any], merge: Merge) -> int:
+def isolate(merge: Merge, cursor: psycopg.Cursor[Any]) -> int:
     """Inserts what can be inserted, and fills in what can be filled in; the number of new rows.
 
     Args:
-        cursor: within the batch's transaction.
         merge: the readings; its result gets the dead letters, the refused readings and what was filled in.
+        cursor: within the batch's transaction.
 
     Raises:
         psycopg.Error: not a row's fault; the transaction is lost.
     """
     cursor.execute(queries.text("unpack_as_needed"))
-    cursor.execute(queries.text(f"create_{merge.table.noun}_isolation"))
+    cursor.execute(queries.text(f"create_{merge.device_type}_isolation"))
     places = range(len(merge.readings))
     return sum(_slice(cursor, merge, places[start : start + _SLICE_ROWS]) for start in places[::_SLICE_ROWS])
 
 
 def _slice(cursor: psycopg.Cursor[Any], merge: Merge, places: range) -> int:
-    noun = merge.table.noun
+    device_type = merge.device_type
+    rows = ((*merge.readings[place], place) for place in places)
     try:
-        with cursor.connection.transaction(), cursor.copy(queries.text(f"copy_{noun}_isolation")) as copy:
-            copy.set_types([*merge.table.types, "int4"])
-            for place in places:
-                copy.write_row((*merge.readings[place], place))
+        with cursor.connection.transaction():
+            queries.copy(cursor, f"copy_{device_type}_isolation", [*readings.types(device_type), "int4"], rows)
     except psycopg.Error as error:
         refusal = sqlstate.wrap(error)
         if not isinstance(refusal, errors.StoreRejected):
@@ -52,8 +51,8 @@ def _slice(cursor: psycopg.Cursor[Any], merge: Merge, places: range) -> int:
     except UNENCODABLE as error:
         refusal = errors.StoreRejected(f"not encodable: {error}")
     else:
-        others = cursor.execute(queries.text(f"isolate_{noun}_readings")).fetchall()
-        cursor.execute(queries.text(f"clear_{noun}_isolation"))
+        others = cursor.execute(queries.text(f"isolate_{device_type}_readings")).fetchall()
+        cursor.execute(queries.text(f"clear_{device_type}_isolation"))
         for place, code, text, _ in others:
             if code is not None:
                 _refuse(merge, place, sqlstate.rejected(code, text))

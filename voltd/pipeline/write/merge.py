@@ -14,8 +14,9 @@ from typing import Any
 import psycopg
 
 from voltd import models, readings
+from voltd.database import queries
 from voltd.pipeline.write import dead_letters, fold
-from voltd.pipeline.write.stage import VEHICLE, Comparison, ReadingTable, Staged
+from voltd.pipeline.write.stage import Comparison, Staged, stage
 
 _DETAIL_LENGTH = 500
 _VALUE_LENGTH = 60
@@ -27,17 +28,17 @@ class Merge:
     """What a batch's readings of one device type come to in the table; counted and noted in ``result``.
 
     Args:
-        table: where they go.
+        device_type: of the readings.
         batch: whose readings they are.
         result: gets filled, conflicting and effective readings, and the dead letters.
         overwrite: put contradicting values in instead; only for the schema's owner.
     """
 
     def __init__(
-        self, table: ReadingTable, batch: models.Batch, result: models.WriteResult, *, overwrite: bool = False
+        self, device_type: models.DeviceType, batch: models.Batch, result: models.WriteResult, *, overwrite: bool
     ) -> None:
-        self.table, self.batch, self.result, self._overwrite = table, batch, result, overwrite
-        vehicles = table is VEHICLE
+        self.device_type, self.batch, self.result, self._overwrite = device_type, batch, result, overwrite
+        vehicles = device_type is models.DeviceType.VEHICLE
         self.readings: Sequence[models.Reading] = batch.vehicles if vehicles else batch.meters
         self.sources = batch.vehicle_sources if vehicles else batch.meter_sources
         self.there = False  # whether any row was stored already
@@ -50,18 +51,18 @@ class Merge:
             psycopg.errors.UniqueViolation: one of them is there already; the transaction is lost.
         """
         folded = self._fold()
-        self.table.copy(cursor, folded.rows)
+        queries.copy(cursor, f"copy_{self.device_type}_readings", readings.types(self.device_type), folded.rows)
         self._account(folded, range(len(folded.rows)), (), {}, {})
         return len(folded.rows)
 
     def stage(self, cursor: psycopg.Cursor[Any]) -> int:
         """Folds, and merges with what is stored; the number of new rows."""
         folded = self._fold()
-        staged = self.table.stage(cursor, folded.rows)
+        staged = stage(cursor, self.device_type, folded.rows)
         found = staged.compare()
         inserted = 0
         if found.new:
-            inserted = staged.change(f"insert_{self.table.noun}_staging", found.new)
+            inserted = staged.change(f"insert_{self.device_type}_staging", found.new)
             if inserted < len(found.new):  # another daemon has stored some meanwhile
                 again = staged.compare()
                 met = {*again.fills, *again.differs}
@@ -71,7 +72,7 @@ class Merge:
         if found.fills:
             shared = [place for place in found.fills if len(folded.members[place]) > 1]
             if shared:
-                before = dict(staged.stored(f"stored_of_{self.table.noun}_staging", shared))
+                before = dict(staged.stored(f"stored_of_{self.device_type}_staging", shared))
             found = self._fill(staged, found)
         fills = found.fills
         if self._overwrite:  # what is put right is counted as that
@@ -88,19 +89,19 @@ class Merge:
             there: index of each, and whether it filled in something.
         """
         indexes = [index for index, _ in there]
-        readings = [self.readings[index] for index in indexes]
-        staged = self.table.stage(cursor, readings)
+        rows = [self.readings[index] for index in indexes]
+        staged = stage(cursor, self.device_type, rows)
         found = staged.compare()
         stored = self._contradicted(staged, found.differs)
         put_right = {indexes[place] for place in found.differs} if self._overwrite else set()
         filled = {index for index, filled in there if filled} - put_right
         self.result.filled += len(filled)
         self._refuse({indexes[place]: standing for place, standing in stored.items()}, counted=filled)
-        self._whole_positions(staged, found, fold.Folded(readings, [[index] for index in indexes], set(), {}))
+        self._whole_positions(staged, found, fold.Folded(rows, [[index] for index in indexes], set(), {}))
 
     def _fill(self, staged: Staged, found: Comparison) -> Comparison:
         """Fills in; returned with all rows that contradict what is stored by now."""
-        query = f"fill_{self.table.noun}_staging"
+        query = f"fill_{self.device_type}_staging"
         beside = set(found.fills).intersection(found.differs)
         alone = [place for place in found.fills if place not in beside] if beside else found.fills
         if beside:
@@ -121,9 +122,9 @@ class Merge:
         if not places:
             return {}
         if self._overwrite:
-            self.result.corrected += staged.change(f"correct_{self.table.noun}_staging", places)
+            self.result.corrected += staged.change(f"correct_{self.device_type}_staging", places)
             return {}
-        rows = staged.stored(f"contradicted_{self.table.noun}_staging", places)
+        rows = staged.stored(f"contradicted_{self.device_type}_staging", places)
         return {place: {name: values[name] for name in names} for place, names, values in rows}
 
     def _account(
@@ -181,7 +182,7 @@ class Merge:
 
     def _letter(self, reading: models.Reading, source: models.Source, standing: dict[str, Any]) -> models.DeadLetter:
         index, element = source
-        message = self.batch.messages[index]
+        message, kind = self.batch.messages[index], self.device_type
         payload = dead_letters.payload_of(message, element)
         wire_names = readings.wire_names()
         said = "; ".join(
@@ -190,7 +191,6 @@ class Merge:
         )
         names = [wire_names[name] for name in standing]
         detail = said if len(names) == 1 else f"{', '.join(names)}: {said}"
-        kind = models.DeviceType.VEHICLE if self.table is VEHICLE else models.DeviceType.METER
         return models.DeadLetter(
             message, payload, models.Reason.CONFLICT, detail[:_DETAIL_LENGTH], element, None, kind, reading[0]
         )

@@ -22,42 +22,12 @@ _SEVERAL = 4
 _DEVICE, _TIME = operator.itemgetter(0), operator.itemgetter(1)
 
 
-class ReadingTable:
-    """The statements and binary types of one hypertable.
-
-    Args:
-        device_type: whose readings; part of the names of its statements.
-    """
-
-    def __init__(self, device_type: models.DeviceType) -> None:
-        self.noun = device_type.value
-        self.types = readings.types(device_type)
-
-    def copy(self, cursor: psycopg.Cursor[Any], rows: Sequence[models.Reading]) -> int:
-        """COPY straight into the hypertable; the number of rows.
-
-        Raises:
-            psycopg.errors.UniqueViolation: one of them is there already; the transaction is lost.
-        """
-        self._copy(cursor, f"copy_{self.noun}_readings", rows)
-        return len(rows)
-
-    def stage(self, cursor: psycopg.Cursor[Any], rows: Sequence[models.Reading]) -> Staged:
-        """COPY into the staging table, where each gets its place."""
-        staged = Staged(cursor, self.noun, rows)
-        staged.prepare()
-        self._copy(cursor, f"copy_{self.noun}_staging", rows)
-        return staged
-
-    def _copy(self, cursor: psycopg.Cursor[Any], query: str, rows: Sequence[models.Reading]) -> None:
-        with cursor.copy(queries.text(query)) as copy:
-            copy.set_types(self.types)
-            for row in rows:
-                copy.write_row(row)
-
-
-VEHICLE = ReadingTable(models.DeviceType.VEHICLE)
-METER = ReadingTable(models.DeviceType.METER)
+def stage(cursor: psycopg.Cursor[Any], device_type: models.DeviceType, rows: Sequence[models.Reading]) -> Staged:
+    """Sends rows into the staging table, where each gets its place."""
+    staged = Staged(cursor, device_type, rows)
+    staged.prepare()
+    queries.copy(cursor, f"copy_{device_type}_staging", readings.types(device_type), rows)
+    return staged
 
 
 class Comparison(NamedTuple):
@@ -81,12 +51,14 @@ class Staged:
 
     Args:
         cursor: within the batch's transaction.
-        noun: of the table.
+        device_type: whose readings they are.
         rows: as they were staged; a place is an index in them.
     """
 
-    def __init__(self, cursor: psycopg.Cursor[Any], noun: str, rows: Sequence[models.Reading]) -> None:
-        self._cursor, self._noun, self._rows = cursor, noun, rows
+    def __init__(
+        self, cursor: psycopg.Cursor[Any], device_type: models.DeviceType, rows: Sequence[models.Reading]
+    ) -> None:
+        self._cursor, self._device_type, self._rows = cursor, device_type, rows
         self._days = {day: _Day.of(day, mine) for day, mine in sorted(_by_day(rows).items())}
         self._prefers = ""
 
@@ -96,7 +68,7 @@ class Staged:
         Each answer that the writer waits for may cost it the interpreter for a while.
         """
         self._prefers = next(iter(self._days.values())).preference
-        names = ("unpack_as_needed", f"clear_{self._noun}_staging", self._prefers)
+        names = ("unpack_as_needed", f"clear_{self._device_type}_staging", self._prefers)
         self._cursor.execute("".join(queries.text(name) for name in names), prepare=False)
 
     def compare(self) -> Comparison:
@@ -104,7 +76,7 @@ class Staged:
         found = Comparison([], [], [], {})
         for day, how in self._days.items():
             self._prefer(how.preference)
-            query = f"look_at_{self._noun}_staging" if how.each else f"look_through_{self._noun}_staging"
+            query = f"look_at_{self._device_type}_staging" if how.each else f"look_through_{self._device_type}_staging"
             new, fills, differs, *positions = self._ask(query, day).fetchone() or (None, None, None)
             for places, more in ((found.new, new), (found.fills, fills), (found.differs, differs)):
                 places.extend(more or ())
@@ -119,9 +91,9 @@ class Staged:
         filled = 0
         for day, mine in self._on_days(places):
             if self._days[day].loose:
-                filled += self._ask(f"fill_there_{self._noun}_staging", day, places=_array(mine)).rowcount
+                filled += self._ask(f"fill_there_{self._device_type}_staging", day, places=_array(mine)).rowcount
             else:
-                filled += self.change(f"fill_{self._noun}_staging", mine, beside=False)
+                filled += self.change(f"fill_{self._device_type}_staging", mine, beside=False)
         return filled
 
     def stored(self, query: str, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:

@@ -1,9 +1,9 @@
 """Write: one batch, one transaction, into the hypertables and the dead letters.
 
 ``flush`` calls ``PostgresStore.write`` from its thread, the only user of this connection. The optimistic way is a plain
-COPY. Where two readings are of one device and time they are folded first (``write.fold``); where one is stored already
-the batch is merged with what is there (``write.merge``); a row that the database refuses is isolated and becomes a dead
-letter. Nothing here decides on retries, and nothing is acked here.
+COPY, all of which is here. Where two readings are of one device and time, they are folded first (``write.fold``). Where
+one is stored already, the batch is merged with what is there (``write.merge``). A row that the database refuses is
+isolated (``write.isolate``) and becomes a dead letter. Nothing here decides on retries, and nothing is acked here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 import structlog
 
-from voltd import errors, models
+from voltd import errors, models, readings
 from voltd.database import connections, queries, rollup, sqlstate
-from voltd.pipeline.write import dead_letters, fold, isolate, stage
+from voltd.pipeline.write import dead_letters, fold, isolate
 from voltd.pipeline.write.bounds import Bounds
 from voltd.pipeline.write.excursions import Excursions
 from voltd.pipeline.write.merge import Merge
@@ -33,6 +33,9 @@ class _Way(enum.Enum):
     FOLDED = enum.auto()  # the same, what is of one device and time in one row
     STAGED = enum.auto()  # merged with what is stored
     ISOLATED = enum.auto()  # rows the database refuses are taken out one by one
+
+
+_MERGES = {_Way.FOLDED: Merge.copy, _Way.STAGED: Merge.stage, _Way.ISOLATED: isolate.isolate}
 
 
 class _Commit:
@@ -124,10 +127,11 @@ class PostgresStore:
             connection = self._open()
             with connection.transaction(force_rollback=not self._keep), connection.cursor() as cursor:
                 closing_watermark = rollup.begin_batch(connection)
-                vehicles = Merge(stage.VEHICLE, batch, result, overwrite=self._overwrite)
-                meters = Merge(stage.METER, batch, result, overwrite=self._overwrite)
-                result.vehicles_written = _readings(cursor, vehicles, way)
-                result.meters_written = _readings(cursor, meters, way)
+                if way is _Way.PLAIN:
+                    result.vehicles_written = _copy(cursor, models.DeviceType.VEHICLE, batch.vehicles)
+                    result.meters_written = _copy(cursor, models.DeviceType.METER, batch.meters)
+                else:
+                    self._merge(cursor, batch, way, result)
                 known = result.filled + result.conflicting + result.corrected + len(result.refused)
                 result.duplicates = batch.readings - result.vehicles_written - result.meters_written - known
                 if closing_watermark is not None:
@@ -145,10 +149,16 @@ class PostgresStore:
             self._unanswered = None
         if self._refused is not None:
             self._refused.written(refused_devices)
-        if way is not _Way.ISOLATED:
-            there, folded = vehicles.there or meters.there, vehicles.folded or meters.folded
-            self._usual = _Way.STAGED if there else _Way.FOLDED if folded else _Way.PLAIN
         return result
+
+    def _merge(self, cursor: psycopg.Cursor[Any], batch: models.Batch, way: _Way, result: models.WriteResult) -> None:
+        """Readings into their tables beside those that are there; the next batch takes the way that was needed here."""
+        merges = [Merge(one, batch, result, overwrite=self._overwrite) for one in models.DeviceType]
+        merge = _MERGES[way]
+        result.vehicles_written, result.meters_written = (merge(one, cursor) if one.readings else 0 for one in merges)
+        if way is not _Way.ISOLATED:
+            there, folded = any(one.there for one in merges), any(one.folded for one in merges)
+            self._usual = _Way.STAGED if there else _Way.FOLDED if folded else _Way.PLAIN
 
     def _look_up(self, commit: _Commit) -> _Commit | None:
         """The unanswered COMMIT where it succeeded, None where nothing of it is stored."""
@@ -214,16 +224,8 @@ def _after_unique_violation(batch: models.Batch, way: _Way, error: psycopg.Error
     raise errors.StoreUnavailable(str(error), hint=hint) from error
 
 
-def _readings(cursor: psycopg.Cursor[Any], merge: Merge, way: _Way) -> int:
-    """Readings of one device type into their table; the number of new rows."""
-    if not merge.readings:
-        return 0
-    match way:
-        case _Way.PLAIN:
-            return merge.table.copy(cursor, merge.readings)
-        case _Way.FOLDED:
-            return merge.copy(cursor)
-        case _Way.STAGED:
-            return merge.stage(cursor)
-        case _Way.ISOLATED:
-            return isolate.isolate(cursor, merge)
+def _copy(cursor: psycopg.Cursor[Any], device_type: models.DeviceType, rows: Sequence[models.Reading]) -> int:
+    """COPY straight into the hypertable; the number of rows."""
+    if rows:
+        queries.copy(cursor, f"copy_{device_type}_readings", readings.types(device_type), rows)
+    return len(rows)

@@ -13,9 +13,11 @@ from voltd.rules import charging_status, device_clocks, model, observation
 
 DEFERRED_AFTER = dt.timedelta(seconds=60)
 
-Raw = tuple[Any, ...]  # place, recorded_at, received_at, three values, word on charging, retained, filled_at
-
+# place, recorded_at, received_at, the values of model.TELEMETRY, word on charging, retained, filled_at
+Raw = tuple[Any, ...]
 COLUMN = {metric: place for place, metric in enumerate(model.TELEMETRY, 3)}  # of their values in Raw
+WORD = 3 + len(COLUMN)  # of the word on charging in Raw
+_SPEED = COLUMN[model.Metric.SPEED_KMH]
 
 _INSTANT = dt.timedelta(microseconds=1)
 
@@ -69,16 +71,16 @@ def rows(
         words or charging_status.Charging(), None if since is None else since + behind
     )
     found = []
-    for one in _ordered(piece, raw, now):
-        at, (_, _, received_at, soc, speed, temp, word, retained, filled_at) = one
+    for at, row in _ordered(piece, raw, now):
+        _, _, received_at, *values, word, retained, filled_at = row
         # A retained message is old: a drive in it ends nothing.
-        charges = known.read(at, word, None if retained else speed)
+        charges = known.read(at, word, None if retained else row[_SPEED])
         arrived_at = filled_at or received_at
         if arrived_at > now + DEFERRED_AFTER:
             arrived_at = at
         found.append(
-            observation.Observation(
-                "vehicle", piece.vehicle_id, at, arrived_at, soc, speed, temp,
+            observation.Observation(  # type: ignore[misc] # its values are those of Raw
+                "vehicle", piece.vehicle_id, at, arrived_at, *values,
                 charging=charges, retained=retained, deferred=now - arrived_at > DEFERRED_AFTER, reread=piece.reread,
                 again=piece.again_until is not None and at <= piece.again_until, worded=word is not None
             )
@@ -102,9 +104,9 @@ def _ordered(piece: Piece, raw: Iterable[Raw], now: dt.datetime) -> list[tuple[d
 
 def context(piece: Piece, raw: Sequence[Any]) -> observation.Observation:
     """A reading before the piece, which only shows how often the device reports."""
-    recorded_at, received_at, soc, speed, temp = raw
-    at = device_clocks.corrected(recorded_at, received_at, piece.behind_s)
-    return observation.Observation("vehicle", piece.vehicle_id, at, received_at, soc, speed, temp, context=True)
+    recorded_at, received_at, *values = raw
+    vehicle, at = piece.vehicle_id, device_clocks.corrected(recorded_at, received_at, piece.behind_s)
+    return observation.Observation("vehicle", vehicle, at, received_at, *values, context=True)  # type: ignore[misc]
 
 
 def evaluated_before(
@@ -125,7 +127,7 @@ def evaluated_before(
         if row.retained or row.received_at >= first:
             continue
         newest = row.recorded_at if newest is None else max(newest, row.recorded_at)
-        for metric, value in zip(model.TELEMETRY, (row.soc_pct, row.speed_kmh, row.battery_temp_c), strict=True):
-            if value is not None:
+        for metric in model.TELEMETRY:
+            if row[observation.COLUMN[metric]] is not None:
                 valued[metric] = max(row.recorded_at, valued.get(metric, row.recorded_at))
     return newest

@@ -42,13 +42,8 @@ def rows(
         return {}
     metrics = {one.metric for one in confirming}
     asked = starts((read[place].piece.vehicle_id, read[place].piece.since) for place in places)
-    asked |= {
-        "oldest": min(asked["sinces"]),
-        "at_most": confirmation.LOOKS_BACK,
-        "soc": model.Metric.SOC_PCT in metrics,
-        "speed": model.Metric.SPEED_KMH in metrics,
-        "temp": model.Metric.BATTERY_TEMP_C in metrics,
-    }
+    asked |= {"oldest": min(asked["sinces"]), "at_most": confirmation.LOOKS_BACK}
+    asked |= {metric.value: metric in metrics for metric in model.TELEMETRY}
     found: dict[int, list[observation.Observation]] = {}
     for number, *raw in connection.execute(queries.text("rows_before"), asked):
         place = places[number - 1]
@@ -70,7 +65,7 @@ def charging_since(
     connection: _Connection, read: Sequence[pieces.PieceRows], words: charging_status.Charging | None
 ) -> dict[int, dt.datetime]:
     """By place the time of a valid word for charging before the piece, if its first reading has no word."""
-    places = [place for place, one in enumerate(read) if one.rows and one.rows[0][6] is None]
+    places = [place for place, one in enumerate(read) if one.rows and one.rows[0][pieces.WORD] is None]
     if not places or words is None:
         return {}
     asked = starts((read[place].piece.vehicle_id, read[place].rows[0][1]) for place in places)
