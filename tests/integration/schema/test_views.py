@@ -105,7 +105,7 @@ def test_the_fleet_at_this_moment(database):
 
 
 def test_functions_on_one_vehicle(database):
-    """Latest state, history a page at a time without gap or overlap, and performance over whole hours."""
+    """Latest state, and performance over whole hours."""
     start = NOW.replace(minute=0, second=0) - dt.timedelta(hours=3)
     for n in range(120):
         database.execute(
@@ -121,12 +121,6 @@ def test_functions_on_one_vehicle(database):
     )
     merge(database, "v", NOW, soc_pct=50.0, soc_at=NOW)
     assert len(database.execute("SELECT * FROM volt.vehicle_latest('v')").fetchall()) == 1
-
-    seen, before = [], None
-    while page := database.execute("SELECT recorded_at FROM volt.vehicle_history('v', %s, 50)", (before,)).fetchall():
-        seen += [when for (when,) in page]
-        before = seen[-1]
-    assert seen == [start + dt.timedelta(minutes=n) for n in reversed(range(120))]
 
     (performance,) = database.execute(
         "SELECT volt.vehicle_performance('v', %s, %s)", (start, start + dt.timedelta(hours=1))
