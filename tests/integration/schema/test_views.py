@@ -104,23 +104,9 @@ def test_the_fleet_at_this_moment(database):
     }
 
 
-def test_functions_on_one_vehicle(database):
-    """Latest state, and history a page at a time without gap or overlap."""
-    start = NOW.replace(minute=0, second=0) - dt.timedelta(hours=3)
-    for n in range(120):
-        database.execute(
-            "INSERT INTO volt.vehicle_reading (vehicle_id, recorded_at, soc_pct, speed_kmh, odometer_km,"
-            " kwh_delivered_dc, received_at) VALUES ('v', %s, %s, %s, %s, 0.1, now())",
-            (start + dt.timedelta(minutes=n), 80 - n / 4, n, 1000 + n),
-        )
+def test_the_newest_state_of_one_vehicle(database):
     merge(database, "v", NOW, soc_pct=50.0, soc_at=NOW)
     assert len(database.execute("SELECT * FROM volt.vehicle_latest('v')").fetchall()) == 1
-
-    seen, before = [], None
-    while page := database.execute("SELECT recorded_at FROM volt.vehicle_history('v', %s, 50)", (before,)).fetchall():
-        seen += [when for (when,) in page]
-        before = seen[-1]
-    assert seen == [start + dt.timedelta(minutes=n) for n in reversed(range(120))]
 
 
 def test_impossible_values_are_refused_by_a_named_constraint(database):
