@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from voltd import config, metrics
 from voltd.alerts import service
-from voltd.daemon import database_ready, health, heartbeats, host_clock, jobs, signals, status
+from voltd.daemon import database_ready, health, heartbeats, host_clock, jobs, policy_watch, signals, status
 from voltd.database import session
 from voltd.pipeline.consume import consumer, window
 from voltd.pipeline.consume.client_id import presence
@@ -126,6 +126,7 @@ class Wiring:
             busy=watch.busy,
             trouble=watch.trouble,
             clock=self.clock,
+            policies=policy_watch.PolicyWatch(settings, self.counters),
         )
 
     def _decoder(self) -> decoder.Decoder:
