@@ -100,6 +100,8 @@ class Metrics:
     alerts_sent_total: int = 0  # transitions that a channel has taken
     deliveries_failed_total: int = 0  # failed attempts to notify
     channels_failing: list[str] = dataclasses.field(default_factory=list)  # whose last attempt failed, by name in order
+    # Jobs of TimescaleDB that failed or are overdue, by name; None: this daemon does not lead, or the edition has none.
+    timescaledb_jobs_failing: list[str] | None = None
     batch_since: float | None = None  # monotonic time at which the current batch was taken; None: there is none
     batch_oldest_at: dt.datetime | None = None  # when its oldest message arrived
     latency: Latency = dataclasses.field(default_factory=Latency)

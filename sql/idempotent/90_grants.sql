@@ -38,9 +38,11 @@ REVOKE EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_intern
   volt_internal.rollup_advance(), volt_internal.rollup_recompute_vehicles(integer),
   volt_internal.rollup_recompute_meters(integer), volt_internal.drop_old_readings(),
   volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
-  volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer) FROM PUBLIC;
+  volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer),
+  volt_internal.timescaledb_jobs() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_internal.rollup_close_hours(),
   volt_internal.rollup_advance(), volt_internal.rollup_recompute_vehicles(integer),
   volt_internal.rollup_recompute_meters(integer), volt_internal.drop_old_readings(),
   volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
-  volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer) TO volt_writer;
+  volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer),
+  volt_internal.timescaledb_jobs() TO volt_writer;

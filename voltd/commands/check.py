@@ -16,7 +16,7 @@ import psycopg
 
 from voltd import config, errors
 from voltd.alerts import channels
-from voltd.database import connections, edition, migrate, queries, sqlstate
+from voltd.database import connections, edition, migrate, policies, queries, sqlstate
 from voltd.host import host_clock, witnesses
 from voltd.pipeline.consume import clients
 from voltd.pipeline.consume.client_id import probe
@@ -129,11 +129,43 @@ def _database(settings: config.Settings) -> list[str]:
     found = edition.require_supported(state.server)
     state.require_current()
     _require_privileges(settings)
+    jobs = _timescaledb_jobs(settings)
     return [
         f"database: PostgreSQL {state.server.postgres}",
-        f"edition: TimescaleDB {state.server.timescaledb}, {found.label}: {_MEANING[found]}",
+        f"edition: TimescaleDB {state.server.timescaledb}, {found.label}: {_MEANING[found]}{jobs}",
         "schema: up to date, and this user may write",
     ]
+
+
+def _timescaledb_jobs(settings: config.Settings) -> str:
+    """Warns of each job of TimescaleDB in trouble; without one what the edition's line says, on Apache-2 nothing."""
+    try:
+        with psycopg.connect(connections.dsn(settings)) as connection:
+            jobs = policies.look(connection) or []
+    except psycopg.Error as error:
+        raise sqlstate.wrap(error) from error
+    troubled = [job for job in jobs if job.in_trouble]
+    refreshed = _refreshed(settings, [job for job in troubled if job.refresh_from is not None])
+    for job in troubled:
+        count = f" (failures in a row: {job.failures})" if job.failures else ""
+        print(f"warn  timescaledb: job {job.job_id}, {job.name}, {job.trouble}{count}")
+        print(f"      {job.advice}")
+        if job.job_id in refreshed:
+            print(f"      the daemon that leads refreshes {job.relation} meanwhile")
+        elif job.refresh_from is not None and not job.works:
+            print(f"      voltd may not refresh {job.relation} itself: {policies.how_to_allow(job)}")
+    return "; its jobs are ok" if jobs and not troubled else ""
+
+
+def _refreshed(settings: config.Settings, jobs: list[policies.PolicyJob]) -> set[int]:
+    """Those of these jobs whose aggregate a daemon with these settings may refresh."""
+    if not jobs:
+        return set()
+    try:
+        with psycopg.connect(connections.dsn(settings, migrate=True)) as owner:
+            return {job.job_id for job in jobs if policies.may_refresh(owner, job)}
+    except (psycopg.Error, errors.StoreUnavailable):
+        return set()
 
 
 def _spool(settings: config.Settings) -> list[str]:

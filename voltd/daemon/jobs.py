@@ -1,4 +1,4 @@
-"""The daemon's periodic work beside the pipeline: rules, fleets, roll-ups, retention.
+"""The daemon's periodic work beside the pipeline: rules, fleets, roll-ups, retention, TimescaleDB's own jobs.
 
 ``app`` starts and stops it, ``scheduler`` runs it, ``leader`` says which daemon does what is meant for one. Each job
 uses a pooled connection for the time it runs (the evaluation cycle and the election have their own). Nothing here
@@ -20,7 +20,7 @@ import structlog
 
 from voltd import config, errors
 from voltd.alerts import service
-from voltd.daemon import leader, scheduler
+from voltd.daemon import leader, policy_watch, scheduler
 from voltd.database import connections, locks, pool, queries, retention, rollup
 from voltd.host import host_clock, identity, witnesses
 from voltd.pipeline.write import bounds
@@ -46,6 +46,7 @@ class Jobs:
         busy: whether the ingest needs the machine.
         trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
         clock: this host's; learns what the database's says.
+        policies: looks after TimescaleDB's own jobs; None: nobody does.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class Jobs:
         busy: Callable[[], bool] = lambda: False,
         trouble: Callable[[], str] = lambda: "",
         clock: host_clock.HostClock | None = None,
+        policies: policy_watch.PolicyWatch | None = None,
     ) -> None:
         self._settings = settings
-        self._trouble, self._clock = trouble, clock
+        self._trouble, self._clock, self._policies = trouble, clock, policies
         self._reported: str | None = None  # unknown: the run before may have died with some
         self._look, self._alerting, self._bounds, self._busy = look, alerting, bounds, busy
         self._next_cycle_at = 0.0
@@ -88,6 +90,8 @@ class Jobs:
         yield job("report", self._report, 2.0, 0.5, self._every_daemon)
         yield job("rollup", self._rollup, 10.0, 1.0, self._the_leader)
         yield job("retention", self._retention, 3600.0, 60.0, self._the_leader)
+        if self._policies is not None:
+            yield job("policies", self._watch_policies, 60.0, 20.0, self._every_daemon)
         if self._clock is not None:
             yield job("compare_clocks", self._compare_clocks, 60.0, 0.4, self._every_daemon)
         if self._alerting is not None:
@@ -202,13 +206,29 @@ class Jobs:
             dropped = retention.run_once(connection)
         _log.debug("retention.applied", result=str(dropped))
 
+    def _watch_policies(self) -> None:
+        if self._policies is None:
+            return
+        if not self._the_leader():
+            self._policies.forget()
+            return
+        with self._connection() as connection:
+            due = self._policies.look(connection)
+        if due:
+            with self._policies.connect() as connection, self._cancelled_at_stop(connection):
+                self._policies.refresh(connection, due, lambda: not self._stopping and self._the_leader())
+
+    @contextlib.contextmanager
+    def _cancelled_at_stop(self, connection: psycopg.Connection[Any]) -> Iterator[None]:
+        self._running.add(connection)
+        try:
+            yield
+        finally:
+            self._running.discard(connection)
+
     @contextlib.contextmanager
     def _connection(self, *, timeout_s: float = 5.0) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         if self._pool is None:
             raise errors.StoreUnavailable("the jobs have not been started")
-        with self._pool.connection(timeout=timeout_s) as connection:
-            self._running.add(connection)
-            try:
-                yield connection
-            finally:
-                self._running.discard(connection)
+        with self._pool.connection(timeout=timeout_s) as connection, self._cancelled_at_stop(connection):
+            yield connection

@@ -150,6 +150,7 @@ def show(status: dict[str, Any]) -> str:
         ("alerts", f"{status['alerts_open']} open, {status['alerts_sent_total']} notified"),
         ("channels", f"failing: {status['channels_failing']}" if status["channels_failing"] else "ok"),
         ("sessions lost", str(status["session_lost_total"])),
+        *_timescaledb_jobs(status),
     ]
     return "\n".join(f"{name:<14}{value}" for name, value in rows)
 
@@ -169,6 +170,14 @@ def _clock(status: dict[str, Any]) -> str:
     if status.get("clock_hold"):
         return "wrong, see above"
     return f"{status['clock']}; if the host is wrong: {host_clock.ADVICE}" if status.get("clock") else "ok"
+
+
+def _timescaledb_jobs(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """A row where this daemon looks at them: it leads, and the edition has such jobs."""
+    failing = status.get("timescaledb_jobs_failing")
+    if failing is None:
+        return []
+    return [("timescaledb", f'jobs failing: {", ".join(failing)}; see "voltd check"' if failing else "jobs ok")]
 
 
 def _bad_fields(status: dict[str, Any]) -> str:

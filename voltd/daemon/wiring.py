@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from voltd import config, metrics
 from voltd.alerts import service
-from voltd.daemon import database_ready, health, heartbeats, jobs, signals, status
+from voltd.daemon import database_ready, health, heartbeats, jobs, policy_watch, signals, status
 from voltd.database import connections
 from voltd.host import host_clock
 from voltd.pipeline.consume import consumer, window
@@ -127,6 +127,7 @@ class Wiring:
             busy=watch.busy,
             trouble=watch.trouble,
             clock=self.clock,
+            policies=policy_watch.PolicyWatch(settings, self.counters),
         )
 
     def _decoder(self) -> decoder.Decoder:

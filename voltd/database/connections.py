@@ -110,7 +110,7 @@ def dsn(settings: config.Settings, *, migrate: bool = False) -> str:
     return conninfo.make_conninfo(**{**defaults, **given})
 
 
-def connector(settings: config.Settings, *, patience_s: float | None = None) -> Connect:
+def connector(settings: config.Settings, *, patience_s: float | None = None, migrate: bool = False) -> Connect:
     """A function that opens a connection for long use: autocommit, UTC, synchronous commit on.
 
     A silent server holds it up for the connect timeout twice: for the log-in, and for the answer to the settings.
@@ -118,11 +118,12 @@ def connector(settings: config.Settings, *, patience_s: float | None = None) -> 
     Args:
         settings: where the database is.
         patience_s: see ``Connection``; by default a little more than the time limit of a statement.
+        migrate: log in as the schema's owner, where the settings name that user.
 
     Raises (when called):
         psycopg.Error: the database cannot be reached or refuses the session.
     """
-    text = dsn(settings)
+    text = dsn(settings, migrate=migrate)
     opening_s = int(conninfo.conninfo_to_dict(text)["connect_timeout"] or 0)
     if patience_s is None:
         patience_s = settings.database.statement_timeout_s + SILENT_S
