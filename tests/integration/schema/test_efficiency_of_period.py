@@ -261,7 +261,7 @@ def test_no_such_step(connection):
         connection.execute("SELECT * FROM volt.vehicle_efficiency('P-1', %s, %s, 'week')", (at(0), at(1)))
 
 
-def test_analysts_may_ask_and_are_told_why(connection):
+def test_analysts_may_ask_and_see_why(connection):
     link(connection, "P-20", "P-m20")
     store(connection, _dc("P-20", [n for n in range(1, 61) if not 20 < n <= 26]) + _ac("P-m20", range(1, 46)))
     with connection.transaction():
