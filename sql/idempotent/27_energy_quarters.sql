@@ -84,7 +84,8 @@ BEGIN
     SELECT s.day, percentile_disc(0.5) WITHIN GROUP (ORDER BY s.spacing) AS usual
     FROM (
       SELECT date_trunc('day', c.recorded_at, 'UTC') AS day,
-        c.recorded_at - lag(c.recorded_at) OVER (PARTITION BY date_trunc('day', c.recorded_at, 'UTC') ORDER BY c.recorded_at) AS spacing
+        c.recorded_at - lag(c.recorded_at) OVER (
+          PARTITION BY date_trunc('day', c.recorded_at, 'UTC') ORDER BY c.recorded_at) AS spacing
       FROM curve c
     ) s
     GROUP BY s.day
@@ -102,13 +103,15 @@ BEGIN
     WHERE c.since IS NOT NULL
   ), interval_reading AS (
     SELECT r.recorded_at, r.interval_kwh, date_trunc('day', r.recorded_at, 'UTC') AS day,
-      r.recorded_at - lag(r.recorded_at) OVER (PARTITION BY date_trunc('day', r.recorded_at, 'UTC') ORDER BY r.recorded_at) AS spacing
+      r.recorded_at - lag(r.recorded_at) OVER (
+        PARTITION BY date_trunc('day', r.recorded_at, 'UTC') ORDER BY r.recorded_at) AS spacing
     FROM volt_internal.{device}_energy_reading r
     WHERE r.{device}_id = of_{device} AND r.interval_kwh IS NOT NULL
       -- All that may lie in a stretch of the register which the period cuts.
-      AND r.recorded_at >= date_trunc('day', coalesce((SELECT min(s.since) FROM stretch s WHERE s.until > from_at AND s.since < from_at), from_at), 'UTC')
-      AND r.recorded_at < date_trunc('day', coalesce((SELECT max(s.until) FROM stretch s WHERE s.since < to_at AND s.until > to_at), to_at), 'UTC')
-        + INTERVAL '2 days'
+      AND r.recorded_at >= date_trunc(
+        'day', least(from_at, (SELECT min(s.since) FROM stretch s WHERE s.until > from_at)), 'UTC')
+      AND r.recorded_at < date_trunc(
+        'day', greatest(to_at, (SELECT max(s.until) FROM stretch s WHERE s.since < to_at)), 'UTC') + INTERVAL '2 days'
   ), interval_spacing AS (
     SELECT i.day, coalesce(of_registry, percentile_disc(0.5) WITHIN GROUP (ORDER BY i.spacing), quarter) AS usual
     FROM interval_reading i GROUP BY i.day
@@ -133,7 +136,8 @@ BEGIN
       CASE WHEN s.covered IS NULL THEN s.credited_kwh ELSE s.rest_kwh END AS rest_kwh,
       sum(extract(epoch FROM upper(p.part) - lower(p.part))) OVER (PARTITION BY s.since) AS rest_s
     FROM stretch_filled s
-    CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(s.since, s.until)) - coalesce(s.covered, '{}'::tstzmultirange)) AS p (part)
+    CROSS JOIN LATERAL unnest(
+      tstzmultirange(tstzrange(s.since, s.until)) - coalesce(s.covered, '{}'::tstzmultirange)) AS p (part)
     WHERE s.covered IS NULL OR s.rest_kwh > 0
   ), taken AS (
     SELECT coalesce(range_agg(b.during), '{}'::tstzmultirange) AS by_register
@@ -173,7 +177,8 @@ BEGIN ATOMIC
   WITH part AS (
     SELECT
       q.quarter, p.kwh AS whole_kwh, p.most_kwh, p.known, p.gap,
-      tstzrange(greatest(p.began_at, q.quarter, from_at), least(p.ended_at, q.quarter + INTERVAL '15 minutes', to_at)) AS during,
+      tstzrange(
+        greatest(p.began_at, q.quarter, from_at), least(p.ended_at, q.quarter + INTERVAL '15 minutes', to_at)) AS during,
       extract(epoch FROM p.ended_at - p.began_at) AS whole_s
     FROM volt_internal.{device}_energy_pieces(of_{device}, from_at, to_at) p
     CROSS JOIN LATERAL generate_series(
@@ -224,7 +229,8 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT q.quarter_hour, q.kwh, round(q.covered_s / q.length_s, 4), q.low_kwh, q.high_kwh, q.gaps IS NOT NULL, q.suspect, q.source
+  SELECT q.quarter_hour, q.kwh, round(q.covered_s / q.length_s, 4), q.low_kwh, q.high_kwh, q.gaps IS NOT NULL, q.suspect,
+    q.source
   FROM volt_internal.{device}_energy_quarters(of_{device}, from_at, to_at) q
   ORDER BY q.quarter_hour;
 END;

@@ -72,7 +72,8 @@ COMMENT ON FUNCTION volt_internal.vehicle_sides(text, timestamptz, timestamptz) 
 
 CREATE OR REPLACE FUNCTION volt_internal.vehicle_periods(of_vehicle text, starts timestamptz[], ends timestamptz[])
 RETURNS TABLE (
-  began_at timestamptz, ended_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric, comparable_ac_kwh numeric,
+  began_at timestamptz, ended_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric,
+  comparable_ac_kwh numeric,
   efficiency_pct numeric, efficiency_low_pct numeric, efficiency_high_pct numeric, standby_kwh numeric,
   unassigned_kwh numeric, meter_id text, quality text
 )
@@ -175,7 +176,8 @@ BEGIN ATOMIC
   FROM rated r;
 END;
 COMMENT ON FUNCTION volt_internal.vehicle_periods(text, timestamptz[], timestamptz[]) IS
-  'Energy and efficiency of one vehicle in some periods, each of whole quarter hours but where all of them begin and end, kWh and %: what volt.vehicle_efficiency shows.';
+  'Energy and efficiency of one vehicle in some periods, kWh and %, as volt.vehicle_efficiency shows them. A period begins and '
+  'ends on a quarter hour, or where the first of them begins and the last one ends.';
 
 CREATE OR REPLACE FUNCTION volt_internal.check_period(from_at timestamptz, to_at timestamptz, most interval) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -197,7 +199,8 @@ COMMENT ON FUNCTION volt_internal.check_period(timestamptz, timestamptz, interva
 CREATE OR REPLACE FUNCTION volt.vehicle_efficiency(
   of_vehicle text, from_at timestamptz, to_at timestamptz, step text DEFAULT 'hour', zone text DEFAULT 'UTC'
 ) RETURNS TABLE (
-  began_at timestamptz, ended_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric, comparable_ac_kwh numeric,
+  began_at timestamptz, ended_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric,
+  comparable_ac_kwh numeric,
   efficiency_pct numeric, efficiency_low_pct numeric, efficiency_high_pct numeric, standby_kwh numeric,
   unassigned_kwh numeric, meter_id text, quality text
 )
@@ -216,7 +219,8 @@ BEGIN
       -- Hours in UTC steps, as a local hour comes twice or not at all; days by the calendar.
       SELECT CASE step WHEN 'hour' THEN date_trunc('hour', from_at, zone) + n * INTERVAL '1 hour'
                   ELSE (local_start + n * INTERVAL '1 day') AT TIME ZONE zone END AS at
-      FROM generate_series(0, (extract(epoch FROM to_at - from_at) / CASE step WHEN 'hour' THEN 3600 ELSE 82800 END)::int + 2) AS n
+      FROM generate_series(
+        0, (extract(epoch FROM to_at - from_at) / CASE step WHEN 'hour' THEN 3600 ELSE 82800 END)::int + 2) AS n
     ) s
     WHERE s.at < to_at;
   ELSE
@@ -230,8 +234,8 @@ COMMENT ON FUNCTION volt.vehicle_efficiency(text, timestamptz, timestamptz, text
   'readings, exact to the second. dc_kwh, ac_kwh: all that was measured, kWh; comparable_dc_kwh, comparable_ac_kwh: where '
   'both sides were measured for at least 80 % of the quarter hour, each scaled to all of it, the vehicle stood and the meter '
   'ran above its standby; efficiency_pct: the one over the other, %; efficiency_low_pct, efficiency_high_pct: with what '
-  'was not measured taken as nothing and as the highest power of its quarter hour. standby_kwh: AC at or below standby while nothing '
-  'was delivered; unassigned_kwh: AC above it that no vehicle took. quality: ok, partial (less than 80 % of the DC energy '
+  'was not measured taken as nothing and as the highest power of its quarter hour. standby_kwh: AC at or below standby '
+  'while nothing was delivered; unassigned_kwh: AC above it that no vehicle took. quality: ok, partial (less than 80 % of the DC energy '
   'could be compared), shared_meter, suspect, estimated (only within a gap that the period cuts), no_ac, no_dc, '
   'unassigned, idle. No row: nothing is known.';
 
@@ -253,7 +257,8 @@ BEGIN
       CASE WHEN s.dc_kwh IS NULL THEN 'no DC reading' WHEN s.dc_suspect THEN 'a step of the DC register is not counted'
            WHEN s.dc_gaps IS NOT NULL THEN 'DC is known only as a whole: ' || s.dc_gaps
            WHEN s.dc_covered_s < 0.8 * s.length_s THEN 'DC measured for less than 80 %' END,
-      CASE WHEN s.meter_id IS NULL THEN 'no AC reading of a linked meter' WHEN s.ac_suspect THEN 'a step of the AC register is not counted'
+      CASE WHEN s.meter_id IS NULL THEN 'no AC reading of a linked meter'
+           WHEN s.ac_suspect THEN 'a step of the AC register is not counted'
            WHEN s.ac_gaps IS NOT NULL THEN 'AC is known only as a whole: ' || s.ac_gaps
            WHEN s.ac_covered_s < 0.8 * s.length_s THEN 'AC measured for less than 80 %' END,
       CASE WHEN s.ac_kwh <= volt_internal.efficiency_standby_kw() * s.length_s / 3600 THEN 'the meter is at standby'

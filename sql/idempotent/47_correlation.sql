@@ -16,7 +16,8 @@ DECLARE
 BEGIN
   -- Each of ours in turn has its nearest of theirs; of several with the same one the nearest keeps it, the earlier of two.
   FOR i IN 1 .. n LOOP
-    WHILE j < m AND greatest(theirs[j + 1] - ours[i], ours[i] - theirs[j + 1]) < greatest(theirs[j] - ours[i], ours[i] - theirs[j]) LOOP
+    WHILE j < m AND greatest(theirs[j + 1] - ours[i], ours[i] - theirs[j + 1])
+          < greatest(theirs[j] - ours[i], ours[i] - theirs[j]) LOOP
       IF candidate IS NOT NULL THEN
         ours_index := candidate;
         theirs_index := j;
@@ -39,7 +40,8 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION volt_internal.nearest_pairs(timestamptz[], timestamptz[], interval) IS
-  'Pairs of two ascending lists of times, each time in one pair at most: the nearest to each other, no further apart than the tolerance.';
+  'Pairs of two ascending lists of times, each time in one pair at most: the nearest to each other, no further apart than '
+  'the tolerance.';
 
 CREATE OR REPLACE FUNCTION volt.correlated_readings(
   of_vehicle text, from_at timestamptz, to_at timestamptz, tolerance interval DEFAULT '5 seconds'

@@ -17,7 +17,8 @@ DECLARE
   hours jsonb;
 BEGIN
   PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');
-  SELECT count(*) AS readings, avg(r.battery_temp_c::numeric) AS average, max(r.battery_temp_c) AS highest, min(r.battery_temp_c) AS lowest
+  SELECT count(*) AS readings, avg(r.battery_temp_c::numeric) AS average, max(r.battery_temp_c) AS highest,
+    min(r.battery_temp_c) AS lowest
   INTO battery
   FROM volt.vehicle_reading r
   WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= from_at AND r.recorded_at < to_at;
