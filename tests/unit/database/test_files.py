@@ -63,16 +63,12 @@ def test_every_sql_file_says_what_why_and_which_lock():
 
 
 def test_every_query_named_in_the_code_exists():
-    """queries.text() is called with literals that the files define."""
+    """queries.text() and queries.copy() are called with literals that the files define."""
     used = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if (
-                isinstance(node, ast.Call)
-                and ast.unparse(node.func) == "queries.text"
-                and isinstance(node.args[0], ast.Constant)
-            ):
-                used.add(node.args[0].value)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("queries.text", "queries.copy"):
+                used |= {one.value for one in node.args if isinstance(one, ast.Constant)}
     assert used
     assert not used - queries.load().keys()
 
