@@ -5,16 +5,18 @@ import json
 import pathlib
 import random
 import re
+from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from support.schema import compress, connection_of, meter, store, vehicle
+from voltd import models
 
 __all__ = ["connection_of"]  # a fixture
 DOCUMENT = pathlib.Path(__file__).parents[3] / "docs" / "analysts.md"
 DAY = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0) - dt.timedelta(days=12)
-MAKE = {"vehicle": vehicle, "meter": meter}
+MAKE: dict[str, Callable[..., models.Reading]] = {"vehicle": vehicle, "meter": meter}
 
 
 @pytest.fixture(params=["timescale", "apache"])
