@@ -24,7 +24,8 @@ COMMENT ON COLUMN volt_internal.{device}_energy_reading.register_kwh IS 'What it
 
 CREATE OR REPLACE FUNCTION volt_internal.{device}_register_curve(of_{device} text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (recorded_at timestamptz, register_kwh numeric, credited_kwh numeric, verdict text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
   first_day timestamptz := date_trunc('day', from_at - INTERVAL '1 day', 'UTC');
@@ -71,7 +72,8 @@ COMMENT ON FUNCTION volt_internal.{device}_register_curve(text, timestamptz, tim
 
 CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_pieces(of_{device} text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (began_at timestamptz, ended_at timestamptz, kwh numeric, most_kwh numeric, known text, gap tstzrange)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
   quarter CONSTANT interval := INTERVAL '15 minutes';

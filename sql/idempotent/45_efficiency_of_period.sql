@@ -204,7 +204,8 @@ CREATE OR REPLACE FUNCTION volt.vehicle_efficiency(
   efficiency_pct numeric, efficiency_low_pct numeric, efficiency_high_pct numeric, standby_kwh numeric,
   unassigned_kwh numeric, meter_id text, quality text
 )
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
   local_start timestamp;
   starts timestamptz[];
@@ -244,7 +245,8 @@ RETURNS TABLE (
   quarter_hour timestamptz, dc_kwh numeric, dc_coverage numeric, ac_kwh numeric, ac_coverage numeric, meter_id text,
   others_kwh numeric, remarks text
 )
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');

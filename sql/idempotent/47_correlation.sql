@@ -50,7 +50,8 @@ CREATE OR REPLACE FUNCTION volt.correlated_readings(
   dc_kwh double precision, dc_register_kwh double precision, ac_kwh double precision, ac_register_kwh double precision,
   power_kw double precision
 )
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');

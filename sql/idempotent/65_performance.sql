@@ -6,7 +6,8 @@
 CREATE OR REPLACE FUNCTION volt.vehicle_performance(
   of_vehicle text, from_at timestamptz DEFAULT now() - INTERVAL '24 hours', to_at timestamptz DEFAULT now()
 ) RETURNS jsonb
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
   starts timestamptz[];
