@@ -10,8 +10,9 @@ import structlog
 from support import commands, harness
 from support.schema import at, materialise, store, vehicle
 from voltd import config, errors, metrics
-from voltd.daemon import health, jobs, policy_watch
+from voltd.daemon import jobs, policy_watch
 from voltd.database import locks, policies
+from voltd.rules.cycle import interfaces
 
 HOURLY = "refresh of volt.vehicle_hourly"
 
@@ -119,7 +120,7 @@ def test_the_leader_does_it_by_itself(community, owner):
     _overdue(owner)
     settings = _settings(community)
     counters = metrics.Metrics()
-    well = health.Report(0.0, spooling=False, healthy=True)
+    well = interfaces.Report(0.0, spooling=False, healthy=True)
     watch = policy_watch.PolicyWatch(settings, counters)
     made = jobs.Jobs(settings, set_fleets=lambda _fleets: None, look=lambda: well, policies=watch)
     made.start()
