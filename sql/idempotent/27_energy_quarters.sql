@@ -34,6 +34,9 @@ DECLARE
   known volt.{device};
   ats timestamptz[];
   registers double precision[];
+  further interval;
+  earlier_ats timestamptz[];
+  earlier double precision[];
 BEGIN
   SELECT array_agg(r.recorded_at ORDER BY r.recorded_at), array_agg(r.register_kwh ORDER BY r.recorded_at)
   INTO ats, registers
@@ -49,12 +52,22 @@ BEGIN
   IF NOT has_register THEN
     RETURN;
   END IF;
+  -- The two readings before, and the two behind; first in a week, as few chunks are planned faster.
+  FOREACH further IN ARRAY ARRAY[INTERVAL '7 days', NULL] LOOP
+    SELECT array_agg(x.recorded_at ORDER BY x.recorded_at), array_agg(x.register_kwh ORDER BY x.recorded_at)
+    INTO earlier_ats, earlier
+    FROM (
+      SELECT r.recorded_at, r.register_kwh FROM volt_internal.{device}_energy_reading r
+      WHERE r.{device}_id = of_{device} AND r.recorded_at < first_day AND r.register_kwh IS NOT NULL
+        AND (further IS NULL OR r.recorded_at >= first_day - further)
+      ORDER BY r.recorded_at DESC LIMIT 2
+    ) x;
+    EXIT WHEN cardinality(earlier_ats) = 2;
+  END LOOP;
   SELECT array_agg(x.recorded_at ORDER BY x.recorded_at), array_agg(x.register_kwh ORDER BY x.recorded_at)
   INTO ats, registers
   FROM (
-    (SELECT r.recorded_at, r.register_kwh FROM volt_internal.{device}_energy_reading r
-     WHERE r.{device}_id = of_{device} AND r.recorded_at < first_day AND r.register_kwh IS NOT NULL
-     ORDER BY r.recorded_at DESC LIMIT 2)
+    SELECT * FROM unnest(earlier_ats, earlier)
     UNION ALL
     SELECT * FROM unnest(ats, registers)
     UNION ALL
@@ -78,10 +91,24 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS
 DECLARE
   quarter CONSTANT interval := INTERVAL '15 minutes';
   of_registry interval := (SELECT make_interval(secs => v.interval_s) FROM volt.{device} v WHERE v.{device}_id = of_{device});
+  ats timestamptz[];
+  credited numeric[];
+  verdicts text[];
+  first_day timestamptz;
+  last_day timestamptz;
 BEGIN
+  -- In a statement of its own: the next one is planned for the chunks of its period only if that is known.
+  SELECT array_agg(c.recorded_at), array_agg(c.credited_kwh), array_agg(c.verdict),
+    -- All intervals that may lie in a stretch of the register which the period cuts.
+    max(c.recorded_at) FILTER (WHERE c.recorded_at <= from_at AND c.verdict NOT IN ('contradicted', 'undecided')),
+    min(c.recorded_at) FILTER (WHERE c.recorded_at >= to_at AND c.verdict NOT IN ('contradicted', 'undecided'))
+  INTO ats, credited, verdicts, first_day, last_day
+  FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at) c;
+  first_day := date_trunc('day', least(from_at, first_day), 'UTC');
+  last_day := date_trunc('day', greatest(to_at, last_day), 'UTC') + INTERVAL '2 days';
   RETURN QUERY
-  WITH curve AS MATERIALIZED (
-    SELECT * FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at)
+  WITH curve AS (
+    SELECT * FROM unnest(ats, credited, verdicts) AS c (recorded_at, credited_kwh, verdict)
   ), register_spacing AS (
     SELECT s.day, percentile_disc(0.5) WITHIN GROUP (ORDER BY s.spacing) AS usual
     FROM (
@@ -109,11 +136,7 @@ BEGIN
         PARTITION BY date_trunc('day', r.recorded_at, 'UTC') ORDER BY r.recorded_at) AS spacing
     FROM volt_internal.{device}_energy_reading r
     WHERE r.{device}_id = of_{device} AND r.interval_kwh IS NOT NULL
-      -- All that may lie in a stretch of the register which the period cuts.
-      AND r.recorded_at >= date_trunc(
-        'day', least(from_at, (SELECT min(s.since) FROM stretch s WHERE s.until > from_at)), 'UTC')
-      AND r.recorded_at < date_trunc(
-        'day', greatest(to_at, (SELECT max(s.until) FROM stretch s WHERE s.since < to_at)), 'UTC') + INTERVAL '2 days'
+      AND r.recorded_at >= first_day AND r.recorded_at < last_day
   ), interval_spacing AS (
     SELECT i.day, coalesce(of_registry, percentile_disc(0.5) WITHIN GROUP (ORDER BY i.spacing), quarter) AS usual
     FROM interval_reading i GROUP BY i.day

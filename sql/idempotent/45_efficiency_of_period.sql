@@ -17,8 +17,11 @@ RETURNS TABLE (
   meter_id text, ac_kwh numeric, ac_covered_s numeric, ac_gap_s numeric, ac_low_kwh numeric, ac_high_kwh numeric,
   ac_peak_kw numeric, ac_gaps tstzmultirange, ac_suspect boolean, others_kwh numeric
 )
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
   WITH dc AS (
     SELECT * FROM volt_internal.vehicle_energy_quarters(of_vehicle, from_at, to_at)
   ), moving AS (
@@ -65,7 +68,7 @@ BEGIN ATOMIC
   FROM (SELECT dc.quarter_hour FROM dc UNION SELECT one_meter.quarter_hour FROM one_meter) s
   LEFT JOIN dc d ON d.quarter_hour = s.quarter_hour
   LEFT JOIN one_meter m ON m.quarter_hour = s.quarter_hour;
-END;
+END $$;
 COMMENT ON FUNCTION volt_internal.vehicle_sides(text, timestamptz, timestamptz) IS
   'Both sides of one vehicle''s charging by quarter hour: DC of the vehicle, AC of the meter that fed it while the link was '
   'valid (its share, where other vehicles took energy from the same meter), named as in vehicle_energy_quarters.';
