@@ -214,9 +214,10 @@ class Jobs:
             return
         with self._connection() as connection:
             due = self._policies.look(connection)
-        if due:
-            with self._policies.connect() as connection, self._cancelled_at_stop(connection):
-                self._policies.refresh(connection, due, lambda: not self._stopping and self._the_leader())
+        for one in due:
+            if not self._stopping:
+                with self._policies.connect() as connection, self._cancelled_at_stop(connection):
+                    self._policies.refresh(connection, one, lambda: not self._stopping and self._the_leader())
 
     @contextlib.contextmanager
     def _cancelled_at_stop(self, connection: psycopg.Connection[Any]) -> Iterator[None]:

@@ -7,7 +7,7 @@ here: readings that are compressed or dropped late cost disk, figures that are r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -63,33 +63,24 @@ class PolicyWatch:
             _log.debug("timescaledb_jobs.ok", jobs=len(jobs))
         return [job for job in jobs if self._due(job)]
 
-    def refresh(
-        self, connection: psycopg.Connection[Any], jobs: Iterable[policies.PolicyJob], go_on: Callable[[], bool]
-    ) -> None:
-        """Refreshes the aggregates of these jobs, or logs what an admin does; blocks, for minutes perhaps.
+    def refresh(self, connection: psycopg.Connection[Any], job: policies.PolicyJob, go_on: Callable[[], bool]) -> None:
+        """Refreshes the aggregate of a job, or logs why not and what an admin does; blocks, for minutes perhaps.
 
         Args:
-            connection: from ``connect``.
-            jobs: as ``look`` returned them.
+            connection: from ``connect``, for this job alone.
+            job: as ``look`` returned it.
             go_on: asked before each statement.
         """
-        for job in jobs:
-            if not go_on():
-                return
-            self._tried_at[job.job_id] = time.monotonic()
-            try:
-                self._refresh(connection, job, go_on)
-            except errors.VoltdError as error:
-                if go_on():
-                    self._report(job, "failed", error=str(error), do=job.advice)
-
-    def _refresh(self, connection: psycopg.Connection[Any], job: policies.PolicyJob, go_on: Callable[[], bool]) -> None:
-        started = time.monotonic()
-        if not policies.may_refresh(connection, job):
-            if not job.works:
-                self._report(job, "not_allowed", do=policies.how_to_allow(job))
-        elif policies.refresh(connection, job, go_on):
-            self._report(job, "done", took_s=round(time.monotonic() - started, 1))
+        started = self._tried_at[job.job_id] = time.monotonic()
+        try:
+            if not policies.may_refresh(connection, job):
+                if not job.works:
+                    self._report(job, "not_allowed", do=policies.how_to_allow(job))
+            elif policies.refresh(connection, job, go_on):
+                self._report(job, "done", took_s=round(time.monotonic() - started, 1))
+        except errors.VoltdError as error:
+            if go_on():
+                self._report(job, "failed", error=str(error), do=job.advice)
 
     def _note(self, job: policies.PolicyJob) -> None:
         before = self._troubles.pop(job.job_id, "")

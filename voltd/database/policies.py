@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from voltd.database import edition, queries, sqlstate
 
 _OVERDUE = 3  # intervals without a success
 _STEP = dt.timedelta(days=1)
+_SHORT_S, _LONG_S = 2.0, 10.0  # far below the time limit of a statement: one that is cancelled does all its work again
 _KINDS = {"refresh": "refresh of {}", "columnstore": "columnstore of {}", "retention": "retention of {}"}
 _INVALID_CURSOR_STATE = "24000"  # PostgreSQL 15.20 to TimescaleDB 2.28.3, when its worker tidies up after the COMMIT
 
@@ -143,11 +145,12 @@ def how_to_allow(job: PolicyJob) -> str:
 def refresh(connection: psycopg.Connection[Any], job: PolicyJob, go_on: Callable[[], bool]) -> bool:
     """Refreshes the aggregate of a refresh job over the job's own window; blocks until done, for minutes perhaps.
 
-    A statement refreshes at most a day, the oldest first, and half of it where a day takes longer than the connection's
-    time limit: until the history is complete, the aggregate computes what is newer live.
+    A statement refreshes a bucket, or as many as take few seconds, at most a day. The oldest come first: until the
+    history is complete, the aggregate computes what is newer live.
 
     Args:
-        connection: of the aggregate's owner, in autocommit mode.
+        connection: of the aggregate's owner, in autocommit mode. After an error it must be closed: TimescaleDB counts
+            the refresh as under way for as long as its connection lives, and refuses others.
         job: a job of kind ``refresh``.
         go_on: asked before each statement.
 
@@ -155,28 +158,27 @@ def refresh(connection: psycopg.Connection[Any], job: PolicyJob, go_on: Callable
         Whether it was finished; False: ``go_on`` said no, and the next refresh does the rest.
 
     Raises:
-        errors.StoreUnavailable: transient, or a single bucket takes longer than the time limit; what was refreshed
-            stays, call again.
+        errors.StoreUnavailable: transient; what was refreshed stays, call again.
     """
     at, end, bucket = job.refresh_from, job.refresh_to, job.bucket
     if at is None or end is None or bucket is None:
         raise ValueError(f"job {job.job_id} refreshes no time that has an end")
-    buckets = max(1, _STEP // bucket)
+    buckets, most = 1, max(1, _STEP // bucket)
     try:
         while at < end:
             if not go_on():
                 return False
             until = min(at + buckets * bucket, end)
-            try:
-                # CALL cannot be prepared, so this is no named query.
-                connection.execute(
-                    "CALL refresh_continuous_aggregate(%s::regclass, %s, %s)", [job.relation, at, until], prepare=False
-                )
-                at = until
-            except psycopg.errors.QueryCanceled:
-                if buckets == 1:
-                    raise
-                buckets //= 2
+            started = time.monotonic()
+            # CALL cannot be prepared, so this is no named query.
+            connection.execute(
+                "CALL refresh_continuous_aggregate(%s::regclass, %s, %s)", [job.relation, at, until], prepare=False
+            )
+            took_s, at = time.monotonic() - started, until
+            if took_s > _LONG_S:
+                buckets = max(1, buckets // 2)
+            elif took_s < _SHORT_S:
+                buckets = min(2 * buckets, most)
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
     return True

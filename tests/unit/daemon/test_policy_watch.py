@@ -51,7 +51,8 @@ class Stage:
 
     def refresh(self, *jobs: policies.PolicyJob) -> list[Any]:
         with structlog.testing.capture_logs() as logs:
-            self.watch.refresh(cast("Any", None), jobs, lambda: True)
+            for job in jobs:
+                self.watch.refresh(cast("Any", None), job, lambda: True)
         return logs
 
     def _refresh(self, _connection: Any, job: policies.PolicyJob, _go_on: Any) -> bool:

@@ -27,18 +27,25 @@ def job(**values: Any) -> policies.PolicyJob:
 
 
 class Server:
-    """Notes which times it is to refresh; cancels a statement over more than ``most``."""
+    """Notes which times it is to refresh; a bucket takes it ``bucket_s`` on the clock."""
 
-    def __init__(self, most: dt.timedelta = dt.timedelta.max) -> None:
-        self.most = most
+    def __init__(self, patched: pytest.MonkeyPatch, bucket_s: float = 0.0) -> None:
+        self._now, self._bucket_s = 0.0, bucket_s
         self.refreshed: list[tuple[dt.datetime, dt.datetime]] = []
+        self.error: psycopg.Error | None = None
+        patched.setattr("time.monotonic", lambda: self._now)
 
     def execute(self, _query: str, values: list[Any], *, prepare: bool) -> None:
         assert not prepare
+        if self.error is not None:
+            raise self.error
         _, begin, end = values
-        if end - begin > self.most:
-            raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+        self._now += self._bucket_s * ((end - begin) / HOUR)
         self.refreshed.append((begin, end))
+
+    def lengths(self) -> list[float]:
+        """In hours."""
+        return [(end - begin) / HOUR for begin, end in self.refreshed]
 
     def refresh(self, one: policies.PolicyJob, steps: int = 1000) -> bool:
         left = iter(range(steps))
@@ -80,32 +87,41 @@ def test_names_say_what_is_done():
     assert job(kind="policy_reorder", relation="volt.meter_reading").name == "policy_reorder of volt.meter_reading"
 
 
-def test_a_refresh_goes_by_days_the_oldest_first():
-    """No gap, no overlap, to the end of the job's own window."""
-    server = Server()
+def test_a_refresh_goes_by_days_the_oldest_first(monkeypatch):
+    """A bucket first, then as many as are quick, at most a day; no gap, no overlap, to the end of the job's window."""
+    server = Server(monkeypatch)
     assert server.refresh(job())
-    edges = [START, START + 24 * HOUR, START + 48 * HOUR, START + 60 * HOUR]
+    assert server.lengths() == [1, 2, 4, 8, 16, 24, 5]
+    edges = [START, *(end for _, end in server.refreshed)]
     assert server.refreshed == list(itertools.pairwise(edges))
+    assert edges[-1] == START + 60 * HOUR
 
 
-def test_what_takes_too_long_is_cut():
-    """In halves, but never below a bucket: then the error is the caller's."""
-    server = Server(most=7 * HOUR)
+def test_no_statement_takes_long(monkeypatch):
+    """One that takes seconds is not followed by a longer one; one bucket is the least, however long it takes."""
+    server = Server(monkeypatch, bucket_s=1.5)
     assert server.refresh(job())
-    assert {end - begin for begin, end in server.refreshed} == {6 * HOUR}
-    assert (server.refreshed[0][0], server.refreshed[-1][1]) == (START, START + 60 * HOUR)
-    with pytest.raises(errors.StoreUnavailable, match="statement timeout"):
-        Server(most=HOUR / 2).refresh(job())
+    assert set(server.lengths()) == {1, 2}
+    slow = Server(monkeypatch, bucket_s=40)
+    assert slow.refresh(job())
+    assert set(slow.lengths()) == {1}
 
 
-def test_a_refresh_stops_when_asked():
-    server = Server()
+def test_a_refresh_stops_when_asked(monkeypatch):
+    server = Server(monkeypatch)
     assert not server.refresh(job(), steps=2)
-    assert len(server.refreshed) == 2
+    assert server.lengths() == [1, 2]
 
 
-def test_buckets_wider_than_a_day_are_not_cut():
-    server = Server()
+def test_an_error_of_the_server_is_one_of_ours(monkeypatch):
+    server = Server(monkeypatch)
+    server.error = psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+    with pytest.raises(errors.StoreUnavailable, match="statement timeout"):
+        server.refresh(job())
+
+
+def test_buckets_wider_than_a_day_are_not_cut(monkeypatch):
+    server = Server(monkeypatch)
     week = dt.timedelta(days=7)
     assert server.refresh(job(bucket=week, refresh_to=START + 2 * week))
-    assert [end - begin for begin, end in server.refreshed] == [week, week]
+    assert server.lengths() == [168, 168]
