@@ -105,7 +105,7 @@ class PolicyJob:
                 "each run does its work and counts as failed all the same, because this TimescaleDB does not know this"
                 " release of PostgreSQL: update TimescaleDB"
             )
-        return f"look at the server's log; to run it by hand, as {self.owner}: CALL run_job({self.job_id})"
+        return f"see the server's log; to run it by hand, as {self.owner}: CALL run_job({self.job_id})"
 
 
 def look(connection: psycopg.Connection[Any]) -> list[PolicyJob] | None:
