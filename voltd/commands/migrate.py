@@ -31,6 +31,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     options = migrate.MigrateOptions(
         raw_retention_days=settings.raw_retention_days,
         columnstore_after_days=settings.retention.columnstore_after_days,
+        timezone=settings.timezone,
         expected_interval_s=settings.efficiency.expected_interval_s,
         dead_letter_days=settings.retention.dead_letter_days,
         alert_days=settings.retention.alert_days,

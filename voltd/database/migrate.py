@@ -31,6 +31,7 @@ class MigrateOptions:
     Attributes:
         raw_retention_days: raw readings are kept at least this long.
         columnstore_after_days: older chunks of raw readings are compressed (Community edition).
+        timezone: IANA name; in it the days of fleets begin that name no zone of their own.
         expected_interval_s: how often a device is expected to report, in seconds; the base of coverage.
         dead_letter_days: dead letters are kept this long.
         alert_days: episodes of alerts are kept this long after their end.
@@ -39,6 +40,7 @@ class MigrateOptions:
 
     raw_retention_days: int = 90
     columnstore_after_days: int = 7
+    timezone: str = "UTC"
     expected_interval_s: float = 60.0
     dead_letter_days: int = 30
     alert_days: int = 730
@@ -124,9 +126,11 @@ def migrate(dsn: str, options: MigrateOptions, *, report: Callable[[str], None])
     Raises:
         errors.StoreUnavailable: the connection broke or a lock was not to be had; what was committed stays, run again.
         errors.SchemaError: not supported, altered or ahead, or a role may not do it; nothing was changed by this step.
+        errors.ConfigurationError: the server does not know the time zone; nothing was changed.
     """
     with _connected(dsn) as connection, _only_runner(connection, report):
         _require_released(connection)
+        _require_zone(connection, options.timezone)
         _bootstrap(connection)
         state = _state(connection)
         state.require_known()
@@ -185,6 +189,14 @@ def _require_released(connection: Connection) -> None:
             "the database was made by a voltd before 0.1.0, the first release; no release migrates it",
             hint="point database.dsn at a new database, or delete all that voltd has stored in this one (DROP SCHEMA"
             ' volt CASCADE), then run "voltd migrate"',
+        )
+
+
+def _require_zone(connection: Connection, name: str) -> None:
+    if connection.execute("SELECT FROM pg_timezone_names WHERE name = %s", (name,)).fetchone() is None:
+        raise errors.ConfigurationError(
+            f"timezone = {name!r}: the database's server knows no such time zone",
+            hint="set timezone (VOLTD_TIMEZONE) to one that it knows: SELECT name FROM pg_timezone_names",
         )
 
 
