@@ -13,14 +13,15 @@ DECLARE
 BEGIN
   FOR wanted IN
     -- The owner may log in because TimescaleDB runs background jobs as the owner of their table.
-    SELECT * FROM (VALUES ('volt_owner', 'LOGIN'), ('volt_writer', 'NOLOGIN'), ('volt_reader', 'NOLOGIN')) AS r (name, login)
+    SELECT * FROM (VALUES ('volt_owner', 'LOGIN'), ('volt_writer', 'NOLOGIN'), ('volt_reader', 'NOLOGIN'),
+                          ('volt_registrar', 'NOLOGIN')) AS r (name, login)
     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.name)
   LOOP
     IF NOT may_create THEN
       RAISE insufficient_privilege USING
         MESSAGE = format('role %s is missing and %s may not create roles', wanted.name, current_user),
         HINT = format('as an administrator: CREATE ROLE volt_owner LOGIN; CREATE ROLE volt_writer; '
-                      'CREATE ROLE volt_reader; GRANT volt_owner TO %I;', current_user);
+                      'CREATE ROLE volt_reader; CREATE ROLE volt_registrar; GRANT volt_owner TO %I;', current_user);
     END IF;
     BEGIN
       EXECUTE format('CREATE ROLE %I %s', wanted.name, wanted.login);
@@ -73,4 +74,26 @@ BEGIN
   IF NOT has_database_privilege('volt_writer', current_database(), 'TEMPORARY') THEN
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO volt_writer', current_database());
   END IF;
+END $$;
+
+-- Analysts' statements end after five minutes. PostgreSQL applies the settings of the role that logs in and never those of
+-- a role whose member it is: each one needs its own. A role that has one for this database, or for all, keeps it.
+DO $$
+DECLARE
+  analyst name;
+BEGIN
+  FOR analyst IN
+    SELECT r.rolname FROM pg_roles r
+    WHERE (r.rolcanlogin OR r.rolname = 'volt_reader') AND NOT r.rolsuper AND pg_has_role(r.oid, 'volt_reader', 'MEMBER')
+      AND NOT pg_has_role(r.oid, 'volt_writer', 'MEMBER') AND NOT pg_has_role(r.oid, 'volt_owner', 'MEMBER')
+      AND NOT EXISTS (
+        SELECT FROM pg_db_role_setting s JOIN pg_database d ON s.setdatabase IN (0, d.oid), unnest(s.setconfig) AS setting
+        WHERE d.datname = current_database() AND s.setrole = r.oid AND setting LIKE 'statement_timeout=%')
+  LOOP
+    BEGIN
+      EXECUTE format('ALTER ROLE %I IN DATABASE %I SET statement_timeout = ''5min''', analyst, current_database());
+    EXCEPTION WHEN insufficient_privilege THEN
+      NULL; -- somebody else's role stays as it is; \drds in psql lists what was set
+    END;
+  END LOOP;
 END $$;

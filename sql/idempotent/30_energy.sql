@@ -1,6 +1,6 @@
 -- What: energy per device and hour, from interval energy or from registers.
 -- Why:  the step of a register across the hour's start needs the last register reading before it, from any earlier hour.
---       In the stored half that is one look-up on an index, so the cost grows with the rows asked for and filters on
+--       In the stored half that is one look-up on an index, and none for a device without register, so the cost grows with the rows asked for and filters on
 --       device and hour reach the index; lag() over all of it would read the whole history for one day of the fleet. The
 --       live half is a few hours: lag() within it, and the look-up for each device's first hour.
 -- Lock: ACCESS EXCLUSIVE on the views while they are replaced.
@@ -31,10 +31,10 @@ FROM volt_internal.{device}_hourly_stored h
 LEFT JOIN LATERAL (
   SELECT b.register_last_kwh AS kwh
   FROM volt_internal.{device}_hourly_stored b
-  WHERE b.{device}_id = h.{device}_id AND b.hour < h.hour AND b.register_readings > 0
+  WHERE h.register_readings > 0 AND b.{device}_id = h.{device}_id AND b.hour < h.hour AND b.register_readings > 0
   ORDER BY b.hour DESC
   LIMIT 1
-) p ON h.register_readings > 0
+) p ON true
 UNION ALL
 SELECT
   h.{device}_id,
@@ -53,10 +53,10 @@ LEFT JOIN LATERAL (
   SELECT coalesce(h.live_kwh, (
     SELECT b.register_last_kwh
     FROM volt_internal.{device}_hourly_stored b
-    WHERE b.{device}_id = h.{device}_id AND b.hour < h.hour AND b.register_readings > 0
+    WHERE h.register_readings > 0 AND b.{device}_id = h.{device}_id AND b.hour < h.hour AND b.register_readings > 0
     ORDER BY b.hour DESC
     LIMIT 1
   )) AS kwh
-) p ON h.register_readings > 0;
+) p ON true;
 
 -- end

@@ -3,18 +3,32 @@
 --       sides meet in a GROUP BY over UNION ALL and not in a FULL JOIN, because a filter on hour does not pass a FULL
 --       JOIN; the GROUP BY inside LATERAL keeps the link's meter as an index look-up. The setting is read from its table,
 --       which a view may for analysts; a function would read it with their rights.
+--       Each side has its fleet before they meet, so that a filter on fleet_id leaves out the other vehicles before their
+--       energy is computed. The members' energy is asked for vehicle by vehicle for that reason; the hours in which a
+--       vehicle was in no fleet are a part of their own, which such a filter leaves out at once.
 -- Lock: ACCESS EXCLUSIVE on the views while they are replaced.
 
 CREATE OR REPLACE VIEW volt.efficiency_hourly AS
 WITH side AS (
   SELECT
-    v.vehicle_id, v.hour, v.energy_kwh AS dc_kwh, v.readings AS dc_readings,
+    f.vehicle_id, f.fleet_id, v.hour, v.energy_kwh AS dc_kwh, v.readings AS dc_readings,
     NULL::text AS meter_id, NULL::timestamptz AS linked_at, NULL::numeric AS ac_kwh, NULL::bigint AS ac_readings,
     NULL::boolean AS shared
+  FROM volt.fleet_membership f
+  CROSS JOIN LATERAL (
+    SELECT e.hour, max(e.energy_kwh) AS energy_kwh, max(e.readings) AS readings
+    FROM volt.vehicle_energy_hourly e
+    WHERE e.vehicle_id = f.vehicle_id
+    GROUP BY e.hour
+  ) v
+  WHERE f.valid @> v.hour
+  UNION ALL
+  SELECT v.vehicle_id, NULL, v.hour, v.energy_kwh, v.readings, NULL, NULL, NULL, NULL, NULL
   FROM volt.vehicle_energy_hourly v
+  WHERE NOT EXISTS (SELECT FROM volt.fleet_membership f WHERE f.vehicle_id = v.vehicle_id AND f.valid @> v.hour)
   UNION ALL
   SELECT
-    l.vehicle_id, m.hour, NULL, NULL,
+    l.vehicle_id, f.fleet_id, m.hour, NULL, NULL,
     l.meter_id, lower(l.valid * tstzmultirange(tstzrange(m.hour, m.hour + INTERVAL '1 hour'))), m.energy_kwh, m.readings,
     coalesce(l.shared && tstzrange(m.hour, m.hour + INTERVAL '1 hour'), false)
   FROM (
@@ -32,14 +46,15 @@ WITH side AS (
     WHERE e.meter_id = l.meter_id
     GROUP BY e.hour
   ) m
+  LEFT JOIN volt.fleet_membership f ON f.vehicle_id = l.vehicle_id AND f.valid @> m.hour
   WHERE l.valid && tstzrange(m.hour, m.hour + INTERVAL '1 hour')
 ), both_sides AS (
   SELECT
-    vehicle_id, hour, max(dc_kwh) AS dc_kwh, max(dc_readings) AS dc_readings, sum(ac_kwh) AS ac_kwh,
+    vehicle_id, fleet_id, hour, max(dc_kwh) AS dc_kwh, max(dc_readings) AS dc_readings, sum(ac_kwh) AS ac_kwh,
     sum(ac_readings)::bigint AS ac_readings, string_agg(meter_id, ', ' ORDER BY linked_at, meter_id) AS meter_id,
     bool_or(shared) AS shared
   FROM side
-  GROUP BY vehicle_id, hour
+  GROUP BY vehicle_id, fleet_id, hour
 ), rated AS (
   SELECT
     b.*,
@@ -54,7 +69,7 @@ WITH side AS (
 )
 SELECT
   r.vehicle_id,
-  v.fleet_id,
+  r.fleet_id,
   r.meter_id,
   r.hour,
   r.dc_kwh,
@@ -72,8 +87,7 @@ SELECT
     WHEN r.coverage < 0.8 THEN 'partial'
     ELSE 'ok'
   END AS quality
-FROM rated r
-LEFT JOIN volt.vehicle v ON v.vehicle_id = r.vehicle_id;
+FROM rated r;
 
 CREATE OR REPLACE VIEW volt.efficiency_daily AS
 SELECT

@@ -200,7 +200,7 @@ COMMENT ON FUNCTION volt_internal.check_period(timestamptz, timestamptz, interva
   'Refuses a period that is open, upside down, empty or too long.';
 
 CREATE OR REPLACE FUNCTION volt.vehicle_efficiency(
-  of_vehicle text, from_at timestamptz, to_at timestamptz, step text DEFAULT 'hour', zone text DEFAULT 'UTC'
+  of_vehicle text, from_at timestamptz, to_at timestamptz, step text DEFAULT 'hour', zone text DEFAULT NULL
 ) RETURNS TABLE (
   began_at timestamptz, ended_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric,
   comparable_ac_kwh numeric,
@@ -214,6 +214,10 @@ DECLARE
   starts timestamptz[];
 BEGIN
   PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');
+  zone := coalesce(
+    zone,
+    (SELECT f.timezone FROM volt.vehicle v JOIN volt.fleet f ON f.fleet_id = v.fleet_id WHERE v.vehicle_id = of_vehicle),
+    (SELECT s.value FROM volt_internal.setting s WHERE s.name = 'timezone'));
   IF step = 'period' THEN
     starts := ARRAY[from_at];
   ELSIF step IN ('hour', 'day') THEN
@@ -234,7 +238,7 @@ BEGIN
   RETURN QUERY SELECT p.* FROM volt_internal.vehicle_periods(of_vehicle, starts, starts[2:] || to_at) p ORDER BY 1;
 END $$;
 COMMENT ON FUNCTION volt.vehicle_efficiency(text, timestamptz, timestamptz, text, text) IS
-  'Charging efficiency of one vehicle within [from, to), by hour, by day of a time zone, or of the period as one, from raw '
+  'Charging efficiency of one vehicle within [from, to), by hour, by day of a time zone (by default that of its fleet), or of the period as one, from raw '
   'readings, exact to the second. dc_kwh, ac_kwh: all that was measured, kWh; comparable_dc_kwh, comparable_ac_kwh: where '
   'both sides were measured for at least 80 % of the quarter hour, each scaled to all of it, the vehicle stood and the meter '
   'ran above its standby; efficiency_pct: the one over the other, %; efficiency_low_pct, efficiency_high_pct: with what '

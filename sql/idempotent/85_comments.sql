@@ -101,7 +101,7 @@ COMMENT ON COLUMN volt.meter_energy_hourly.source IS 'register or interval; NULL
 COMMENT ON VIEW volt.efficiency_hourly IS
   'Charging efficiency of one vehicle in one hour, and how far to trust it. Hours without energy on either side are left out.';
 COMMENT ON COLUMN volt.efficiency_hourly.vehicle_id IS 'The vehicle.';
-COMMENT ON COLUMN volt.efficiency_hourly.fleet_id IS 'Fleet of the vehicle now; NULL: none.';
+COMMENT ON COLUMN volt.efficiency_hourly.fleet_id IS 'Fleet of the vehicle as the hour began (fleet_membership); NULL: none.';
 COMMENT ON COLUMN volt.efficiency_hourly.meter_id IS 'Meter linked in the hour, several in the order of their links; NULL: none with readings.';
 COMMENT ON COLUMN volt.efficiency_hourly.hour IS 'Start of the hour, UTC.';
 COMMENT ON COLUMN volt.efficiency_hourly.dc_kwh IS 'DC energy delivered to the vehicle, kWh; NULL: unknown.';
@@ -114,9 +114,9 @@ COMMENT ON COLUMN volt.efficiency_hourly.coverage IS 'Share of the expected read
 COMMENT ON COLUMN volt.efficiency_hourly.quality IS 'In this order: no_ac, no_dc (a side is missing), shared_meter (linked to another vehicle too), suspect (over 100 % or under 20 %), partial (coverage under 0.8), ok.';
 
 COMMENT ON VIEW volt.efficiency_daily IS
-  'Charging efficiency of one vehicle in one UTC day, of the hours where both sides are known.';
+  'Charging efficiency of one vehicle in one UTC day, of the hours where both sides are known; a row for each fleet it was in.';
 COMMENT ON COLUMN volt.efficiency_daily.vehicle_id IS 'The vehicle.';
-COMMENT ON COLUMN volt.efficiency_daily.fleet_id IS 'Fleet of the vehicle now; NULL: none.';
+COMMENT ON COLUMN volt.efficiency_daily.fleet_id IS 'Fleet of the vehicle in these hours; NULL: none.';
 COMMENT ON COLUMN volt.efficiency_daily.day IS 'Start of the day, UTC.';
 COMMENT ON COLUMN volt.efficiency_daily.dc_kwh IS 'DC energy delivered to the vehicle, kWh.';
 COMMENT ON COLUMN volt.efficiency_daily.ac_kwh IS 'AC energy consumed at the linked meters, kWh.';

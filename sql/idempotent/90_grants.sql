@@ -1,22 +1,28 @@
 -- What: who may do what.
 -- Why:  volt_writer (the daemon) adds readings and updates the current state, but cannot delete, truncate or alter raw
 --       data; it deletes only what it persists between two evaluation cycles. volt_reader (analysts) reads all of volt and
---       nothing of volt_internal. The payloads of dead letters, which may hold anything, are for the owner alone.
+--       nothing of volt_internal; volt_registrar reads the same and writes the registry. The payloads of dead letters, which may hold anything, are for the owner alone.
 -- Lock: none on data.
 
-GRANT USAGE ON SCHEMA volt TO volt_writer, volt_reader;
+GRANT USAGE ON SCHEMA volt TO volt_writer, volt_reader, volt_registrar;
 GRANT USAGE ON SCHEMA volt_internal TO volt_writer;
 
-GRANT SELECT ON ALL TABLES IN SCHEMA volt TO volt_writer, volt_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA volt TO volt_writer, volt_reader, volt_registrar;
 GRANT SELECT ON ALL TABLES IN SCHEMA volt_internal TO volt_writer;
-REVOKE SELECT ON volt.dead_letter FROM volt_writer, volt_reader;
+REVOKE SELECT ON volt.dead_letter FROM volt_writer, volt_reader, volt_registrar;
 GRANT SELECT (id, received_at, topic, reason, detail, element, replayed_at, field, device_type, device_id, repeats,
               last_received_at) ON volt.dead_letter
-  TO volt_writer, volt_reader;
+  TO volt_writer, volt_reader, volt_registrar;
 -- Only for the daemon: the hash by which it recognises a redelivery, to whom that went, and the key by which it counts
 -- repeats of a field.
 GRANT SELECT (redelivery_key, redelivered_to, repeat_key) ON volt.dead_letter TO volt_writer;
 GRANT UPDATE (repeats, last_received_at) ON volt.dead_letter TO volt_writer;
+
+GRANT INSERT, UPDATE, DELETE ON volt.fleet, volt.vehicle, volt.meter, volt.vehicle_meter, volt.fleet_membership
+  TO volt_registrar;
+-- Their triggers have the owner's rights: nobody else may attach these functions to a table.
+REVOKE EXECUTE ON FUNCTION volt_internal.keep_membership(), volt_internal.check_membership(),
+  volt_internal.check_timezone() FROM PUBLIC;
 
 GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter TO volt_writer;
 -- To fill in missing values: the trigger append_only allows nothing else, whoever asks. On the whole table, because

@@ -89,6 +89,7 @@ def test_environment_wins_over_the_file(tmp_path, monkeypatch):
         ("[timestamps]\nzone = {'volt/vehicle/+/telemetry' = 'Europe/Atlantis'}", "'Europe/Atlantis' is no time zone"),
         ("[timestamps]\nzone = {'volt/car/#' = 'Europe/Berlin'}", "no topic that voltd subscribes to"),
         ("[timestamps]\nzone = {'volt/#/x' = 'Europe/Berlin'}", "# may only be the whole last level"),
+        ("timezone = 'Europe/Atlantis'", "timezone = 'Europe/Atlantis': 'Europe/Atlantis' is no time zone"),
         ("[retention]\nraw_days = 800000", "retention.raw_days = 800000"),
         ("[mqtt.topics]\nvehicle = ['volt/#/x']", "# may only be the whole last level"),
         ("[mqtt.topics]\nvehicle = ['$share/g']", "$share/<group>/<filter>"),

@@ -1,8 +1,8 @@
 """``voltd devices list|retire|activate|maintenance``: lists devices and sets their status.
 
 The status is in the registry (``volt.vehicle``, ``volt.meter``), and rules observe it: a retired device raises no
-alert, and its open alerts end without a notification. Its readings are still stored. The registry belongs to the
-schema's owner, so the actions that change it use the connection of ``voltd migrate``.
+alert, and its open alerts end without a notification. Its readings are still stored. The daemon may not
+write the registry, so the actions that change it use the connection of ``voltd migrate``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from voltd.database import connections, queries
 
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"
 _OWNER_HINT = (
-    "only the schema's owner may change the registry: set database.migrate_dsn (VOLTD_DATABASE__MIGRATE_DSN) to a user"
-    " with the role volt_owner"
+    "changing the registry needs the role volt_registrar or volt_owner: set database.migrate_dsn"
+    " (VOLTD_DATABASE__MIGRATE_DSN) to a user that has it"
 )
 _STATUSES = {"retire": "retired", "activate": "active", "maintenance": "maintenance"}
 _LONGEST_ID = 64

@@ -17,7 +17,7 @@ from psycopg import conninfo
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from voltd.config.alerts import Alerts, ChannelSettings
-from voltd.config.limits import Days, Limits, Timestamps
+from voltd.config.limits import Days, Limits, Timestamps, Zone
 from voltd.config.section import Name, Section
 from voltd.config.topics import Topics
 
@@ -169,6 +169,7 @@ class Settings(pydantic_settings.BaseSettings):
     efficiency: Efficiency = Efficiency()
     log: Log = Log()
     current_interval_s: Annotated[NonNegativeFloat, Field(ge=0.05, le=10)] = 1.0
+    timezone: Zone = "UTC"
 
     @classmethod
     def settings_customise_sources(

@@ -25,7 +25,8 @@ def _known_fields(ignore: dict[str, Any]) -> dict[str, Any]:
 
 def _zone(name: str) -> str:
     try:
-        zoneinfo.ZoneInfo(name)
+        if name != "UTC":  # known without tzdata, too
+            zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(
             f"{name!r} is no time zone of this machine: write an IANA name like Europe/Berlin (package tzdata has them)"
@@ -39,6 +40,7 @@ def _number_or_text(value: Any) -> Any:
     raise ValueError("should be a number or a text")
 
 
+Zone = Annotated[str, pydantic.AfterValidator(_zone)]
 _Sentinel = Annotated[float | str, pydantic.BeforeValidator(_number_or_text)]
 
 
@@ -62,4 +64,4 @@ class Timestamps(section.Section):
     """How devices may write times, beside RFC 3339 with offset."""
 
     epoch: bool = True
-    zone: dict[topics.Filter, Annotated[str, pydantic.AfterValidator(_zone)]] = Field(default_factory=dict)
+    zone: dict[topics.Filter, Zone] = Field(default_factory=dict)

@@ -31,6 +31,7 @@ class MigrateOptions:
     Attributes:
         raw_retention_days: raw readings are kept at least this long.
         columnstore_after_days: older chunks of raw readings are compressed (Community edition).
+        timezone: IANA name; in it the days of fleets begin that name no zone of their own.
         expected_interval_s: how often a device is expected to report, in seconds; the base of coverage.
         efficiency_max_power_kw: a register that rises faster counts nothing, unless the registry knows the device.
         efficiency_standby_kw: a meter that measures no more feeds no vehicle.
@@ -41,6 +42,7 @@ class MigrateOptions:
 
     raw_retention_days: int = 90
     columnstore_after_days: int = 7
+    timezone: str = "UTC"
     expected_interval_s: float = 60.0
     efficiency_max_power_kw: float = 400.0
     efficiency_standby_kw: float = 0.05
@@ -128,9 +130,11 @@ def migrate(dsn: str, options: MigrateOptions, *, report: Callable[[str], None])
     Raises:
         errors.StoreUnavailable: the connection broke or a lock was not to be had; what was committed stays, run again.
         errors.SchemaError: not supported, altered or ahead, or a role may not do it; nothing was changed by this step.
+        errors.ConfigurationError: the server does not know the time zone; nothing was changed.
     """
     with _connected(dsn) as connection, _only_runner(connection, report):
         _require_released(connection)
+        _require_zone(connection, options.timezone)
         _bootstrap(connection)
         state = _state(connection)
         state.require_known()
@@ -189,6 +193,14 @@ def _require_released(connection: Connection) -> None:
             "the database was made by a voltd before 0.1.0, the first release; no release migrates it",
             hint="point database.dsn at a new database, or delete all that voltd has stored in this one (DROP SCHEMA"
             ' volt CASCADE), then run "voltd migrate"',
+        )
+
+
+def _require_zone(connection: Connection, name: str) -> None:
+    if connection.execute("SELECT FROM pg_timezone_names WHERE name = %s", (name,)).fetchone() is None:
+        raise errors.ConfigurationError(
+            f"timezone = {name!r}: the database's server knows no such time zone",
+            hint="set timezone (VOLTD_TIMEZONE) to one that it knows: SELECT name FROM pg_timezone_names",
         )
 
 

@@ -102,6 +102,17 @@ def test_what_is_missing_is_null_and_named(stored):
     }
 
 
+def test_meters_linked_at_a_time_are_summed(stored):
+    """Home and depot, both linked for good: AC is what both measured."""
+    link(stored.connection, "both", "m-home")
+    link(stored.connection, "both", "m-depot")
+    database = stored(
+        [vehicle("both", at(9, n), kwh=0.09) for n in range(60)]
+        + [meter(name, at(9, n), kwh=0.05) for name in ("m-home", "m-depot") for n in range(60)]
+    )
+    assert efficiency(database, "both") == [(at(9), 5.4, 6.0, 90.0, "ok")]
+
+
 def test_two_meters_in_one_hour_are_summed_and_the_same_one_twice_is_not(stored):
     """Links that change within the hour: distinct meters in the order of their links."""
     link(stored.connection, "moved", "m-1", None, at(7, 20))

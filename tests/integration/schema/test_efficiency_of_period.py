@@ -229,6 +229,15 @@ def test_days_of_a_zone(connection, ask):
     assert (inner.hour, inner.minute) == (18, 30)
 
 
+def test_days_of_the_fleet(connection, ask):
+    """Without a zone the days are those of the vehicle's fleet."""
+    connection.execute("INSERT INTO volt.fleet (fleet_id, timezone) VALUES ('P-fleet', 'Asia/Kolkata')")
+    connection.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES ('P-21', 'P-fleet')")
+    store(connection, _dc("P-21", range(1, 1441)))
+    assert ask("P-21", step="day", zone=None) == ask("P-21", step="day", zone="Asia/Kolkata")
+    assert ask("P-21", step="day", zone=None) != ask("P-21", step="day", zone="UTC")
+
+
 def test_hours_add_up_to_the_period(connection, ask):
     link(connection, "P-19", "P-m19")
     store(connection, _dc("P-19", range(1, 200)) + _ac("P-m19", range(1, 200)))

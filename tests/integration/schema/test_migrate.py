@@ -186,6 +186,17 @@ def test_every_query_can_be_prepared(migrated):
                 pytest.fail(f"{name}: {problem}")
 
 
+def test_a_time_zone_that_the_server_does_not_know_is_refused(fresh_database):
+    """Before anything is changed, with the setting's name and where to look; a known one is stored for SQL."""
+    with pytest.raises(errors.ConfigurationError, match="timezone = 'Europe/Atlantis'") as raised:
+        migrate.migrate(fresh_database, migrate.MigrateOptions(timezone="Europe/Atlantis"), report=quiet)
+    assert "pg_timezone_names" in raised.value.hint
+    assert rows(fresh_database, "SELECT to_regnamespace('volt')") == [(None,)]
+    migrate.migrate(fresh_database, migrate.MigrateOptions(timezone="Asia/Kolkata"), report=quiet)
+    stored = rows(fresh_database, "SELECT value FROM volt_internal.setting WHERE name = 'timezone'")
+    assert stored == [("Asia/Kolkata",)]
+
+
 def test_policies_follow_the_settings(database_of):
     """Community: refresh looks back further than raw readings are kept, the retention drops later still."""
     dsn = database_of("timescale")

@@ -1,7 +1,10 @@
 """Who may do what: the daemon's role and the analysts' role."""
 
+import secrets
+
 import psycopg
 import pytest
+from psycopg import conninfo
 
 from voltd.database import migrate, queries, retention, rollup
 
@@ -107,3 +110,82 @@ def test_analysts_do_not_see_what_is_voltds_own(migrated):
         assert rights.fetchall() == []
         connection.execute("SELECT volt.vehicle_performance('w')")
         assert connection.execute("SELECT count(*) FROM volt.device_liveness").fetchone() == (0,)
+
+
+def test_the_registrar_writes_the_registry_and_nothing_else(migrated):
+    """volt_registrar keeps fleets, devices, links and memberships, reads as an analyst does, changes nothing else."""
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        connection.execute("SET ROLE volt_registrar")
+        connection.execute("INSERT INTO volt.fleet (fleet_id, timezone) VALUES ('a', 'Europe/Berlin'), ('b', NULL)")
+        connection.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES ('v', 'a')")
+        connection.execute("UPDATE volt.vehicle SET fleet_id = 'b'")
+        connection.execute("UPDATE volt.fleet SET fleet_id = 'c' WHERE fleet_id = 'b'")
+        connection.execute("DELETE FROM volt.fleet_membership WHERE fleet_id = 'a'")
+        connection.execute("INSERT INTO volt.meter (meter_id) VALUES ('m')")
+        connection.execute("INSERT INTO volt.vehicle_meter (vehicle_id, meter_id) VALUES ('v', 'm')")
+        for table in ("vehicle_meter", "meter", "vehicle", "fleet_membership", "fleet"):
+            connection.execute(f"DELETE FROM volt.{table}")
+        connection.execute(queries.text("set_vehicle_status"), {"ids": ["v"], "status": "retired"})
+        rights = connection.execute(
+            "SELECT c.oid::regclass::text, p.name FROM pg_class c"
+            " CROSS JOIN unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) AS p (name)"
+            " WHERE c.relnamespace IN ('volt'::regnamespace, 'volt_internal'::regnamespace) AND c.relkind IN ('r', 'v')"
+            " AND has_table_privilege('volt_registrar', c.oid, p.name)"
+            " AND NOT has_table_privilege('volt_reader', c.oid, p.name) ORDER BY 1, 2"
+        ).fetchall()
+        registry = ("fleet", "fleet_membership", "meter", "vehicle", "vehicle_meter")
+        assert rights == [(f"volt.{table}", right) for table in registry for right in ("DELETE", "INSERT", "UPDATE")]
+        for statement in ("SELECT payload FROM volt.dead_letter", "SELECT * FROM volt_internal.setting",
+                          "SELECT volt_internal.move_vehicle('v', 'a', true)"):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+
+
+def test_who_may_only_write_vehicles_still_may(migrated):
+    """A right granted before memberships were recorded is enough: the triggers have the owner's rights."""
+    role = f"voltd_test_{secrets.token_hex(4)}"
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        connection.execute("INSERT INTO volt.fleet (fleet_id) VALUES ('a')")
+        connection.execute(f"CREATE ROLE {role}")
+        try:
+            connection.execute(f"GRANT USAGE ON SCHEMA volt TO {role}")
+            connection.execute(f"GRANT INSERT, DELETE ON volt.vehicle TO {role}")
+            connection.execute(f"SET ROLE {role}")
+            connection.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES ('v', 'a')")
+            connection.execute("RESET ROLE")
+            assert connection.execute("SELECT count(*) FROM volt.fleet_membership").fetchone() == (1,)
+        finally:
+            connection.execute("RESET ROLE")
+            connection.execute(f"DROP OWNED BY {role}")
+            connection.execute(f"DROP ROLE {role}")
+
+
+def _logged_in(dsn, role):
+    with psycopg.connect(conninfo.make_conninfo(dsn, user=role, password="x")) as connection:
+        return connection.execute("SHOW statement_timeout").fetchone()[0]
+
+
+def test_analysts_statements_end_after_five_minutes(migrated):
+    """Who logs in as a member of volt_reader, also through another role; an own limit stays, the daemon has none."""
+    names = {name: f"voltd_test_{name}_{secrets.token_hex(4)}" for name in ("ana", "group", "bo", "slow", "daemon")}
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        try:
+            for name, rest in (
+                ("ana", "LOGIN PASSWORD 'x' IN ROLE volt_reader"),
+                ("group", "IN ROLE volt_reader"),
+                ("bo", f"LOGIN PASSWORD 'x' IN ROLE {names['group']}"),
+                ("slow", "LOGIN PASSWORD 'x' IN ROLE volt_reader"),
+                ("daemon", "LOGIN PASSWORD 'x' IN ROLE volt_reader, volt_writer"),
+            ):
+                connection.execute(f"CREATE ROLE {names[name]} {rest}")
+            connection.execute(f"ALTER ROLE {names['slow']} SET statement_timeout = '1h'")
+            migrate.migrate(migrated, migrate.MigrateOptions(), report=lambda _line: None)
+            limits = {name: _logged_in(migrated, names[name]) for name in ("ana", "bo", "slow", "daemon")}
+            assert limits == {"ana": "5min", "bo": "5min", "slow": "1h", "daemon": "0"}
+            (database,) = connection.execute("SELECT current_database()").fetchone()
+            connection.execute(f"ALTER ROLE {names['ana']} IN DATABASE {database} SET statement_timeout = '30min'")
+            migrate.migrate(migrated, migrate.MigrateOptions(), report=lambda _line: None)
+            assert _logged_in(migrated, names["ana"]) == "30min"
+        finally:
+            for name in reversed(names.values()):
+                connection.execute(f"DROP ROLE IF EXISTS {name}")

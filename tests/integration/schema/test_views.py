@@ -124,9 +124,9 @@ def test_impossible_values_are_refused_by_a_named_constraint(database):
         assert raised.value.diag.constraint_name == f"vehicle_reading_{column}_range"
 
 
-def test_links_of_one_vehicle_may_not_overlap(database):
-    """One meter at a time feeds a vehicle."""
-    database.execute("INSERT INTO volt.vehicle_meter (vehicle_id, meter_id) VALUES ('v', 'm')")
+def test_the_same_link_may_not_overlap(database):
+    """Several meters at a time may feed a vehicle; the same pair counts once."""
+    database.execute("INSERT INTO volt.vehicle_meter (vehicle_id, meter_id) VALUES ('v', 'm'), ('v', 'n'), ('w', 'm')")
     with pytest.raises(psycopg.errors.ExclusionViolation) as raised:
         database.execute("INSERT INTO volt.vehicle_meter VALUES ('v', 'n', NULL, '[2026-01-01,)')")
     assert raised.value.diag.constraint_name == "vehicle_meter_no_overlap"
