@@ -8,6 +8,23 @@ RETURN volt_internal.setting_number('efficiency_max_power_kw');
 COMMENT ON FUNCTION volt_internal.efficiency_max_power_kw() IS
   'The setting efficiency.max_power_kw: more than this no device can pass, kW, unless the registry says otherwise.';
 
+CREATE OR REPLACE FUNCTION volt_internal.check_period(from_at timestamptz, to_at timestamptz, most interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF from_at IS NULL OR to_at IS NULL OR NOT isfinite(from_at) OR NOT isfinite(to_at) THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'the period needs a beginning and an end', HINT = 'give two times, e.g. now() - INTERVAL ''1 day'' and now()';
+  ELSIF to_at <= from_at THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('the period ends at %s, before it begins at %s', to_at, from_at), HINT = 'give the earlier time first';
+  ELSIF to_at - from_at > most THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('the period is longer than %s', most), HINT = 'ask for a part of it at a time';
+  END IF;
+END $$;
+COMMENT ON FUNCTION volt_internal.check_period(timestamptz, timestamptz, interval) IS
+  'Refuses a period that is open, upside down, empty or too long.';
+
 CREATE OR REPLACE FUNCTION volt_internal.register_curve(
   ats timestamptz[], registers double precision[], max_power_kw numeric, of_kind text
 ) RETURNS TABLE (recorded_at timestamptz, register_kwh numeric, credited_kwh numeric, verdict text)
@@ -27,6 +44,9 @@ BEGIN
     credited_kwh := 0;
     IF high IS NULL THEN
       verdict := 'first';
+    ELSIF of_kind = 'total' AND register_kwh > high + jitter
+          AND following < register_kwh - jitter AND following >= high - jitter THEN
+      verdict := 'contradicted';
     ELSIF register_kwh >= high AND register_kwh - high <= max_power_kw * hours + jitter THEN
       verdict := 'rise';
       credited_kwh := register_kwh - high;
@@ -35,8 +55,12 @@ BEGIN
                       WHEN following IS NULL THEN 'undecided' ELSE 'impossible_step' END;
     ELSIF register_kwh >= high - jitter THEN
       verdict := 'jitter';
-    ELSIF following IS NULL OR following >= high - jitter THEN
-      verdict := CASE WHEN following IS NULL THEN 'undecided' ELSE 'contradicted' END;
+    ELSIF following IS NULL THEN
+      verdict := 'undecided';
+    -- A session may pass the last one's end by the next reading, if there was time for it.
+    ELSIF following >= high - jitter AND (of_kind = 'total' OR following - register_kwh
+          > max_power_kw * extract(epoch FROM ats[i + 1] - recorded_at) / 3600 + jitter) THEN
+      verdict := 'contradicted';
     ELSIF of_kind = 'session' THEN
       verdict := 'session';
       credited_kwh := CASE WHEN register_kwh <= max_power_kw * hours + jitter THEN register_kwh ELSE 0 END;

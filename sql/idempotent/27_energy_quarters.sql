@@ -38,6 +38,7 @@ DECLARE
   earlier_ats timestamptz[];
   earlier double precision[];
 BEGIN
+  PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');
   SELECT array_agg(r.recorded_at ORDER BY r.recorded_at), array_agg(r.register_kwh ORDER BY r.recorded_at)
   INTO ats, registers
   FROM volt_internal.{device}_energy_reading r
@@ -81,7 +82,8 @@ BEGIN
     coalesce(known.register_kind, 'total')) c;
 END $$;
 COMMENT ON FUNCTION volt_internal.{device}_register_curve(text, timestamptz, timestamptz) IS
-  'volt_internal.register_curve of one {device}''s register, from a day before the period to a day after it.';
+  'volt_internal.register_curve of one {device}''s register, from a day before the period to a day after it, with the two '
+  'readings before and behind that.';
 
 CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_pieces(of_{device} text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (began_at timestamptz, ended_at timestamptz, kwh numeric, most_kwh numeric, known text, gap tstzrange)
@@ -104,6 +106,13 @@ BEGIN
     min(c.recorded_at) FILTER (WHERE c.recorded_at >= to_at AND c.verdict NOT IN ('contradicted', 'undecided'))
   INTO ats, credited, verdicts, first_day, last_day
   FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at) c;
+  -- A register that ends before the period, or begins behind it, has no stretch in it.
+  IF first_day IS NULL OR NOT EXISTS (SELECT FROM unnest(ats) AS a (at) WHERE a.at > from_at) THEN
+    first_day := from_at;
+  END IF;
+  IF last_day IS NULL OR NOT EXISTS (SELECT FROM unnest(ats) AS a (at) WHERE a.at < to_at) THEN
+    last_day := to_at;
+  END IF;
   first_day := date_trunc('day', least(from_at, first_day), 'UTC');
   last_day := date_trunc('day', greatest(to_at, last_day), 'UTC') + INTERVAL '2 days';
   RETURN QUERY
@@ -153,9 +162,10 @@ BEGIN
       FROM (
         SELECT tstzrange(greatest(r.since, s.since), least(r.until, s.until)) AS part, r.interval_kwh AS kwh,
           extract(epoch FROM r.until - r.since) AS whole_s
-        FROM reading r WHERE r.since < s.until AND r.until > s.since
+        FROM reading r
+        WHERE s.until - s.since > quarter AND NOT s.is_suspect AND r.since < s.until AND r.until > s.since
       ) i
-    ) f ON s.until - s.since > quarter AND NOT s.is_suspect
+    ) f ON true
   ), by_register AS (
     SELECT p.part AS during, tstzrange(s.since, s.until) AS whole, s.is_suspect, s.is_long,
       CASE WHEN s.covered IS NULL THEN s.credited_kwh ELSE s.rest_kwh END AS rest_kwh,

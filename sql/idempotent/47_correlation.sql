@@ -16,8 +16,11 @@ DECLARE
 BEGIN
   -- Each of ours in turn has its nearest of theirs; of several with the same one the nearest keeps it, the earlier of two.
   FOR i IN 1 .. n LOOP
-    WHILE j < m AND greatest(theirs[j + 1] - ours[i], ours[i] - theirs[j + 1])
-          < greatest(theirs[j] - ours[i], ours[i] - theirs[j]) LOOP
+    -- Over equal times, too: two of theirs at once must not stop it.
+    WHILE j < m AND (
+      greatest(theirs[j + 1] - ours[i], ours[i] - theirs[j + 1]) < greatest(theirs[j] - ours[i], ours[i] - theirs[j])
+      OR (theirs[j + 1] = theirs[j] AND theirs[j] < ours[i])
+    ) LOOP
       IF candidate IS NOT NULL THEN
         ours_index := candidate;
         theirs_index := j;

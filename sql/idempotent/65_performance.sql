@@ -32,8 +32,16 @@ BEGIN
   SELECT sum(c.credited_kwh) INTO distance_km
   FROM (
     SELECT array_agg(r.recorded_at ORDER BY r.recorded_at) AS ats, array_agg(r.odometer_km ORDER BY r.recorded_at) AS km
-    FROM volt.vehicle_reading r
-    WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= from_at AND r.recorded_at < to_at AND r.odometer_km IS NOT NULL
+    FROM (
+      -- With the one before the period, so that days add up.
+      (SELECT recorded_at, odometer_km FROM volt.vehicle_reading
+       WHERE vehicle_id = of_vehicle AND recorded_at >= from_at - INTERVAL '7 days' AND recorded_at < from_at
+         AND odometer_km IS NOT NULL
+       ORDER BY recorded_at DESC LIMIT 1)
+      UNION ALL
+      SELECT recorded_at, odometer_km FROM volt.vehicle_reading
+      WHERE vehicle_id = of_vehicle AND recorded_at >= from_at AND recorded_at < to_at AND odometer_km IS NOT NULL
+    ) r
   ) o
   CROSS JOIN LATERAL volt_internal.register_curve(o.ats, o.km, 400, 'total') c;
 
@@ -79,5 +87,5 @@ END $$;
 COMMENT ON FUNCTION volt.vehicle_performance(text, timestamptz, timestamptz) IS
   'One vehicle within [from, to), by default the last 24 hours, at most 366 days, from raw readings: energy in kWh as '
   'volt.vehicle_efficiency has it, efficiencyRatio and efficiency from 0 to 1 (comparableDc / comparableAc), powerLoss what was '
-  'compared and did not arrive, kWh; temperatures in degrees Celsius; distanceKm by the odometer; every hour (UTC), the first and '
+  'compared and did not arrive, kWh; temperatures in degrees Celsius; distanceKm by the odometer, from the last reading before the period (within a week) on; every hour (UTC), the first and '
   'the last as far as they lie in the period. Null: unknown. NULL: an unknown vehicle.';

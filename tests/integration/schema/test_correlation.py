@@ -89,6 +89,17 @@ def test_analysts_may_ask(connection):
     assert row[:4] == (0, 0, 0, None)
 
 
+def test_two_meters_at_once(connection):
+    """Equal times of two meters hold nothing up."""
+    _store(connection, "two", range(60, 660, 60), range(60, 660, 60))
+    link(connection, "CR-two", "CR-mtwo-b")
+    store(connection, [meter("CR-mtwo-b", at(0, 0, s), kwh=0.1) for s in range(60, 660, 60)])
+    (row,) = connection.execute(
+        "SELECT matched, correlation_pct FROM volt.correlation('CR-two', %s, %s)", (at(0), at(24))
+    )
+    assert tuple(map(float, row)) == (10, 100)
+
+
 def test_upside_down(connection):
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="before it begins"):
         connection.execute("SELECT * FROM volt.correlated_readings('V', %s, %s)", (at(1), at(0)))

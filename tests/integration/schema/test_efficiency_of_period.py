@@ -280,3 +280,125 @@ def test_analysts_may_ask_and_see_why(connection):
     assert [row[-1] for row in rows] == [
         "", "DC measured for less than 80 %", "", "no AC reading of a linked meter",
     ]  # fmt: skip
+
+
+def test_an_hourly_meter_with_standby(connection, ask):
+    """Its hours stay apart: a stranger's hours are unassigned, standby is not compared, and the day is right."""
+    link(connection, "P-30", "P-m30")
+    hours = dict.fromkeys(range(1, 25), 0.005) | {11: 6.0, 12: 6.0, 16: 6.0, 17: 6.0}
+    store(connection, [meter("P-m30", at(hour), kwh=kwh) for hour, kwh in hours.items()])
+    store(connection, _dc("P-30", range(601, 721)) + _dc("P-30", [*range(1, 601), *range(721, 1441)], 0.0))
+    (row,) = ask("P-30")
+    assert (row["efficiency_pct"], row["comparable_ac_kwh"], row["unassigned_kwh"]) == (92.0, 12.0, 12.0)
+    assert (row["standby_kwh"], row["quality"]) == (pytest.approx(0.1), "ok")
+
+
+def test_an_hourly_meter_that_is_two_seconds_late(connection, ask):
+    link(connection, "P-31", "P-m31")
+    store(connection, [meter("P-m31", at(hour, 0, 2), kwh=6.0 if hour in (11, 12) else 0.005) for hour in range(25)])
+    store(connection, _dc("P-31", range(601, 721)) + _dc("P-31", [*range(1, 601), *range(721, 1441)], 0.0))
+    (row,) = ask("P-31")
+    assert row["efficiency_pct"] == pytest.approx(92.0, abs=0.1)
+    assert row["quality"] == "ok"
+
+
+def test_a_link_that_cuts_what_is_known_as_a_whole(connection, ask):
+    """An hourly meter, half of whose hour belongs to somebody else."""
+    link(connection, "P-32", "P-m32", at(10, 30))
+    store(connection, [meter("P-m32", at(hour), kwh=12.0 if hour == 11 else 0.0) for hour in range(1, 25)])
+    store(connection, _dc("P-32", range(631, 661)) + _dc("P-32", [*range(1, 631), *range(661, 1441)], 0.0))
+    assert [(row["efficiency_pct"], row["quality"]) for row in ask("P-32")] == [(None, "estimated")]
+
+
+def test_a_link_that_begins_within_a_quarter_hour(connection, ask):
+    """That quarter hour is left out: its DC and its AC are not of the same time."""
+    link(connection, "P-33", "P-m33", at(0, 2))
+    store(connection, _dc("P-33", range(1, 61)) + _ac("P-m33", range(1, 61)))
+    (row,) = ask("P-33")
+    assert (row["efficiency_pct"], row["comparable_ac_kwh"], row["quality"]) == (92.0, 4.5, "partial")
+
+
+def test_another_vehicle_of_the_meter_drives(connection, ask):
+    """Its regeneration is no share of the meter."""
+    link(connection, "P-34", "P-m34")
+    link(connection, "P-34b", "P-m34")
+    store(connection, _dc("P-34", range(1, 61)) + _ac("P-m34", range(1, 61)))
+    store(connection, [vehicle("P-34b", at(0, n), kwh=0.05, speed=80.0) for n in range(61)])
+    (row,) = ask("P-34")
+    assert (row["efficiency_pct"], row["ac_kwh"], row["quality"]) == (92.0, 6.0, "ok")
+    assert ask("P-34b")[0]["ac_kwh"] == 0.0
+
+
+def test_a_gap_at_a_shared_meter_is_not_compared(connection, ask):
+    """When the energy of the gap flowed decides how the meter is shared, and nobody knows it."""
+    for name in ("P-35a", "P-35b"):
+        link(connection, name, "P-m35")
+    gap = [vehicle("P-35a", at(0, n), register=1000.0) for n in range(601)]
+    gap += [vehicle("P-35a", at(14, n), register=1022.08) for n in range(60)]
+    store(connection, gap)
+    store(connection, _dc("P-35b", [*range(1, 721), *range(781, 900)], 0.0) + _dc("P-35b", range(721, 781)))
+    store(connection, [meter("P-m35", at(0, n), kwh=_of(n, (601, 661, 0.4), (721, 781, 0.1))) for n in range(1, 900)])
+    assert [(row["efficiency_pct"], row["quality"]) for row in ask("P-35a")] == [(None, "estimated")]
+
+
+def _of(n, *runs):
+    return next((kwh for first, last, kwh in runs if first <= n < last), 0.0)
+
+
+def test_an_idle_meter_at_home_and_a_shared_depot(connection, ask):
+    """The meter that runs counts, by the vehicle's share, also where the vehicle has a gap."""
+    for name in ("P-36", "P-36b"):
+        link(connection, name, "P-depot36")
+    link(connection, "P-36", "P-home36")
+    store(connection, _dc("P-36", range(1, 61)) + _dc("P-36b", range(1, 61), 0.276))
+    store(connection, _ac("P-depot36", range(1, 61), 0.4) + _ac("P-home36", range(1, 61), 0.0))
+    (row,) = ask("P-36")
+    assert (row["efficiency_pct"], row["ac_kwh"], row["quality"]) == (92.0, 6.0, "shared_meter")
+
+    link(connection, "P-37", "P-depot37")
+    link(connection, "P-37", "P-home37")
+    store(connection, [vehicle("P-37", at(0, n), register=1000.0) for n in range(601)])
+    store(connection, [vehicle("P-37", at(14, n), register=1005.52) for n in range(60)])
+    store(connection, [meter("P-depot37", at(0, n), kwh=_of(n, (601, 661, 0.1))) for n in range(1, 900)])
+    store(connection, [meter("P-home37", at(0, n), kwh=0.0) for n in range(1, 900)])
+    (row,) = ask("P-37")
+    assert (row["efficiency_pct"], row["meter_id"], row["quality"]) == (92.0, "P-depot37", "ok")
+
+
+def test_a_stranger_at_one_of_two_meters(connection, ask):
+    link(connection, "P-38", "P-depot38")
+    link(connection, "P-38", "P-home38")
+    store(connection, _dc("P-38", range(1, 61), 0.0))
+    store(connection, _ac("P-depot38", range(1, 61)) + _ac("P-home38", range(1, 61), 0.0005))
+    (row,) = ask("P-38")
+    assert (row["unassigned_kwh"], row["quality"]) == (6.0, "unassigned")
+
+
+def test_a_vehicle_that_drives_or_charges_elsewhere(connection, ask):
+    """Regeneration is neither partial nor missing AC; a foreign charger is."""
+    link(connection, "P-39", "P-m39")
+    drives = [vehicle("P-39", at(0, n), kwh=0.1, speed=80.0) for n in range(1, 120)]
+    store(connection, drives + _dc("P-39", range(135, 195)) + _dc("P-39", range(195, 241), 0.0))
+    store(connection, [meter("P-m39", at(0, n), kwh=_of(n, (135, 195, 0.1))) for n in range(1, 241)])
+    assert [(row["efficiency_pct"], row["quality"]) for row in ask("P-39")] == [(92.0, "ok")]
+    assert [row["quality"] for row in ask("P-39", 0.0, 1.75)] == ["idle"]
+    link(connection, "P-40", "P-m40")
+    store(connection, _dc("P-40", range(1, 61), 0.8) + _ac("P-m40", range(1, 61), 0.005 / 60))
+    assert [row["quality"] for row in ask("P-40")] == ["no_ac"]
+
+
+def test_a_share_of_an_hour_is_nobodys_energy(connection, ask):
+    """An hourly meter: the vehicle charged half an hour and drove away. The other half is no stranger."""
+    link(connection, "P-41", "P-m41")
+    store(connection, [meter("P-m41", at(hour), kwh=3.0 if hour == 11 else 0.0) for hour in range(1, 14)])
+    store(connection, _dc("P-41", [*range(1, 601), *range(631, 640)], 0.0) + _dc("P-41", range(601, 631)))
+    store(connection, [vehicle("P-41", at(10, n), kwh=0.0, speed=60.0) for n in range(41, 120)])
+    assert [row["unassigned_kwh"] for row in ask("P-41")] == [0.0]
+
+
+def test_an_hour_of_half_a_zone(connection, ask):
+    """Nothing of the period is lost where local hours begin at half past."""
+    link(connection, "P-42", "P-m42")
+    store(connection, _dc("P-42", range(1, 241)) + _ac("P-m42", range(1, 241)))
+    rows = ask("P-42", 0.1, 3.9, step="hour", zone="Asia/Kolkata")
+    assert sum(row["ac_kwh"] for row in rows) == pytest.approx(3.8 * 6, abs=1e-6)

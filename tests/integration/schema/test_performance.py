@@ -88,6 +88,16 @@ def test_odometers(connection, performance, name, kilometres, distance):
     assert performance(device, at(0), at(6))["distanceKm"] == distance
 
 
+def test_kilometres_over_the_edge_of_a_period(connection, performance):
+    """Two days have what both have together."""
+    readings = [(20.5, 1000.0), (23.5, 1030.0), (24.5, 1040.0), (26.5, 1060.0)]
+    store(connection, [vehicle("PF-8", at(hour), odometer=km) for hour, km in readings])
+    assert [performance("PF-8", at(0), at(24))["distanceKm"], performance("PF-8", at(24), at(48))["distanceKm"]] == [
+        30,
+        30,
+    ]
+
+
 def test_the_last_day_by_default(connection, performance):
     store(connection, [vehicle("PF-5", at(29), kwh=0.1)])
     assert performance("PF-5")["energyMetrics"]["totalDcDelivered"] == 0.1

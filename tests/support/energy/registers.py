@@ -58,7 +58,10 @@ class _Walk:
 
     def _higher(self, value: Value, following: Value | None) -> None:
         step = value.kwh - self.highest
-        if step <= self._possible_kwh(value.at - self.at):
+        taken_back = following is not None and self.highest - self.jitter <= following.kwh < value.kwh - self.jitter
+        if step > self.jitter and taken_back and self.device.kind == "register":
+            self._happened(value, "contradicted")
+        elif step <= self._possible_kwh(value.at - self.at):
             self._accept(value, step)
         elif following is not None:
             if following.kwh < value.kwh - self.jitter:
@@ -68,7 +71,9 @@ class _Walk:
                 self._accept(value, Fraction(0), suspect=True)
 
     def _lower(self, value: Value, following: Value) -> None:
-        if following.kwh >= self.highest - self.jitter:
+        back_up = following.kwh - value.kwh
+        session = self.device.kind == "session" and back_up <= self._possible_kwh(following.at - value.at)
+        if following.kwh >= self.highest - self.jitter and not session:
             self._happened(value, "contradicted")
             return
         passed = value.at - self.at

@@ -101,11 +101,36 @@ SCENARIOS = (
         events=((at(10, 1), "reset", 0.1), (at(10, 5), "reset", 0.1)),
     ),
     Scenario(
-        "a small dip looks like a reset",
+        "a small rise that is taken back",
         meter=of(levels(at(10), 0.1, 0.2, 0.1, 0.2, 0.3)),
-        # the next reading is back at 0.2: 0.1 is no value
+        # the next reading is back at 0.1: the first 0.2 is no value
         asks=(Ask(at(10), at(10, 15), 0.2, 4 / 15, "register"),),
-        events=((at(10, 2), "contradicted", 0),),
+        events=((at(10, 1), "contradicted", 0),),
+    ),
+    Scenario(
+        "a spike that its time allows",
+        # 2900 kWh are possible in eleven hours at 400 kW; the next reading is back at 100.1
+        meter=of(
+            levels(at(10), 100.0, 100.0, step_s=3600),
+            levels(at(22), 3000.0, 100.1, 100.2),
+            device=Device(max_power_kw=400.0),
+        ),
+        asks=(
+            # 0.1 from 11:00 to 22:01 and 0.1 in the minute after
+            Ask(at(10), at(22, 2), 0.2, source="register"),
+            Ask(at(22, 1), at(22, 2), 0.1, source="register"),
+        ),
+        events=((at(22), "contradicted", 0),),
+    ),
+    Scenario(
+        "a short session between sparse readings",
+        # 10 kWh, and 35 more half an hour later, at 70 kW of 150: a session that passed the last one's 40
+        meter=of(
+            levels(at(10), 0.0, 20.0, 40.0, 10.0, 45.0, 46.0, step_s=1800),
+            device=Device(max_power_kw=150.0, kind="session"),
+        ),
+        asks=(Ask(at(10), at(12, 30), 86.0, source="register"),),
+        events=((at(11, 30), "session", 10),),
     ),
     Scenario(
         "a lower level is held",
