@@ -205,7 +205,7 @@ COMMENT ON FUNCTION volt_internal.{device}_energy_pieces(text, timestamptz, time
 CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_quarters(of_{device} text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (
   quarter_hour timestamptz, length_s numeric, kwh numeric, covered_s numeric, gap_s numeric, low_kwh numeric,
-  high_kwh numeric, peak_kw numeric, gaps tstzmultirange, suspect boolean, source text
+  high_kwh numeric, peak_kw numeric, gaps tstzrange[], suspect boolean, source text
 )
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -244,7 +244,7 @@ BEGIN ATOMIC
     round(coalesce(sum(kwh) FILTER (WHERE gap IS NULL), 0), 9),
     round(sum(CASE WHEN gap IS NULL THEN kwh ELSE most_kwh END), 9),
     coalesce(max(3600 * whole_kwh / whole_s) FILTER (WHERE gap IS NULL), 0),
-    range_agg(gap) FILTER (WHERE gap IS NOT NULL),
+    array_agg(DISTINCT gap) FILTER (WHERE gap IS NOT NULL),
     bool_or(known = 'suspect'),
     CASE WHEN bool_or(known IN ('register', 'gap')) AND bool_or(known IN ('interval', 'wide')) THEN 'both'
          WHEN bool_or(known IN ('interval', 'wide')) THEN 'interval'

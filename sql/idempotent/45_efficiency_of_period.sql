@@ -13,9 +13,9 @@ CREATE OR REPLACE FUNCTION volt_internal.vehicle_sides(of_vehicle text, from_at 
 RETURNS TABLE (
   quarter_hour timestamptz, length_s numeric, moved boolean,
   dc_kwh numeric, dc_covered_s numeric, dc_gap_s numeric, dc_low_kwh numeric, dc_high_kwh numeric, dc_peak_kw numeric,
-  dc_gaps tstzmultirange, dc_suspect boolean,
+  dc_gaps tstzrange[], dc_suspect boolean,
   meter_id text, ac_kwh numeric, ac_covered_s numeric, ac_gap_s numeric, ac_low_kwh numeric, ac_high_kwh numeric,
-  ac_peak_kw numeric, ac_gaps tstzmultirange, ac_suspect boolean, others_kwh numeric, linked_s numeric, link_cuts boolean
+  ac_peak_kw numeric, ac_gaps tstzrange[], ac_suspect boolean, others_kwh numeric, linked_s numeric, link_cuts boolean
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
@@ -34,7 +34,7 @@ BEGIN
     FROM volt.vehicle_meter l
     WHERE l.vehicle_id = of_vehicle AND l.valid && tstzrange(from_at, to_at)
   ), ac AS (
-    SELECT l.meter_id, q.*, NOT coalesce(q.gaps, '{}'::tstzmultirange) <@ l.always AS is_cut
+    SELECT l.meter_id, q.*, EXISTS (SELECT FROM unnest(q.gaps) AS g WHERE NOT g <@ l.always) AS is_cut
     FROM link l CROSS JOIN LATERAL volt_internal.meter_energy_quarters(l.meter_id, lower(l.valid), upper(l.valid)) q
   ), other AS (
     -- Vehicles that took energy from the same meter in the same quarter hour.
@@ -50,7 +50,7 @@ BEGIN
   ), by_meter AS (
     SELECT a.meter_id, a.quarter_hour, sum(a.kwh) AS kwh, sum(a.covered_s) AS covered_s, sum(a.gap_s) AS gap_s,
       sum(a.low_kwh) AS low_kwh, sum(a.high_kwh) AS high_kwh, max(a.peak_kw) AS peak_kw,
-      range_agg(a.gaps) AS gaps, bool_or(a.suspect) AS suspect, sum(a.length_s) AS linked_s, bool_or(a.is_cut) AS is_cut
+      max(a.gaps) AS gaps, bool_or(a.suspect) AS suspect, sum(a.length_s) AS linked_s, bool_or(a.is_cut) AS is_cut
     FROM ac a
     GROUP BY a.meter_id, a.quarter_hour
   ), shared AS (
@@ -250,8 +250,14 @@ COMMENT ON FUNCTION volt.vehicle_efficiency(text, timestamptz, timestamptz, text
   'ran above its standby; efficiency_pct: the one over the other, %; efficiency_low_pct, efficiency_high_pct: with what '
   'was not measured taken as nothing and as the highest power of its quarter hour. standby_kwh: AC at or below standby '
   'while nothing was delivered; unassigned_kwh: AC above it that no vehicle took. quality: ok, partial (less than 80 % of the DC energy '
-  'could be compared), shared_meter, suspect, estimated (only within a gap that the period cuts), no_ac, no_dc, '
+  'could be compared), shared_meter, suspect, estimated (only in a gap that the period or the link cuts, or at an edge of '
+  'the link), no_ac, no_dc, '
   'unassigned, idle. No row: nothing is known.';
+
+CREATE OR REPLACE FUNCTION volt_internal.ranges_text(ranges tstzrange[]) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN (SELECT string_agg(format('%s to %s', lower(r), upper(r)), ', ' ORDER BY r) FROM unnest(ranges) AS r);
+COMMENT ON FUNCTION volt_internal.ranges_text(tstzrange[]) IS 'Periods as a person reads them.';
 
 CREATE OR REPLACE FUNCTION volt.explain_efficiency(of_vehicle text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (
@@ -270,12 +276,16 @@ BEGIN
     concat_ws('; ',
       CASE WHEN s.moved THEN 'the vehicle moved' END,
       CASE WHEN s.dc_kwh IS NULL THEN 'no DC reading' WHEN s.dc_suspect THEN 'a step of the DC register is not counted'
-           WHEN s.dc_gaps IS NOT NULL THEN 'DC is known only as a whole: ' || s.dc_gaps
+           WHEN s.dc_gaps IS NOT NULL THEN 'DC is known as a whole only: ' || volt_internal.ranges_text(s.dc_gaps)
            WHEN s.dc_covered_s < 0.8 * s.length_s THEN 'DC measured for less than 80 %' END,
-      CASE WHEN s.meter_id IS NULL THEN 'no AC reading of a linked meter'
+      CASE WHEN s.meter_id IS NULL AND NOT EXISTS (
+             SELECT FROM volt.vehicle_meter l WHERE l.vehicle_id = of_vehicle AND l.valid && tstzrange(from_at, to_at))
+             THEN 'no meter is linked to the vehicle'
+           WHEN s.meter_id IS NULL THEN 'no AC reading of a linked meter'
            WHEN s.ac_suspect THEN 'a step of the AC register is not counted'
-           WHEN s.ac_gaps IS NOT NULL THEN 'AC is known only as a whole: ' || s.ac_gaps
+           WHEN s.ac_gaps IS NOT NULL THEN 'AC is known as a whole only: ' || volt_internal.ranges_text(s.ac_gaps)
            WHEN s.ac_covered_s < 0.8 * s.length_s THEN 'AC measured for less than 80 %' END,
+      CASE WHEN s.linked_s < s.length_s THEN 'the link begins or ends' WHEN s.link_cuts THEN 'the link cuts what is known as a whole' END,
       CASE WHEN s.ac_kwh <= volt_internal.efficiency_standby_kw() * s.length_s / 3600 THEN 'the meter is at standby'
            WHEN s.others_kwh IS NOT NULL THEN 'other vehicles took energy from the meter'
            WHEN s.ac_kwh > 0 AND s.dc_kwh = 0 THEN 'the vehicle took nothing' END)
@@ -283,6 +293,7 @@ BEGIN
   ORDER BY s.quarter_hour;
 END $$;
 COMMENT ON FUNCTION volt.explain_efficiency(text, timestamptz, timestamptz) IS
-  'The quarter hours behind volt.vehicle_efficiency, kWh, with what kept each from being compared; empty remarks: nothing. '
+  'The quarter hours behind volt.vehicle_efficiency, kWh, with what speaks against comparing each; empty remarks: nothing. '
+  'What is known as a whole only is compared as one in a period that contains all of it. ac_kwh: the vehicle''s share. '
   'others_kwh: DC energy that other vehicles took from the same meter. Register events are in '
   'volt.vehicle_register_events and volt.meter_register_events.';
