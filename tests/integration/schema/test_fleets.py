@@ -35,8 +35,6 @@ def memberships(database, vehicle_id):
         " ORDER BY lower(valid) NULLS FIRST",
         (vehicle_id,),
     ).fetchall()
-    ends = [end for _, _, end in rows[:-1]]
-    assert ends == [begin for _, begin, _ in rows[1:]] or None in ends or len(rows) > 1
     return [(fleet, begin and begin > SINCE, end and end > SINCE) for fleet, begin, end in rows]
 
 
@@ -192,9 +190,10 @@ def _charged(database, vehicle_id):
 
 
 @pytest.mark.parametrize("half", ["live", "stored"])
-def test_efficiency_shows_the_fleet_of_its_hour(database, half):
+@pytest.mark.parametrize("edition", ["timescale", "apache"])
+def test_efficiency_shows_the_fleet_of_its_hour(connection_of, edition, half):
     """As the hour began, on both sides; a day has a row for each fleet; the fleet's filter finds the same rows."""
-    name = f"e-{half}"
+    database, name = connection_of(edition, half), "e-1"
     register(database, name, f"{name}-b", f"{name}-a")
     with database.transaction():
         for fleet, valid in ((f"{name}-b", f"[{at(2, 30)},)"), (f"{name}-a", f"[{at(1)},{at(2, 30)})")):
@@ -228,6 +227,6 @@ def test_a_fleets_query_leaves_other_vehicles_out_at_once(database):
             line for (line,) in database.execute(f"EXPLAIN SELECT * FROM volt.{view} WHERE fleet_id = 'p-a'").fetchall()
         )
         assert "Anti Join" not in plan
-        assert plan.count("(fleet_id = 'p-a'::text)") >= 2  # each condition stands twice where a bitmap is read
+        assert plan.count("fleet_id = 'p-a'::text") >= 2
     plan = str(database.execute("EXPLAIN SELECT * FROM volt.efficiency_hourly").fetchall())
     assert "Anti Join" in plan

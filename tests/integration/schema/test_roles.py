@@ -113,7 +113,7 @@ def test_analysts_do_not_see_what_is_voltds_own(migrated):
 
 
 def test_the_registrar_writes_the_registry_and_nothing_else(migrated):
-    """volt_registrar keeps fleets, devices, links and memberships, reads as an analyst does, changes nothing else."""
+    """volt_registrar keeps fleets, devices, links and memberships; it reads as an analyst does."""
     with psycopg.connect(migrated, autocommit=True) as connection:
         connection.execute("SET ROLE volt_registrar")
         connection.execute("INSERT INTO volt.fleet (fleet_id, timezone) VALUES ('a', 'Europe/Berlin'), ('b', NULL)")
