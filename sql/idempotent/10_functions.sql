@@ -8,6 +8,30 @@ RETURN (SELECT s.value::numeric FROM volt_internal.setting s WHERE s.name = sett
 COMMENT ON FUNCTION volt_internal.setting_number(text) IS
   'A numeric setting of volt_internal.setting, in the unit that its name says; NULL: not set.';
 
+CREATE OR REPLACE FUNCTION volt_internal.check_period(from_at timestamptz, to_at timestamptz) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  most CONSTANT interval := INTERVAL '366 days';
+BEGIN
+  IF from_at IS NULL OR to_at IS NULL OR NOT isfinite(from_at) OR NOT isfinite(to_at) THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'the period needs a beginning and an end', HINT = 'give two times, e.g. now() - INTERVAL ''1 day'' and now()';
+  ELSIF to_at <= from_at THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('the period ends at %s, before it begins at %s', to_at, from_at), HINT = 'give the earlier time first';
+  ELSIF to_at - from_at > most THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('the period is longer than %s', most), HINT = 'ask for a part of it at a time';
+  END IF;
+END $$;
+COMMENT ON FUNCTION volt_internal.check_period(timestamptz, timestamptz) IS
+  'Refuses a period that is open, upside down, empty or longer than 366 days.';
+
+CREATE OR REPLACE FUNCTION volt_internal.quarter_hour(at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN date_bin('15 minutes', at, '2000-01-01 00:00+00');
+COMMENT ON FUNCTION volt_internal.quarter_hour(timestamptz) IS 'Beginning of the quarter hour that a time lies in.';
+
 CREATE OR REPLACE FUNCTION volt.register_step(previous_kwh numeric, current_kwh numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE

@@ -2,29 +2,6 @@
 -- Why:  registers jump, dip, begin anew and are exchanged; every figure of energy follows from this one definition.
 -- Lock: none on data.
 
-CREATE OR REPLACE FUNCTION volt_internal.efficiency_max_power_kw() RETURNS numeric
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN volt_internal.setting_number('efficiency_max_power_kw');
-COMMENT ON FUNCTION volt_internal.efficiency_max_power_kw() IS
-  'The setting efficiency.max_power_kw: more than this no device can pass, kW, unless the registry says otherwise.';
-
-CREATE OR REPLACE FUNCTION volt_internal.check_period(from_at timestamptz, to_at timestamptz, most interval) RETURNS void
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  IF from_at IS NULL OR to_at IS NULL OR NOT isfinite(from_at) OR NOT isfinite(to_at) THEN
-    RAISE invalid_parameter_value USING
-      MESSAGE = 'the period needs a beginning and an end', HINT = 'give two times, e.g. now() - INTERVAL ''1 day'' and now()';
-  ELSIF to_at <= from_at THEN
-    RAISE invalid_parameter_value USING
-      MESSAGE = format('the period ends at %s, before it begins at %s', to_at, from_at), HINT = 'give the earlier time first';
-  ELSIF to_at - from_at > most THEN
-    RAISE invalid_parameter_value USING
-      MESSAGE = format('the period is longer than %s', most), HINT = 'ask for a part of it at a time';
-  END IF;
-END $$;
-COMMENT ON FUNCTION volt_internal.check_period(timestamptz, timestamptz, interval) IS
-  'Refuses a period that is open, upside down, empty or too long.';
-
 CREATE OR REPLACE FUNCTION volt_internal.register_curve(
   ats timestamptz[], registers double precision[], max_power_kw numeric, of_kind text
 ) RETURNS TABLE (recorded_at timestamptz, register_kwh numeric, credited_kwh numeric, verdict text)
@@ -71,7 +48,9 @@ BEGIN
     ELSE
       verdict := 'lower_start';
     END IF;
-    IF verdict NOT IN ('contradicted', 'undecided') THEN
+    IF verdict IN ('contradicted', 'undecided') THEN
+      credited_kwh := NULL;
+    ELSE
       known_at := recorded_at;
       IF verdict <> 'jitter' THEN
         high := register_kwh;
@@ -81,7 +60,8 @@ BEGIN
   END LOOP;
 END $$;
 COMMENT ON FUNCTION volt_internal.register_curve(timestamptz[], double precision[], numeric, text) IS
-  'Of each reading of one register, in the order of time: the energy since the last known one (kWh), and what it is: '
+  'Of each reading of one register, in the order of time: the energy since the last known one (kWh; NULL: it is '
+  'no value), and what it is: '
   'first; rise; jitter (up to 0.05 kWh below the highest: nothing); contradicted (the next reading takes it back: no '
   'value); undecided (the next reading will tell: no value yet); impossible_step (faster than max_power_kw: counts '
   'nothing); reset (near zero, counts what it shows); session (likewise, of a register of kind session); lower_start '

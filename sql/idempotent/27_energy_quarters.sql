@@ -38,7 +38,7 @@ DECLARE
   earlier_ats timestamptz[];
   earlier double precision[];
 BEGIN
-  PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');
+  PERFORM volt_internal.check_period(from_at, to_at);
   SELECT array_agg(r.recorded_at ORDER BY r.recorded_at), array_agg(r.register_kwh ORDER BY r.recorded_at)
   INTO ats, registers
   FROM volt_internal.{device}_energy_reading r
@@ -78,7 +78,7 @@ BEGIN
   ) AS x (recorded_at, register_kwh);
   SELECT v.* INTO known FROM volt.{device} v WHERE v.{device}_id = of_{device};
   RETURN QUERY SELECT c.* FROM volt_internal.register_curve(
-    ats, registers, coalesce(known.max_power_kw::numeric, volt_internal.efficiency_max_power_kw()),
+    ats, registers, coalesce(known.max_power_kw::numeric, volt_internal.setting_number('efficiency_max_power_kw')),
     coalesce(known.register_kind, 'total')) c;
 END $$;
 COMMENT ON FUNCTION volt_internal.{device}_register_curve(text, timestamptz, timestamptz) IS
@@ -102,8 +102,8 @@ BEGIN
   -- In a statement of its own: the next one is planned for the chunks of its period only if that is known.
   SELECT array_agg(c.recorded_at), array_agg(c.credited_kwh), array_agg(c.verdict),
     -- All intervals that may lie in a stretch of the register which the period cuts.
-    max(c.recorded_at) FILTER (WHERE c.recorded_at <= from_at AND c.verdict NOT IN ('contradicted', 'undecided')),
-    min(c.recorded_at) FILTER (WHERE c.recorded_at >= to_at AND c.verdict NOT IN ('contradicted', 'undecided'))
+    max(c.recorded_at) FILTER (WHERE c.recorded_at <= from_at AND c.credited_kwh IS NOT NULL),
+    min(c.recorded_at) FILTER (WHERE c.recorded_at >= to_at AND c.credited_kwh IS NOT NULL)
   INTO ats, credited, verdicts, first_day, last_day
   FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at) c;
   -- A register that ends before the period, or begins behind it, has no stretch in it.
@@ -132,7 +132,7 @@ BEGIN
       c.verdict = 'impossible_step' OR (c.verdict = 'lower_start' AND l.is_long) AS is_suspect
     FROM (
       SELECT *, lag(recorded_at) OVER (ORDER BY recorded_at) AS since
-      FROM curve WHERE verdict NOT IN ('contradicted', 'undecided')
+      FROM curve WHERE credited_kwh IS NOT NULL
     ) c
     LEFT JOIN register_spacing s ON s.day = date_trunc('day', c.since, 'UTC')
     CROSS JOIN LATERAL (
@@ -217,8 +217,8 @@ BEGIN ATOMIC
       extract(epoch FROM p.ended_at - p.began_at) AS whole_s
     FROM volt_internal.{device}_energy_pieces(of_{device}, from_at, to_at) p
     CROSS JOIN LATERAL generate_series(
-      date_bin('15 minutes', greatest(p.began_at, from_at), '2000-01-01 00:00+00'),
-      date_bin('15 minutes', least(p.ended_at, to_at) - INTERVAL '1 microsecond', '2000-01-01 00:00+00'),
+      volt_internal.quarter_hour(greatest(p.began_at, from_at)),
+      volt_internal.quarter_hour(least(p.ended_at, to_at) - INTERVAL '1 microsecond'),
       INTERVAL '15 minutes') AS q (quarter)
   ), shared AS (
     SELECT *, whole_kwh * extract(epoch FROM upper(during) - lower(during)) / whole_s AS kwh FROM part
@@ -280,7 +280,7 @@ CREATE OR REPLACE FUNCTION volt.{device}_register_events(of_{device} text, from_
 RETURNS TABLE (recorded_at timestamptz, event text, previous_kwh numeric, register_kwh numeric, credited_kwh numeric)
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT c.recorded_at, c.verdict, c.previous_kwh, c.register_kwh, c.credited_kwh
+  SELECT c.recorded_at, c.verdict, c.previous_kwh, c.register_kwh, coalesce(c.credited_kwh, 0)
   FROM (
     SELECT *, lag(register_kwh) OVER (ORDER BY recorded_at) AS previous_kwh
     FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at)

@@ -3,11 +3,11 @@
 --       gap of a register counts only in a period that contains the gap whole.
 -- Lock: none on data.
 
-CREATE OR REPLACE FUNCTION volt_internal.efficiency_standby_kw() RETURNS numeric
+CREATE OR REPLACE FUNCTION volt_internal.standby_limit_kwh(during_s numeric) RETURNS numeric
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN volt_internal.setting_number('efficiency_standby_kw');
-COMMENT ON FUNCTION volt_internal.efficiency_standby_kw() IS
-  'The setting efficiency.standby_kw: a meter that measures no more than this feeds no vehicle, kW.';
+RETURN volt_internal.setting_number('efficiency_standby_kw') * during_s / 3600;
+COMMENT ON FUNCTION volt_internal.standby_limit_kwh(numeric) IS
+  'What a meter measures at most in so many seconds while it feeds no vehicle, kWh, by the setting efficiency.standby_kw.';
 
 CREATE OR REPLACE FUNCTION volt_internal.vehicle_sides(of_vehicle text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (
@@ -25,7 +25,7 @@ BEGIN
   WITH dc AS (
     SELECT * FROM volt_internal.vehicle_energy_quarters(of_vehicle, from_at, to_at)
   ), moving AS (
-    SELECT DISTINCT date_bin('15 minutes', r.recorded_at, '2000-01-01 00:00+00') AS quarter_hour
+    SELECT DISTINCT volt_internal.quarter_hour(r.recorded_at) AS quarter_hour
     FROM volt.vehicle_reading r
     WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= from_at AND r.recorded_at < to_at AND r.speed_kmh > 5
   ), link AS (
@@ -66,7 +66,7 @@ BEGIN
     -- Of several meters one that runs, and of these the one whose energy is nearest to what the vehicle took.
     SELECT DISTINCT ON (m.quarter_hour) m.*
     FROM shared m
-    ORDER BY m.quarter_hour, m.kwh > volt_internal.efficiency_standby_kw() * m.linked_s / 3600 DESC,
+    ORDER BY m.quarter_hour, m.kwh > volt_internal.standby_limit_kwh(m.linked_s) DESC,
       CASE WHEN m.charged_kwh > 0 THEN abs(m.kwh * m.share - m.charged_kwh) ELSE -m.kwh END, m.meter_id
   )
   SELECT
@@ -86,10 +86,7 @@ COMMENT ON FUNCTION volt_internal.vehicle_sides(text, timestamptz, timestamptz) 
 
 CREATE OR REPLACE FUNCTION volt_internal.vehicle_periods(of_vehicle text, starts timestamptz[], ends timestamptz[])
 RETURNS TABLE (
-  began_at timestamptz, ended_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric,
-  comparable_ac_kwh numeric,
-  efficiency_pct numeric, efficiency_low_pct numeric, efficiency_high_pct numeric, standby_kwh numeric,
-  unassigned_kwh numeric, meter_id text, quality text
+  -- include: efficiency_columns.sql
 )
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -99,7 +96,7 @@ BEGIN ATOMIC
     SELECT
       p.began_at, p.ended_at, s.*,
       ARRAY(SELECT unnest(s.dc_gaps) UNION ALL SELECT unnest(s.ac_gaps)) AS each_gap,
-      volt_internal.efficiency_standby_kw() * s.length_s / 3600 AS standby_limit_kwh
+      volt_internal.standby_limit_kwh(s.length_s) AS standby_limit_kwh
     FROM period p
     JOIN volt_internal.vehicle_sides(
       of_vehicle, (SELECT min(t) FROM unnest(starts) AS t), (SELECT max(t) FROM unnest(ends) AS t)) s
@@ -110,8 +107,8 @@ BEGIN ATOMIC
     FROM (
       -- Half a minute at either end is no quarter hour more; and gaps that only meet stay apart.
       SELECT s.began_at, s.ended_at, tstzrange(
-        date_bin('15 minutes', lower(g) + INTERVAL '30 seconds', '2000-01-01 00:00+00'),
-        date_bin('15 minutes', upper(g) + INTERVAL '869.999999 seconds', '2000-01-01 00:00+00') - INTERVAL '1 microsecond'
+        volt_internal.quarter_hour(lower(g) + INTERVAL '30 seconds'),
+        volt_internal.quarter_hour(upper(g) + INTERVAL '869.999999 seconds') - INTERVAL '1 microsecond'
       ) AS quarters
       FROM side s CROSS JOIN LATERAL unnest(s.each_gap) AS g
     ) g
@@ -206,10 +203,7 @@ COMMENT ON FUNCTION volt_internal.vehicle_periods(text, timestamptz[], timestamp
 CREATE OR REPLACE FUNCTION volt.vehicle_efficiency(
   of_vehicle text, from_at timestamptz, to_at timestamptz, step text DEFAULT 'hour', zone text DEFAULT NULL
 ) RETURNS TABLE (
-  began_at timestamptz, ended_at timestamptz, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric,
-  comparable_ac_kwh numeric,
-  efficiency_pct numeric, efficiency_low_pct numeric, efficiency_high_pct numeric, standby_kwh numeric,
-  unassigned_kwh numeric, meter_id text, quality text
+  -- include: efficiency_columns.sql
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
@@ -217,7 +211,7 @@ DECLARE
   local_start timestamp;
   starts timestamptz[];
 BEGIN
-  PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');
+  PERFORM volt_internal.check_period(from_at, to_at);
   zone := coalesce(
     zone,
     (SELECT f.timezone FROM volt.vehicle v JOIN volt.fleet f ON f.fleet_id = v.fleet_id WHERE v.vehicle_id = of_vehicle),
@@ -244,15 +238,14 @@ BEGIN
   RETURN QUERY SELECT p.* FROM volt_internal.vehicle_periods(of_vehicle, starts, starts[2:] || to_at) p ORDER BY 1;
 END $$;
 COMMENT ON FUNCTION volt.vehicle_efficiency(text, timestamptz, timestamptz, text, text) IS
-  'Charging efficiency of one vehicle within [from, to), by hour, by day of a time zone (by default that of its fleet), or of the period as one, from raw '
-  'readings, exact to the second. dc_kwh, ac_kwh: all that was measured, kWh; comparable_dc_kwh, comparable_ac_kwh: where '
+  'Charging efficiency of one vehicle within [from, to), by hour, by day of a time zone (by default that of its fleet), or '
+  'of the period as one, from raw readings, exact to the second. dc_kwh, ac_kwh: all that was measured, kWh; comparable_dc_kwh, comparable_ac_kwh: where '
   'both sides were measured for at least 80 % of the quarter hour, each scaled to all of it, the vehicle stood and the meter '
   'ran above its standby; efficiency_pct: the one over the other, %; efficiency_low_pct, efficiency_high_pct: with what '
   'was not measured taken as nothing and as the highest power of its quarter hour. standby_kwh: AC at or below standby '
-  'while nothing was delivered; unassigned_kwh: AC above it that no vehicle took. quality: ok, partial (less than 80 % of the DC energy '
-  'could be compared), shared_meter, suspect, estimated (only in a gap that the period or the link cuts, or at an edge of '
-  'the link), no_ac, no_dc, '
-  'unassigned, idle. No row: nothing is known.';
+  'while nothing was delivered; unassigned_kwh: AC above it that no vehicle took. quality: ok, partial (less than 80 % of '
+  'the DC energy could be compared), shared_meter, suspect, estimated (only in a gap that the period or the link cuts, or at an edge of '
+  'the link), no_ac, no_dc, unassigned, idle. No row: nothing is known.';
 
 CREATE OR REPLACE FUNCTION volt_internal.ranges_text(ranges tstzrange[]) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -268,7 +261,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 BEGIN
-  PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');
+  PERFORM volt_internal.check_period(from_at, to_at);
   RETURN QUERY
   SELECT
     s.quarter_hour, s.dc_kwh, round(s.dc_covered_s / s.length_s, 4), s.ac_kwh, round(s.ac_covered_s / s.length_s, 4),
@@ -286,7 +279,7 @@ BEGIN
            WHEN s.ac_gaps IS NOT NULL THEN 'AC is known as a whole only: ' || volt_internal.ranges_text(s.ac_gaps)
            WHEN s.ac_covered_s < 0.8 * s.length_s THEN 'AC measured for less than 80 %' END,
       CASE WHEN s.linked_s < s.length_s THEN 'the link begins or ends' WHEN s.link_cuts THEN 'the link cuts what is known as a whole' END,
-      CASE WHEN s.ac_kwh <= volt_internal.efficiency_standby_kw() * s.length_s / 3600 THEN 'the meter is at standby'
+      CASE WHEN s.ac_kwh <= volt_internal.standby_limit_kwh(s.length_s) THEN 'the meter is at standby'
            WHEN s.others_kwh IS NOT NULL THEN 'other vehicles took energy from the meter'
            WHEN s.ac_kwh > 0 AND s.dc_kwh = 0 THEN 'the vehicle took nothing' END)
   FROM volt_internal.vehicle_sides(of_vehicle, from_at, to_at) s

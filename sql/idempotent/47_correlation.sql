@@ -57,7 +57,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 BEGIN
-  PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');
+  PERFORM volt_internal.check_period(from_at, to_at);
   RETURN QUERY
   WITH v AS MATERIALIZED (
     SELECT row_number() OVER (ORDER BY r.recorded_at) AS n, r.recorded_at, r.soc_pct, r.kwh_delivered_dc, r.dc_register_kwh

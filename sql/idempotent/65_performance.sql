@@ -17,7 +17,7 @@ DECLARE
   distance_km numeric;
   hours jsonb;
 BEGIN
-  PERFORM volt_internal.check_period(from_at, to_at, INTERVAL '366 days');
+  PERFORM volt_internal.check_period(from_at, to_at);
   SELECT count(*) AS readings, avg(r.battery_temp_c::numeric) AS average, max(r.battery_temp_c) AS highest,
     min(r.battery_temp_c) AS lowest
   INTO battery

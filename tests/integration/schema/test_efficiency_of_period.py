@@ -6,14 +6,7 @@ Unless said, readings come every minute: 0.092 kWh DC, 0.1 kWh AC, 92 %.
 import psycopg
 import pytest
 
-from support.schema import at, connection_of, link, meter, store, vehicle
-
-__all__ = ["connection_of"]  # a fixture
-
-
-@pytest.fixture(params=["timescale", "apache"])
-def connection(connection_of, request):
-    return connection_of(request.param)
+from support.schema import at, link, meter, store, vehicle
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import pytest
 from support.energy.awkward import awkward
 from support.energy.oracle import Energy
 from support.energy.scenarios import SCENARIOS
-from support.schema import connection_of, meter, store, vehicle
-
-__all__ = ["connection_of"]  # a fixture
+from support.schema import meter, store, vehicle
 
 _SIDES = [
     (f"{number}-{name}", name, side)
@@ -17,11 +15,6 @@ _SIDES = [
     for name, side in (("meter", scenario.meter), ("vehicle", scenario.vehicle))
     if side is not None
 ]
-
-
-@pytest.fixture(params=["timescale", "apache"])
-def connection(connection_of, request):
-    return connection_of(request.param)
 
 
 def _store(connection, device, kind, side):

@@ -2,14 +2,7 @@
 
 import pytest
 
-from support.schema import at, connection_of, meter, store, vehicle
-
-__all__ = ["connection_of"]  # a fixture
-
-
-@pytest.fixture(params=["timescale", "apache"])
-def connection(connection_of, request):
-    return connection_of(request.param)
+from support.schema import at, meter, store, vehicle
 
 
 @pytest.fixture

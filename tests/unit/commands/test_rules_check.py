@@ -1,8 +1,9 @@
 """``voltd rules check``: a table with a line for each rule, or what is wrong with the file."""
 
+from support.rules import daemons
 from voltd import cli, resources
 
-RULES = """
+HOT = """
 [rules.hot]
 metric = "battery_temp_c"
 applies_to = ["vehicle"]
@@ -10,14 +11,8 @@ fire_above = 80.0
 for_s = 60
 keep_firing_for_s = 30
 enabled = false
-[rules.ingest_lag]
-metric = "ingest_lag_s"
-applies_to = ["system"]
-fire_above = 30.0
-clear_below = 5.0
-fire_when_spooling = true
-severity = "critical"
 """
+RULES = HOT + daemons.INGEST_LAG + 'severity = "critical"\n'
 
 
 def test_each_rule_is_a_line_in_plain_words(tmp_path, capsys):
