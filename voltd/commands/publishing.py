@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import queue
 import signal
 import sys
 import threading
@@ -96,20 +97,33 @@ def moment(text: str) -> dt.datetime:
 
 @contextlib.contextmanager
 def signals() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets; a second signal raises KeyboardInterrupt. Only in the main thread."""
+    """An event that SIGINT or SIGTERM sets; a second signal raises KeyboardInterrupt. Only in the main thread.
+
+    A handler may run within the event's own ``wait``, whose lock its ``set`` would then await for ever: so a thread
+    sets it, woken through the one queue whose ``put`` is made for handlers (queue.SimpleQueue: "reentrant").
+    """
     stop = threading.Event()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
+    came: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # None: none will come any more
+    numbers: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        numbers.append(number)
+        if len(numbers) > 1:
+            raise KeyboardInterrupt
+        came.put(number)
+
+    def pass_on() -> None:
+        if came.get() is not None:
+            stop.set()
+
+    threading.Thread(target=pass_on, name="signals", daemon=True).start()
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        came.put(None)
