@@ -32,6 +32,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN date_bin('15 minutes', at, '2000-01-01 00:00+00');
 COMMENT ON FUNCTION volt_internal.quarter_hour(timestamptz) IS 'Beginning of the quarter hour that a time lies in.';
 
+CREATE OR REPLACE FUNCTION volt_internal.whole_seconds(spacing interval) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN greatest(round(extract(epoch FROM spacing)), 1);
+COMMENT ON FUNCTION volt_internal.whole_seconds(interval) IS 'The time between two readings in whole seconds, at least 1.';
+
 CREATE OR REPLACE FUNCTION volt.register_step(previous_kwh numeric, current_kwh numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE

@@ -10,15 +10,10 @@ BEGIN
                 WHERE view_schema = 'volt' AND view_name = 'vehicle_hourly') THEN
     RETURN;
   END IF;
-  DROP VIEW IF EXISTS volt.efficiency_daily, volt.efficiency_hourly, volt.vehicle_energy_hourly, volt.meter_energy_hourly,
-    volt.vehicle_daily, volt.meter_daily, volt.vehicle_hourly, volt.meter_hourly,
+  DROP VIEW IF EXISTS volt.vehicle_daily, volt.meter_daily, volt.vehicle_hourly, volt.meter_hourly,
     volt_internal.vehicle_hourly_live, volt_internal.meter_hourly_live, volt_internal.vehicle_hourly_stored, volt_internal.meter_hourly_stored;
 EXCEPTION WHEN dependent_objects_still_exist THEN
   RAISE insufficient_privilege USING
     MESSAGE = 'views of yours depend on volt''s hourly or daily views, which must be replaced because the edition changed',
     HINT = 'drop your views that read volt.vehicle_hourly and the like, run "voltd migrate", make them again';
 END $$;
-
--- From now on writers have nothing to mark.
-UPDATE volt_internal.rollup_state SET closing_watermark = NULL WHERE closing_watermark IS NOT NULL;
-TRUNCATE volt_internal.vehicle_rollup_dirty, volt_internal.meter_rollup_dirty;

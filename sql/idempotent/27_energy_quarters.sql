@@ -147,7 +147,8 @@ BEGIN
     WHERE r.{device}_id = of_{device} AND r.interval_kwh IS NOT NULL
       AND r.recorded_at >= first_day AND r.recorded_at < last_day
   ), interval_spacing AS (
-    SELECT i.day, coalesce(of_registry, percentile_disc(0.5) WITHIN GROUP (ORDER BY i.spacing), quarter) AS usual
+    SELECT i.day, coalesce(of_registry, make_interval(secs =>
+      percentile_disc(0.5) WITHIN GROUP (ORDER BY volt_internal.whole_seconds(i.spacing))), quarter) AS usual
     FROM interval_reading i GROUP BY i.day
   ), reading AS (
     SELECT i.recorded_at - s.usual AS since, i.recorded_at AS until, i.interval_kwh, s.usual > quarter AS is_wide

@@ -82,47 +82,6 @@ COMMENT ON COLUMN volt.meter_daily.voltage_min_v IS 'Lowest voltage, V.';
 COMMENT ON COLUMN volt.meter_daily.voltage_max_v IS 'Highest voltage, V.';
 COMMENT ON COLUMN volt.meter_daily.current_max_a IS 'Highest current, A.';
 
-COMMENT ON VIEW volt.vehicle_energy_hourly IS
-  'DC energy delivered to one vehicle in one hour, kWh, from its register where it has one, else from interval energy.';
-COMMENT ON COLUMN volt.vehicle_energy_hourly.vehicle_id IS 'The vehicle.';
-COMMENT ON COLUMN volt.vehicle_energy_hourly.hour IS 'Start of the hour, UTC.';
-COMMENT ON COLUMN volt.vehicle_energy_hourly.energy_kwh IS 'Energy, kWh; NULL: unknown (nothing measured, or the first register reading ever).';
-COMMENT ON COLUMN volt.vehicle_energy_hourly.readings IS 'Readings.';
-COMMENT ON COLUMN volt.vehicle_energy_hourly.source IS 'register or interval; NULL: no energy was measured.';
-
-COMMENT ON VIEW volt.meter_energy_hourly IS
-  'AC energy consumed at one meter in one hour, kWh, from its register where it has one, else from interval energy.';
-COMMENT ON COLUMN volt.meter_energy_hourly.meter_id IS 'The meter.';
-COMMENT ON COLUMN volt.meter_energy_hourly.hour IS 'Start of the hour, UTC.';
-COMMENT ON COLUMN volt.meter_energy_hourly.energy_kwh IS 'Energy, kWh; NULL: unknown (nothing measured, or the first register reading ever).';
-COMMENT ON COLUMN volt.meter_energy_hourly.readings IS 'Readings.';
-COMMENT ON COLUMN volt.meter_energy_hourly.source IS 'register or interval; NULL: no energy was measured.';
-
-COMMENT ON VIEW volt.efficiency_hourly IS
-  'Charging efficiency of one vehicle in one hour, and how far to trust it. Hours without energy on either side are left out.';
-COMMENT ON COLUMN volt.efficiency_hourly.vehicle_id IS 'The vehicle.';
-COMMENT ON COLUMN volt.efficiency_hourly.fleet_id IS 'Fleet of the vehicle as the hour began (fleet_membership); NULL: none.';
-COMMENT ON COLUMN volt.efficiency_hourly.meter_id IS 'Meter linked in the hour, several in the order of their links; NULL: none with readings.';
-COMMENT ON COLUMN volt.efficiency_hourly.hour IS 'Start of the hour, UTC.';
-COMMENT ON COLUMN volt.efficiency_hourly.dc_kwh IS 'DC energy delivered to the vehicle, kWh; NULL: unknown.';
-COMMENT ON COLUMN volt.efficiency_hourly.ac_kwh IS 'AC energy consumed at the linked meters, whole hours, kWh; NULL: unknown.';
-COMMENT ON COLUMN volt.efficiency_hourly.efficiency_pct IS '100 x dc_kwh / ac_kwh, %; NULL: a side is missing or ac_kwh is 0.';
-COMMENT ON COLUMN volt.efficiency_hourly.dc_readings IS 'Readings of the vehicle; NULL: none.';
-COMMENT ON COLUMN volt.efficiency_hourly.ac_readings IS 'Readings of the linked meters; NULL: none.';
-COMMENT ON COLUMN volt.efficiency_hourly.expected_readings IS 'Readings expected of each side in an hour.';
-COMMENT ON COLUMN volt.efficiency_hourly.coverage IS 'Share of the expected readings that arrived, of the poorer side, 0-1.';
-COMMENT ON COLUMN volt.efficiency_hourly.quality IS 'In this order: no_ac, no_dc (a side is missing), shared_meter (linked to another vehicle too), suspect (over 100 % or under 20 %), partial (coverage under 0.8), ok.';
-
-COMMENT ON VIEW volt.efficiency_daily IS
-  'Charging efficiency of one vehicle in one UTC day, of the hours where both sides are known; a row for each fleet it was in.';
-COMMENT ON COLUMN volt.efficiency_daily.vehicle_id IS 'The vehicle.';
-COMMENT ON COLUMN volt.efficiency_daily.fleet_id IS 'Fleet of the vehicle in these hours; NULL: none.';
-COMMENT ON COLUMN volt.efficiency_daily.day IS 'Start of the day, UTC.';
-COMMENT ON COLUMN volt.efficiency_daily.dc_kwh IS 'DC energy delivered to the vehicle, kWh.';
-COMMENT ON COLUMN volt.efficiency_daily.ac_kwh IS 'AC energy consumed at the linked meters, kWh.';
-COMMENT ON COLUMN volt.efficiency_daily.efficiency_pct IS '100 x dc_kwh / ac_kwh, %.';
-COMMENT ON COLUMN volt.efficiency_daily.hours IS 'Hours where both sides are known.';
-COMMENT ON COLUMN volt.efficiency_daily.quality IS 'The worst of its hours: shared_meter, suspect, partial, ok.';
 
 COMMENT ON VIEW volt.fleet_soc_distribution IS
   'Number of vehicles by fleet and state of charge; without retired ones.';

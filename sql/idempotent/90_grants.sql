@@ -40,15 +40,19 @@ GRANT UPDATE ON volt_internal.alert_progress TO volt_writer;
 GRANT INSERT, UPDATE, DELETE ON volt_internal.alert_state, volt_internal.refused_device, volt_internal.device_rhythm
   TO volt_writer;
 
-REVOKE EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_internal.rollup_close_hours(),
+REVOKE EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_internal.close_quarter_hours(),
   volt_internal.rollup_advance(), volt_internal.rollup_recompute_vehicles(integer),
-  volt_internal.rollup_recompute_meters(integer), volt_internal.drop_old_readings(),
+  volt_internal.rollup_recompute_meters(integer), volt_internal.keep_energy(),
+  volt_internal.keep_marked_vehicles(integer), volt_internal.keep_marked_meters(integer),
+  volt_internal.keep_efficiency(integer), volt_internal.efficiency_is_kept(), volt_internal.drop_old_readings(),
   volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
   volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer),
   volt_internal.timescaledb_jobs() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_internal.rollup_close_hours(),
+GRANT EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_internal.close_quarter_hours(),
   volt_internal.rollup_advance(), volt_internal.rollup_recompute_vehicles(integer),
-  volt_internal.rollup_recompute_meters(integer), volt_internal.drop_old_readings(),
+  volt_internal.rollup_recompute_meters(integer), volt_internal.keep_energy(),
+  volt_internal.keep_marked_vehicles(integer), volt_internal.keep_marked_meters(integer),
+  volt_internal.keep_efficiency(integer), volt_internal.efficiency_is_kept(), volt_internal.drop_old_readings(),
   volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
   volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer),
   volt_internal.timescaledb_jobs() TO volt_writer;

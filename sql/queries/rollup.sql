@@ -28,12 +28,12 @@ SELECT pg_try_advisory_lock(%(key)s::bigint)
 -- key bigint.
 SELECT pg_advisory_unlock(%(key)s::bigint)
 
--- name: rollup_close_hours
--- The new closing watermark; NULL: Community edition, nothing to do.
-SELECT volt_internal.rollup_close_hours()
+-- name: close_quarter_hours
+-- The new closing watermark.
+SELECT volt_internal.close_quarter_hours()
 
 -- name: rollup_advance
--- Computes one closed hour; false: none is left.
+-- Computes one closed hour of the Apache-2 edition's roll-ups; false: none is left.
 SELECT volt_internal.rollup_advance()
 
 -- each device:
@@ -42,4 +42,20 @@ SELECT volt_internal.rollup_advance()
 -- at_once int: at most so many marks. How many {device}-hours were computed again.
 SELECT volt_internal.rollup_recompute_{device}s(%(at_once)s::int)
 
+-- name: keep_marked_{device}s
+-- at_once int: at most so many marks. How many {device}-days had their energy computed again.
+SELECT volt_internal.keep_marked_{device}s(%(at_once)s::int)
+
 -- end
+
+-- name: keep_energy
+-- Computes the next closed quarter hours; false: none is left.
+SELECT volt_internal.keep_energy()
+
+-- name: keep_efficiency
+-- at_once int: about so many marks. How many vehicles had their efficiency computed.
+SELECT volt_internal.keep_efficiency(%(at_once)s::int)
+
+-- name: efficiency_is_kept
+-- All that was marked is computed.
+SELECT volt_internal.efficiency_is_kept()

@@ -1,14 +1,16 @@
-"""Keeps the hourly roll-ups on TimescaleDB's Apache-2 edition; on Community there is nothing to keep.
+"""Keeps energy by quarter hour and efficiency by hour and day; on the Apache-2 edition also the hourly roll-ups.
 
 Two sides that must not miss each other. ``write`` begins each batch with ``begin_batch`` and marks what is late with
-``mark_late``, in the same transaction. The scheduler calls ``run_once``: it closes hours (waiting for the batches under
-way, so every later one knows), computes closed hours once, and computes marked device-hours again.
+``mark_late``, in the same transaction. The scheduler calls ``run_once``: it closes quarter hours (waiting for the batches
+under way, so every later one knows), computes what is closed once, and what is marked again. Marks go from readings to
+the energy of their device-days, and from energy that has changed to the efficiency of the vehicles concerned.
 """
 
 import dataclasses
 import datetime as dt
+import functools
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -17,6 +19,8 @@ from voltd import models
 from voltd.database import locks, queries, sqlstate
 
 _RECOMPUTE_AT_ONCE = 2000  # device-hours a transaction
+_DEVICES_AT_ONCE = 50  # device-days of which the energy is computed again, a transaction
+_VEHICLES_AT_ONCE = 500  # marks of vehicles of which the efficiency is computed, a transaction
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,8 +28,8 @@ class RollupResult:
     """What one run did.
 
     Attributes:
-        advanced: slices of hours that were computed for the first time.
-        recomputed: device-hours that were computed again because late readings had arrived.
+        advanced: closed hours that were computed for the first time, where more were left behind them.
+        recomputed: device-hours, device-days and vehicles that were computed again.
         finished: nothing was left to do; False: time was up, or another daemon is at it.
     """
 
@@ -102,7 +106,7 @@ def follow_corrections(connection: psycopg.Connection[Any], days: Collection[dt.
 
 
 def run_once(connection: psycopg.Connection[Any], *, within_s: float = 20.0) -> RollupResult:
-    """Closes hours, computes them, and computes marked device-hours again; on Community returns at once.
+    """Closes quarter hours, computes what is closed, and computes again what is marked.
 
     Blocks for at most about ``within_s`` seconds and one slice more; every slice is a transaction of its own, so a
     kill loses at most one. ``connection`` must be in autocommit mode.
@@ -129,16 +133,25 @@ def _run(connection: psycopg.Connection[Any], until: float) -> RollupResult:
         return row[0] if row else None
 
     advanced = recomputed = 0
-    if call("rollup_close_hours") is None:
-        return RollupResult()
-    # Marked hours first: the catching up with a long history must not hold back corrections for hours.
-    for late in ("rollup_recompute_vehicles", "rollup_recompute_meters"):
-        while taken := call(late, at_once=_RECOMPUTE_AT_ONCE):
+
+    def marked() -> Iterator[int]:
+        for late in ("rollup_recompute_vehicles", "rollup_recompute_meters"):
+            yield from iter(functools.partial(call, late, at_once=_RECOMPUTE_AT_ONCE), 0)
+        for late in ("keep_marked_vehicles", "keep_marked_meters"):
+            yield from iter(functools.partial(call, late, at_once=_DEVICES_AT_ONCE), 0)
+        yield from iter(functools.partial(call, "keep_efficiency", at_once=_VEHICLES_AT_ONCE), 0)
+
+    call("close_quarter_hours")
+    left = True
+    while left:
+        # One closed hour at a time: the catching up with a long history must not hold back corrections for hours.
+        left = any([call("rollup_advance"), call("keep_energy")])
+        advanced += left
+        for taken in marked():
             recomputed += taken
             if time.monotonic() > until:
                 return RollupResult(advanced, recomputed, finished=False)
-    while call("rollup_advance"):
-        advanced += 1
-        if time.monotonic() > until:
+        call("efficiency_is_kept")
+        if left and time.monotonic() > until:
             return RollupResult(advanced, recomputed, finished=False)
     return RollupResult(advanced, recomputed)

@@ -1,0 +1,200 @@
+-- What: the energy of one device in closed quarter hours, computed again by the definition: what came late, what was
+--       corrected or decided, and devices that are not as regular as 28_energy_kept needs them.
+-- Why:  one reading more may change the course of a register up to the readings around it, so the period is widened to
+--       those. Only rows that differ are written, and only they have the efficiency of their vehicles computed again.
+-- Lock: ROW EXCLUSIVE on the tables that are kept.
+
+CREATE OR REPLACE FUNCTION volt_internal.computable_since(of_type text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  first_at timestamptz;
+  kept_before boolean;
+BEGIN
+  SELECT min(c.range_start) INTO first_at
+  FROM timescaledb_information.chunks c
+  WHERE c.hypertable_schema = 'volt' AND c.hypertable_name = of_type || '_reading';
+  EXECUTE format('SELECT EXISTS (SELECT FROM volt_internal.%I WHERE quarter_hour < $1)', of_type || '_quarter')
+  INTO kept_before USING first_at;
+  RETURN CASE WHEN kept_before THEN first_at + INTERVAL '1 day' ELSE '-infinity' END;
+END $$;
+COMMENT ON FUNCTION volt_internal.computable_since(text) IS
+  'From when on energy can be computed again: a day after the first raw reading, where there were earlier ones that the '
+  'retention has dropped.';
+
+CREATE OR REPLACE FUNCTION volt_internal.mark_efficiency(of_type text, of_device text, from_at timestamptz, to_at timestamptz)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
+  SELECT v.vehicle_id, mark_efficiency.from_at, mark_efficiency.to_at
+  FROM (
+    SELECT of_device AS vehicle_id WHERE of_type = 'vehicle'
+    UNION
+    -- Vehicles at one meter share its energy.
+    SELECT o.vehicle_id
+    FROM volt.vehicle_meter l
+    JOIN volt.vehicle_meter o ON o.meter_id = l.meter_id
+    WHERE of_type = 'vehicle' AND l.vehicle_id = of_device AND l.valid && tstzrange(mark_efficiency.from_at, mark_efficiency.to_at)
+      AND o.valid && tstzrange(mark_efficiency.from_at, mark_efficiency.to_at)
+    UNION
+    SELECT l.vehicle_id FROM volt.vehicle_meter l
+    WHERE of_type = 'meter' AND l.meter_id = of_device AND l.valid && tstzrange(mark_efficiency.from_at, mark_efficiency.to_at)
+  ) v;
+END;
+COMMENT ON FUNCTION volt_internal.mark_efficiency(text, text, timestamptz, timestamptz) IS
+  'Marks the efficiency of all vehicles that the energy of a device in a period may concern.';
+
+-- each device:
+CREATE OR REPLACE FUNCTION volt_internal.keep_{device}_again(
+  of_{device} text, from_at timestamptz, to_at timestamptz, not_before timestamptz
+) RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  quarter CONSTANT interval := INTERVAL '15 minutes';
+  watermark CONSTANT timestamptz := (SELECT s.energy_watermark FROM volt_internal.rollup_state s);
+  widest CONSTANT interval := make_interval(secs => coalesce((
+    SELECT max(k.usual_s) FROM volt_internal.device_interval k
+    WHERE k.device_type = '{device}' AND k.device_id = of_{device}
+      AND k.day IN (date_trunc('day', from_at, 'UTC'), date_trunc('day', to_at, 'UTC'))), 900));
+  ats timestamptz[];
+  verdicts text[];
+  registers numeric[];
+  began_at timestamptz;
+  ended_at timestamptz;
+  changed_from timestamptz;
+  changed_to timestamptz;
+BEGIN
+  SELECT array_agg(c.recorded_at), array_agg(c.verdict), array_agg(c.register_kwh) INTO ats, verdicts, registers
+  FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at) c;
+  -- The second reading of its register before the period, and the second behind it.
+  SELECT min(x.at) INTO began_at FROM (SELECT a.at FROM unnest(ats) AS a (at) WHERE a.at < from_at ORDER BY a.at DESC LIMIT 2) x;
+  SELECT max(x.at) INTO ended_at FROM (SELECT a.at FROM unnest(ats) AS a (at) WHERE a.at >= to_at ORDER BY a.at LIMIT 2) x;
+  began_at := greatest(
+    volt_internal.quarter_hour(least(began_at, from_at - widest)), from_at - INTERVAL '180 days', not_before);
+  ended_at := least(volt_internal.quarter_hour(greatest(ended_at, to_at) + quarter), to_at + INTERVAL '180 days', watermark);
+  IF began_at >= ended_at THEN
+    RETURN;
+  END IF;
+  WITH fresh AS MATERIALIZED (
+    SELECT q.*, h.register_kwh
+    FROM volt_internal.{device}_energy_quarters(of_{device}, began_at, ended_at) q
+    LEFT JOIN LATERAL (
+      SELECT c.register_kwh FROM unnest(ats, verdicts, registers) AS c (at, verdict, register_kwh)
+      WHERE c.at <= q.quarter_hour + quarter AND c.verdict NOT IN ('jitter', 'contradicted', 'undecided')
+      ORDER BY c.at DESC LIMIT 1
+    ) h ON true
+  ), gone AS (
+    DELETE FROM volt_internal.{device}_quarter k
+    WHERE k.{device}_id = of_{device} AND k.quarter_hour >= began_at AND k.quarter_hour < ended_at
+      AND NOT EXISTS (SELECT FROM fresh f WHERE f.quarter_hour = k.quarter_hour)
+    RETURNING k.quarter_hour
+  ), moving AS (
+    -- vehicle: SELECT DISTINCT volt_internal.quarter_hour(r.recorded_at) AS quarter_hour FROM volt.vehicle_reading r WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= began_at AND r.recorded_at < ended_at AND r.speed_kmh > 5
+    -- meter: SELECT NULL::timestamptz AS quarter_hour WHERE false
+  ), put AS (
+    INSERT INTO volt_internal.{device}_quarter AS k ({device}_id, quarter_hour, kwh, covered_s, gap_s, low_kwh, high_kwh,
+      -- vehicle: moved,
+      peak_kw, gaps, suspect, source, register_kwh)
+    SELECT of_{device}, f.quarter_hour, f.kwh, round(f.covered_s, 6), round(f.gap_s, 6), f.low_kwh, f.high_kwh,
+      -- vehicle: EXISTS (SELECT FROM moving m WHERE m.quarter_hour = f.quarter_hour),
+      round(f.peak_kw, 6), f.gaps, f.suspect, f.source, f.register_kwh
+    FROM fresh f
+    ON CONFLICT ({device}_id, quarter_hour) DO UPDATE SET
+      -- vehicle: moved = excluded.moved,
+      kwh = excluded.kwh, covered_s = excluded.covered_s, gap_s = excluded.gap_s, low_kwh = excluded.low_kwh,
+      high_kwh = excluded.high_kwh, peak_kw = excluded.peak_kw, gaps = excluded.gaps, suspect = excluded.suspect,
+      source = excluded.source, register_kwh = excluded.register_kwh
+    WHERE (k.kwh, k.covered_s, k.gap_s, k.low_kwh, k.high_kwh, k.peak_kw, k.gaps, k.suspect, k.source, k.register_kwh)
+      IS DISTINCT FROM (excluded.kwh, excluded.covered_s, excluded.gap_s, excluded.low_kwh, excluded.high_kwh,
+        excluded.peak_kw, excluded.gaps, excluded.suspect, excluded.source, excluded.register_kwh)
+      -- vehicle: OR k.moved <> excluded.moved
+    RETURNING k.quarter_hour
+  )
+  SELECT min(c.quarter_hour), max(c.quarter_hour) + quarter INTO changed_from, changed_to
+  FROM (SELECT quarter_hour FROM gone UNION ALL SELECT quarter_hour FROM put) c;
+  IF changed_from IS NOT NULL THEN
+    PERFORM volt_internal.mark_efficiency('{device}', of_{device}, changed_from, changed_to);
+  END IF;
+END $$;
+COMMENT ON FUNCTION volt_internal.keep_{device}_again(text, timestamptz, timestamptz, timestamptz) IS
+  'Computes the kept energy of one {device} again, in a period and as far around it as it depends on readings there, but '
+  'not before the time from which on raw readings are there.';
+
+CREATE OR REPLACE FUNCTION volt_internal.keep_marked_{device}s(at_once integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  watermark CONSTANT timestamptz := (SELECT s.energy_watermark FROM volt_internal.rollup_state s);
+  not_before CONSTANT timestamptz := volt_internal.computable_since('{device}');
+  one record;
+  done integer := 0;
+BEGIN
+  FOR one IN
+    WITH chosen AS (
+      SELECT DISTINCT d.device_id, date_trunc('day', d.from_at, 'UTC') AS day FROM (
+        SELECT * FROM volt_internal.energy_dirty WHERE device_type = '{device}' LIMIT at_once
+      ) d
+    ), taken AS (
+      DELETE FROM volt_internal.energy_dirty d USING chosen c
+      WHERE d.device_type = '{device}' AND d.device_id = c.device_id AND d.from_at >= c.day AND d.from_at < c.day + INTERVAL '1 day'
+      RETURNING d.device_id, c.day, d.from_at, d.to_at
+    )
+    SELECT t.device_id, t.day, min(t.from_at) AS from_at, max(t.to_at) AS to_at,
+      bool_or(t.to_at - t.from_at >= INTERVAL '1 day') AS whole_day
+    FROM taken t
+    GROUP BY t.device_id, t.day
+    ORDER BY t.device_id, t.day
+  LOOP
+    done := done + 1;
+    CONTINUE WHEN one.from_at >= watermark OR one.to_at <= not_before;
+    IF one.whole_day THEN
+      PERFORM volt_internal.learn_{device}_day(ARRAY[one.device_id], one.day, watermark);
+    END IF;
+    PERFORM volt_internal.keep_{device}_again(one.device_id, one.from_at, one.to_at, not_before);
+  END LOOP;
+  RETURN done;
+END $$;
+COMMENT ON FUNCTION volt_internal.keep_marked_{device}s(integer) IS
+  'Computes the kept energy of {device}-days with marks again, of at most so many marks; how many, 0: nothing is left.';
+
+-- end
+
+CREATE OR REPLACE FUNCTION volt_internal.keep_energy() RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  state volt_internal.rollup_state;
+  slice_from timestamptz;
+  slice_to timestamptz;
+BEGIN
+  SELECT * INTO state FROM volt_internal.rollup_state FOR UPDATE;
+  -- Skips gaps: the next quarter hour that a chunk of raw readings covers.
+  SELECT min(greatest(c.range_start, state.energy_watermark)) INTO slice_from
+  FROM timescaledb_information.chunks c
+  WHERE c.hypertable_schema = 'volt' AND c.hypertable_name IN ('vehicle_reading', 'meter_reading')
+    AND c.range_end > state.energy_watermark;
+  IF slice_from IS NULL OR slice_from >= state.closing_watermark THEN
+    UPDATE volt_internal.rollup_state SET energy_watermark = greatest(state.energy_watermark, state.closing_watermark);
+    RETURN false;
+  END IF;
+  -- An hour at most, and within one UTC day.
+  slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', state.closing_watermark);
+  UPDATE volt_internal.rollup_state SET energy_watermark = slice_to;
+-- each device:
+  PERFORM volt_internal.learn_{device}_intervals(slice_from, slice_to);
+  INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
+  SELECT '{device}', other, slice_from, slice_to FROM unnest(volt_internal.keep_{device}_quarters(slice_from, slice_to)) AS other;
+-- end
+  IF slice_to = date_trunc('hour', slice_to, 'UTC') THEN
+    INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
+    SELECT v.vehicle_id, slice_to - INTERVAL '1 hour', slice_to
+    FROM (
+      SELECT q.vehicle_id FROM volt_internal.vehicle_quarter q
+      WHERE q.quarter_hour >= slice_to - INTERVAL '1 hour' AND q.quarter_hour < slice_to AND q.kwh > 0
+      UNION
+      SELECT l.vehicle_id FROM volt_internal.meter_quarter q
+      JOIN volt.vehicle_meter l ON l.meter_id = q.meter_id AND l.valid && tstzrange(slice_to - INTERVAL '1 hour', slice_to)
+      WHERE q.quarter_hour >= slice_to - INTERVAL '1 hour' AND q.quarter_hour < slice_to AND q.kwh > 0
+    ) v;
+  END IF;
+  RETURN slice_to < state.closing_watermark;
+END $$;
+COMMENT ON FUNCTION volt_internal.keep_energy() IS
+  'Computes the energy of the next closed quarter hours, at most of an hour, and marks the devices and vehicles of which more '
+  'is to be computed; false: nothing is left.';

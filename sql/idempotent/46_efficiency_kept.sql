@@ -1,0 +1,216 @@
+-- What: computes the efficiency of marked vehicles by hour and by day of their fleet from the kept quarter hours.
+-- Why:  the same text as the efficiency of one vehicle from raw readings (include/both_sides, figures_of_sides), over all
+--       marked vehicles at once. Where a link begins or ends within a quarter hour, the raw readings tell its part.
+-- Lock: ROW EXCLUSIVE on the tables that are kept.
+
+CREATE OR REPLACE FUNCTION volt_internal.kept_figures(
+  of_vehicles text[], starts timestamptz[], ends timestamptz[]
+) RETURNS TABLE (
+  vehicle_id text,
+  -- include: efficiency_columns.sql
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+SET work_mem = '64MB' AS $$
+#variable_conflict use_column
+DECLARE
+  quarter CONSTANT interval := INTERVAL '15 minutes';
+  first_at CONSTANT timestamptz := (SELECT min(at) FROM unnest(starts) AS at);
+  last_at CONSTANT timestamptz := (SELECT max(at) FROM unnest(ends) AS at);
+BEGIN
+  RETURN QUERY
+  WITH period AS MATERIALIZED (
+    SELECT DISTINCT p.vehicle_id, p.began_at, p.ended_at FROM unnest(of_vehicles, starts, ends) AS p (vehicle_id, began_at, ended_at)
+  ), wanted AS MATERIALIZED (
+    SELECT p.vehicle_id, min(p.began_at) AS from_at, max(p.ended_at) AS to_at FROM period p GROUP BY p.vehicle_id
+  ), dc AS MATERIALIZED (
+    SELECT q.*
+    FROM wanted w
+    JOIN volt_internal.vehicle_quarter q
+      ON q.vehicle_id = w.vehicle_id AND q.quarter_hour >= w.from_at AND q.quarter_hour < w.to_at
+        AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
+  ), link AS MATERIALIZED (
+    SELECT l.vehicle_id, l.meter_id, l.valid * tstzrange(w.from_at, w.to_at) AS valid,
+      (SELECT range_agg(a.valid) FROM volt.vehicle_meter a WHERE a.vehicle_id = l.vehicle_id AND a.meter_id = l.meter_id) AS always
+    FROM wanted w
+    JOIN volt.vehicle_meter l ON l.vehicle_id = w.vehicle_id AND l.valid && tstzrange(w.from_at, w.to_at)
+  ), linked AS (
+    SELECT l.vehicle_id, l.always, q.*, c.during,
+      extract(epoch FROM upper(c.during) - lower(c.during)) AS linked_s
+    FROM link l
+    JOIN volt_internal.meter_quarter q
+      ON q.meter_id = l.meter_id AND q.quarter_hour > lower(l.valid) - quarter AND q.quarter_hour < upper(l.valid)
+        AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
+    CROSS JOIN LATERAL (SELECT tstzrange(q.quarter_hour, q.quarter_hour + quarter) * l.valid AS during) c
+  ), ac AS (
+    SELECT l.vehicle_id, l.meter_id, l.quarter_hour, l.linked_s,
+      coalesce(p.kwh, l.kwh * s.share) AS kwh, coalesce(p.covered_s, l.covered_s * s.share) AS covered_s,
+      coalesce(p.gap_s, l.gap_s * s.share) AS gap_s, coalesce(p.low_kwh, l.low_kwh * s.share) AS low_kwh,
+      coalesce(p.high_kwh, l.high_kwh * s.share) AS high_kwh, coalesce(p.peak_kw, l.peak_kw) AS peak_kw,
+      coalesce(p.gaps, l.gaps) AS gaps, coalesce(p.suspect, l.suspect) AS suspect,
+      EXISTS (SELECT FROM unnest(coalesce(p.gaps, l.gaps)) AS g WHERE NOT g <@ l.always) AS is_cut
+    FROM linked l
+    CROSS JOIN LATERAL (SELECT l.linked_s / 900 AS share) s
+    LEFT JOIN LATERAL volt_internal.meter_energy_quarters(
+      CASE WHEN l.linked_s < 900 THEN l.meter_id END, lower(l.during), upper(l.during)) p ON l.linked_s < 900
+  ), other AS (
+    SELECT l.vehicle_id, l.meter_id, q.quarter_hour,
+      sum(q.kwh * extract(epoch FROM upper(c.during) - lower(c.during)) / 900) AS kwh
+    FROM link l
+    JOIN volt.vehicle_meter o ON o.meter_id = l.meter_id AND o.vehicle_id <> l.vehicle_id AND o.valid && l.valid
+    JOIN volt_internal.vehicle_quarter q
+      ON q.vehicle_id = o.vehicle_id AND q.quarter_hour > lower(l.valid) - quarter AND q.quarter_hour < upper(l.valid)
+        AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
+    CROSS JOIN LATERAL (SELECT tstzrange(q.quarter_hour, q.quarter_hour + quarter) * l.valid * o.valid AS during) c
+    WHERE q.kwh > 0 AND NOT q.moved AND NOT isempty(c.during)
+    GROUP BY l.vehicle_id, l.meter_id, q.quarter_hour
+  ),
+  -- include: both_sides.sql
+  , side AS MATERIALIZED (
+    SELECT s.*, 900::numeric AS length_s, p.began_at, p.ended_at,
+      CASE WHEN s.dc_gaps IS NULL THEN s.ac_gaps ELSE s.dc_gaps || s.ac_gaps END AS each_gap,
+      volt_internal.standby_limit_kwh(900) AS standby_limit_kwh
+    FROM both_sides s
+    JOIN period p ON p.vehicle_id = s.vehicle_id AND s.quarter_hour >= p.began_at AND s.quarter_hour < p.ended_at
+  ),
+  -- include: figures_of_sides.sql
+  SELECT vehicle_id, began_at, ended_at, dc_kwh, ac_kwh, comparable_dc_kwh, comparable_ac_kwh, efficiency_pct,
+    efficiency_low_pct, efficiency_high_pct, standby_kwh, unassigned_kwh, meter_id, quality
+  FROM figures;
+END $$;
+COMMENT ON FUNCTION volt_internal.kept_figures(text[], timestamptz[], timestamptz[]) IS
+  'Energy and efficiency of vehicles in periods of whole quarter hours (three arrays side by side), from the kept quarter '
+  'hours; columns as in volt.vehicle_efficiency.';
+
+CREATE OR REPLACE FUNCTION volt_internal.full_hour_from(at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN date_trunc('hour', at + INTERVAL '3599.999999 seconds', 'UTC');
+COMMENT ON FUNCTION volt_internal.full_hour_from(timestamptz) IS
+  'The first full hour at or after a time: with it a vehicle''s hours belong to its new fleet.';
+
+-- Who was in which fleet, and in no fleet, by whole hours, with the time zone of its days.
+CREATE OR REPLACE FUNCTION volt_internal.fleets_over_time(of_vehicles text[])
+RETURNS TABLE (vehicle_id text, fleet_id text, timezone text, from_at timestamptz, to_at timestamptz)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  WITH zone AS (
+    SELECT coalesce((SELECT s.value FROM volt_internal.setting s WHERE s.name = 'timezone'), 'UTC') AS usual
+  ), membership AS (
+    SELECT m.vehicle_id, m.fleet_id, tstzrange(
+      volt_internal.full_hour_from(lower(m.valid)), volt_internal.full_hour_from(upper(m.valid))) AS valid
+    FROM volt.fleet_membership m WHERE m.vehicle_id = ANY (of_vehicles)
+  ), outside AS (
+    SELECT v.vehicle_id, unnest('{(,)}'::tstzmultirange - coalesce(range_agg(m.valid), '{}')) AS valid
+    FROM (SELECT DISTINCT unnest(of_vehicles) AS vehicle_id) v
+    LEFT JOIN membership m ON m.vehicle_id = v.vehicle_id
+    GROUP BY v.vehicle_id
+  )
+  SELECT m.vehicle_id, m.fleet_id, coalesce(f.timezone, zone.usual), coalesce(lower(m.valid), '-infinity'),
+    coalesce(upper(m.valid), 'infinity')
+  FROM membership m JOIN volt.fleet f USING (fleet_id) CROSS JOIN zone
+  WHERE NOT isempty(m.valid)
+  UNION ALL
+  SELECT o.vehicle_id, NULL, zone.usual, coalesce(lower(o.valid), '-infinity'), coalesce(upper(o.valid), 'infinity')
+  FROM outside o CROSS JOIN zone;
+END;
+COMMENT ON FUNCTION volt_internal.fleets_over_time(text[]) IS
+  'From when to when vehicles were in which fleet (NULL: in none), in full hours, and the time zone of their days then.';
+
+CREATE OR REPLACE FUNCTION volt_internal.keep_efficiency(at_once integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  closed_until CONSTANT timestamptz := (
+    SELECT date_trunc('hour', s.energy_watermark, 'UTC') FROM volt_internal.rollup_state s);
+  vehicles text[];
+  froms timestamptz[];
+  tos timestamptz[];
+  ids text[];
+  starts timestamptz[];
+  ends timestamptz[];
+BEGIN
+  WITH chosen AS (
+    SELECT DISTINCT d.vehicle_id
+    FROM (SELECT * FROM volt_internal.efficiency_dirty WHERE from_at < closed_until LIMIT at_once) d
+  ), taken AS (
+    DELETE FROM volt_internal.efficiency_dirty d USING chosen c
+    WHERE d.vehicle_id = c.vehicle_id AND d.from_at < closed_until
+    RETURNING d.vehicle_id, d.from_at, d.to_at
+  ), island AS (
+    -- Marks days apart are computed apart.
+    SELECT t.vehicle_id, unnest(range_agg(tstzrange(t.from_at, t.to_at + INTERVAL '1 day'))) AS during
+    FROM taken t GROUP BY t.vehicle_id
+  )
+  SELECT array_agg(i.vehicle_id), array_agg(date_trunc('hour', lower(i.during), 'UTC')),
+    array_agg(volt_internal.full_hour_from(upper(i.during) - INTERVAL '1 day'))
+  INTO vehicles, froms, tos
+  FROM island i;
+  IF vehicles IS NULL THEN
+    RETURN 0;
+  END IF;
+  CREATE TEMP TABLE IF NOT EXISTS wanted_period (
+    vehicle_id text, fleet_id text, day date, began_at timestamptz, ended_at timestamptz) ON COMMIT DELETE ROWS;
+  DELETE FROM pg_temp.wanted_period;
+  WITH island AS (
+    SELECT * FROM unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
+  ), fleet AS MATERIALIZED (
+    SELECT * FROM volt_internal.fleets_over_time(vehicles)
+  )
+  INSERT INTO pg_temp.wanted_period
+  SELECT DISTINCT i.vehicle_id, f.fleet_id, NULL::date, h.at, h.at + INTERVAL '1 hour'
+  FROM island i
+  CROSS JOIN LATERAL generate_series(i.from_at, least(i.to_at, closed_until) - INTERVAL '1 hour', INTERVAL '1 hour') AS h (at)
+  JOIN fleet f ON f.vehicle_id = i.vehicle_id AND f.from_at <= h.at AND f.to_at > h.at
+  UNION ALL
+  SELECT DISTINCT i.vehicle_id, f.fleet_id, d.day, d.began_at, d.ended_at
+  FROM island i
+  JOIN fleet f ON f.vehicle_id = i.vehicle_id AND f.from_at < i.to_at AND f.to_at > i.from_at
+  CROSS JOIN LATERAL (
+    SELECT n.at::date AS day, greatest(n.at AT TIME ZONE f.timezone, f.from_at) AS began_at,
+      least((n.at + INTERVAL '1 day') AT TIME ZONE f.timezone, f.to_at) AS ended_at
+    FROM generate_series(
+      date_trunc('day', greatest(i.from_at, f.from_at) AT TIME ZONE f.timezone),
+      date_trunc('day', least(i.to_at, f.to_at) AT TIME ZONE f.timezone), INTERVAL '1 day') AS n (at)
+  ) d
+  WHERE d.began_at < least(i.to_at, closed_until) AND d.ended_at > i.from_at;
+
+  DELETE FROM volt_internal.efficiency_hour e USING unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
+  WHERE e.vehicle_id = i.vehicle_id AND e.hour >= i.from_at AND e.hour < i.to_at
+    AND e.hour >= (SELECT min(at) FROM unnest(froms) AS at) AND e.hour < (SELECT max(at) FROM unnest(tos) AS at);
+  DELETE FROM volt_internal.efficiency_day e USING unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
+  WHERE e.vehicle_id = i.vehicle_id AND e.began_at < i.to_at AND e.ended_at > i.from_at;
+
+  -- Days that touch the same hours are read once.
+  SELECT array_agg(w.vehicle_id), array_agg(w.began_at), array_agg(least(w.ended_at, closed_until)) INTO ids, starts, ends
+  FROM pg_temp.wanted_period w;
+  WITH figures AS MATERIALIZED (
+    SELECT w.day, w.ended_at AS whole_until, w.fleet_id, k.*
+    FROM volt_internal.kept_figures(ids, starts, ends) k
+    JOIN pg_temp.wanted_period w
+      ON w.vehicle_id = k.vehicle_id AND w.began_at = k.began_at AND least(w.ended_at, closed_until) = k.ended_at
+    WHERE k.dc_kwh > 0 OR k.ac_kwh > 0
+  ), hours AS (
+    INSERT INTO volt_internal.efficiency_hour (vehicle_id, hour, fleet_id, meter_id, dc_kwh, ac_kwh, comparable_dc_kwh,
+      comparable_ac_kwh, efficiency_pct, efficiency_low_pct, efficiency_high_pct, standby_kwh, unassigned_kwh, quality)
+    SELECT f.vehicle_id, f.began_at, f.fleet_id, f.meter_id, f.dc_kwh, f.ac_kwh, f.comparable_dc_kwh, f.comparable_ac_kwh,
+      f.efficiency_pct, f.efficiency_low_pct, f.efficiency_high_pct, f.standby_kwh, f.unassigned_kwh, f.quality
+    FROM figures f WHERE f.day IS NULL
+  )
+  INSERT INTO volt_internal.efficiency_day (vehicle_id, began_at, ended_at, day, fleet_id, meter_id, dc_kwh, ac_kwh,
+    comparable_dc_kwh, comparable_ac_kwh, efficiency_pct, efficiency_low_pct, efficiency_high_pct, standby_kwh,
+    unassigned_kwh, quality)
+  SELECT f.vehicle_id, f.began_at, f.whole_until, f.day, f.fleet_id, f.meter_id, f.dc_kwh, f.ac_kwh, f.comparable_dc_kwh,
+    f.comparable_ac_kwh, f.efficiency_pct, f.efficiency_low_pct, f.efficiency_high_pct, f.standby_kwh, f.unassigned_kwh, f.quality
+  FROM figures f WHERE f.day IS NOT NULL
+  ON CONFLICT DO NOTHING;
+  RETURN cardinality(vehicles);
+END $$;
+COMMENT ON FUNCTION volt_internal.keep_efficiency(integer) IS
+  'Computes the efficiency of vehicles with marks again, of about so many marks; how many, 0: nothing is left.';
+
+CREATE OR REPLACE FUNCTION volt_internal.efficiency_is_kept() RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  UPDATE volt_internal.rollup_state SET efficiency_watermark = greatest(
+    efficiency_watermark, date_trunc('hour', energy_watermark, 'UTC'));
+END;
+COMMENT ON FUNCTION volt_internal.efficiency_is_kept() IS
+  'Notes that all that was marked is computed: the efficiency of the hours until now is complete.';

@@ -1,0 +1,113 @@
+"""Energy and efficiency as voltd keeps them: the same as the definition gives from raw readings, whatever came when."""
+
+import datetime as dt
+import random
+
+import pytest
+
+from support.energy.awkward import awkward
+from support.energy.scenarios import SCENARIOS
+from support.schema import at, connection_of, link, materialise, meter, store, vehicle
+
+__all__ = ["connection_of"]  # a fixture
+
+
+def _rows(device, kind, side):
+    """Its readings, moved by whole days to the last weeks, so that no retention drops them."""
+    make = meter if kind == "meter" else vehicle
+    rows = {}
+    moved = dt.timedelta(days=(at(0) - min(one.at for one in side.readings)).days - 20)
+    for one in side.readings:  # two of one time are one row
+        kwh, register = rows.get(one.at, (None, None))
+        rows[one.at] = (one.interval_kwh if kwh is None else kwh, one.register_kwh if register is None else register)
+    return [make(device, when + moved, kwh=kwh, register=register) for when, (kwh, register) in rows.items()]
+
+
+def _register(connection, device, kind, side):
+    connection.execute(
+        f"INSERT INTO volt.{kind} ({kind}_id, interval_s, max_power_kw, register_kind) VALUES (%s, %s, %s, %s)",
+        (device, side.device.interval_s, side.device.max_power_kw, side.device.kind.replace("register", "total")),
+    )
+
+
+_COLUMNS = (
+    "q.quarter_hour, q.kwh, round(q.covered_s, 6), round(q.gap_s, 6), q.low_kwh, q.high_kwh, round(q.peak_kw, 6), q.gaps,"
+    " q.suspect, q.source"
+)
+
+
+def _same_as_defined(connection, kind, device):
+    """What is kept of a device is what the definition gives for all of its time."""
+    ((first, last),) = connection.execute(
+        f"SELECT min(recorded_at), max(recorded_at) FROM volt.{kind}_reading WHERE {kind}_id = %s", (device,)
+    ).fetchall()
+    ((watermark,),) = connection.execute("SELECT energy_watermark FROM volt_internal.rollup_state").fetchall()
+    start = first.replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
+    end = min(last.replace(minute=0, second=0, microsecond=0) + dt.timedelta(days=2), watermark)
+    kept = connection.execute(
+        f"SELECT {_COLUMNS} FROM volt_internal.{kind}_quarter q WHERE q.{kind}_id = %s ORDER BY 1", (device,)
+    ).fetchall()
+    defined = connection.execute(
+        f"SELECT {_COLUMNS} FROM volt_internal.{kind}_energy_quarters(%s, %s, %s) q ORDER BY 1", (device, start, end)
+    ).fetchall()
+    assert kept == defined, device
+
+
+@pytest.fixture(scope="module", params=["timescale", "apache"])
+def history(connection_of, request):
+    """A database into which many devices had reported before anything was kept; and which devices."""
+    connection = connection_of(request.param, "kept")
+    devices = []
+    readings = []
+    sides = [
+        (f"{name}-{number}", name, side)
+        for number, scenario in enumerate(SCENARIOS)
+        for name, side in (("meter", scenario.meter), ("vehicle", scenario.vehicle))
+        if side is not None and side.readings
+    ] + [(f"awkward-{seed}", "meter", awkward(seed)) for seed in range(3000, 3030)]
+    for device, kind, side in sides:
+        _register(connection, device, kind, side)
+        readings += _rows(device, kind, side)
+        devices.append((kind, device))
+    rng = random.Random(5)
+    for number in range(20):  # as most devices are: regular, with a little jitter; a few messages lost
+        times = [at(-20, minute, rng.uniform(0, 2)) for minute in range(36 * 60) if rng.random() > 0.02]
+        readings += [
+            vehicle(f"plain-{number}", when, kwh=0.1 if number % 2 else None,
+                    register=None if number % 2 else 1000 + 0.1 * place, speed=30 if place % 300 < 20 else 0)
+            for place, when in enumerate(times)
+        ]  # fmt: skip
+        devices.append(("vehicle", f"plain-{number}"))
+    store(connection, readings, 5000)
+    materialise(connection)
+    return connection, devices
+
+
+def test_as_history_is_caught_up_with(history):
+    """Slice by slice, most devices by sums, the others by the definition: the figures are the same."""
+    connection, devices = history
+    for kind, device in devices:
+        _same_as_defined(connection, kind, device)
+    (plain,) = connection.execute(
+        "SELECT count(*) FROM volt_internal.vehicle_quarter WHERE vehicle_id LIKE 'plain-%'"
+    ).fetchone()
+    assert plain > 20 * 36 * 4 * 0.9
+
+
+def test_what_comes_late(history):
+    """More readings of the same devices, in any order, before, amid and after what was kept."""
+    connection, devices = history
+    rng = random.Random(7)
+    late = []
+    for kind, device in devices[::3]:
+        times = [row[0] for row in connection.execute(
+            f"SELECT recorded_at FROM volt.{kind}_reading WHERE {kind}_id = %s", (device,))]  # fmt: skip
+        make = meter if kind == "meter" else vehicle
+        for _ in range(3):
+            when = rng.choice(times) + dt.timedelta(minutes=rng.choice([-200, -7, 3, 11, 500]), seconds=rng.randrange(60))
+            late.append(make(device, when, kwh=rng.choice([None, 0.2]), register=rng.choice([None, 0, 1000.5])))
+    rng.shuffle(late)
+    store(connection, late, 10)
+    materialise(connection)
+    for kind, device in devices:
+        _same_as_defined(connection, kind, device)
