@@ -33,7 +33,7 @@ BEGIN
       (SELECT range_agg(a.valid) FROM volt.vehicle_meter a WHERE a.vehicle_id = l.vehicle_id AND a.meter_id = l.meter_id) AS always
     FROM wanted w
     JOIN volt.vehicle_meter l ON l.vehicle_id = w.vehicle_id AND l.valid && tstzrange(w.from_at, w.to_at)
-  ), linked AS (
+  ), linked AS MATERIALIZED (
     SELECT l.vehicle_id, l.always, q.*, c.during,
       extract(epoch FROM upper(c.during) - lower(c.during)) AS linked_s
     FROM link l
@@ -42,16 +42,20 @@ BEGIN
         AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
     CROSS JOIN LATERAL (SELECT tstzrange(q.quarter_hour, q.quarter_hour + quarter) * l.valid AS during) c
   ), ac AS (
-    SELECT l.vehicle_id, l.meter_id, l.quarter_hour, l.linked_s,
-      coalesce(p.kwh, l.kwh * s.share) AS kwh, coalesce(p.covered_s, l.covered_s * s.share) AS covered_s,
-      coalesce(p.gap_s, l.gap_s * s.share) AS gap_s, coalesce(p.low_kwh, l.low_kwh * s.share) AS low_kwh,
-      coalesce(p.high_kwh, l.high_kwh * s.share) AS high_kwh, coalesce(p.peak_kw, l.peak_kw) AS peak_kw,
-      coalesce(p.gaps, l.gaps) AS gaps, coalesce(p.suspect, l.suspect) AS suspect,
-      EXISTS (SELECT FROM unnest(coalesce(p.gaps, l.gaps)) AS g WHERE NOT g <@ l.always) AS is_cut
+    SELECT l.vehicle_id, l.meter_id, l.quarter_hour, l.linked_s, l.kwh, l.covered_s, l.gap_s, l.low_kwh, l.high_kwh,
+      l.peak_kw, l.gaps, l.suspect, EXISTS (SELECT FROM unnest(l.gaps) AS g WHERE NOT g <@ l.always) AS is_cut
+    FROM linked l
+    WHERE l.linked_s = 900
+    UNION ALL
+    -- Without raw readings any more an even share does.
+    SELECT l.vehicle_id, l.meter_id, l.quarter_hour, l.linked_s, coalesce(p.kwh, l.kwh * s.share),
+      coalesce(p.covered_s, l.covered_s * s.share), coalesce(p.gap_s, l.gap_s * s.share), coalesce(p.low_kwh, l.low_kwh * s.share),
+      coalesce(p.high_kwh, l.high_kwh * s.share), coalesce(p.peak_kw, l.peak_kw), coalesce(p.gaps, l.gaps),
+      coalesce(p.suspect, l.suspect), EXISTS (SELECT FROM unnest(coalesce(p.gaps, l.gaps)) AS g WHERE NOT g <@ l.always)
     FROM linked l
     CROSS JOIN LATERAL (SELECT l.linked_s / 900 AS share) s
-    LEFT JOIN LATERAL volt_internal.meter_energy_quarters(
-      CASE WHEN l.linked_s < 900 THEN l.meter_id END, lower(l.during), upper(l.during)) p ON l.linked_s < 900
+    LEFT JOIN LATERAL volt_internal.meter_energy_quarters(l.meter_id, lower(l.during), upper(l.during)) p ON true
+    WHERE l.linked_s < 900
   ), other AS (
     SELECT l.vehicle_id, l.meter_id, q.quarter_hour,
       sum(q.kwh * extract(epoch FROM upper(c.during) - lower(c.during)) / 900) AS kwh
@@ -67,7 +71,7 @@ BEGIN
   -- include: both_sides.sql
   , side AS MATERIALIZED (
     SELECT s.*, 900::numeric AS length_s, p.began_at, p.ended_at,
-      CASE WHEN s.dc_gaps IS NULL THEN s.ac_gaps ELSE s.dc_gaps || s.ac_gaps END AS each_gap,
+      coalesce(s.dc_gaps || s.ac_gaps, '{}') AS each_gap,
       volt_internal.standby_limit_kwh(900) AS standby_limit_kwh
     FROM both_sides s
     JOIN period p ON p.vehicle_id = s.vehicle_id AND s.quarter_hour >= p.began_at AND s.quarter_hour < p.ended_at
@@ -127,15 +131,12 @@ DECLARE
   starts timestamptz[];
   ends timestamptz[];
 BEGIN
-  WITH chosen AS (
-    SELECT DISTINCT d.vehicle_id
-    FROM (SELECT * FROM volt_internal.efficiency_dirty WHERE from_at < closed_until LIMIT at_once) d
-  ), taken AS (
-    DELETE FROM volt_internal.efficiency_dirty d USING chosen c
-    WHERE d.vehicle_id = c.vehicle_id AND d.from_at < closed_until
-    RETURNING d.vehicle_id, d.from_at, d.to_at
+  WITH taken AS (
+    DELETE FROM volt_internal.efficiency_dirty WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM volt_internal.efficiency_dirty WHERE from_at < closed_until LIMIT at_once))
+    RETURNING vehicle_id, from_at, to_at
   ), island AS (
-    -- Marks days apart are computed apart.
+    -- Marks that lie days apart are computed apart.
     SELECT t.vehicle_id, unnest(range_agg(tstzrange(t.from_at, t.to_at + INTERVAL '1 day'))) AS during
     FROM taken t GROUP BY t.vehicle_id
   )

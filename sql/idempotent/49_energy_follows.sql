@@ -1,0 +1,126 @@
+-- What: marks the kept energy and efficiency that a change of the registry concerns: links, fleets, time zones, and what is
+--       known of a device's interval, power and register.
+-- Why:  figures are a function of readings and registry; whoever corrects the past sees it follow. The marks are rows, so a
+--       change is as quick as before, and the scheduler computes within a minute or so.
+-- Lock: SHARE ROW EXCLUSIVE on the registry while the triggers are made.
+
+CREATE OR REPLACE FUNCTION volt_internal.mark_vehicles(of_vehicles text[], during tstzrange) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  piece CONSTANT interval := INTERVAL '7 days';
+  first_at timestamptz;
+  last_at timestamptz;
+BEGIN
+  SELECT min(c.range_start) INTO first_at
+  FROM timescaledb_information.chunks c
+  WHERE c.hypertable_schema = 'volt_internal' AND c.hypertable_name IN ('vehicle_quarter', 'meter_quarter');
+  SELECT s.energy_watermark INTO last_at FROM volt_internal.rollup_state s;
+  first_at := greatest(first_at, coalesce(lower(during), '-infinity'));
+  last_at := least(last_at, coalesce(upper(during), 'infinity'));
+  IF first_at < last_at THEN
+    INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
+    SELECT v.id, s.at, least(s.at + piece, last_at)
+    FROM (SELECT DISTINCT unnest(of_vehicles) AS id) v
+    CROSS JOIN generate_series(first_at, last_at - INTERVAL '1 microsecond', piece) AS s (at);
+  END IF;
+END $$;
+COMMENT ON FUNCTION volt_internal.mark_vehicles(text[], tstzrange) IS
+  'Marks the efficiency of vehicles in a period, as far as it is kept, to be computed again; a week a mark.';
+
+CREATE OR REPLACE FUNCTION volt_internal.follow_link() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- Vehicles at one meter share its energy.
+  IF TG_OP <> 'INSERT' THEN
+    PERFORM volt_internal.mark_vehicles(
+      OLD.vehicle_id || ARRAY(SELECT l.vehicle_id FROM volt.vehicle_meter l WHERE l.meter_id = OLD.meter_id AND l.valid && OLD.valid),
+      OLD.valid);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    PERFORM volt_internal.mark_vehicles(
+      NEW.vehicle_id || ARRAY(SELECT l.vehicle_id FROM volt.vehicle_meter l WHERE l.meter_id = NEW.meter_id AND l.valid && NEW.valid),
+      NEW.valid);
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION volt_internal.follow_link() IS 'Trigger: marks the efficiency that a change of a link concerns.';
+
+CREATE OR REPLACE FUNCTION volt_internal.follow_membership() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF TG_OP <> 'INSERT' THEN
+    PERFORM volt_internal.mark_vehicles(ARRAY[OLD.vehicle_id], OLD.valid);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    PERFORM volt_internal.mark_vehicles(ARRAY[NEW.vehicle_id], NEW.valid);
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION volt_internal.follow_membership() IS
+  'Trigger: marks the efficiency that a change of a membership concerns: its fleet and its days.';
+
+CREATE OR REPLACE FUNCTION volt_internal.follow_timezone() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM volt_internal.mark_vehicles(ARRAY[m.vehicle_id], m.valid)
+  FROM volt.fleet_membership m WHERE m.fleet_id = NEW.fleet_id;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION volt_internal.follow_timezone() IS 'Trigger: marks the days of all that were in a fleet whose time zone has changed.';
+
+CREATE OR REPLACE FUNCTION volt_internal.mark_energy(of_type text, of_device text, since timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  first_at timestamptz;
+BEGIN
+  SELECT min(c.range_start) INTO first_at
+  FROM timescaledb_information.chunks c
+  WHERE c.hypertable_schema = 'volt' AND c.hypertable_name = of_type || '_reading';
+  INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
+  SELECT of_type, of_device, d.at, d.at + INTERVAL '1 day'
+  FROM volt_internal.rollup_state s
+  CROSS JOIN generate_series(
+    date_trunc('day', greatest(first_at, since), 'UTC'), s.energy_watermark - INTERVAL '1 microsecond', INTERVAL '1 day') AS d (at)
+  WHERE isfinite(s.energy_watermark);
+END $$;
+COMMENT ON FUNCTION volt_internal.mark_energy(text, text, timestamptz) IS
+  'Marks the kept energy of a device from a time on, as far as raw readings are there, to be computed again.';
+
+CREATE OR REPLACE FUNCTION volt_internal.follow_device() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  of_type text := TG_ARGV[0];
+BEGIN
+  IF TG_OP <> 'INSERT' THEN
+    PERFORM volt_internal.mark_energy(of_type, to_jsonb(OLD) ->> (of_type || '_id'), '-infinity');
+  END IF;
+  IF TG_OP <> 'DELETE' AND (TG_OP = 'INSERT' OR to_jsonb(NEW) -> (of_type || '_id') <> to_jsonb(OLD) -> (of_type || '_id')) THEN
+    PERFORM volt_internal.mark_energy(of_type, to_jsonb(NEW) ->> (of_type || '_id'), '-infinity');
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION volt_internal.follow_device() IS
+  'Trigger: marks the energy of a device of which the registry says something else about its interval, power or register.';
+
+CREATE OR REPLACE TRIGGER efficiency_follows_link AFTER INSERT OR UPDATE OR DELETE ON volt.vehicle_meter
+  FOR EACH ROW EXECUTE FUNCTION volt_internal.follow_link();
+CREATE OR REPLACE TRIGGER efficiency_follows_membership AFTER INSERT OR UPDATE OR DELETE ON volt.fleet_membership
+  FOR EACH ROW EXECUTE FUNCTION volt_internal.follow_membership();
+CREATE OR REPLACE TRIGGER efficiency_follows_timezone AFTER UPDATE OF timezone ON volt.fleet
+  FOR EACH ROW WHEN (OLD.timezone IS DISTINCT FROM NEW.timezone) EXECUTE FUNCTION volt_internal.follow_timezone();
+-- each device:
+CREATE OR REPLACE TRIGGER energy_follows_new_{device} AFTER INSERT ON volt.{device} FOR EACH ROW
+  WHEN (NEW.interval_s IS NOT NULL OR NEW.max_power_kw IS NOT NULL OR NEW.register_kind <> 'total')
+  EXECUTE FUNCTION volt_internal.follow_device('{device}');
+CREATE OR REPLACE TRIGGER energy_follows_old_{device} AFTER DELETE ON volt.{device} FOR EACH ROW
+  WHEN (OLD.interval_s IS NOT NULL OR OLD.max_power_kw IS NOT NULL OR OLD.register_kind <> 'total')
+  EXECUTE FUNCTION volt_internal.follow_device('{device}');
+CREATE OR REPLACE TRIGGER energy_follows_{device} AFTER UPDATE OF {device}_id, interval_s, max_power_kw, register_kind
+  ON volt.{device} FOR EACH ROW
+  WHEN ((OLD.{device}_id, OLD.interval_s, OLD.max_power_kw, OLD.register_kind)
+    IS DISTINCT FROM (NEW.{device}_id, NEW.interval_s, NEW.max_power_kw, NEW.register_kind))
+  EXECUTE FUNCTION volt_internal.follow_device('{device}');
+-- end
+-- Their triggers have the owner's rights: nobody else may attach these functions to a table.
+REVOKE EXECUTE ON FUNCTION volt_internal.follow_link(), volt_internal.follow_membership(), volt_internal.follow_timezone(),
+  volt_internal.follow_device() FROM PUBLIC;
