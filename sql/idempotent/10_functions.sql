@@ -34,7 +34,7 @@ COMMENT ON FUNCTION volt_internal.quarter_hour(timestamptz) IS 'Beginning of the
 
 CREATE OR REPLACE FUNCTION volt_internal.whole_seconds(spacing interval) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN greatest(round(extract(epoch FROM spacing)), 1);
+RETURN CASE WHEN spacing IS NOT NULL THEN greatest(round(extract(epoch FROM spacing)), 1) END;
 COMMENT ON FUNCTION volt_internal.whole_seconds(interval) IS 'The time between two readings in whole seconds, at least 1.';
 
 CREATE OR REPLACE FUNCTION volt.register_step(previous_kwh numeric, current_kwh numeric) RETURNS numeric

@@ -5,7 +5,7 @@ It takes all readings of a device and answers for any period. It shares no code 
 What the definition leaves open is decided like this:
 
 - A reading belongs to the UTC day of its stamp, midnight to the day that begins. Spacings count within one day, and
-  their median is the lower one. Every reading that has the field counts for the spacing, also one that the register's
+  their median is the lower one; of intervals it is in whole seconds. Every reading that has the field counts for the spacing, also one that the register's
   curve leaves out. A stretch has the spacing of the day on which it begins.
 - An interval over 15 minutes is treated like a gap: a period that cuts it shows an even share from 0 to the whole, a
   period that contains it whole is exact. Without energy it is known to be 0.
@@ -71,7 +71,7 @@ class Energy:
         curve = registers.curve_of(values, side.device, jitter_kwh)
         self.events = curve.events
 
-        width = _widths((at for at, _ in intervals), side.device)
+        width = _widths((at for at, _ in intervals), side.device, model.SECOND)
         spans = [(model.Span(at - width[at // model.DAY], at), kwh) for at, kwh in intervals]
         by_intervals = model.union(span for span, _ in spans)
 
@@ -145,14 +145,17 @@ def _energy_inside(stretch: model.Span, spans: list[tuple[model.Span, Fraction]]
     return sum((kwh * model.within(span, [stretch]) / span.length for span, kwh in spans), Fraction(0))
 
 
-def _widths(times: Iterable[int], device: model.Device) -> dict[int, Fraction | int]:
-    """By UTC day: the registry's interval, else the lower median spacing within the day, else a quarter hour."""
+def _widths(times: Iterable[int], device: model.Device, unit: int = 1) -> dict[int, Fraction | int]:
+    """By UTC day: the registry's interval, else the lower median spacing within the day, else a quarter hour.
+
+    The median is rounded to whole units, and at least one.
+    """
     days: dict[int, list[int]] = {}
     for at in times:
         days.setdefault(at // model.DAY, []).append(at)
     if device.interval_s is not None:
         return dict.fromkeys(days, model.exact(device.interval_s) * model.SECOND)
-    return {day: _median_spacing(stamps) for day, stamps in days.items()}
+    return {day: max(unit, unit * ((_median_spacing(stamps) + unit // 2) // unit)) for day, stamps in days.items()}
 
 
 def _median_spacing(stamps: list[int]) -> int:
