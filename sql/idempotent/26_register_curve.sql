@@ -6,10 +6,11 @@ CREATE OR REPLACE FUNCTION volt_internal.register_curve(
   ats timestamptz[], registers double precision[], max_power_kw numeric, of_kind text,
   decisions text[] DEFAULT NULL, starts double precision[] DEFAULT NULL
 ) RETURNS TABLE (
-  recorded_at timestamptz, register_kwh numeric, credited_kwh numeric, verdict text, decision text
+  recorded_at timestamptz, register_kwh numeric, credited_kwh numeric, verdict text, taken_for text
 )
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  decision text;
   jitter CONSTANT numeric := 0.05;  -- kWh: the resolution of meters, and what their rounding makes of it
   high numeric;                     -- the highest value since the last start
   known_at timestamptz;             -- when the curve was last known
@@ -58,14 +59,16 @@ BEGIN
     ELSE
       verdict := 'lower_start';
     END IF;
-    IF decision IN ('reset', 'exchange') AND high IS NOT NULL THEN
-      credited_kwh := greatest(register_kwh - coalesce(starts[i]::numeric, 0), 0);
+    taken_for := verdict;
+    IF decision IS NOT NULL THEN
+      verdict := decision;
+      credited_kwh := CASE WHEN high IS NULL THEN 0 ELSE greatest(register_kwh - coalesce(starts[i]::numeric, 0), 0) END;
     END IF;
-    IF decision = 'ignore' OR (decision IS NULL AND verdict IN ('contradicted', 'undecided')) THEN
+    IF verdict IN ('contradicted', 'undecided', 'ignore') THEN
       credited_kwh := NULL;
     ELSE
       known_at := recorded_at;
-      IF decision IS NOT NULL OR verdict <> 'jitter' THEN
+      IF verdict <> 'jitter' THEN
         high := register_kwh;
       END IF;
     END IF;
@@ -79,4 +82,5 @@ COMMENT ON FUNCTION volt_internal.register_curve(timestamptz[], double precision
   'value); undecided (the next reading will tell: no value yet); impossible_step (faster than max_power_kw: counts '
   'nothing); reset (near zero, counts what it shows); session (likewise, of a register of kind session); lower_start '
   '(a lower level that was held: counts nothing). decisions and starts: what people decided on each reading '
-  '(volt.register_decision), which says what counts in place of the verdict; NULL: nothing, or on none.';
+  '(volt.register_decision; NULL: nothing, or on none of them): the verdict is then the decision, and taken_for what it '
+  'would be without it.';
