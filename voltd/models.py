@@ -136,7 +136,7 @@ class Batch:
     dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
     alive: list[SignOfLife] = dataclasses.field(default_factory=list)  # not of retained messages
     alive_sources: list[Source] = dataclasses.field(default_factory=list)  # of retained ones too
-    ignored_fields: int = 0  # values that ``limits.ignore`` names
+    ignored_fields: int = 0  # values that stand for none: ``limits.ignore``, a position of 0, 0
     unknown_fields: int = 0
     unknown_names: dict[tuple[DeviceType, str], int] = dataclasses.field(default_factory=dict)
     retained: bool = False  # whether any message carried the retain flag

@@ -19,6 +19,7 @@ from typing import Annotated, NamedTuple
 UNBOUNDED = 1e9  # where the contract sets no bound, so that no sum over stored values can overflow
 ID_LENGTH = 64
 TEXT_LENGTH = 32
+POSITION = ("latitude", "longitude")  # both 0: the receiver has no fix
 
 
 class DeviceType(enum.StrEnum):

@@ -3,89 +3,12 @@
 --       become pieces of time over which energy is spread evenly, and every period is a cut through the pieces. The days
 --       around the period are read, too: they say how long an interval is, and how a register goes on. The inner functions
 --       run with their owner's rights, as analysts have none in volt_internal.
--- Lock: ACCESS EXCLUSIVE on the views while they are replaced.
+-- Lock: none on data.
 
 -- each device:
-CREATE OR REPLACE VIEW volt_internal.{device}_energy_reading AS
-SELECT
-  r.{device}_id,
-  r.recorded_at,
-  -- vehicle: r.kwh_delivered_dc::numeric AS interval_kwh,
-  -- vehicle: r.dc_register_kwh AS register_kwh
-  -- meter: r.kwh_consumed_ac::numeric AS interval_kwh,
-  -- meter: r.ac_register_kwh AS register_kwh
-FROM volt.{device}_reading r;
-COMMENT ON VIEW volt_internal.{device}_energy_reading IS
-  'Readings of {device}s with their energy under the same names for both devices.';
-COMMENT ON COLUMN volt_internal.{device}_energy_reading.{device}_id IS 'The {device}.';
-COMMENT ON COLUMN volt_internal.{device}_energy_reading.recorded_at IS 'When it measured.';
-COMMENT ON COLUMN volt_internal.{device}_energy_reading.interval_kwh IS 'Energy of the interval that ended then, kWh.';
-COMMENT ON COLUMN volt_internal.{device}_energy_reading.register_kwh IS 'What its register showed, kWh.';
-
-CREATE OR REPLACE FUNCTION volt_internal.{device}_register_curve(of_{device} text, from_at timestamptz, to_at timestamptz)
-RETURNS TABLE (recorded_at timestamptz, register_kwh numeric, credited_kwh numeric, verdict text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
-#variable_conflict use_column
-DECLARE
-  first_day timestamptz := date_trunc('day', from_at - INTERVAL '1 day', 'UTC');
-  last_day timestamptz := date_trunc('day', to_at, 'UTC') + INTERVAL '2 days';
-  has_register boolean;
-  known volt.{device};
-  ats timestamptz[];
-  registers double precision[];
-  further interval;
-  earlier_ats timestamptz[];
-  earlier double precision[];
-BEGIN
-  PERFORM volt_internal.check_period(from_at, to_at);
-  SELECT array_agg(r.recorded_at ORDER BY r.recorded_at), array_agg(r.register_kwh ORDER BY r.recorded_at)
-  INTO ats, registers
-  FROM volt_internal.{device}_energy_reading r
-  WHERE r.{device}_id = of_{device} AND r.recorded_at >= first_day AND r.recorded_at < last_day
-    AND r.register_kwh IS NOT NULL;
-  -- Without this a device that never had a register would be searched through all of its history.
-  has_register := ats IS NOT NULL OR EXISTS (
-    SELECT FROM volt.{device}_current c WHERE c.{device}_id = of_{device}
-      -- vehicle: AND c.dc_register_kwh IS NOT NULL
-      -- meter: AND c.ac_register_kwh IS NOT NULL
-  );
-  IF NOT has_register THEN
-    RETURN;
-  END IF;
-  -- The two readings before, and the two behind; first in a week, as few chunks are planned faster.
-  FOREACH further IN ARRAY ARRAY[INTERVAL '7 days', NULL] LOOP
-    SELECT array_agg(x.recorded_at ORDER BY x.recorded_at), array_agg(x.register_kwh ORDER BY x.recorded_at)
-    INTO earlier_ats, earlier
-    FROM (
-      SELECT r.recorded_at, r.register_kwh FROM volt_internal.{device}_energy_reading r
-      WHERE r.{device}_id = of_{device} AND r.recorded_at < first_day AND r.register_kwh IS NOT NULL
-        AND (further IS NULL OR r.recorded_at >= first_day - further)
-      ORDER BY r.recorded_at DESC LIMIT 2
-    ) x;
-    EXIT WHEN cardinality(earlier_ats) = 2;
-  END LOOP;
-  SELECT array_agg(x.recorded_at ORDER BY x.recorded_at), array_agg(x.register_kwh ORDER BY x.recorded_at)
-  INTO ats, registers
-  FROM (
-    SELECT * FROM unnest(earlier_ats, earlier)
-    UNION ALL
-    SELECT * FROM unnest(ats, registers)
-    UNION ALL
-    (SELECT r.recorded_at, r.register_kwh FROM volt_internal.{device}_energy_reading r
-     WHERE r.{device}_id = of_{device} AND r.recorded_at >= last_day AND r.register_kwh IS NOT NULL
-     ORDER BY r.recorded_at LIMIT 2)
-  ) AS x (recorded_at, register_kwh);
-  SELECT v.* INTO known FROM volt.{device} v WHERE v.{device}_id = of_{device};
-  RETURN QUERY SELECT c.* FROM volt_internal.register_curve(
-    ats, registers, coalesce(known.max_power_kw::numeric, volt_internal.setting_number('efficiency_max_power_kw')),
-    coalesce(known.register_kind, 'total')) c;
-END $$;
-COMMENT ON FUNCTION volt_internal.{device}_register_curve(text, timestamptz, timestamptz) IS
-  'volt_internal.register_curve of one {device}''s register, from a day before the period to a day after it, with the two '
-  'readings before and behind that.';
-
-CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_pieces(of_{device} text, from_at timestamptz, to_at timestamptz)
+CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_pieces(
+  of_{device} text, from_at timestamptz, to_at timestamptz, returned boolean DEFAULT false
+)
 RETURNS TABLE (began_at timestamptz, ended_at timestamptz, kwh numeric, most_kwh numeric, known text, gap tstzrange)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
@@ -105,7 +28,7 @@ BEGIN
     max(c.recorded_at) FILTER (WHERE c.recorded_at <= from_at AND c.credited_kwh IS NOT NULL),
     min(c.recorded_at) FILTER (WHERE c.recorded_at >= to_at AND c.credited_kwh IS NOT NULL)
   INTO ats, credited, verdicts, first_day, last_day
-  FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at) c;
+  FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at, returned) c;
   -- A register that ends before the period, or begins behind it, has no stretch in it.
   IF first_day IS NULL OR NOT EXISTS (SELECT FROM unnest(ats) AS a (at) WHERE a.at > from_at) THEN
     first_day := from_at;
@@ -143,7 +66,7 @@ BEGIN
     SELECT r.recorded_at, r.interval_kwh, date_trunc('day', r.recorded_at, 'UTC') AS day,
       r.recorded_at - lag(r.recorded_at) OVER (
         PARTITION BY date_trunc('day', r.recorded_at, 'UTC') ORDER BY r.recorded_at) AS spacing
-    FROM volt_internal.{device}_energy_reading r
+    FROM volt_internal.{device}_flow_reading(returned) r
     WHERE r.{device}_id = of_{device} AND r.interval_kwh IS NOT NULL
       AND r.recorded_at >= first_day AND r.recorded_at < last_day
   ), interval_spacing AS (
@@ -197,13 +120,15 @@ BEGIN
   CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(r.since, r.until)) - t.by_register) AS p (part)
   WHERE lower(p.part) < to_at AND upper(p.part) > from_at;
 END $$;
-COMMENT ON FUNCTION volt_internal.{device}_energy_pieces(text, timestamptz, timestamptz) IS
-  'The pieces of time that touch a period, each with the energy (kWh) that is spread evenly over it, the most that can lie '
+COMMENT ON FUNCTION volt_internal.{device}_energy_pieces(text, timestamptz, timestamptz, boolean) IS
+  'The pieces of time that touch a period, each with the delivered or returned energy (kWh) that is spread evenly over it, the most that can lie '
   'in a part of it, and how it is known: '
   'register, interval; wide (an interval of over a quarter hour), gap (between two readings of a register that lie far '
   'apart), suspect (a step that is not counted). gap: from where to where only the total is known.';
 
-CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_quarters(of_{device} text, from_at timestamptz, to_at timestamptz)
+CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_quarters(
+  of_{device} text, from_at timestamptz, to_at timestamptz, returned boolean DEFAULT false
+)
 RETURNS TABLE (
   quarter_hour timestamptz, length_s numeric, kwh numeric, covered_s numeric, gap_s numeric, low_kwh numeric,
   high_kwh numeric, peak_kw numeric, gaps tstzrange[], suspect boolean, source text
@@ -216,7 +141,7 @@ BEGIN ATOMIC
       tstzrange(
         greatest(p.began_at, q.quarter, from_at), least(p.ended_at, q.quarter + INTERVAL '15 minutes', to_at)) AS during,
       extract(epoch FROM p.ended_at - p.began_at) AS whole_s
-    FROM volt_internal.{device}_energy_pieces(of_{device}, from_at, to_at) p
+    FROM volt_internal.{device}_energy_pieces(of_{device}, from_at, to_at, returned) p
     CROSS JOIN LATERAL generate_series(
       volt_internal.quarter_hour(greatest(p.began_at, from_at)),
       volt_internal.quarter_hour(least(p.ended_at, to_at) - INTERVAL '1 microsecond'),
@@ -253,8 +178,8 @@ BEGIN ATOMIC
   FROM piece
   GROUP BY quarter;
 END;
-COMMENT ON FUNCTION volt_internal.{device}_energy_quarters(text, timestamptz, timestamptz) IS
-  'What volt.{device}_energy_quarters and the efficiency are made of: of each quarter hour its length within the period (s), '
+COMMENT ON FUNCTION volt_internal.{device}_energy_quarters(text, timestamptz, timestamptz, boolean) IS
+  'What volt.{device}_energy_quarters, volt.{device}_returned_energy and the efficiency are made of: of each quarter hour its length within the period (s), '
   'its energy (kWh), for how long it was measured, how long it lies in a gap of a register (s), the least and the most '
   'energy (kWh), the highest power of a piece (kW), and the gaps that it touches, each from end to end.';
 
@@ -276,24 +201,5 @@ COMMENT ON FUNCTION volt.{device}_energy_quarters(text, timestamptz, timestamptz
   'of a register or an interval of over a quarter hour is cut, and its energy shared out evenly; low_kwh and high_kwh: '
   'none and all of that energy lies in here. suspect: a step of the register is not counted. source: register, '
   'interval, both or (a suspect step alone) NULL. No row: nothing is known of the quarter hour.';
-
-CREATE OR REPLACE FUNCTION volt.{device}_register_events(of_{device} text, from_at timestamptz, to_at timestamptz)
-RETURNS TABLE (recorded_at timestamptz, event text, previous_kwh numeric, register_kwh numeric, credited_kwh numeric)
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  SELECT c.recorded_at, c.verdict, c.previous_kwh, c.register_kwh, coalesce(c.credited_kwh, 0)
-  FROM (
-    SELECT *, lag(register_kwh) OVER (ORDER BY recorded_at) AS previous_kwh
-    FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at)
-  ) c
-  WHERE c.recorded_at >= from_at AND c.recorded_at < to_at
-    AND c.verdict IN ('contradicted', 'undecided', 'impossible_step', 'reset', 'session', 'lower_start')
-  ORDER BY c.recorded_at;
-END;
-COMMENT ON FUNCTION volt.{device}_register_events(text, timestamptz, timestamptz) IS
-  'What one {device}''s register did within [from, to) other than rise, and what is counted for it (kWh): contradicted (a '
-  'single value that the next reading takes back: none), undecided (the next reading will tell), impossible_step (faster '
-  'than max_power_kw allows: 0), reset (it began again near zero: what it shows), session (likewise, of a register '
-  'that counts sessions), lower_start (a lower value that was held: 0).';
 
 -- end

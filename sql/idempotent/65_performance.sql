@@ -15,11 +15,12 @@ DECLARE
   whole record;
   battery record;
   distance_km numeric;
+  returned_kwh numeric;
   hours jsonb;
 BEGIN
   PERFORM volt_internal.check_period(from_at, to_at);
   SELECT count(*) AS readings, avg(r.battery_temp_c::numeric) AS average, max(r.battery_temp_c) AS highest,
-    min(r.battery_temp_c) AS lowest
+    min(r.battery_temp_c) AS lowest, count(r.kwh_returned_dc) + count(r.dc_returned_register_kwh) AS returned
   INTO battery
   FROM volt.vehicle_reading r
   WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= from_at AND r.recorded_at < to_at;
@@ -44,6 +45,14 @@ BEGIN
     ) r
   ) o
   CROSS JOIN LATERAL volt_internal.register_curve(o.ats, o.km, 400, 'total') c;
+
+  -- Few vehicles return energy, and its quarter hours take as long as those of all that is delivered.
+  IF battery.returned > 0 OR EXISTS (
+    SELECT FROM volt.vehicle_current c
+    WHERE c.vehicle_id = of_vehicle AND (c.kwh_returned_dc IS NOT NULL OR c.dc_returned_register_kwh IS NOT NULL)
+  ) THEN
+    SELECT sum(q.kwh) INTO returned_kwh FROM volt_internal.vehicle_energy_quarters(of_vehicle, from_at, to_at, true) q;
+  END IF;
 
   SELECT array_agg(h.at ORDER BY h.at), array_agg(h.until ORDER BY h.at) INTO starts, ends
   FROM (
@@ -77,7 +86,8 @@ BEGIN
       'comparableDc', round(whole.comparable_dc_kwh, 9),
       'efficiencyRatio', round(whole.efficiency_pct / 100, 4),
       'powerLoss', round(whole.comparable_ac_kwh - whole.comparable_dc_kwh, 9),
-      'standby', whole.standby_kwh),
+      'standby', whole.standby_kwh,
+      'returned', returned_kwh),
     'batteryMetrics', jsonb_build_object(
       'avgTemperature', round(battery.average, 2), 'maxTemperature', battery.highest, 'minTemperature', battery.lowest),
     'hourlyBreakdown', whole.hours,
@@ -87,5 +97,5 @@ END $$;
 COMMENT ON FUNCTION volt.vehicle_performance(text, timestamptz, timestamptz) IS
   'One vehicle within [from, to), by default the last 24 hours, at most 366 days, from raw readings: energy in kWh as '
   'volt.vehicle_efficiency has it, efficiencyRatio and efficiency from 0 to 1 (comparableDc / comparableAc), powerLoss what was '
-  'compared and did not arrive, kWh; temperatures in degrees Celsius; distanceKm by the odometer, from the last reading before the period (within a week) on; every hour (UTC), the first and '
+  'compared and did not arrive, kWh; returned what flowed out of the battery, kWh, and is no part of the others; temperatures in degrees Celsius; distanceKm by the odometer, from the last reading before the period (within a week) on; every hour (UTC), the first and '
   'the last as far as they lie in the period. Null: unknown. NULL: an unknown vehicle.';

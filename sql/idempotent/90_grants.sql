@@ -1,7 +1,8 @@
 -- What: who may do what.
 -- Why:  volt_writer (the daemon) adds readings and updates the current state, but cannot delete, truncate or alter raw
 --       data; it deletes only what it persists between two evaluation cycles. volt_reader (analysts) reads all of volt and
---       nothing of volt_internal; volt_registrar reads the same and writes the registry. The payloads of dead letters, which may hold anything, are for the owner alone.
+--       nothing of volt_internal; volt_registrar reads the same and writes the registry and decisions on registers. The
+--       payloads of dead letters, which may hold anything, are for the owner alone.
 -- Lock: none on data.
 
 GRANT USAGE ON SCHEMA volt TO volt_writer, volt_reader, volt_registrar;
@@ -18,11 +19,12 @@ GRANT SELECT (id, received_at, topic, reason, detail, element, replayed_at, fiel
 GRANT SELECT (redelivery_key, redelivered_to, repeat_key) ON volt.dead_letter TO volt_writer;
 GRANT UPDATE (repeats, last_received_at) ON volt.dead_letter TO volt_writer;
 
-GRANT INSERT, UPDATE, DELETE ON volt.fleet, volt.vehicle, volt.meter, volt.vehicle_meter, volt.fleet_membership
-  TO volt_registrar;
+GRANT INSERT, UPDATE, DELETE ON volt.fleet, volt.vehicle, volt.meter, volt.vehicle_meter, volt.fleet_membership,
+  volt.register_decision TO volt_registrar;
 -- Their triggers have the owner's rights: nobody else may attach these functions to a table.
 REVOKE EXECUTE ON FUNCTION volt_internal.keep_membership(), volt_internal.check_membership(),
-  volt_internal.check_timezone() FROM PUBLIC;
+  volt_internal.check_timezone(), volt_internal.check_register_decision(), volt_internal.pass_on_register_decision(),
+  volt_internal.register_decided(text, text, timestamptz) FROM PUBLIC;
 
 GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter TO volt_writer;
 -- To fill in missing values: the trigger append_only allows nothing else, whoever asks. On the whole table, because

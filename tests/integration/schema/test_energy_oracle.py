@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from support.energy.awkward import awkward
+from support.energy.awkward import awkward, decided
 from support.energy.oracle import Energy
 from support.energy.scenarios import SCENARIOS
 from support.schema import meter, store, vehicle
@@ -35,6 +35,12 @@ def _store(connection, device, kind, side):
         rows[one.at] = (one.interval_kwh if kwh is None else kwh, one.register_kwh if register is None else register)
     make = meter if kind == "meter" else vehicle
     store(connection, [make(device, at, kwh=kwh, register=register) for at, (kwh, register) in rows.items()])
+    for one in side.decisions:
+        connection.execute(
+            "INSERT INTO volt.register_decision (device_type, device_id, recorded_at, decision, start_kwh)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (kind, device, *one),
+        )
 
 
 def _of_the_database(connection, device, kind, start, end):
@@ -82,6 +88,11 @@ def test_scenarios(connection, device, kind, side):
 @pytest.mark.parametrize("seed", range(40))
 def test_awkward_readings(connection, seed):
     _same(connection, f"awkward-{seed}", "meter", awkward(seed))
+
+
+@pytest.mark.parametrize("seed", range(3000, 3040))
+def test_awkward_readings_with_decisions(connection, seed):
+    _same(connection, f"decided-{seed}", "meter", decided(seed))
 
 
 @pytest.mark.parametrize("seed", range(2000, 2040))

@@ -31,7 +31,7 @@ def test_two_hours_and_a_half(connection, performance):
     assert found["period"].keys() == {"start", "end"}
     assert found["energyMetrics"] == {
         "totalAcConsumed": 6.0, "totalDcDelivered": 5.52, "comparableAc": 6.0, "comparableDc": 5.52,
-        "efficiencyRatio": 0.92, "powerLoss": 0.48, "standby": 0,
+        "efficiencyRatio": 0.92, "powerLoss": 0.48, "standby": 0, "returned": None,
     }  # fmt: skip
     assert found["batteryMetrics"] == {"avgTemperature": 23.0, "maxTemperature": 25.9, "minTemperature": 20.1}
     hours = [

@@ -113,7 +113,7 @@ def test_analysts_do_not_see_what_is_voltds_own(migrated):
 
 
 def test_the_registrar_writes_the_registry_and_nothing_else(migrated):
-    """volt_registrar keeps fleets, devices, links and memberships; it reads as an analyst does."""
+    """volt_registrar keeps fleets, devices, links, memberships and decisions; it reads as an analyst does."""
     with psycopg.connect(migrated, autocommit=True) as connection:
         connection.execute("SET ROLE volt_registrar")
         connection.execute("INSERT INTO volt.fleet (fleet_id, timezone) VALUES ('a', 'Europe/Berlin'), ('b', NULL)")
@@ -133,7 +133,7 @@ def test_the_registrar_writes_the_registry_and_nothing_else(migrated):
             " AND has_table_privilege('volt_registrar', c.oid, p.name)"
             " AND NOT has_table_privilege('volt_reader', c.oid, p.name) ORDER BY 1, 2"
         ).fetchall()
-        registry = ("fleet", "fleet_membership", "meter", "vehicle", "vehicle_meter")
+        registry = ("fleet", "fleet_membership", "meter", "register_decision", "vehicle", "vehicle_meter")
         assert rights == [(f"volt.{table}", right) for table in registry for right in ("DELETE", "INSERT", "UPDATE")]
         for statement in ("SELECT payload FROM volt.dead_letter", "SELECT * FROM volt_internal.setting",
                           "SELECT volt_internal.move_vehicle('v', 'a', true)"):  # fmt: skip

@@ -1,13 +1,15 @@
 """Random devices whose readings have everything that goes wrong in the field, the same for the same seed."""
 
+import dataclasses
 import datetime as dt
 import random
 from typing import Literal
 
 from support.energy.cases.build import DAY
-from support.energy.model import Device, Reading, Side
+from support.energy.model import Decision, Device, Reading, Side
 
 _STEPS_S = (10, 60, 60, 60, 300, 900, 1800, 3600)
+_DECISIONS: tuple[Literal["reset", "exchange", "ignore"], ...] = ("reset", "exchange", "ignore")
 _FIELDS: tuple[Literal["interval", "register", "both", "either"], ...] = ("interval", "register", "both", "either")
 
 
@@ -62,6 +64,20 @@ def awkward(seed: int) -> Side:
     readings = readings or [Reading(now, 0.1)]  # all were lost
     rng.shuffle(readings)
     return Side(tuple(readings), device)
+
+
+def decided(seed: int) -> Side:
+    """The same, with decisions on some of the register readings."""
+    side = awkward(seed)
+    rng = random.Random(-seed)
+    decisions = []
+    for one in side.readings:
+        if one.register_kwh is None or rng.random() > rng.choice((0.02, 0.1, 0.3)):
+            continue
+        what = rng.choice(_DECISIONS)
+        start = round(one.register_kwh * rng.choice((0, 0.9, 1)), 6) if what == "exchange" else None
+        decisions.append(Decision(one.at, what, start))
+    return dataclasses.replace(side, decisions=tuple(decisions))
 
 
 def _run(rng: random.Random, register: _Register, now: dt.datetime) -> list[Reading]:

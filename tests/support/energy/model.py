@@ -16,7 +16,7 @@ DAY = 24 * HOUR
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
-EventKind = Literal["contradicted", "impossible_step", "reset", "lower_start", "session"]
+EventKind = Literal["contradicted", "impossible_step", "reset", "lower_start", "session", "decided"]
 Source = Literal["register", "interval", "mixed", "none"]
 
 
@@ -37,16 +37,25 @@ class Device:
     kind: Literal["register", "session"] = "register"
 
 
+class Decision(NamedTuple):
+    """What somebody decided on a register reading; `start_kwh` is of an exchange."""
+
+    at: dt.datetime
+    what: Literal["reset", "exchange", "ignore"]
+    start_kwh: float | None = None
+
+
 @dataclass(frozen=True)
 class Side:
-    """A device with its readings, in any order."""
+    """A device with its readings and what was decided on them, both in any order."""
 
     readings: tuple[Reading, ...]
     device: Device = Device()
+    decisions: tuple[Decision, ...] = ()
 
 
 class Event(NamedTuple):
-    """What the oracle took a register reading for, and the energy that it credited for it."""
+    """What the oracle took a register reading for (or that it was decided), and the energy that it credited for it."""
 
     at: dt.datetime
     what: EventKind

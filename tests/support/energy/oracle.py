@@ -22,6 +22,10 @@ What the definition leaves open is decided like this:
   listed with nothing credited.
 - A lower start is a stretch without rise: known, covered and 0. In a gap it is suspect instead: its energy is unknown.
   A session that is credited nothing is no lower start.
+- A decision replaces what the reading would be taken for. Ignored, it is no value and no witness, but counts for the
+  spacing. A decided start (`reset`, `exchange`) ends one register and begins another: no reading before it has one
+  behind it as a witness, the last accepted one before it and the start bound a stretch that rises by what was decided,
+  and however long or impossible that stretch is, its rise is known.
 """
 
 import bisect
@@ -68,7 +72,7 @@ class Energy:
             for one in readings
             if one.register_kwh is not None
         ]
-        curve = registers.curve_of(values, side.device, jitter_kwh)
+        curve = registers.curve_of(values, side, jitter_kwh)
         self.events = curve.events
 
         width = _widths((at for at, _ in intervals), side.device, model.SECOND)

@@ -1,5 +1,6 @@
 """From the readings of a register to the stretches of its curve and the events on the way."""
 
+import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
@@ -91,6 +92,11 @@ class _Walk:
             self._happened(value, "lower_start")
         self._accept(value, credited, starts_lower=starts_lower)
 
+    def start_anew(self, value: Value, rise: Fraction) -> None:
+        """A decided start: what it shows is the highest value, and the rise up to it is known."""
+        self._happened(value, "decided", rise)
+        self._accept(value, rise)
+
     def _possible_kwh(self, passed: int) -> Fraction:
         return model.exact(self.device.max_power_kw) * Fraction(passed, model.HOUR) + self.jitter
 
@@ -111,14 +117,31 @@ class _Walk:
         self.curve.events.append(model.Event(model.time_of(value.at), what, credited))
 
 
-def curve_of(values: list[Value], device: model.Device, jitter_kwh: Fraction = JITTER_KWH) -> Curve:
+def curve_of(values: list[Value], side: model.Side, jitter_kwh: Fraction = JITTER_KWH) -> Curve:
     """The curve of readings that are in order of time, each time once.
 
     The last reading counts only where no later one is needed as a witness.
     """
-    if not values:
-        return Curve([], [])
-    walk = _Walk(values[0], device, jitter_kwh)
-    for number, value in enumerate(values[1:], start=2):
-        walk.take(value, values[number] if number < len(values) else None)
-    return walk.curve
+    decided = {model.micros(one.at): one for one in side.decisions}
+    ignored = [value for value in values if value.at in decided and decided[value.at].what == "ignore"]
+    registers: list[list[Value]] = [[]]  # each begins with a decided start, but perhaps the first
+    for value in values:
+        if value in ignored:
+            continue
+        if value.at in decided and registers[-1]:
+            registers.append([])
+        registers[-1].append(value)
+    events = [model.Event(model.time_of(value.at), "decided", Fraction(0)) for value in ignored]
+    if not registers[0]:
+        return Curve([], events)
+    if registers[0][0].at in decided:
+        events.append(model.Event(model.time_of(registers[0][0].at), "decided", Fraction(0)))
+    walk = _Walk(registers[0][0], side.device, jitter_kwh)
+    for number, register in enumerate(registers):
+        if number:
+            first = register[0]
+            start_kwh = model.exact(decided[first.at].start_kwh or 0)
+            walk.start_anew(first, max(Fraction(0), first.kwh - start_kwh))
+        for value, following in itertools.zip_longest(register[1:], register[2:]):
+            walk.take(value, following)
+    return Curve(walk.curve.stretches, sorted([*walk.curve.events, *events]))

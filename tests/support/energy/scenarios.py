@@ -1,6 +1,6 @@
 """All scenarios, small and named; the comments in `cases` say how each answer was worked out by hand."""
 
-from support.energy.cases import both, gaps, intervals, lower, registers, stretches
+from support.energy.cases import both, decisions, gaps, intervals, lower, registers, stretches
 from support.energy.cases.build import Ask, Scenario
 
 __all__ = ["SCENARIOS", "Ask", "Scenario"]
@@ -12,4 +12,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *both.SCENARIOS,
     *stretches.SCENARIOS,
     *lower.SCENARIOS,
+    *decisions.SCENARIOS,
 )

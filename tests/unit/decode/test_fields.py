@@ -120,6 +120,40 @@ def test_values_that_stand_for_none_are_left_out_silently():
     assert stored(decoded({"timestamp": AT, "batteryTemp": 84.9}, ignore=ignore)) == {"battery_temp_c": 84.9}
 
 
+@pytest.mark.parametrize("zeros", [(0, 0), (0.0, -0.0), ("0", "0.0"), (0, "0")])
+@pytest.mark.parametrize("more", [{}, {"firmware": 3}, {"temperature": 20.5}, {"soc": 200}])
+def test_a_position_of_zero_is_no_fix(zeros, more):
+    """Both fields are left out and counted; all else of the reading is as it is without them, alone and in an array."""
+    rest = {"timestamp": AT, "odometer": 30, **more}
+    body = rest | dict(zip(readings.POSITION, zeros, strict=True))
+    plain = decoded(rest)
+    for payload in (body, [body], [{"timestamp": AT, "latitude": None}, body]):
+        batch = decoded(payload)
+        assert (stored(batch), refused(batch)) == (stored(plain), refused(plain))
+        assert (batch.ignored_fields, batch.unknown_fields) == (2, plain.unknown_fields)
+    assert decoded(body | {"soc": 64}, bad_field="reject").ignored_fields == 2
+
+
+@pytest.mark.parametrize("position", [(0, 11.5), (48.1, 0), (0.000001, 0), (0, None)])
+def test_a_position_on_the_equator_or_the_prime_meridian_is_one(position):
+    there = {name: value for name, value in zip(readings.POSITION, position, strict=True) if value is not None}
+    for body in ({"timestamp": AT, **there}, [{"timestamp": AT, **there}]):
+        batch = decoded(body)
+        assert (stored(batch), batch.ignored_fields) == (there, 0)
+
+
+def test_no_fix_and_nothing_else_is_a_sign_of_life():
+    """In arrays and envelopes, too; a meter has no position."""
+    nowhere = {"timestamp": AT, "latitude": 0, "longitude": 0}
+    for payload, topic in ((nowhere, VEHICLE), ([nowhere], VEHICLE),
+                           ({"type": "VEHICLE", "payload": nowhere | {"vehicleId": "V1"}}, INGEST)):  # fmt: skip
+        batch = decoded(payload, topic)
+        assert (batch.readings, batch.dead_letters, batch.signs_of_life) == (0, [], 1)
+    assert decoded(nowhere | {"power": 1}, METER).unknown_names.keys() == {
+        (models.DeviceType.METER, name) for name in readings.POSITION
+    }
+
+
 @pytest.mark.parametrize(
     ("topic", "interval", "returned"),
     [(VEHICLE, "kwhDeliveredDc", "kwh_returned_dc"), (METER, "kwhConsumedAc", "kwh_returned_ac")],

@@ -106,6 +106,7 @@ _OBJECTS = {  # the places of fields that are objects: their text has limits of 
     ]
     for device_type in DeviceType
 }
+_LATITUDE, _LONGITUDE = map(readings.VehicleReading._fields.index, readings.POSITION)
 _astuple = msgspec.structs.astuple
 _UNKNOWN = "unknown field"  # in msgspec's words; in others, the slow way takes what could be taken here
 
@@ -137,6 +138,8 @@ def add(
         device_type, fields, unknown = _parse(route.device_type, text)
         row = _row(fields, route.device_id, arrival)
         if arrival.sentinels and _has_sentinel(fields, arrival.sentinels.get(device_type, ())):
+            return False
+        if device_type is DeviceType.VEHICLE and _has_no_fix(fields):
             return False
     except Exception:  # noqa: BLE001 whatever it is, the slow way finds out
         return False
@@ -170,10 +173,12 @@ def add_array(
     objects = _OBJECTS[route.device_type]
     if objects and any(row[place] is not None for row in rows if row is not None for place in objects):
         return False
-    if sentinels and any(_has_sentinel(row, sentinels) for row in rows if row is not None):
+    is_vehicle = route.device_type is DeviceType.VEHICLE
+    no_fix = is_vehicle and any(_has_no_fix(row) for row in rows if row is not None)
+    if no_fix or (sentinels and any(_has_sentinel(row, sentinels) for row in rows if row is not None)):
         return False
     sources = [(index, position) for position in range(len(rows))]
-    if route.device_type is DeviceType.VEHICLE:
+    if is_vehicle:
         batch.vehicles += map(models.VehicleReading._make, rows)  # type: ignore[arg-type] # no None is left
         batch.vehicle_sources += sources
     else:
@@ -206,6 +211,10 @@ def _row(fields: tuple[Any, ...], device_id: str | None, arrival: Arrival) -> tu
 
 def _has_sentinel(fields: tuple[Any, ...], sentinels: Sentinels) -> bool:
     return any(fields[place] in values for place, values in sentinels)
+
+
+def _has_no_fix(fields: tuple[Any, ...]) -> bool:
+    return bool(fields[_LATITUDE] == 0 == fields[_LONGITUDE])
 
 
 def _parse(

@@ -1,9 +1,9 @@
 """The thorough way through ``decode``: a reading's fields one by one, each with a fate of its own.
 
 ``decode`` comes here with the payloads that ``decode.fast`` does not take. A field is taken, left out silently (null,
-or a value of ``limits.ignore``), refused with reason and detail, or unknown. Names are the wire's, units the
-contract's: %, km/h, degrees Celsius, kWh, V, A, kW, degrees, km. Bounds that the contract leaves open end at 1e9, so
-that no sum over them can overflow. No I/O, no clock.
+a value of ``limits.ignore``, a position of 0, 0), refused with reason and detail, or unknown. Names are the wire's,
+units the contract's: %, km/h, degrees Celsius, kWh, V, A, kW, degrees, km. Bounds that the contract leaves open end at
+1e9, so that no sum over them can overflow. No I/O, no clock.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Fields:
         columns: the reading's, without id, ``recorded_at`` and ``received_at``; None is missing.
         bad: the fields that were refused.
         unknown: names that no reading of this type has.
-        ignored: how many values ``limits.ignore`` names.
+        ignored: how many values stand for none, as ``limits.ignore`` names them or as a position of 0, 0.
         known: how many fields the reading has, those that are null or ignored included.
     """
 
@@ -86,6 +86,7 @@ class Family:
         self.fields = {name: field for field in declared for name in field.names}
         self._width = len(declared)
         self._places = {name: declared.index(field) for name, field in self.fields.items()}
+        self._position = [self._places[name] for name in readings.POSITION if name in self._places]
         self._beside = frozenset({"timestamp", "createdAt", readings.id_name(device_type)})
         self._as_text = limits.numbers_as_text
         self._negative_is_returned = limits.negative_is_returned
@@ -117,6 +118,10 @@ class Family:
             self._other(found, name, value, time_name, second)
         for name, other, taken in second:
             self._fill(found, name, other, taken)
+        if self._position and all(columns[place] == 0 for place in self._position):
+            for place in self._position:
+                columns[place] = None
+                found.ignored += 1
         return found
 
     def _other(self, found: Fields, name: str, value: Any, time_name: str | None, second: list[_Second]) -> None:

@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Literal
 
-from support.energy.model import Device, EventKind, Reading, Side, Source
+from support.energy.model import Decision, Device, EventKind, Reading, Side, Source
 
 DAY = dt.datetime(2026, 3, 10, tzinfo=dt.UTC)
 
@@ -66,6 +66,6 @@ def levels(start: dt.datetime, *kwh: float, step_s: int = MINUTE) -> tuple[Readi
     return tuple(Reading(start + number * dt.timedelta(seconds=step_s), None, one) for number, one in enumerate(kwh))
 
 
-def of(*runs: tuple[Reading, ...], device: Device | None = None) -> Side:
+def of(*runs: tuple[Reading, ...], device: Device | None = None, decisions: tuple[Decision, ...] = ()) -> Side:
     """One side made of runs of readings."""
-    return Side(tuple(reading for run in runs for reading in run), device or Device())
+    return Side(tuple(reading for run in runs for reading in run), device or Device(), decisions)
