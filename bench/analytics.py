@@ -53,9 +53,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a hundredth of the devices")
     parser.add_argument("--scale", type=float, help="this share of the devices (default 1)")
     parser.add_argument("--only", metavar="NAME", help="one query")
-    parser.add_argument(
-        "--runs", type=int, default=100, help="of a query (default 100; fewer where one takes a second)"
-    )
+    parser.add_argument("--runs", type=int, default=100, help="of a query (default 100), fewer where it takes a second")
     args = parser.parse_args()
     scale = args.scale or (0.01 if args.quick else 1.0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended

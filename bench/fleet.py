@@ -23,7 +23,7 @@ class Fleet:
 
     Attributes:
         end: when the newest readings were recorded, a whole minute.
-        vehicles: with readings since local midnight before yesterday; as many meters.
+        vehicles: with readings of the day that ended at ``midnight``, and of a few hours around it; as many meters.
         lasting: the first of them, with readings of 30 days and kept figures of a year before that.
         per_fleet: vehicles of a fleet.
         late: the first of them, of each of which one reading is missing, spread over the 30 days.
