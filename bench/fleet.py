@@ -118,5 +118,5 @@ def starts(vehicle: int) -> int:
 def sized(scale: float) -> Fleet:
     """The fleet at this share of its full size, with readings until now."""
     end = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
-    lasting, per_fleet = max(8, round(1000 * scale)), max(4, round(200 * scale))
+    lasting, per_fleet = max(4, round(1000 * scale)), max(2, round(200 * scale))
     return Fleet(end, max(2 * lasting, round(10_000 * scale)), lasting, per_fleet, min(lasting, 100))
