@@ -6,10 +6,10 @@ STAMP  := $(VENV)/.installed
 LOCK   := requirements-dev.txt
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup lock demo test test-quick coverage torture lint bench bench-quick fuzz clean help
+.PHONY: setup lock demo test test-quick coverage torture lint bench bench-quick bench-analytics fuzz clean help
 
 help:            ## this list
-	@grep -hE '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## ?/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## ?/\t/' | expand -t 17
 
 setup: $(STAMP)  ## .venv with voltd and what its tests need
 
@@ -52,6 +52,9 @@ bench: setup     ## measures this machine, about 15 minutes; BENCH_ARGS="--histo
 
 bench-quick: setup  ## the same in small, under two minutes
 	@$(BIN)/python bench/run.py --quick $(BENCH_ARGS)
+
+bench-analytics: setup  ## times the analysts' queries on 100 million readings, over an hour; BENCH_ARGS="--quick"
+	@$(BIN)/python bench/analytics.py $(BENCH_ARGS)
 
 fuzz: setup      ## poison from bytes to rows on a private database; INPUTS=1000000 SEED=7
 	@nice -n 10 $(BIN)/python tests/fuzz/run.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(FUZZ_ARGS)

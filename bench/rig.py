@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import load
@@ -29,10 +29,10 @@ from voltd.database import migrate
 class Rig:
     """Servers that live as long as the benchmark; each scene empties the tables first."""
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    def __init__(self, report: Callable[[str], None], postgres_conf: Sequence[str] = ()) -> None:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="voltd-bench-"))
         self.folder.chmod(0o755)
-        self.servers = local.start(self.folder / "servers", progress=report, durable=True)
+        self.servers = local.start(self.folder / "servers", progress=report, postgres_conf=postgres_conf, durable=True)
         self.dsn = self.servers.database.dsn
         self.port = self.servers.broker.port
         self.edition = migrate.migrate(self.dsn, migrate.MigrateOptions(), report=lambda _line: None).edition
