@@ -86,7 +86,10 @@ SELECT
     WHEN r.efficiency_pct NOT BETWEEN 20 AND 100 THEN 'suspect'
     WHEN r.coverage < 0.8 THEN 'partial'
     ELSE 'ok'
-  END AS quality
+  END AS quality,
+  r.efficiency_pct AS efficiency_low_pct,
+  r.efficiency_pct AS efficiency_high_pct,
+  CASE WHEN coalesce(r.dc_kwh, 0) = 0 THEN coalesce(r.ac_kwh, 0) ELSE 0 END AS unassigned_kwh
 FROM rated r;
 
 CREATE OR REPLACE VIEW volt.efficiency_daily AS

@@ -113,6 +113,10 @@ COMMENT ON COLUMN volt.efficiency_hourly.expected_readings IS 'Readings expected
 COMMENT ON COLUMN volt.efficiency_hourly.coverage IS 'Share of the expected readings that arrived, of the poorer side, 0-1.';
 COMMENT ON COLUMN volt.efficiency_hourly.quality IS 'In this order: no_ac, no_dc (a side is missing), shared_meter (linked to another vehicle too), suspect (over 100 % or under 20 %), partial (coverage under 0.8), ok.';
 
+COMMENT ON COLUMN volt.efficiency_hourly.efficiency_low_pct IS 'The least that the efficiency can have been, %.';
+COMMENT ON COLUMN volt.efficiency_hourly.efficiency_high_pct IS 'The most that the efficiency can have been, %.';
+COMMENT ON COLUMN volt.efficiency_hourly.unassigned_kwh IS 'AC energy that no vehicle took, kWh.';
+
 COMMENT ON VIEW volt.efficiency_daily IS
   'Charging efficiency of one vehicle in one UTC day, of the hours where both sides are known; a row for each fleet it was in.';
 COMMENT ON COLUMN volt.efficiency_daily.vehicle_id IS 'The vehicle.';
