@@ -1,6 +1,7 @@
 """Rules on figures of hours: what fires, what resolves, and what is computed for whom; live and over history."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ def given(rig):
 
 LOW = ("ok", 70, 65, 75, 0)
 GOOD = ("ok", 92, 90, 93, 0)
-CASES = {
+CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "certainly low": ([LOW, GOOD], [("low", 1, 2, 70)]),
     "perhaps not low": ([("ok", 70, 65, 85, 0), GOOD], []),
     "resolved by the figure": ([LOW, ("ok", 90, 70, 95, 0)], [("low", 1, 2, 70)]),
