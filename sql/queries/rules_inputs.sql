@@ -201,6 +201,13 @@ CROSS JOIN LATERAL (
   SELECT c.correlation_pct::float8 AS value
   FROM volt.correlation(w.vehicle_id, w.ended_at - INTERVAL '1 hour', w.ended_at) c
   WHERE w.metric = 'correlation_pct'
+  UNION ALL
+  -- Over a day, as an hour in which charging goes on has no edge. Of several meters the worst.
+  SELECT max(abs(o.offset_s))::float8
+  FROM volt.vehicle_meter l
+  CROSS JOIN LATERAL volt.clock_offset(l.vehicle_id, l.meter_id, w.ended_at - INTERVAL '1 day', w.ended_at) o
+  WHERE w.metric = 'pair_offset_s' AND l.vehicle_id = w.vehicle_id
+    AND l.valid && tstzrange(w.ended_at - INTERVAL '1 hour', w.ended_at)
 ) AS f
 WHERE f.value IS NOT NULL
 ORDER BY w.place

@@ -30,6 +30,11 @@ metric = "correlation_pct"
 applies_to = ["vehicle"]
 fire_below = 80.0
 fleets = ["north"]
+[rules.clocks]
+metric = "pair_offset_s"
+applies_to = ["vehicle"]
+fire_above = 30.0
+fleets = ["north"]
 """
 
 
@@ -150,3 +155,27 @@ def test_pairs_over_history(rig, given, tmp_path):
     begins = (T0 - history.T0) / MINUTE
     found = past.episodes(begins=begins, ends=begins + 300, file=past.write("hours.toml", RULES))
     assert found == [("apart", "P1", "warning", begins + 60, None)]
+
+
+def test_clocks_of_vehicle_and_meter(rig, given):
+    """From when charging begins and ends, over the day before the end of the hour."""
+    for vehicle, off_s in (("C1", -90), ("C2", 7)):
+        rig.execute("INSERT INTO volt.fleet (fleet_id) VALUES ('north') ON CONFLICT DO NOTHING")
+        rig.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES (%s, 'north')", vehicle)
+        rig.execute("INSERT INTO volt.vehicle_meter (vehicle_id, meter_id) VALUES (%s, %s)", vehicle, f"M{vehicle}")
+        for kind, device, column, off in (
+            ("vehicle", vehicle, "kwh_delivered_dc", 0),
+            ("meter", f"M{vehicle}", "kwh_consumed_ac", off_s),
+        ):
+            rig.execute(
+                f"INSERT INTO volt.{kind}_reading ({kind}_id, recorded_at, {column}, received_at)"
+                " SELECT %s, %s::timestamptz + make_interval(mins => n, secs => %s),"
+                " CASE WHEN n BETWEEN -300 AND -200 OR n BETWEEN 10 AND 40 THEN 0.1 ELSE 0 END, %s"
+                " FROM generate_series(-400, 58) n",
+                device, T0, off, T0,
+            )  # fmt: skip
+        given(GOOD, vehicle=vehicle, dc_kwh=3.0)
+    rig.check(T0 + 70 * MINUTE)
+    assert rig.episodes("clocks") == [("C1", False, False)]
+    (text,) = rig.execute("SELECT message FROM volt.alert WHERE rule = 'clocks'")[0]
+    assert text.endswith("clocks of vehicle and meter apart by 90 s (limit 30 s)")

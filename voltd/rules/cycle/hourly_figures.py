@@ -76,12 +76,17 @@ class HourlyReader:
         recovered, self._was_healthy = healthy_long and not self._was_healthy, healthy_long
         rows: list[observation.Observation] = []
         if settled != self._read_until or recovered:
-            self._read_until, self._read_at = settled, now
+            self._read_at = now
             done = _floor(now - dt.timedelta(seconds=max(rule.late_after_s for rule in self._rules)))
             self._done = done if healthy_long and until < done else None
             since = max(until, settled - _LONGEST_CATCH_UP)
             rows += self._observations(self._stored(connection, since, settled))
-            self._pending = self._paired(connection, since, settled)
+            if self._read_until is None or recovered:
+                self._pending = []
+            else:  # once an hour: they cost too much to be computed again for what is late
+                since = max(since, self._read_until)
+            self._pending += self._paired(connection, since, settled)
+            self._read_until = settled
         if self._pending:
             wanted, self._pending = self._pending[:_PAIRED_AT_ONCE], self._pending[_PAIRED_AT_ONCE:]
             rows += self._observations(paired(connection, wanted))
