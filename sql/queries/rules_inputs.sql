@@ -182,6 +182,11 @@ WHERE (metric, vehicle_id) IN (SELECT metric, vehicle_id FROM beyond)
     SELECT device_id FROM volt_internal.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle')
 ORDER BY ended_at
 
+-- name: hours_kept
+-- since, until: up to where in this period the efficiency of all hours is kept.
+SELECT greatest(%(since)s::timestamptz, least(%(until)s::timestamptz, (to_jsonb(s) ->> 'efficiency_watermark')::timestamptz))
+FROM volt_internal.rollup_state s
+
 -- name: charged_hours
 -- ids text[] (NULL: all): vehicle and end of the vehicle-hours in [since, until) in which it took energy of a meter, hour
 -- by hour.

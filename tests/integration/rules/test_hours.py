@@ -179,3 +179,16 @@ def test_clocks_of_vehicle_and_meter(rig, given):
     assert rig.episodes("clocks") == [("C1", False, False)]
     (text,) = rig.execute("SELECT message FROM volt.alert WHERE rule = 'clocks'")[0]
     assert text.endswith("clocks of vehicle and meter apart by 90 s (limit 30 s)")
+
+
+def test_an_hour_that_is_not_kept_yet(rig, given, monkeypatch):
+    """It is evaluated once it is kept, and is not late by then, whatever late_after_s says."""
+    rig.reload(RULES.replace("7200.0", "900.0"))
+    given(LOW)
+    kept = [T0]
+    monkeypatch.setattr(hourly_figures, "_kept", lambda _connection, _since, until: min(kept[0], until))
+    rig.check(T0 + 75 * MINUTE)
+    assert rig.episodes("low") == []
+    kept[0] = T0 + HOUR
+    rig.check(T0 + 99 * MINUTE)
+    assert rig.episodes("low") == [("V1", False, False)]

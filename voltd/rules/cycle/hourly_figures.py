@@ -18,6 +18,7 @@ from voltd.rules import evaluate, hourly, model, observation, scope
 from voltd.rules.cycle import registered
 
 _SETTLE = dt.timedelta(minutes=10)
+_KNOWN = dt.timedelta(minutes=40)  # an hour is kept by then; what is late counts from there
 _LONGEST_CATCH_UP = dt.timedelta(hours=24)
 _HOUR = dt.timedelta(hours=1)
 _PAIRED_AT_ONCE = 25
@@ -43,7 +44,7 @@ class HourlyReader:
     def __init__(self, rules: Iterable[model.Rule]) -> None:
         self._rules = [rule for rule in rules if rule.metric in model.HOURLY]
         self._read_until: dt.datetime | None = None
-        self._read_at = dt.datetime.min.replace(tzinfo=dt.UTC)
+        self._known_at = dt.datetime.min.replace(tzinfo=dt.UTC)
         self._done: dt.datetime | None = None  # hours before this are done once nothing is pending
         self._pending: list[VehicleHour] = []
         self._was_healthy = False
@@ -55,10 +56,11 @@ class HourlyReader:
     def read(
         self, connection: _Connection, now: dt.datetime, healthy_since: dt.datetime | None, until: dt.datetime | None
     ) -> tuple[list[observation.Observation], dt.datetime | None]:
-        """Closed hours, ten minutes after the end of each; also those before it, as long as their figure is not late.
+        """Closed hours, as soon as they are kept; also those before, as long as their figure is not late.
 
-        Most of an hour has arrived by then, but meters and vehicles may send theirs later. After an outage voltd itself
-        is late: hours are read once more when all has been healthy for ten minutes, and none is done before.
+        None before ten minutes after its end. Most of an hour has arrived by then, but meters and vehicles may send
+        theirs later. After an outage voltd itself is late: hours are read once more when all has been healthy for ten
+        minutes, and none is done before.
 
         Args:
             connection: in the cycle's transaction.
@@ -75,9 +77,12 @@ class HourlyReader:
         healthy_long = healthy_since is not None and now - healthy_since >= _SETTLE
         recovered, self._was_healthy = healthy_long and not self._was_healthy, healthy_long
         rows: list[observation.Observation] = []
+        if settled != self._read_until:
+            settled = _kept(connection, until, settled)
         if settled != self._read_until or recovered:
-            self._read_at = now
-            done = _floor(now - dt.timedelta(seconds=max(rule.late_after_s for rule in self._rules)))
+            self._known_at = now - _KNOWN
+            late_after = dt.timedelta(seconds=max(rule.late_after_s for rule in self._rules))
+            done = min(settled, _floor(self._known_at - late_after))
             self._done = done if healthy_long and until < done else None
             since = max(until, settled - _LONGEST_CATCH_UP)
             rows += self._observations(self._stored(connection, since, settled))
@@ -96,10 +101,15 @@ class HourlyReader:
         return rows, done_until
 
     def _observations(self, figures: Iterable[tuple[Any, ...]]) -> Iterator[observation.Observation]:
-        """Figures as rows; they count as known when their hours were read, however long the others take."""
+        """Figures as rows. What it took to keep and to compute them makes no hour late."""
         for metric, vehicle, ended_at, value, *bounds in figures:
             yield observation.Observation(
-                "vehicle", vehicle, ended_at, self._read_at, bounds=hourly.Bounds(*bounds), **{metric: value}
+                "vehicle",
+                vehicle,
+                ended_at,
+                max(ended_at, self._known_at),
+                bounds=hourly.Bounds(*bounds),
+                **{metric: value},
             )
 
     def _stored(self, connection: _Connection, since: dt.datetime, until: dt.datetime) -> Iterable[tuple[Any, ...]]:
@@ -148,6 +158,12 @@ def paired(connection: _Connection, wanted: Sequence[VehicleHour]) -> Iterable[t
     """Computes figures of pairs, in this order; as rows of ``hourly_figures``."""
     metrics, ids, ends = (list(column) for column in zip(*wanted, strict=True))
     return connection.execute(queries.text("paired_figures"), {"metrics": metrics, "ids": ids, "ends": ends})
+
+
+def _kept(connection: _Connection, since: dt.datetime, until: dt.datetime) -> dt.datetime:
+    """Up to where in [since, until] the hours are kept."""
+    row = connection.execute(queries.text("hours_kept"), {"since": since, "until": until}).fetchone()
+    return row[0] if row else since
 
 
 def _floor(at: dt.datetime) -> dt.datetime:
