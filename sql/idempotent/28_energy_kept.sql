@@ -120,6 +120,10 @@ BEGIN
     -- What its readings are, and whether sums do.
     SELECT d.{device}_id, g.{device}_id IS NOT NULL AS has_register, coalesce(v.interval_s, k.usual_s, 900) AS interval_s,
       CASE
+        WHEN EXISTS (
+          SELECT FROM volt.register_decision x
+          WHERE x.device_type = '{device}' AND x.device_id = d.{device}_id AND x.recorded_at >= from_at - quarter
+            AND x.recorded_at <= to_at + quarter) THEN false
         WHEN g.{device}_id IS NULL THEN coalesce(v.interval_s, k.usual_s, 900) <= 900
           AND (v.interval_s IS NOT NULL OR k.device_id IS NOT NULL)
           AND (c.register_at IS NULL OR c.register_at <= from_at)

@@ -65,8 +65,12 @@ BEGIN
   SELECT array_agg(c.recorded_at), array_agg(c.verdict), array_agg(c.register_kwh) INTO ats, verdicts, registers
   FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at) c;
   -- The second reading of its register before the period, and the second behind it.
-  SELECT min(x.at) INTO began_at FROM (SELECT a.at FROM unnest(ats) AS a (at) WHERE a.at < from_at ORDER BY a.at DESC LIMIT 2) x;
-  SELECT max(x.at) INTO ended_at FROM (SELECT a.at FROM unnest(ats) AS a (at) WHERE a.at >= to_at ORDER BY a.at LIMIT 2) x;
+  SELECT min(x.at) INTO began_at FROM (
+    SELECT a.at FROM unnest(ats, verdicts) AS a (at, verdict)
+    WHERE a.at < from_at AND a.verdict <> 'ignore' ORDER BY a.at DESC LIMIT 2) x;
+  SELECT max(x.at) INTO ended_at FROM (
+    SELECT a.at FROM unnest(ats, verdicts) AS a (at, verdict)
+    WHERE a.at >= to_at AND a.verdict <> 'ignore' ORDER BY a.at LIMIT 2) x;
   began_at := greatest(
     volt_internal.quarter_hour(least(began_at, from_at - widest)), from_at - INTERVAL '180 days', not_before);
   ended_at := least(volt_internal.quarter_hour(greatest(ended_at, to_at) + quarter), to_at + INTERVAL '180 days', watermark);
@@ -78,7 +82,7 @@ BEGIN
     FROM volt_internal.{device}_energy_quarters(of_{device}, began_at, ended_at) q
     LEFT JOIN LATERAL (
       SELECT c.register_kwh FROM unnest(ats, verdicts, registers) AS c (at, verdict, register_kwh)
-      WHERE c.at <= q.quarter_hour + quarter AND c.verdict NOT IN ('jitter', 'contradicted', 'undecided')
+      WHERE c.at <= q.quarter_hour + quarter AND c.verdict NOT IN ('jitter', 'contradicted', 'undecided', 'ignore')
       ORDER BY c.at DESC LIMIT 1
     ) h ON true
   ), gone AS (

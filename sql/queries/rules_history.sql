@@ -142,9 +142,8 @@ ORDER BY {device}_id, date_trunc('minute', received_at), recorded_at DESC
 -- end
 
 -- name: history_hours
--- Efficiency of the vehicle-hours in [begins, ends) with quality ok, at their end.
-SELECT vehicle_id, hour + INTERVAL '1 hour', efficiency_pct::float8
-FROM volt.efficiency_hourly
-WHERE hour >= %(begins)s::timestamptz AND hour <= %(ends)s::timestamptz - INTERVAL '1 hour' AND quality = 'ok'
-  AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
-ORDER BY vehicle_id, hour
+-- Figures of the vehicle-hours in [since, until) that may be trusted, metric by metric and vehicle by vehicle. Columns as
+-- of hourly_figures.
+-- include: hourly_figures.sql
+  AND (%(ids)s::text[] IS NULL OR h.vehicle_id = ANY (%(ids)s))
+ORDER BY f.metric, h.vehicle_id, h.hour

@@ -163,17 +163,56 @@ WHERE c.last_seen_at > %(since)s AND (
     UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = '{device}'))
 -- end
 
--- name: trusted_hours
--- Efficiency of the vehicle-hours in [since, until) with quality ok, of vehicles that have one outside [below, above]
--- or a state under these rules.
-WITH trusted AS MATERIALIZED (
-  SELECT vehicle_id, hour + INTERVAL '1 hour' AS ended_at, efficiency_pct::float8 AS efficiency_pct
-  FROM volt.efficiency_hourly
-  WHERE hour >= %(since)s AND hour < %(until)s AND quality = 'ok'
+-- name: hourly_figures
+-- metrics text[], belows, aboves float8[] (triples), rules text[]: figures of the vehicle-hours in [since, until) that may
+-- be trusted, of vehicles that have one outside [below, above] or a state under these rules, hour by hour.
+-- Columns: metric, vehicle, end of the hour, value, the least and the most that it can be, whether it may resolve.
+WITH figure AS MATERIALIZED (
+  -- include: hourly_figures.sql
+), beyond AS (
+  SELECT f.metric, f.vehicle_id
+  FROM figure f
+  JOIN unnest(%(metrics)s::text[], %(belows)s::float8[], %(aboves)s::float8[]) AS w (metric, below, above) USING (metric)
+  WHERE f.value < w.below OR f.value > w.above
 )
-SELECT vehicle_id, ended_at, efficiency_pct
-FROM trusted
-WHERE vehicle_id IN (
-    SELECT vehicle_id FROM trusted WHERE efficiency_pct < %(below)s::float8 OR efficiency_pct > %(above)s::float8)
+SELECT metric, vehicle_id, ended_at, value, low, high, resolves
+FROM figure
+WHERE (metric, vehicle_id) IN (SELECT metric, vehicle_id FROM beyond)
   OR vehicle_id IN (
     SELECT device_id FROM volt_internal.alert_state WHERE rule = ANY (%(rules)s::text[]) AND device_type = 'vehicle')
+ORDER BY ended_at
+
+-- name: hours_kept
+-- since, until: up to where in this period the efficiency of all hours is kept.
+SELECT greatest(%(since)s::timestamptz, least(%(until)s::timestamptz, (to_jsonb(s) ->> 'efficiency_watermark')::timestamptz))
+FROM volt_internal.rollup_state s
+
+-- name: charged_hours
+-- ids text[] (NULL: all): vehicle and end of the vehicle-hours in [since, until) in which it took energy of a meter, hour
+-- by hour.
+SELECT vehicle_id, hour + INTERVAL '1 hour'
+FROM volt.efficiency_hourly
+WHERE hour >= %(since)s::timestamptz AND hour < %(until)s::timestamptz AND dc_kwh > 0 AND ac_kwh > 0
+  AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
+ORDER BY 2, 1
+
+-- name: paired_figures
+-- metrics, ids text[], ends timestamptz[] (triples): figures of these vehicle-hours that are computed from their readings,
+-- in the order given; none where it is not known. Columns as of hourly_figures.
+SELECT w.metric, w.vehicle_id, w.ended_at, f.value, f.value, f.value, true
+FROM unnest(%(metrics)s::text[], %(ids)s::text[], %(ends)s::timestamptz[])
+  WITH ORDINALITY AS w (metric, vehicle_id, ended_at, place)
+CROSS JOIN LATERAL (
+  SELECT c.correlation_pct::float8 AS value
+  FROM volt.correlation(w.vehicle_id, w.ended_at - INTERVAL '1 hour', w.ended_at) c
+  WHERE w.metric = 'correlation_pct'
+  UNION ALL
+  -- Over a day, as an hour in which charging goes on has no edge. Of several meters the worst.
+  SELECT max(abs(o.offset_s))::float8
+  FROM volt.vehicle_meter l
+  CROSS JOIN LATERAL volt.clock_offset(l.vehicle_id, l.meter_id, w.ended_at - INTERVAL '1 day', w.ended_at) o
+  WHERE w.metric = 'pair_offset_s' AND l.vehicle_id = w.vehicle_id
+    AND l.valid && tstzrange(w.ended_at - INTERVAL '1 hour', w.ended_at)
+) AS f
+WHERE f.value IS NOT NULL
+ORDER BY w.place

@@ -18,8 +18,8 @@ The caller ensures:
   nothing; it replaces a past episode that lies within it.
 - An inactive state may be deleted at once, a resolved one once ``late_after_s`` of its rule have passed since
   ``resolved_at``: until then its ``evaluated_at`` distinguishes late readings from new ones.
-- Efficiency is a row of its own at the end of its hour, once a closed hour has quality "ok". Clock skew is a row of its
-  own at the time of arrival, since the device's own time is in doubt. Ingest lag is a row of the device
+- A figure of an hour (efficiency and others) is a row of its own at the end of its hour, with its bounds. Clock skew is
+  a row of its own at the time of arrival, since the device's own time is in doubt. Ingest lag is a row of the device
   ("system", <instance>) in every cycle.
 """
 

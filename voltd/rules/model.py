@@ -29,7 +29,10 @@ class Metric(enum.StrEnum):
     SOC_PCT = "soc_pct"
     SPEED_KMH = "speed_kmh"
     BATTERY_TEMP_C = "battery_temp_c"
-    EFFICIENCY_PCT = "efficiency_pct"  # one value per closed hour with quality "ok"; recorded_at is the end of the hour
+    EFFICIENCY_PCT = "efficiency_pct"
+    UNASSIGNED_KWH = "unassigned_kwh"  # AC energy that no vehicle took
+    CORRELATION_PCT = "correlation_pct"  # share of the vehicle's readings that met one of its meters
+    PAIR_OFFSET_S = "pair_offset_s"  # seconds between the clocks of vehicle and meter, without sign
     SILENCE = "silence"  # seconds without a sign of life
     CLOCK_SKEW_S = "clock_skew_s"  # seconds between device time and arrival, without sign
     INGEST_LAG_S = "ingest_lag_s"  # seconds that the oldest message has waited, or that the broker has been away
@@ -49,10 +52,12 @@ class Severity(enum.StrEnum):
 
 
 TELEMETRY = tuple(map(Metric, readings.metrics()))  # values of single readings of vehicles
+PAIRED = (Metric.CORRELATION_PCT, Metric.PAIR_OFFSET_S)  # computed only for the vehicles that a rule covers
+HOURLY = (Metric.EFFICIENCY_PCT, Metric.UNASSIGNED_KWH, *PAIRED)  # one value a vehicle-hour, at the end of the hour
 
 _WATCHABLE: dict[Metric, tuple[scope.DeviceType, ...]] = {
     **dict.fromkeys(TELEMETRY, ("vehicle",)),
-    Metric.EFFICIENCY_PCT: ("vehicle",),
+    **dict.fromkeys(HOURLY, ("vehicle",)),
     Metric.SILENCE: ("vehicle", "meter"),
     Metric.CLOCK_SKEW_S: ("vehicle", "meter"),
     Metric.INGEST_LAG_S: ("system",),

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from voltd.rules import model, rhythm, rule_state, scope
+from voltd.rules import hourly, model, rhythm, rule_state, scope
 
 DeviceKey = tuple[scope.DeviceType, str]  # device type and id
 StateKey = tuple[str, scope.DeviceType, str]  # rule, device type and id
@@ -27,6 +27,7 @@ class Observation(NamedTuple):
         again: evaluated before, unless a field has been filled in since.
         context: not new at all; shows how often the device reports.
         worded: the reading itself says whether the vehicle is charging.
+        bounds: of the figure of an hour; None: it is exact.
     """
 
     device_type: scope.DeviceType
@@ -37,6 +38,9 @@ class Observation(NamedTuple):
     speed_kmh: float | None = None
     battery_temp_c: float | None = None
     efficiency_pct: float | None = None
+    unassigned_kwh: float | None = None
+    correlation_pct: float | None = None
+    pair_offset_s: float | None = None
     clock_skew_s: float | None = None
     ingest_lag_s: float | None = None
     charging: bool = False
@@ -47,6 +51,7 @@ class Observation(NamedTuple):
     again: bool = False
     context: bool = False
     worded: bool = False
+    bounds: hourly.Bounds | None = None
 
 
 COLUMN = {

@@ -10,10 +10,11 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from voltd.rules import confirmation, metric_value, model, observation, rule_state, step
+from voltd.rules import confirmation, hourly, metric_value, model, observation, rule_state, step
 
 _NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
-_ALONE = (model.Metric.EFFICIENCY_PCT, model.Metric.CLOCK_SKEW_S)  # in rows of their own, with an order of their own
+_ALONE = (*model.HOURLY, model.Metric.CLOCK_SKEW_S)  # in rows of their own, with an order of their own
+_ALONE_COLUMNS = tuple(observation.COLUMN[metric] for metric in _ALONE)
 
 
 def evaluate(
@@ -59,14 +60,14 @@ def _values(
     # Pieces of a history follow one another, and what precedes one of them may be in another.
     for row in sorted(every, key=lambda one: one.recorded_at) if confirms else every:
         values: tuple[Any, ...] = row
-        value, interval_s = values[column], None
+        value, interval_s = _value(form, row, column), None
         if confirms and value is not None and not row.retained:
             if not times or row.recorded_at > times[-1][0]:
                 times.append((row.recorded_at, row.received_at))
             interval_s = confirmation.interval_s(times) if form.over(value) else None
         if row.context:
             continue
-        if (row.efficiency_pct is None and row.clock_skew_s is None) if telemetry else value is not None:
+        if all(values[one] is None for one in _ALONE_COLUMNS) if telemetry else value is not None:
             yield metric_value.MetricValue(
                 row.recorded_at, row.received_at, value, row.charging, row.spooling, row.retained,
                 deferred=row.deferred and now - row.recorded_at > late_after,
@@ -74,6 +75,12 @@ def _values(
             )  # fmt: skip
 
 
-def _over(rule: model.Rule, row: tuple[Any, ...], column: int) -> bool:
-    value = row[column]
-    return value is not None and rule.over(value)
+def _value(form: model.Rule, row: observation.Observation, column: int) -> float | None:
+    values: tuple[Any, ...] = row
+    value: float | None = values[column]
+    return value if value is None or row.bounds is None else hourly.certain(form, value, row.bounds)
+
+
+def _over(form: model.Rule, row: observation.Observation, column: int) -> bool:
+    value = _value(form, row, column)
+    return value is not None and form.over(value)

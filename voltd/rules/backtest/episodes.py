@@ -19,6 +19,7 @@ from voltd.rules import (
     advance,
     charging_status,
     confirmation,
+    hourly,
     inactivity,
     late_episodes,
     metric_value,
@@ -137,8 +138,12 @@ class Tracker:
             self._in_time.add(transitions)
         self.active = not (self._state.idle and self._whole.idle)
 
-    def add_value(self, at: dt.datetime, value: float) -> None:
-        """Evaluates a value that is known at its own time."""
+    def add_value(self, at: dt.datetime, value: float | None, bounds: hourly.Bounds | None = None) -> None:
+        """Evaluates a value that is known at its own time, and its bounds if it is a figure of an hour."""
+        if value is not None and bounds is not None:
+            value = hourly.certain(self._rule, value, bounds)
+        if value is None:
+            return
         if self.active or not self.below <= value <= self.above:
             self.add(metric_value.MetricValue(at, at, value))
 

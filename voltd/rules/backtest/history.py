@@ -22,17 +22,21 @@ from voltd.rules import (
     confirmation,
     device_clocks,
     evaluate,
+    hourly,
     model,
     observation,
     rhythm,
     scope,
 )
 from voltd.rules.backtest import episodes, stored_readings
-from voltd.rules.cycle import preceding
+from voltd.rules.cycle import hourly_figures, preceding
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 _ROWS_AT_ONCE = 10_000
 _LEARNED = dt.timedelta(minutes=10)  # before the period, a daemon had learned what clocks were behind
+_HOUR = dt.timedelta(hours=1)
+_INSTANT = dt.timedelta(microseconds=1)
+_PAIRED_AT_ONCE = 100
 _device_of = operator.itemgetter(0)
 
 
@@ -71,7 +75,7 @@ def run(connection: _Connection, rules: Sequence[model.Rule], period: Period) ->
     yield from reader.telemetry()
     yield from reader.inactivity()
     yield from reader.skew()
-    yield from reader.efficiency()
+    yield from reader.hourly()
 
 
 class _Reader:
@@ -178,22 +182,45 @@ class _Reader:
                 stream = self._stream(query, {"above_s": min(limits)})
                 yield from self._samples(rules, device_type, _off(device_type, stream, min(limits)))
 
-    def efficiency(self) -> Iterator[FoundEpisode]:
-        """Rules on hourly efficiency."""
-        rules = self._watching(model.Metric.EFFICIENCY_PCT)
-        if rules:
-            yield from self._samples(rules, "vehicle", self._stream("history_hours", {}))
+    def hourly(self) -> Iterator[FoundEpisode]:
+        """Rules on figures of hours that end within the period."""
+        rules = self._watching(*model.HOURLY)
+        metrics = {rule.metric for _, rule in rules}
+        hours = {"since": self._period.begins, "until": self._period.ends - _HOUR + _INSTANT}
+        if stored := metrics - {*model.PAIRED}:
+            yield from self._figures(rules, self._stream("history_hours", {**hours, "metrics": list(stored)}))
+        if metrics & {*model.PAIRED}:
+            yield from self._figures(rules, self._paired(rules, **hours))
+
+    def _paired(
+        self, rules: list[tuple[int, model.Rule]], since: dt.datetime, until: dt.datetime
+    ) -> Iterator[tuple[Any, ...]]:
+        wanted = sorted(
+            hourly_figures.VehicleHour(metric, vehicle, ended_at)
+            for vehicle, ended_at in hourly_figures.charged(self._connection, since, until, self._ids)
+            for metric in hourly_figures.covered((one for _, one in rules), self._device("vehicle", vehicle))
+        )
+        for start in range(0, len(wanted), _PAIRED_AT_ONCE):
+            yield from hourly_figures.paired(self._connection, wanted[start : start + _PAIRED_AT_ONCE])
+
+    def _figures(
+        self, rules: list[tuple[int, model.Rule]], figures: Iterable[tuple[Any, ...]]
+    ) -> Iterator[FoundEpisode]:
+        for metric, rows in itertools.groupby(figures, operator.itemgetter(0)):
+            watching = [one for one in rules if one[1].metric == metric]
+            values = ((vehicle, at, value, hourly.Bounds(*bounds)) for _, vehicle, at, value, *bounds in rows)
+            yield from self._samples(watching, "vehicle", values)
 
     def _samples(
         self, rules: list[tuple[int, model.Rule]], device_type: scope.DeviceType, stream: Iterable[tuple[Any, ...]]
     ) -> Iterator[FoundEpisode]:
-        """One value a row, known at its own time."""
+        """One value a row, known at its own time; with bounds if it is a figure of an hour."""
         for device_id, rows in itertools.groupby(stream, _device_of):
             device = self._device(device_type, device_id)
             trackers = [(index, episodes.Tracker(form, device)) for index, form in self._forms(rules, device)]
-            for _, at, value in rows:
+            for _, at, *value in rows:
                 for _, tracker in trackers:
-                    tracker.add_value(at, value)
+                    tracker.add_value(at, *value)
             for index, tracker in trackers:
                 yield from self._ended(index, tracker)
 

@@ -28,6 +28,7 @@ from voltd.rules.cycle import (
     offline,
     past_episodes,
     persistence,
+    registered,
     state_cache,
 )
 
@@ -203,7 +204,7 @@ class EvaluationCycle:
             states = {key: one for key, one in states.items() if key[1:] in devices or one.waits}
         else:
             self._all_at = clock_s
-        registry = inputs.registry(connection, devices | {key[1:] for key in states})
+        registry = registered.devices(connection, devices | {key[1:] for key in states})
         outcomes = self._rules.evaluate(
             found.rows,
             registry | daemon_health.with_notes(notes),

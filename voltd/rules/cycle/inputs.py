@@ -1,8 +1,8 @@
 """Reads what is new since the last evaluation cycle as rows for ``evaluate``.
 
 The first step of a ``cycle``, in its transaction. Telemetry of the vehicles that may matter is read by ``telemetry``.
-Inactivity, clock skew and efficiency concern many devices at once: they are read as sets, and less often. Evaluates
-nothing, writes nothing.
+Inactivity, clock skew and figures of hours (``hourly_figures``) concern many devices at once: they are read as sets,
+and less often. Evaluates nothing, writes nothing.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import psycopg
 
 from voltd.database import queries
 from voltd.host import host_clock
-from voltd.rules import device_clocks, message, model, observation, rhythm, rule_state, scope
-from voltd.rules.cycle import daemon_health, telemetry
+from voltd.rules import device_clocks, message, model, observation, rhythm, rule_state
+from voltd.rules.cycle import daemon_health, hourly_figures, telemetry
 
 _INACTIVITY_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
 _HOST_LOOKS = 3
-_SETTLE = dt.timedelta(minutes=10)
-_LONGEST_CATCH_UP = dt.timedelta(hours=24)
 
 _Connection = psycopg.Connection[Any]
 
@@ -60,8 +58,7 @@ class CycleReader:
         self._telemetry = telemetry.TelemetryReader(self.rules)
         self._inactivity_at = self._skew_at = float("-inf")
         self._host_looks = 0
-        self._settled: dt.datetime | None = None
-        self._was_healthy = False
+        self._hourly = hourly_figures.HourlyReader(self.rules)
         self._inactivity_every_s = min((_INACTIVITY_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
 
     @property
@@ -72,7 +69,7 @@ class CycleReader:
     def again(self) -> None:
         """The last cycle wrote nothing: reads the same again. Clocks are sampled, and wait for their next look."""
         self._inactivity_at = float("-inf")
-        self._settled = None
+        self._hourly.again()
 
     def _limits(self, metric: model.Metric) -> list[float]:
         """The limits of its rules, in any form."""
@@ -112,7 +109,8 @@ class CycleReader:
         if clock_s - self._inactivity_at >= self._inactivity_every_s:
             self._inactivity_at = clock_s
             self._inactivity(connection, found, now, healthy_since)
-        self._efficiency(connection, found, now, healthy_since, efficiency_until)
+        rows, found.efficiency_until = self._hourly.read(connection, now, healthy_since, efficiency_until)
+        found.rows += rows
         return found
 
     def _inactivity(
@@ -192,58 +190,3 @@ class CycleReader:
         self._host_looks = self._host_looks + 1 if suspicion else 0
         host.suspect(suspicion if self._host_looks >= _HOST_LOOKS else None)
         return suspicion is not None or (bool(host.describe()) and not host.mistrusts_database())
-
-    def _efficiency(
-        self,
-        connection: _Connection,
-        found: CycleInputs,
-        now: dt.datetime,
-        healthy_since: dt.datetime | None,
-        efficiency_until: dt.datetime | None,
-    ) -> None:
-        """Closed hours, ten minutes after the end of each; also those before it, as long as their figure is not late.
-
-        Most of an hour has arrived by then, but meters and vehicles may send theirs later. After an outage voltd itself
-        is late: hours are read once more when all has been healthy for ten minutes, and none is done before.
-        """
-        settled = _floor(now - _SETTLE)
-        rules = [rule for rule in self.rules if rule.metric is model.Metric.EFFICIENCY_PCT]
-        if efficiency_until is None or not rules:
-            found.efficiency_until = settled if efficiency_until is None or efficiency_until < settled else None
-            return
-        healthy_long = healthy_since is not None and now - healthy_since >= _SETTLE
-        recovered, self._was_healthy = healthy_long and not self._was_healthy, healthy_long
-        if settled == self._settled and not recovered:
-            return
-        self._settled = settled
-        done = _floor(now - dt.timedelta(seconds=max(rule.late_after_s for rule in rules)))
-        if healthy_long and efficiency_until < done:
-            found.efficiency_until = done
-        variants = [one for rule in rules for one in rule.variants()]
-        wanted = {
-            "since": max(efficiency_until, settled - _LONGEST_CATCH_UP),
-            "until": settled,
-            "below": max((one.fire_below for one in variants if one.fire_below is not None), default=float("-inf")),
-            "above": min((one.fire_above for one in variants if one.fire_above is not None), default=float("inf")),
-            "rules": [rule.name for rule in rules],
-        }
-        for vehicle, ended_at, value in connection.execute(queries.text("trusted_hours"), wanted):
-            found.rows.append(observation.Observation("vehicle", vehicle, ended_at, now, efficiency_pct=value))
-
-
-def registry(
-    connection: _Connection, keys: Iterable[observation.DeviceKey]
-) -> dict[observation.DeviceKey, scope.Device]:
-    """The devices that are registered."""
-    ids: dict[str, list[str]] = {"vehicle": [], "meter": [], "system": []}
-    for device_type, device_id in keys:
-        ids[device_type].append(device_id)
-    if not (ids["vehicle"] or ids["meter"]):
-        return {}
-    wanted = {"vehicles": ids["vehicle"], "meters": ids["meter"]}
-    return {row[:2]: scope.Device(*row) for row in connection.execute(queries.text("registry_of_devices"), wanted)}
-
-
-def _floor(at: dt.datetime) -> dt.datetime:
-    """The beginning of its hour."""
-    return at.replace(minute=0, second=0, microsecond=0)
