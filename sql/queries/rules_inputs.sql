@@ -184,7 +184,7 @@ ORDER BY ended_at
 
 -- name: hours_kept
 -- since, until: up to where in this period the efficiency of all hours is kept.
-SELECT greatest(%(since)s::timestamptz, least(%(until)s::timestamptz, (to_jsonb(s) ->> 'efficiency_watermark')::timestamptz))
+SELECT greatest(%(since)s::timestamptz, least(%(until)s::timestamptz, s.efficiency_watermark))
 FROM volt_internal.rollup_state s
 
 -- name: charged_hours

@@ -7,7 +7,7 @@ import pytest
 
 from support.energy.awkward import awkward
 from support.energy.scenarios import SCENARIOS
-from support.schema import at, connection_of, link, materialise, meter, store, vehicle
+from support.schema import at, connection_of, materialise, meter, store, vehicle
 
 __all__ = ["connection_of"]  # a fixture
 
@@ -104,7 +104,9 @@ def test_what_comes_late(history):
             f"SELECT recorded_at FROM volt.{kind}_reading WHERE {kind}_id = %s", (device,))]  # fmt: skip
         make = meter if kind == "meter" else vehicle
         for _ in range(3):
-            when = rng.choice(times) + dt.timedelta(minutes=rng.choice([-200, -7, 3, 11, 500]), seconds=rng.randrange(60))
+            when = rng.choice(times) + dt.timedelta(
+                minutes=rng.choice([-200, -7, 3, 11, 500]), seconds=rng.randrange(60)
+            )
             late.append(make(device, when, kwh=rng.choice([None, 0.2]), register=rng.choice([None, 0, 1000.5])))
     rng.shuffle(late)
     store(connection, late, 10)
