@@ -152,6 +152,10 @@ BEGIN
       PERFORM volt_internal.learn_{device}_day(ARRAY[one.device_id], one.day, watermark);
     END IF;
     PERFORM volt_internal.keep_{device}_again(one.device_id, one.from_at, one.to_at, not_before);
+    IF one.day + INTERVAL '1 day' > watermark THEN
+      INSERT INTO volt_internal.energy_provisional (device_type, device_id, day) VALUES ('{device}', one.device_id, one.day)
+      ON CONFLICT DO NOTHING;
+    END IF;
   END LOOP;
   RETURN done;
 END $$;
@@ -160,12 +164,43 @@ COMMENT ON FUNCTION volt_internal.keep_marked_{device}s(integer) IS
 
 -- end
 
+CREATE OR REPLACE FUNCTION volt_internal.mark_hour(of_hour timestamptz) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
+  SELECT v.vehicle_id, of_hour, of_hour + INTERVAL '1 hour'
+  FROM (
+    SELECT q.vehicle_id FROM volt_internal.vehicle_quarter q
+    WHERE q.quarter_hour >= of_hour AND q.quarter_hour < of_hour + INTERVAL '1 hour' AND q.kwh > 0
+    UNION
+    SELECT l.vehicle_id FROM volt_internal.meter_quarter q
+    JOIN volt.vehicle_meter l ON l.meter_id = q.meter_id AND l.valid && tstzrange(of_hour, of_hour + INTERVAL '1 hour')
+    WHERE q.quarter_hour >= of_hour AND q.quarter_hour < of_hour + INTERVAL '1 hour' AND q.kwh > 0
+  ) v;
+END;
+COMMENT ON FUNCTION volt_internal.mark_hour(timestamptz) IS 'Marks the efficiency of all vehicles with energy in an hour.';
+
+CREATE OR REPLACE FUNCTION volt_internal.end_days(before timestamptz) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  WITH ended AS (
+    DELETE FROM volt_internal.energy_provisional p WHERE p.day < before RETURNING p.device_type, p.device_id, p.day
+  )
+  INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
+  SELECT e.device_type, e.device_id, e.day, e.day + INTERVAL '1 day' FROM ended e;
+  DELETE FROM volt_internal.device_interval k
+  WHERE k.day < before - make_interval(days => volt_internal.setting_number('raw_retention_days')::int + 3);
+END;
+COMMENT ON FUNCTION volt_internal.end_days(timestamptz) IS
+  'Marks what was provisional of the days before a UTC midnight, and forgets what no raw readings are left for.';
+
 CREATE OR REPLACE FUNCTION volt_internal.keep_energy() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   state volt_internal.rollup_state;
   slice_from timestamptz;
   slice_to timestamptz;
+  others text[];
 BEGIN
   SELECT * INTO state FROM volt_internal.rollup_state FOR UPDATE;
   -- Skips gaps: the next quarter hour that a chunk of raw readings covers.
@@ -174,28 +209,23 @@ BEGIN
   WHERE c.hypertable_schema = 'volt' AND c.hypertable_name IN ('vehicle_reading', 'meter_reading')
     AND c.range_end > state.energy_watermark;
   IF slice_from IS NULL OR slice_from >= state.closing_watermark THEN
-    UPDATE volt_internal.rollup_state SET energy_watermark = greatest(state.energy_watermark, state.closing_watermark);
-    RETURN false;
-  END IF;
-  -- An hour at most, and within one UTC day.
-  slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', state.closing_watermark);
-  UPDATE volt_internal.rollup_state SET energy_watermark = slice_to;
+    slice_to := greatest(state.energy_watermark, state.closing_watermark);
+  ELSE
+    -- An hour at most, and within one UTC day.
+    slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', state.closing_watermark);
 -- each device:
-  PERFORM volt_internal.learn_{device}_intervals(slice_from, slice_to);
-  INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
-  SELECT '{device}', other, slice_from, slice_to FROM unnest(volt_internal.keep_{device}_quarters(slice_from, slice_to)) AS other;
+    PERFORM volt_internal.learn_{device}_intervals(slice_from, slice_to);
+    others := volt_internal.keep_{device}_quarters(slice_from, slice_to);
+    INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
+    SELECT '{device}', o.id, slice_from, slice_to FROM unnest(others) AS o (id);
 -- end
-  IF slice_to = date_trunc('hour', slice_to, 'UTC') THEN
-    INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
-    SELECT v.vehicle_id, slice_to - INTERVAL '1 hour', slice_to
-    FROM (
-      SELECT q.vehicle_id FROM volt_internal.vehicle_quarter q
-      WHERE q.quarter_hour >= slice_to - INTERVAL '1 hour' AND q.quarter_hour < slice_to AND q.kwh > 0
-      UNION
-      SELECT l.vehicle_id FROM volt_internal.meter_quarter q
-      JOIN volt.vehicle_meter l ON l.meter_id = q.meter_id AND l.valid && tstzrange(slice_to - INTERVAL '1 hour', slice_to)
-      WHERE q.quarter_hour >= slice_to - INTERVAL '1 hour' AND q.quarter_hour < slice_to AND q.kwh > 0
-    ) v;
+    IF slice_to = date_trunc('hour', slice_to, 'UTC') THEN
+      PERFORM volt_internal.mark_hour(slice_to - INTERVAL '1 hour');
+    END IF;
+  END IF;
+  UPDATE volt_internal.rollup_state SET energy_watermark = slice_to;
+  IF date_trunc('day', slice_to, 'UTC') > date_trunc('day', state.energy_watermark, 'UTC') THEN
+    PERFORM volt_internal.end_days(date_trunc('day', slice_to, 'UTC'));
   END IF;
   RETURN slice_to < state.closing_watermark;
 END $$;

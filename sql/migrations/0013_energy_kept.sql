@@ -80,6 +80,19 @@ COMMENT ON COLUMN volt_internal.energy_dirty.device_id IS 'The device.';
 COMMENT ON COLUMN volt_internal.energy_dirty.from_at IS 'Begin of the period, within one UTC day.';
 COMMENT ON COLUMN volt_internal.energy_dirty.to_at IS 'End of the period, excluded. A whole UTC day: its usual interval is learnt again, too.';
 
+CREATE TABLE volt_internal.energy_provisional (
+  device_type text        NOT NULL,
+  device_id   text        NOT NULL,
+  day         timestamptz NOT NULL,
+  CONSTRAINT energy_provisional_pkey PRIMARY KEY (device_type, device_id, day)
+);
+COMMENT ON TABLE volt_internal.energy_provisional IS
+  'Device-days with irregular registers: how long a gap is depends on all readings of the day, so they are computed again '
+  'once it has ended.';
+COMMENT ON COLUMN volt_internal.energy_provisional.device_type IS 'vehicle or meter.';
+COMMENT ON COLUMN volt_internal.energy_provisional.device_id IS 'The device.';
+COMMENT ON COLUMN volt_internal.energy_provisional.day IS 'Start of the UTC day.';
+
 CREATE TABLE volt_internal.efficiency_hour (
   vehicle_id          text        NOT NULL,
   hour                timestamptz NOT NULL,

@@ -1,6 +1,6 @@
--- What: how the roll-ups of TimescaleDB's Apache-2 edition learn of late readings; both editions run the same queries.
---       Run by voltd/database/rollup.py.
--- Why:  hours before the closing watermark are computed once; a reading that arrives later must have its hour computed
+-- What: how what voltd keeps itself comes about: energy, efficiency, and the roll-ups of TimescaleDB's Apache-2 edition. Run
+--       by voltd/database/rollup.py.
+-- Why:  quarter hours before the closing watermark are computed once; a reading that arrives later must have them computed
 --       again.
 -- Lock: a shared advisory lock, for which only the closing of hours waits; ROW EXCLUSIVE on the append-only dirty
 --       tables.
@@ -27,6 +27,14 @@ SELECT pg_try_advisory_lock(%(key)s::bigint)
 -- name: rollup_unlock
 -- key bigint.
 SELECT pg_advisory_unlock(%(key)s::bigint)
+
+-- name: rollup_takes_long
+-- An hour of a large fleet may take longer than statements of jobs usually may.
+SELECT set_config('statement_timeout', '10min', false)
+
+-- name: rollup_took_long
+-- As it was.
+SELECT set_config('statement_timeout', reset_val, false) FROM pg_settings WHERE name = 'statement_timeout'
 
 -- name: close_quarter_hours
 -- The new closing watermark.

@@ -120,9 +120,11 @@ def run_once(connection: psycopg.Connection[Any], *, within_s: float = 20.0) -> 
         if row is None or row[0] is not True:
             return RollupResult(finished=False)
         try:
+            connection.execute(queries.text("rollup_takes_long"))
             return _run(connection, until)
         finally:
             connection.execute(queries.text("rollup_unlock"), {"key": locks.ROLLUP})
+            connection.execute(queries.text("rollup_took_long"))
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
 
