@@ -87,7 +87,9 @@ COMMENT ON FUNCTION volt_internal.learn_{device}_day(text[], timestamptz, timest
   'Learns the usual interval of some {device}s on a UTC day anew, from its readings before a time, and marks the '
   'days that were computed with another one.';
 
-CREATE OR REPLACE FUNCTION volt_internal.keep_{device}_quarters(from_at timestamptz, to_at timestamptz) RETURNS text[]
+CREATE OR REPLACE FUNCTION volt_internal.keep_{device}_quarters(
+  from_at timestamptz, to_at timestamptz, only_{device}s text[] DEFAULT NULL
+) RETURNS text[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
 SET work_mem = '64MB' AS $$
 DECLARE
@@ -96,11 +98,16 @@ DECLARE
   most_kw CONSTANT numeric := volt_internal.setting_number('efficiency_max_power_kw');
   others text[];
 BEGIN
+  IF only_{device}s IS NOT NULL THEN
+    DELETE FROM volt_internal.{device}_quarter q
+    WHERE q.{device}_id = ANY (only_{device}s) AND q.quarter_hour >= from_at AND q.quarter_hour < to_at;
+  END IF;
   WITH reading AS MATERIALIZED (
     SELECT r.{device}_id, r.recorded_at, r.interval_kwh, r.register_kwh
     FROM volt_internal.{device}_energy_reading r
     WHERE r.recorded_at >= from_at - quarter AND r.recorded_at <= to_at + quarter
       AND (r.interval_kwh IS NOT NULL OR r.register_kwh IS NOT NULL)
+      AND (only_{device}s IS NULL OR r.{device}_id = ANY (only_{device}s))
   ), step AS (
     SELECT r.{device}_id, r.recorded_at, r.register_kwh,
       lag(r.recorded_at) OVER w AS since, lag(r.register_kwh) OVER w AS before_kwh,
@@ -191,8 +198,8 @@ BEGIN
   SELECT array_agg(d.{device}_id) INTO others FROM device d WHERE d.plain IS NOT TRUE;
   RETURN others;
 END $$;
-COMMENT ON FUNCTION volt_internal.keep_{device}_quarters(timestamptz, timestamptz) IS
-  'Computes the quarter hours of a slice of one UTC day for the {device}s of which sums tell them, and returns the others '
-  'that reported in it: their readings are irregular, or their registers do more than rise.';
+COMMENT ON FUNCTION volt_internal.keep_{device}_quarters(timestamptz, timestamptz, text[]) IS
+  'Computes the quarter hours of a slice of one UTC day, of all {device}s or of some again, where sums tell them, and returns '
+  'the others that reported in it: their readings are irregular, or their registers do more than rise.';
 
 -- end

@@ -21,27 +21,27 @@ COMMENT ON FUNCTION volt_internal.computable_since(text) IS
   'From when on energy can be computed again: a day after the first raw reading, where there were earlier ones that the '
   'retention has dropped.';
 
-CREATE OR REPLACE FUNCTION volt_internal.mark_efficiency(of_type text, of_device text, from_at timestamptz, to_at timestamptz)
+CREATE OR REPLACE FUNCTION volt_internal.mark_efficiency(of_type text, of_devices text[], from_at timestamptz, to_at timestamptz)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
   SELECT v.vehicle_id, mark_efficiency.from_at, mark_efficiency.to_at
   FROM (
-    SELECT of_device AS vehicle_id WHERE of_type = 'vehicle'
+    SELECT unnest(of_devices) AS vehicle_id WHERE of_type = 'vehicle'
     UNION
     -- Vehicles at one meter share its energy.
     SELECT o.vehicle_id
     FROM volt.vehicle_meter l
     JOIN volt.vehicle_meter o ON o.meter_id = l.meter_id
-    WHERE of_type = 'vehicle' AND l.vehicle_id = of_device AND l.valid && tstzrange(mark_efficiency.from_at, mark_efficiency.to_at)
+    WHERE of_type = 'vehicle' AND l.vehicle_id = ANY (of_devices) AND l.valid && tstzrange(mark_efficiency.from_at, mark_efficiency.to_at)
       AND o.valid && tstzrange(mark_efficiency.from_at, mark_efficiency.to_at)
     UNION
     SELECT l.vehicle_id FROM volt.vehicle_meter l
-    WHERE of_type = 'meter' AND l.meter_id = of_device AND l.valid && tstzrange(mark_efficiency.from_at, mark_efficiency.to_at)
+    WHERE of_type = 'meter' AND l.meter_id = ANY (of_devices) AND l.valid && tstzrange(mark_efficiency.from_at, mark_efficiency.to_at)
   ) v;
 END;
-COMMENT ON FUNCTION volt_internal.mark_efficiency(text, text, timestamptz, timestamptz) IS
-  'Marks the efficiency of all vehicles that the energy of a device in a period may concern.';
+COMMENT ON FUNCTION volt_internal.mark_efficiency(text, text[], timestamptz, timestamptz) IS
+  'Marks the efficiency of all vehicles that the energy of these devices in a period may concern.';
 
 -- each device:
 CREATE OR REPLACE FUNCTION volt_internal.keep_{device}_again(
@@ -115,52 +115,83 @@ BEGIN
   SELECT min(c.quarter_hour), max(c.quarter_hour) + quarter INTO changed_from, changed_to
   FROM (SELECT quarter_hour FROM gone UNION ALL SELECT quarter_hour FROM put) c;
   IF changed_from IS NOT NULL THEN
-    PERFORM volt_internal.mark_efficiency('{device}', of_{device}, changed_from, changed_to);
+    PERFORM volt_internal.mark_efficiency('{device}', ARRAY[of_{device}], changed_from, changed_to);
   END IF;
 END $$;
 COMMENT ON FUNCTION volt_internal.keep_{device}_again(text, timestamptz, timestamptz, timestamptz) IS
   'Computes the kept energy of one {device} again, in a period and as far around it as it depends on readings there, but '
   'not before the time from which on raw readings are there.';
 
+-- Many at once, as after an outage: those of which sums tell the energy need not be computed one by one.
+CREATE OR REPLACE FUNCTION volt_internal.keep_many_{device}s(of_{device}s text[], from_at timestamptz, to_at timestamptz)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  slice_from timestamptz := from_at - INTERVAL '15 minutes';
+  slice_to timestamptz;
+BEGIN
+  WHILE slice_from < to_at LOOP
+    slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', to_at);
+    INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
+    SELECT '{device}', other, slice_from, slice_to, true
+    FROM unnest(volt_internal.keep_{device}_quarters(slice_from, slice_to, of_{device}s)) AS other;
+    slice_from := slice_to;
+  END LOOP;
+  PERFORM volt_internal.mark_efficiency('{device}', of_{device}s, from_at - INTERVAL '15 minutes', to_at);
+END $$;
+COMMENT ON FUNCTION volt_internal.keep_many_{device}s(text[], timestamptz, timestamptz) IS
+  'Computes the kept energy of many {device}s in a period again; those that need the definition are marked.';
+
 CREATE OR REPLACE FUNCTION volt_internal.keep_marked_{device}s(at_once integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  many CONSTANT integer := 200;
   watermark CONSTANT timestamptz := (SELECT s.energy_watermark FROM volt_internal.rollup_state s);
   not_before CONSTANT timestamptz := volt_internal.computable_since('{device}');
-  one record;
+  marked record;
+  one text;
   done integer := 0;
 BEGIN
-  FOR one IN
+  FOR marked IN
+    -- A day that so many devices are marked in, as far as it is computable; else some devices of a day.
     WITH chosen AS (
-      SELECT DISTINCT d.device_id, date_trunc('day', d.from_at, 'UTC') AS day FROM (
-        SELECT * FROM volt_internal.energy_dirty WHERE device_type = '{device}' LIMIT at_once
-      ) d
+      SELECT date_trunc('day', d.from_at, 'UTC') AS day, d.irregular, array_agg(DISTINCT d.device_id) AS ids
+      FROM (SELECT * FROM volt_internal.energy_dirty WHERE device_type = '{device}' LIMIT 100 * at_once) d
+      GROUP BY 1, 2
+      ORDER BY 1, 2 LIMIT 1
+    ), allowed AS (
+      SELECT c.day, c.irregular, cardinality(c.ids) >= many AND NOT c.irregular AS are_many,
+        CASE WHEN cardinality(c.ids) >= many AND NOT c.irregular THEN c.ids ELSE c.ids[:at_once] END AS ids
+      FROM chosen c
     ), taken AS (
-      DELETE FROM volt_internal.energy_dirty d USING chosen c
-      WHERE d.device_type = '{device}' AND d.device_id = c.device_id AND d.from_at >= c.day AND d.from_at < c.day + INTERVAL '1 day'
-      RETURNING d.device_id, c.day, d.from_at, d.to_at
+      DELETE FROM volt_internal.energy_dirty d USING allowed a
+      WHERE d.device_type = '{device}' AND d.device_id = ANY (a.ids) AND d.from_at >= a.day
+        AND d.from_at < a.day + INTERVAL '1 day' AND d.irregular = a.irregular
+      RETURNING d.device_id, a.day, a.are_many, d.from_at, d.to_at
     )
-    SELECT t.device_id, t.day, min(t.from_at) AS from_at, max(t.to_at) AS to_at,
-      bool_or(t.to_at - t.from_at >= INTERVAL '1 day') AS whole_day
-    FROM taken t
-    GROUP BY t.device_id, t.day
-    ORDER BY t.device_id, t.day
+    SELECT t.day, t.are_many, array_agg(DISTINCT t.device_id) AS ids, min(t.from_at) AS from_at, least(max(t.to_at), watermark) AS to_at
+    FROM taken t GROUP BY t.day, t.are_many
   LOOP
-    done := done + 1;
-    CONTINUE WHEN one.from_at >= watermark OR one.to_at <= not_before;
-    IF one.whole_day THEN
-      PERFORM volt_internal.learn_{device}_day(ARRAY[one.device_id], one.day, watermark);
-    END IF;
-    PERFORM volt_internal.keep_{device}_again(one.device_id, one.from_at, one.to_at, not_before);
-    IF one.day + INTERVAL '1 day' > watermark THEN
-      INSERT INTO volt_internal.energy_provisional (device_type, device_id, day) VALUES ('{device}', one.device_id, one.day)
+    done := done + cardinality(marked.ids);
+    CONTINUE WHEN marked.from_at >= marked.to_at OR marked.to_at <= not_before;
+    PERFORM volt_internal.learn_{device}_day(marked.ids, marked.day, watermark);
+    IF marked.day + INTERVAL '1 day' > watermark THEN
+      INSERT INTO volt_internal.energy_provisional (device_type, device_id, day)
+      SELECT '{device}', i.id, marked.day FROM unnest(marked.ids) AS i (id)
       ON CONFLICT DO NOTHING;
     END IF;
+    IF marked.are_many AND marked.from_at > not_before THEN
+      PERFORM volt_internal.keep_many_{device}s(marked.ids, marked.from_at, marked.to_at);
+      CONTINUE;
+    END IF;
+    FOREACH one IN ARRAY marked.ids LOOP
+      PERFORM volt_internal.keep_{device}_again(one, marked.from_at, marked.to_at, not_before);
+    END LOOP;
   END LOOP;
   RETURN done;
 END $$;
 COMMENT ON FUNCTION volt_internal.keep_marked_{device}s(integer) IS
-  'Computes the kept energy of {device}-days with marks again, of at most so many marks; how many, 0: nothing is left.';
+  'Computes the kept energy of marked {device}s again, of one UTC day, one by one so many or, where there are hundreds, all '
+  'at once; how many, 0: nothing is left.';
 
 -- end
 
@@ -186,8 +217,8 @@ BEGIN ATOMIC
   WITH ended AS (
     DELETE FROM volt_internal.energy_provisional p WHERE p.day < before RETURNING p.device_type, p.device_id, p.day
   )
-  INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
-  SELECT e.device_type, e.device_id, e.day, e.day + INTERVAL '1 day' FROM ended e;
+  INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
+  SELECT e.device_type, e.device_id, e.day, e.day + INTERVAL '1 day', true FROM ended e;
   DELETE FROM volt_internal.device_interval k
   WHERE k.day < before - make_interval(days => volt_internal.setting_number('raw_retention_days')::int + 3);
 END;
@@ -216,8 +247,8 @@ BEGIN
 -- each device:
     PERFORM volt_internal.learn_{device}_intervals(slice_from, slice_to);
     others := volt_internal.keep_{device}_quarters(slice_from, slice_to);
-    INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
-    SELECT '{device}', o.id, slice_from, slice_to FROM unnest(others) AS o (id);
+    INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
+    SELECT '{device}', o.id, slice_from, slice_to, true FROM unnest(others) AS o (id);
 -- end
     IF slice_to = date_trunc('hour', slice_to, 'UTC') THEN
       PERFORM volt_internal.mark_hour(slice_to - INTERVAL '1 hour');

@@ -72,8 +72,7 @@ BEGIN
     SELECT DISTINCT {device}_id, hour FROM taken WHERE hour >= state.dropped_before ORDER BY {device}_id, hour
   ), passed_on AS (
     INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
-    SELECT DISTINCT '{device}', w.{device}_id, d.at, d.at + INTERVAL '1 day'
-    FROM wanted w CROSS JOIN LATERAL (SELECT date_trunc('day', w.hour, 'UTC') AS at) d
+    SELECT '{device}', w.{device}_id, w.hour, w.hour + INTERVAL '1 hour' FROM wanted w
   )
   SELECT array_agg({device}_id), array_agg(hour) INTO ids, hours FROM wanted;
   -- A later hour of the roll-ups is still computed, with all its readings.

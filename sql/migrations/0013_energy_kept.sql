@@ -71,14 +71,16 @@ CREATE TABLE volt_internal.energy_dirty (
   device_type text        NOT NULL,
   device_id   text        NOT NULL,
   from_at     timestamptz NOT NULL,
-  to_at       timestamptz NOT NULL
+  to_at       timestamptz NOT NULL,
+  irregular   boolean     NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 COMMENT ON TABLE volt_internal.energy_dirty IS
   'Periods of devices of which the kept energy must be computed again. Append only and without a key: no writer waits.';
 COMMENT ON COLUMN volt_internal.energy_dirty.device_type IS 'vehicle or meter.';
 COMMENT ON COLUMN volt_internal.energy_dirty.device_id IS 'The device.';
 COMMENT ON COLUMN volt_internal.energy_dirty.from_at IS 'Begin of the period, within one UTC day.';
-COMMENT ON COLUMN volt_internal.energy_dirty.to_at IS 'End of the period, excluded. A whole UTC day: its usual interval is learnt again, too.';
+COMMENT ON COLUMN volt_internal.energy_dirty.to_at IS 'End of the period, excluded.';
+COMMENT ON COLUMN volt_internal.energy_dirty.irregular IS 'Whether sums do not tell its energy, so that it is computed by itself.';
 
 CREATE TABLE volt_internal.energy_provisional (
   device_type text        NOT NULL,
