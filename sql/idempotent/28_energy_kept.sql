@@ -5,37 +5,6 @@
 -- Lock: ROW EXCLUSIVE on the tables that are kept.
 
 -- each device:
--- Of a day that goes on, only the counts change, as long as they say the same median.
-CREATE OR REPLACE FUNCTION volt_internal.learn_{device}_intervals(from_at timestamptz, to_at timestamptz) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
-DECLARE
-  of_day CONSTANT timestamptz := date_trunc('day', from_at, 'UTC');
-BEGIN
-  INSERT INTO volt_internal.device_interval AS k
-    (device_type, device_id, day, last_at, usual_s, shorter, as_usual, longer)
-  SELECT '{device}', s.{device}_id, of_day, max(s.recorded_at), NULL, count(*) FILTER (WHERE s.spacing_s < s.usual_s),
-    count(*) FILTER (WHERE s.spacing_s = s.usual_s), count(*) FILTER (WHERE s.spacing_s > s.usual_s)
-  FROM (
-    SELECT r.{device}_id, r.recorded_at, i.usual_s,
-      volt_internal.whole_seconds(r.recorded_at - coalesce(
-        lag(r.recorded_at) OVER (PARTITION BY r.{device}_id ORDER BY r.recorded_at), i.last_at)) AS spacing_s
-    FROM volt_internal.{device}_energy_reading r
-    LEFT JOIN volt_internal.device_interval i
-      ON i.device_type = '{device}' AND i.day = of_day AND i.device_id = r.{device}_id
-    WHERE r.recorded_at >= from_at AND r.recorded_at < to_at AND r.interval_kwh IS NOT NULL
-  ) s
-  GROUP BY s.{device}_id
-  ON CONFLICT (device_type, day, device_id) DO UPDATE SET
-    last_at = excluded.last_at, shorter = k.shorter + excluded.shorter, as_usual = k.as_usual + excluded.as_usual,
-    longer = k.longer + excluded.longer;
-  PERFORM volt_internal.learn_{device}_day(array_agg(k.device_id), of_day, to_at)
-  FROM volt_internal.device_interval k
-  WHERE k.device_type = '{device}' AND k.day = of_day AND (
-    k.usual_s IS NULL OR 2 * k.shorter >= k.shorter + k.as_usual + k.longer OR k.shorter + k.as_usual < k.longer);
-END $$;
-COMMENT ON FUNCTION volt_internal.learn_{device}_intervals(timestamptz, timestamptz) IS
-  'Counts the intervals of all {device}s in a slice of a UTC day for their usual one.';
-
 CREATE OR REPLACE FUNCTION volt_internal.learn_{device}_day(of_{device}s text[], of_day timestamptz, to_at timestamptz)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
@@ -95,7 +64,7 @@ SET work_mem = '64MB' AS $$
 DECLARE
   quarter CONSTANT interval := INTERVAL '15 minutes';
   of_day CONSTANT timestamptz := date_trunc('day', from_at, 'UTC');
-  most_kw CONSTANT numeric := volt_internal.setting_number('efficiency_max_power_kw');
+  most_kw CONSTANT double precision := volt_internal.setting_number('efficiency_max_power_kw');
   others text[];
 BEGIN
   IF only_{device}s IS NOT NULL THEN
@@ -103,37 +72,65 @@ BEGIN
     WHERE q.{device}_id = ANY (only_{device}s) AND q.quarter_hour >= from_at AND q.quarter_hour < to_at;
   END IF;
   WITH reading AS MATERIALIZED (
-    SELECT r.{device}_id, r.recorded_at, r.interval_kwh, r.register_kwh
+    SELECT r.{device}_id, r.recorded_at, r.interval_kwh, r.register_kwh,
+      max(r.recorded_at) FILTER (WHERE r.interval_kwh IS NOT NULL) OVER w AS before_at,
+      max(r.recorded_at) FILTER (WHERE r.register_kwh IS NOT NULL) OVER w AS since,
+      max(r.register_kwh) OVER w AS before_kwh
     FROM volt_internal.{device}_energy_reading r
     WHERE r.recorded_at >= from_at - quarter AND r.recorded_at <= to_at + quarter
       AND (r.interval_kwh IS NOT NULL OR r.register_kwh IS NOT NULL)
       AND (only_{device}s IS NULL OR r.{device}_id = ANY (only_{device}s))
-  ), step AS (
-    SELECT r.{device}_id, r.recorded_at, r.register_kwh,
-      lag(r.recorded_at) OVER w AS since, lag(r.register_kwh) OVER w AS before_kwh,
-      coalesce(v.max_power_kw::numeric, most_kw) AS most_kw
-    FROM reading r LEFT JOIN volt.{device} v USING ({device}_id)
-    WHERE r.register_kwh IS NOT NULL
-    WINDOW w AS (PARTITION BY r.{device}_id ORDER BY r.recorded_at)
+    WINDOW w AS (PARTITION BY r.{device}_id ORDER BY r.recorded_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+  ), spacing AS (
+    SELECT r.{device}_id, r.recorded_at, k.usual_s, k.device_id IS NULL AS is_new, volt_internal.whole_seconds(
+      r.recorded_at - CASE WHEN r.before_at >= of_day THEN r.before_at ELSE k.last_at END) AS s
+    FROM reading r
+    LEFT JOIN volt_internal.device_interval k
+      ON k.device_type = '{device}' AND k.day = of_day AND k.device_id = r.{device}_id
+    WHERE r.interval_kwh IS NOT NULL AND r.recorded_at >= from_at AND r.recorded_at < to_at AND only_{device}s IS NULL
+  ), counted AS (
+    SELECT s.{device}_id, max(s.recorded_at) AS last_at, bool_or(s.is_new) AS is_new,
+      percentile_disc(0.5) WITHIN GROUP (ORDER BY s.s) FILTER (WHERE s.is_new) AS new_s,
+      count(*) FILTER (WHERE s.s < s.usual_s) AS shorter, count(*) FILTER (WHERE s.s = s.usual_s) AS as_usual,
+      count(*) FILTER (WHERE s.s > s.usual_s) AS longer
+    FROM spacing s GROUP BY s.{device}_id
+  ), learnt AS MATERIALIZED (
+    SELECT * FROM counted c WHERE NOT c.is_new
+    UNION ALL
+    SELECT c.{device}_id, c.last_at, true, c.new_s, count(*) FILTER (WHERE s.s < c.new_s),
+      count(*) FILTER (WHERE s.s = c.new_s), count(*) FILTER (WHERE s.s > c.new_s)
+    FROM counted c JOIN spacing s USING ({device}_id)
+    WHERE c.is_new
+    GROUP BY c.{device}_id, c.last_at, c.new_s
+  ), noted AS (
+    INSERT INTO volt_internal.device_interval AS k
+      (device_type, device_id, day, last_at, usual_s, shorter, as_usual, longer)
+    SELECT '{device}', l.{device}_id, of_day, l.last_at, l.new_s, l.shorter, l.as_usual, l.longer FROM learnt l
+    ON CONFLICT (device_type, day, device_id) DO UPDATE SET
+      last_at = excluded.last_at, shorter = k.shorter + excluded.shorter, as_usual = k.as_usual + excluded.as_usual,
+      longer = k.longer + excluded.longer
   ), register AS (
     SELECT s.{device}_id, min(s.recorded_at) AS first_at, max(s.recorded_at) AS last_at,
       max(s.register_kwh) FILTER (WHERE s.recorded_at <= from_at) AS began_kwh,
       bool_and(s.since IS NULL OR (
         s.recorded_at - s.since <= quarter AND s.register_kwh >= s.before_kwh AND s.register_kwh - s.before_kwh
-          <= s.most_kw * date_part('epoch', s.recorded_at - s.since) / 3600)) AS rises
-    FROM step s
+          <= coalesce(v.max_power_kw, most_kw) * date_part('epoch', s.recorded_at - s.since) / 3600)) AS rises
+    FROM reading s LEFT JOIN volt.{device} v USING ({device}_id)
+    WHERE s.register_kwh IS NOT NULL
     GROUP BY s.{device}_id
   ), device AS MATERIALIZED (
     -- What its readings are, and whether sums do.
-    SELECT d.{device}_id, g.{device}_id IS NOT NULL AS has_register, coalesce(v.interval_s, k.usual_s, 900) AS interval_s,
+    SELECT d.{device}_id, g.{device}_id IS NOT NULL AS has_register, i.s AS interval_s,
       CASE
         WHEN EXISTS (
           SELECT FROM volt.register_decision x
           WHERE x.device_type = '{device}' AND x.device_id = d.{device}_id AND x.recorded_at >= from_at - quarter
             AND x.recorded_at <= to_at + quarter) THEN false
-        WHEN g.{device}_id IS NULL THEN coalesce(v.interval_s, k.usual_s, 900) <= 900
-          AND (v.interval_s IS NOT NULL OR k.device_id IS NOT NULL)
-          AND (c.register_at IS NULL OR c.register_at <= from_at)
+        -- The usual interval of the day is another one by now.
+        WHEN NOT l.is_new AND (
+          k.usual_s IS NULL OR 2 * (k.shorter + l.shorter) >= k.shorter + l.shorter + k.as_usual + l.as_usual + k.longer + l.longer
+          OR k.shorter + l.shorter + k.as_usual + l.as_usual < k.longer + l.longer) THEN false
+        WHEN g.{device}_id IS NULL THEN i.s <= 900 AND (c.register_at IS NULL OR c.register_at <= from_at)
         WHEN g.last_at <= from_at THEN NOT d.has_interval
         ELSE g.rises AND g.first_at <= from_at AND q.register_kwh = g.began_kwh::numeric
           AND (NOT d.has_interval OR g.last_at >= to_at)
@@ -144,26 +141,36 @@ BEGIN
     ) d
     LEFT JOIN register g USING ({device}_id)
     LEFT JOIN volt.{device} v USING ({device}_id)
+    LEFT JOIN learnt l USING ({device}_id)
     LEFT JOIN volt_internal.device_interval k
       ON k.device_type = '{device}' AND k.device_id = d.{device}_id AND k.day = of_day
+    -- Of a device with its first readings behind the slice nothing is known yet.
+    CROSS JOIN LATERAL (
+      SELECT coalesce(v.interval_s, k.usual_s, l.new_s, CASE WHEN k.device_id IS NOT NULL OR l.is_new THEN 900 END) AS s) i
     LEFT JOIN volt_internal.{device}_quarter q ON q.{device}_id = d.{device}_id AND q.quarter_hour = from_at - quarter
     -- vehicle: LEFT JOIN (SELECT vehicle_id, dc_register_at AS register_at FROM volt.vehicle_current) c ON c.vehicle_id = d.vehicle_id
     -- meter: LEFT JOIN (SELECT meter_id, ac_register_at AS register_at FROM volt.meter_current) c ON c.meter_id = d.meter_id
+  ), day_before AS (
+    -- The first interval of the day reaches into the day before, and is another one than it was taken for there.
+    INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
+    SELECT '{device}', l.{device}_id, of_day - quarter, of_day
+    FROM learnt l
+    JOIN volt_internal.device_interval y
+      ON y.device_type = '{device}' AND y.device_id = l.{device}_id AND y.day = of_day - INTERVAL '1 day'
+    WHERE l.is_new AND coalesce(l.new_s, 900) IS DISTINCT FROM coalesce(y.usual_s, 900)
   ), piece AS (
     SELECT s.{device}_id, s.since, s.since AS covers_from, s.recorded_at AS until,
       s.register_kwh::numeric - s.before_kwh::numeric AS kwh, s.register_kwh
-    FROM step s JOIN device d USING ({device}_id)
-    WHERE d.plain AND d.has_register AND s.recorded_at > from_at AND s.since < to_at
+    FROM reading s JOIN device d USING ({device}_id)
+    WHERE d.plain AND d.has_register AND s.register_kwh IS NOT NULL AND s.recorded_at > from_at AND s.since < to_at
     UNION ALL
-    SELECT i.{device}_id, i.recorded_at - i.whole, greatest(i.recorded_at - i.whole, i.before_at), i.recorded_at,
-      i.interval_kwh, NULL
-    FROM (
-      SELECT r.{device}_id, r.recorded_at, r.interval_kwh, make_interval(secs => d.interval_s) AS whole,
-        lag(r.recorded_at) OVER (PARTITION BY r.{device}_id ORDER BY r.recorded_at) AS before_at
-      FROM reading r JOIN device d USING ({device}_id)
-      WHERE d.plain AND NOT d.has_register AND r.recorded_at > from_at AND r.interval_kwh IS NOT NULL
-    ) i
-    WHERE i.recorded_at - i.whole < to_at
+    SELECT r.{device}_id, r.recorded_at - i.whole, greatest(r.recorded_at - i.whole, r.before_at), r.recorded_at,
+      r.interval_kwh, NULL
+    FROM reading r
+    JOIN device d USING ({device}_id)
+    CROSS JOIN LATERAL (SELECT make_interval(secs => d.interval_s) AS whole) i
+    WHERE d.plain AND NOT d.has_register AND r.interval_kwh IS NOT NULL AND r.recorded_at > from_at
+      AND r.recorded_at - i.whole < to_at
   ), last_part AS (
     SELECT p.*, volt_internal.quarter_hour(p.until - INTERVAL '1 microsecond') AS quarter_hour FROM piece p
   ), part AS (

@@ -245,7 +245,6 @@ BEGIN
     -- An hour at most, and within one UTC day.
     slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', state.closing_watermark);
 -- each device:
-    PERFORM volt_internal.learn_{device}_intervals(slice_from, slice_to);
     others := volt_internal.keep_{device}_quarters(slice_from, slice_to);
     INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
     SELECT '{device}', o.id, slice_from, slice_to, true FROM unnest(others) AS o (id);
