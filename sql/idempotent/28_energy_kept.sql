@@ -59,8 +59,9 @@ COMMENT ON FUNCTION volt_internal.learn_{device}_day(text[], timestamptz, timest
 CREATE OR REPLACE FUNCTION volt_internal.keep_{device}_quarters(
   from_at timestamptz, to_at timestamptz, only_{device}s text[] DEFAULT NULL
 ) RETURNS text[]
+-- Each step is of all devices, of which the statistics of the steps before do not tell: never one look-up a device.
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
-SET work_mem = '64MB' AS $$
+SET work_mem = '64MB' SET enable_nestloop = off AS $$
 DECLARE
   quarter CONSTANT interval := INTERVAL '15 minutes';
   of_day CONSTANT timestamptz := date_trunc('day', from_at, 'UTC');
