@@ -1,5 +1,5 @@
--- What: marks the kept energy and efficiency that a change of the registry concerns: links, fleets, time zones, and what is
---       known of a device's interval, power and register.
+-- What: marks the kept energy and efficiency that a change of the registry concerns: links, fleets, time zones, what is
+--       known of a device's interval, power and register, and settings.
 -- Why:  figures are a function of readings and registry; whoever corrects the past sees it follow. The marks are rows, so a
 --       change is as quick as before, and the scheduler computes within a minute or so.
 -- Lock: SHARE ROW EXCLUSIVE on the registry while the triggers are made.
@@ -102,6 +102,28 @@ END $$;
 COMMENT ON FUNCTION volt_internal.follow_device() IS
   'Trigger: marks the energy of a device of which the registry says something else about its interval, power or register.';
 
+CREATE OR REPLACE FUNCTION volt_internal.follow_setting() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NEW.name = 'efficiency_max_power_kw' THEN
+    PERFORM volt_internal.mark_energy('vehicle', c.vehicle_id, '-infinity')
+    FROM volt.vehicle_current c LEFT JOIN volt.vehicle v USING (vehicle_id)
+    WHERE c.dc_register_kwh IS NOT NULL AND v.max_power_kw IS NULL;
+    PERFORM volt_internal.mark_energy('meter', c.meter_id, '-infinity')
+    FROM volt.meter_current c LEFT JOIN volt.meter m USING (meter_id)
+    WHERE c.ac_register_kwh IS NOT NULL AND m.max_power_kw IS NULL;
+  ELSE
+    PERFORM volt_internal.mark_vehicles(ARRAY(
+      SELECT c.vehicle_id FROM volt.vehicle_current c UNION SELECT l.vehicle_id FROM volt.vehicle_meter l), '(,)');
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION volt_internal.follow_setting() IS
+  'Trigger: marks what a changed setting concerns: registers of devices without a power of their own, or all efficiency.';
+
+CREATE OR REPLACE TRIGGER energy_follows_setting AFTER UPDATE OF value ON volt_internal.setting FOR EACH ROW
+  WHEN (NEW.name IN ('efficiency_max_power_kw', 'efficiency_standby_kw', 'timezone') AND OLD.value <> NEW.value)
+  EXECUTE FUNCTION volt_internal.follow_setting();
 CREATE OR REPLACE TRIGGER efficiency_follows_link AFTER INSERT OR UPDATE OR DELETE ON volt.vehicle_meter
   FOR EACH ROW EXECUTE FUNCTION volt_internal.follow_link();
 CREATE OR REPLACE TRIGGER efficiency_follows_membership AFTER INSERT OR UPDATE OR DELETE ON volt.fleet_membership
@@ -123,4 +145,4 @@ CREATE OR REPLACE TRIGGER energy_follows_{device} AFTER UPDATE OF {device}_id, i
 -- end
 -- Their triggers have the owner's rights: nobody else may attach these functions to a table.
 REVOKE EXECUTE ON FUNCTION volt_internal.follow_link(), volt_internal.follow_membership(), volt_internal.follow_timezone(),
-  volt_internal.follow_device() FROM PUBLIC;
+  volt_internal.follow_device(), volt_internal.follow_setting() FROM PUBLIC;
