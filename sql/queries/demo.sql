@@ -7,14 +7,16 @@
 SELECT (SELECT count(*) FROM volt.vehicle_reading), (SELECT count(*) FROM volt.meter_reading),
        (SELECT coalesce(sum(repeats), 0)::bigint FROM volt.dead_letter)
 
--- name: demo_worst_chargers
--- The vehicle-hours with the lowest efficiency that say something about their charger.
-SELECT meter_id, vehicle_id, hour AT TIME ZONE 'UTC', dc_kwh::float8, ac_kwh::float8, efficiency_pct::float8, quality
-FROM volt.efficiency_hourly
-WHERE efficiency_pct IS NOT NULL AND quality IN ('ok', 'partial') AND ac_kwh > 1
-  AND hour < date_trunc('hour', now()) -- of the running hour one side may be ahead
-ORDER BY efficiency_pct
-LIMIT 5
+-- name: demo_charging_now
+-- Vehicles that charge at the moment, up to five, with the figures of the hour until their newest reading.
+SELECT e.meter_id, v.vehicle_id, e.began_at AT TIME ZONE 'UTC', e.dc_kwh::float8, e.ac_kwh::float8, e.efficiency_pct::float8,
+  e.quality
+FROM (
+  SELECT vehicle_id, recorded_at FROM volt.vehicle_current
+  WHERE charging_status = 'CHARGING' ORDER BY vehicle_id LIMIT 5
+) v
+CROSS JOIN LATERAL volt.vehicle_efficiency(v.vehicle_id, v.recorded_at - INTERVAL '1 hour', v.recorded_at, 'period') e
+ORDER BY v.vehicle_id
 
 -- name: demo_alerts
 -- Episodes by rule: how many are open, how many are resolved (or were found in late readings).
@@ -30,5 +32,11 @@ SELECT message FROM volt.alert ORDER BY resolved_at IS NOT NULL, opened_at DESC 
 SELECT reason, sum(repeats)::bigint FROM volt.dead_letter GROUP BY reason ORDER BY 2 DESC, 1
 
 -- name: demo_efficiency_rows
--- How many vehicle-hours have an efficiency.
-SELECT count(*) FROM volt.efficiency_hourly
+-- How many vehicle-hours had energy to compare; volt.efficiency_hourly has them once they are closed.
+SELECT count(*)
+FROM volt.vehicle_current v
+CROSS JOIN LATERAL (
+  SELECT min(r.recorded_at) AS at FROM volt.vehicle_reading r WHERE r.vehicle_id = v.vehicle_id
+) began
+CROSS JOIN LATERAL volt.vehicle_efficiency(v.vehicle_id, began.at, now(), 'hour') e
+WHERE e.efficiency_pct IS NOT NULL

@@ -27,11 +27,15 @@ def _at(minute):
     return (_hour() + dt.timedelta(minutes=minute)).isoformat()
 
 
-def _efficiency(dsn):
+def _efficiency(dsn, vehicle_id, from_minute):
+    """Since that minute of the last full hour until now, in one row: meter, kWh DC, kWh AC, %, quality."""
     with psycopg.connect(dsn) as connection:
-        return connection.execute(
-            "SELECT vehicle_id, meter_id, dc_kwh, ac_kwh, efficiency_pct FROM volt.efficiency_hourly ORDER BY 1"
+        rows = connection.execute(
+            "SELECT meter_id, round(dc_kwh, 6), round(ac_kwh, 6), efficiency_pct, quality"
+            " FROM volt.vehicle_efficiency(%s, %s, now(), 'period')",
+            (vehicle_id, _at(from_minute)),
         ).fetchall()
+    return [(meter, float(dc or 0), float(ac or 0), float(pct or 0), quality) for meter, dc, ac, pct, quality in rows]
 
 
 def test_readings_arrive_within_a_second(daemon, publisher, database):
@@ -55,20 +59,24 @@ def test_efficiency_from_interval_energy(daemon, publisher, database):
     for minute in (10, 20):
         publisher.publish(f"{daemon.name}/vehicle/V1", {"timestamp": _at(minute), "kwhDeliveredDc": 9})
         publisher.publish(f"{daemon.name}/meter/M1", {"timestamp": _at(minute), "kwhConsumedAc": 10})
-    rows = harness.wait_for(lambda: [row for row in _efficiency(database) if row[2:4] == (18, 20)])
-    assert [(r[0], r[1], float(r[2]), float(r[3]), float(r[4])) for r in rows] == [("V1", "M1", 18.0, 20.0, 90.0)]
+    harness.wait_for(lambda: [one[1:3] for one in _efficiency(database, "V1", 0)] == [(18, 20)])
+    # Intervals of 10 minutes, 0:00 to 0:20: all of the first quarter hour, a third of the second.
+    assert _efficiency(database, "V1", 0) == [("M1", 18, 20, 90, "partial")]
 
 
 def test_efficiency_from_registers_with_a_reset(daemon, publisher, database):
-    """DC 100 -> 104 kWh, then a new session 0 -> 5; AC 500 -> 510: 9 of 10 kWh."""
+    """DC 100 -> 104 kWh, then a new session 0 -> 5; AC 500 -> 510: 9 of 10 kWh.
+
+    Both are measured for all of two quarter hours: DC 2/3 of 4 and half of 5, AC 2/3 of 4 and 2/3 of 6.
+    """
     with psycopg.connect(database) as connection:
         connection.execute("INSERT INTO volt.vehicle_meter (vehicle_id, meter_id) VALUES ('V2', 'M2')")
     for minute, register in ((-5, 100), (10, 104), (20, 0), (40, 5)):
         publisher.publish(f"{daemon.name}/vehicle/V2", {"timestamp": _at(minute), "kwhDeliveredDcTotal": register})
     for minute, register in ((-5, 500), (10, 504), (40, 510)):
         publisher.publish(f"{daemon.name}/meter/M2", {"timestamp": _at(minute), "kwhConsumedAcTotal": register})
-    rows = harness.wait_for(lambda: [row for row in _efficiency(database) if row[2] == 9 and row[3] == 10])
-    assert [float(row[4]) for row in rows] == [90.0]
+    harness.wait_for(lambda: [one[1:3] for one in _efficiency(database, "V2", -15)] == [(9, 10)])
+    assert _efficiency(database, "V2", -15) == [("M2", 9, 10, 77.5, "partial")]  # 5 1/6 of 6 2/3 kWh
 
 
 BAD = {

@@ -42,6 +42,6 @@ def test_publishing_by_hand():
                 [".venv/bin/voltd", "local", "down", "--home", home], cwd=ROOT, capture_output=True, check=False
             )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert re.search(r"EV-1 +\| METER-1 +\| +9\.2 \| +10 \| +92\.00 \|", result.stdout), result.stdout
+    assert re.search(r"METER-1 +\| 9\.2 \| 10\.0 \| +92\.00 \| ok", result.stdout), result.stdout
     assert "soc: should be at most 100, not 120" in result.stdout
     assert "1 out_of_range" in result.stdout

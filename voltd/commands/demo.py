@@ -144,7 +144,7 @@ def _report(summary: dict[str, Any]) -> list[str]:
         f"duplicates  {summary['duplicates']:>9,}",
         f"dead letters{summary['dead_letters']:>9,}",
         f"unaccounted {facts.difference(summary):>9,}",
-        f"efficiency  {summary['efficiency_rows']:>9,} vehicle-hours in volt.efficiency_hourly",
+        f"efficiency  {summary['efficiency_rows']:>9,} vehicle-hours by volt.vehicle_efficiency",
         f"p99 from arrival to COMMIT: {summary['p99_ms']} ms",
     ]
 

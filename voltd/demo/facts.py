@@ -65,9 +65,9 @@ class Facts:
         """Rows in the tables."""
         return Counts(*(self._connection.execute(queries.text("demo_counts")).fetchone() or (0, 0, 0)))
 
-    def worst_chargers(self) -> list[tuple[Any, ...]]:
-        """Up to five vehicle-hours with the lowest efficiency: meter, vehicle, hour, DC, AC, %, quality."""
-        return self._connection.execute(queries.text("demo_worst_chargers")).fetchall()
+    def charging_now(self) -> list[tuple[Any, ...]]:
+        """Up to five vehicles that charge: meter, vehicle, begin of their last hour, its DC, AC, %, quality."""
+        return self._connection.execute(queries.text("demo_charging_now")).fetchall()
 
     def alerts(self) -> list[str]:
         """Episodes by rule, for example ``soc_low 3 open, 12 over``; empty when all is well."""
@@ -83,7 +83,7 @@ class Facts:
         return self._connection.execute(queries.text("demo_dead_letter_reasons")).fetchall()
 
     def efficiency_rows(self) -> int:
-        """Rows of the view ``volt.efficiency_hourly``."""
+        """Vehicle-hours of the run that have an efficiency, from raw readings until now; takes seconds."""
         row = self._connection.execute(queries.text("demo_efficiency_rows")).fetchone()
         return int(row[0]) if row else 0
 

@@ -107,15 +107,21 @@ def _flow(published: Tally, known: facts.Facts) -> rich.table.Table:
 
 
 def _chargers(known: facts.Facts) -> rich.table.Table:
-    table = rich.table.Table(title="Worst chargers by hourly efficiency", box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("meter", "vehicle", "hour (UTC)"):
+    table = rich.table.Table(title="Charging now: figures of the last hour", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("meter", "vehicle", "since (UTC)"):
         table.add_column(name)
     for name in ("DC kWh", "AC kWh", "efficiency", "quality"):
         table.add_column(name, justify="right")
-    for meter, vehicle, hour, dc_kwh, ac_kwh, efficiency_pct, quality in known.worst_chargers():
-        share = f"{efficiency_pct:.1f} %"
-        table.add_row(meter, vehicle, f"{hour:%m-%d %H:%M}", f"{dc_kwh:.2f}", f"{ac_kwh:.2f}", share, quality)
+    for meter, vehicle, since, dc_kwh, ac_kwh, efficiency_pct, quality in known.charging_now():
+        share = _figure(efficiency_pct, ".1f", " %")
+        table.add_row(
+            meter, vehicle, f"{since:%m-%d %H:%M}", _figure(dc_kwh, ".2f"), _figure(ac_kwh, ".2f"), share, quality
+        )
     return table
+
+
+def _figure(value: float | None, form: str, unit: str = "") -> str:
+    return "" if value is None else f"{value:{form}}{unit}"
 
 
 def _lines(known: facts.Facts) -> rich.text.Text:
