@@ -1,9 +1,9 @@
 """Keeps energy by quarter hour and efficiency by hour and day; on the Apache-2 edition also the hourly roll-ups.
 
 Two sides that must not miss each other. ``write`` begins each batch with ``begin_batch`` and marks what is late with
-``mark_late``, in the same transaction. The scheduler calls ``run_once``: it closes quarter hours (waiting for the batches
-under way, so every later one knows), computes what is closed once, and what is marked again. Marks go from readings to
-the energy of their device-days, and from energy that has changed to the efficiency of the vehicles concerned.
+``mark_late``, in the same transaction. The scheduler calls ``run_once``: it closes quarter hours (waiting for the
+batches under way, so every later one knows), computes what is closed once, and what is marked again. Marks go from
+readings to the energy of their devices, and from energy that has changed to the efficiency of the vehicles concerned.
 """
 
 import dataclasses

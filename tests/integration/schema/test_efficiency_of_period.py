@@ -407,10 +407,11 @@ _FIGURES = ", ".join([*(f"round({one}, 6)" for one in _NUMBERS), "meter_id", "qu
 def test_what_is_kept_of_all_these(connection):
     """The hours and days that voltd keeps are those of the function, for every vehicle of the tests above."""
     materialise(connection)
-    vehicles = [row[0] for row in connection.execute(
-        "SELECT vehicle_id FROM volt.vehicle_meter UNION SELECT vehicle_id FROM volt.vehicle_reading ORDER BY 1")]  # fmt: skip
+    vehicles = connection.execute(
+        "SELECT vehicle_id FROM volt.vehicle_meter UNION SELECT vehicle_id FROM volt.vehicle_reading"
+    ).fetchall()
     assert vehicles
-    for vehicle_id in vehicles:
+    for (vehicle_id,) in vehicles:
         for view, time, step, zone in (
             ("efficiency_hourly", "hour", "hour", "UTC"),
             ("efficiency_daily", "began_at", "day", None),  # of its fleet

@@ -139,8 +139,9 @@ def test_as_time_goes_on(connection_of, edition):
             if asleep or rng.random() < 0.01:
                 continue
             by_register = number % 3 == 0 or (number % 3 == 1 and minute > 1500)
+            when = first + dt.timedelta(minutes=minute, seconds=rng.randrange(3))
             arriving.append(vehicle(
-                device, first + dt.timedelta(minutes=minute, seconds=rng.randrange(3)), kwh=None if by_register else 0.1,
+                device, when, kwh=None if by_register else 0.1,
                 register=500 + 0.1 * place if by_register else None, speed=rng.choice([0, 0, 0, 40]),
             ))  # fmt: skip
     delays = [dt.timedelta()] * 40 + [dt.timedelta(minutes=8)] * 8 + [dt.timedelta(hours=3), dt.timedelta(days=1)]

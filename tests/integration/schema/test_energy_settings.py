@@ -12,7 +12,7 @@ def _day(connection, vehicle_id):
 
 
 def test_standby_power_zone_and_most_power(connection):
-    """An hour at 0.06 kW is standby or not; a step of 50 kWh in five minutes is a charge or a fault; days begin elsewhere."""
+    """An hour at 0.06 kW is standby or not; 50 kWh in five minutes are a charge or a fault; days begin elsewhere."""
     link(connection, "set-1", "set-m1")
     store(connection, [vehicle("set-1", at(0, n), register=1000.0 if n < 30 else 1050.0) for n in range(0, 61, 5)])
     store(connection, [meter("set-m1", at(0, n), kwh=0.06 / 60) for n in range(1, 61)])

@@ -5,8 +5,8 @@ It takes all readings of a device and answers for any period. It shares no code 
 What the definition leaves open is decided like this:
 
 - A reading belongs to the UTC day of its stamp, midnight to the day that begins. Spacings count within one day, and
-  their median is the lower one; of intervals it is in whole seconds. Every reading that has the field counts for the spacing, also one that the register's
-  curve leaves out. A stretch has the spacing of the day on which it begins.
+  their median is the lower one; of intervals it is in whole seconds. Every reading that has the field counts for the
+  spacing, also one that the register's curve leaves out. A stretch has the spacing of the day on which it begins.
 - An interval over 15 minutes is treated like a gap: a period that cuts it shows an even share from 0 to the whole, a
   period that contains it whole is exact. Without energy it is known to be 0.
 - A reading of interval energy that lies partly in time of the register counts for the rest of its time. Over 15 minutes
