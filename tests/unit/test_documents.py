@@ -160,3 +160,18 @@ def test_names_every_view_and_table_for_analysts(migrated_database):
             " AND has_table_privilege('volt_reader', c.oid, 'SELECT')"
         ).fetchall()
     assert [name for (name,) in names if f"`{name}`" not in DOCS["analysts.md"]] == []
+
+
+@pytest.mark.parametrize("view", ["efficiency_hourly", "efficiency_daily", "vehicle_quarter_hourly"])
+def test_describes_the_kept_columns(migrated_database, view):
+    """Word for word as in psql; a daily column that is no other than the hourly one is described there."""
+    with psycopg.connect(migrated_database) as connection:
+        columns = connection.execute(
+            "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            [f"volt.{view}"],
+        ).fetchall()
+    table = DOCS["analysts.md"].split(f"| column of `{view}` |")[1].split("\n\n")[0]
+    hourly = DOCS["analysts.md"].split("| column of `efficiency_hourly` |")[1].split("\n\n")[0]
+    expected = [f"| `{name}` | {meaning} |" for name, meaning in columns]
+    assert [row for row in expected if row not in table and (view != "efficiency_daily" or row not in hourly)] == []
