@@ -207,11 +207,19 @@ END $$;
 COMMENT ON FUNCTION volt_internal.keep_efficiency(integer) IS
   'Computes the efficiency of vehicles with marks again, of about so many marks; how many, 0: nothing is left.';
 
+-- Marks of earlier hours do not count: late readings may come without end.
 CREATE OR REPLACE FUNCTION volt_internal.efficiency_is_kept() RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  UPDATE volt_internal.rollup_state SET efficiency_watermark = greatest(
-    efficiency_watermark, date_trunc('hour', energy_watermark, 'UTC'));
+  UPDATE volt_internal.rollup_state s SET efficiency_watermark = k.until
+  FROM (
+    SELECT date_trunc('hour', least(
+      r.energy_watermark,
+      (SELECT min(d.from_at) FROM volt_internal.energy_dirty d WHERE d.to_at > r.efficiency_watermark),
+      (SELECT min(d.from_at) FROM volt_internal.efficiency_dirty d WHERE d.to_at > r.efficiency_watermark)), 'UTC') AS until
+    FROM volt_internal.rollup_state r
+  ) k
+  WHERE k.until > s.efficiency_watermark;
 END;
 COMMENT ON FUNCTION volt_internal.efficiency_is_kept() IS
-  'Notes that all that was marked is computed: the efficiency of the hours until now is complete.';
+  'Notes up to which hour the efficiency is complete: no mark is left from the last such hour on.';

@@ -65,5 +65,5 @@ SELECT volt_internal.keep_energy()
 SELECT volt_internal.keep_efficiency(%(at_once)s::int)
 
 -- name: efficiency_is_kept
--- All that was marked is computed.
+-- Notes up to which hour the efficiency is complete.
 SELECT volt_internal.efficiency_is_kept()

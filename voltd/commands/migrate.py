@@ -32,7 +32,6 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         raw_retention_days=settings.raw_retention_days,
         columnstore_after_days=settings.retention.columnstore_after_days,
         timezone=settings.timezone,
-        expected_interval_s=settings.efficiency.expected_interval_s,
         efficiency_max_power_kw=settings.efficiency.max_power_kw,
         efficiency_standby_kw=settings.efficiency.standby_kw,
         dead_letter_days=settings.retention.dead_letter_days,

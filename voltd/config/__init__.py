@@ -134,9 +134,8 @@ class SpoolSettings(Section):
 
 
 class Efficiency(Section):
-    """How many readings a complete hour has, and what a device can and cannot measure."""
+    """What a device can and cannot measure."""
 
-    expected_interval_s: Annotated[int, Field(ge=1, le=3600)] = 60
     max_power_kw: Annotated[float, Field(gt=0, le=1e6)] = 400.0
     standby_kw: Annotated[float, Field(ge=0, le=1e3)] = 0.05
 

@@ -66,7 +66,7 @@ class Jobs:
         self._trouble, self._clock, self._policies = trouble, clock, policies
         self._reported: str | None = None  # unknown: the run before may have died with some
         self._look, self._alerting, self._bounds, self._busy = look, alerting, bounds, busy
-        self._next_cycle_at = 0.0
+        self._next_cycle_at = self._next_rollup_at = 0.0
         self._failed_cycles = 0
         self._stopping = False
         self._leader = leader.Leader(settings, alerting)
@@ -165,8 +165,11 @@ class Jobs:
                 cycle.run_offline()
             raise
         finally:
-            pause_s = (time.monotonic() - started) * (_BUSY_PAUSE if self._busy() else _PAUSE)
-            self._next_cycle_at = time.monotonic() + min(pause_s, _LONGEST_PAUSE_S)
+            self._next_cycle_at = time.monotonic() + self._pause_s(started)
+
+    def _pause_s(self, started: float) -> float:
+        """How long a job that began then waits until it may begin again."""
+        return min((time.monotonic() - started) * (_BUSY_PAUSE if self._busy() else _PAUSE), _LONGEST_PAUSE_S)
 
     def _report(self) -> None:
         this = {"instance": self._settings.instance, "client_id": self._settings.client_id}
@@ -194,8 +197,13 @@ class Jobs:
                 self._clock.note_database(witnesses.database(connection))
 
     def _rollup(self) -> None:
+        started = time.monotonic()
+        if started < self._next_rollup_at:
+            return
         with self._connection() as connection:
             result = rollup.run_once(connection)
+        # What is late can wait for a few seconds more; the ingest cannot.
+        self._next_rollup_at = time.monotonic() + self._pause_s(started)
         if result.advanced or result.recomputed:
             _log.debug("rollup.advanced", hours=result.advanced, recomputed=result.recomputed)
 

@@ -32,7 +32,6 @@ class MigrateOptions:
         raw_retention_days: raw readings are kept at least this long.
         columnstore_after_days: older chunks of raw readings are compressed (Community edition).
         timezone: IANA name; in it the days of fleets begin that name no zone of their own.
-        expected_interval_s: how often a device is expected to report, in seconds; the base of coverage.
         efficiency_max_power_kw: a register that rises faster counts nothing, unless the registry knows the device.
         efficiency_standby_kw: a meter that measures no more feeds no vehicle.
         dead_letter_days: dead letters are kept this long.
@@ -43,7 +42,6 @@ class MigrateOptions:
     raw_retention_days: int = 90
     columnstore_after_days: int = 7
     timezone: str = "UTC"
-    expected_interval_s: float = 60.0
     efficiency_max_power_kw: float = 400.0
     efficiency_standby_kw: float = 0.05
     dead_letter_days: int = 30

@@ -8,9 +8,8 @@ readings to the energy of their devices, and from energy that has changed to the
 
 import dataclasses
 import datetime as dt
-import functools
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import psycopg
@@ -18,8 +17,12 @@ import psycopg
 from voltd import models
 from voltd.database import locks, queries, sqlstate
 
-_RECOMPUTE_AT_ONCE = 2000  # device-hours a transaction
-_DEVICES_AT_ONCE = 50  # device-days of which the energy is computed again, a transaction
+_MARKED = {  # what marks of late readings call for, and how many devices a transaction
+    "rollup_recompute_vehicles": 2000,
+    "rollup_recompute_meters": 2000,
+    "keep_marked_vehicles": 50,
+    "keep_marked_meters": 50,
+}.items()
 _VEHICLES_AT_ONCE = 500  # marks of vehicles of which the efficiency is computed, a transaction
 
 
@@ -135,25 +138,18 @@ def _run(connection: psycopg.Connection[Any], until: float) -> RollupResult:
         return row[0] if row else None
 
     advanced = recomputed = 0
-
-    def marked() -> Iterator[int]:
-        for late in ("rollup_recompute_vehicles", "rollup_recompute_meters"):
-            yield from iter(functools.partial(call, late, at_once=_RECOMPUTE_AT_ONCE), 0)
-        for late in ("keep_marked_vehicles", "keep_marked_meters"):
-            yield from iter(functools.partial(call, late, at_once=_DEVICES_AT_ONCE), 0)
-        yield from iter(functools.partial(call, "keep_efficiency", at_once=_VEHICLES_AT_ONCE), 0)
-
     call("close_quarter_hours")
     left = True
-    while left:
-        # One closed hour at a time: the catching up with a long history must not hold back corrections for hours.
-        left = any([call("rollup_advance"), call("keep_energy")])
-        advanced += left
-        for taken in marked():
-            recomputed += taken
-            if time.monotonic() > until:
-                return RollupResult(advanced, recomputed, finished=False)
+    while True:
+        energy = sum(call(name, at_once=at_once) for name, at_once in _MARKED)
+        # In turns: a stream of late readings must not hold back what follows from those before.
+        efficiency = call("keep_efficiency", at_once=_VEHICLES_AT_ONCE)
         call("efficiency_is_kept")
-        if left and time.monotonic() > until:
+        recomputed += energy + efficiency
+        if not energy and left:  # one closed hour builds on the energy of the one before
+            left = any([call("rollup_advance"), call("keep_energy")])
+            advanced += left
+        elif not energy and not efficiency:
+            return RollupResult(advanced, recomputed)
+        if time.monotonic() > until:
             return RollupResult(advanced, recomputed, finished=False)
-    return RollupResult(advanced, recomputed)
