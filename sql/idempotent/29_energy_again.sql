@@ -13,8 +13,9 @@ BEGIN
   SELECT min(c.range_start) INTO first_at
   FROM timescaledb_information.chunks c
   WHERE c.hypertable_schema = 'volt' AND c.hypertable_name = of_type || '_reading';
+  -- The first reading's interval may reach into the day before.
   EXECUTE format('SELECT EXISTS (SELECT FROM volt_internal.%I WHERE quarter_hour < $1)', of_type || '_quarter')
-  INTO kept_before USING first_at;
+  INTO kept_before USING first_at - INTERVAL '1 day';
   RETURN CASE WHEN kept_before THEN first_at + INTERVAL '1 day' ELSE '-infinity' END;
 END $$;
 COMMENT ON FUNCTION volt_internal.computable_since(text) IS
@@ -113,7 +114,19 @@ BEGIN
     RETURNING k.quarter_hour
   )
   SELECT min(c.quarter_hour), max(c.quarter_hour) + quarter INTO changed_from, changed_to
-  FROM (SELECT quarter_hour FROM gone UNION ALL SELECT quarter_hour FROM put) c;
+  FROM (
+    SELECT quarter_hour FROM gone
+    UNION ALL
+    SELECT quarter_hour FROM put
+    UNION ALL
+    -- Of a quarter hour that a link cuts a part may be another while the whole is the same.
+    SELECT volt_internal.quarter_hour(b.at)
+    FROM volt.vehicle_meter l
+    -- vehicle: JOIN volt.vehicle_meter o ON o.meter_id = l.meter_id AND o.vehicle_id = of_vehicle
+    CROSS JOIN LATERAL unnest(ARRAY[lower(l.valid), upper(l.valid)]) AS b (at)
+    WHERE b.at > began_at AND b.at < ended_at AND b.at <> volt_internal.quarter_hour(b.at)
+      -- meter: AND l.meter_id = of_meter
+  ) c;
   IF changed_from IS NOT NULL THEN
     PERFORM volt_internal.mark_efficiency('{device}', ARRAY[of_{device}], changed_from, changed_to);
   END IF;

@@ -16,6 +16,8 @@ DECLARE
   quarter CONSTANT interval := INTERVAL '15 minutes';
   first_at CONSTANT timestamptz := (SELECT min(at) FROM unnest(starts) AS at);
   last_at CONSTANT timestamptz := (SELECT max(at) FROM unnest(ends) AS at);
+  raw_meters_since CONSTANT timestamptz := volt_internal.computable_since('meter');
+  raw_vehicles_since CONSTANT timestamptz := volt_internal.computable_since('vehicle');
 BEGIN
   RETURN QUERY
   WITH period AS MATERIALIZED (
@@ -50,15 +52,16 @@ BEGIN
     -- Without raw readings any more an even share does.
     SELECT l.vehicle_id, l.meter_id, l.quarter_hour, l.linked_s, coalesce(p.kwh, l.kwh * s.share),
       coalesce(p.covered_s, l.covered_s * s.share), coalesce(p.gap_s, l.gap_s * s.share), coalesce(p.low_kwh, l.low_kwh * s.share),
-      coalesce(p.high_kwh, l.high_kwh * s.share), coalesce(p.peak_kw, l.peak_kw), coalesce(p.gaps, l.gaps),
-      coalesce(p.suspect, l.suspect), EXISTS (SELECT FROM unnest(coalesce(p.gaps, l.gaps)) AS g WHERE NOT g <@ l.always)
+      coalesce(p.high_kwh, l.high_kwh * s.share), coalesce(p.peak_kw, l.peak_kw),
+      CASE WHEN p.quarter_hour IS NULL THEN l.gaps ELSE p.gaps END, coalesce(p.suspect, l.suspect),
+      EXISTS (SELECT FROM unnest(CASE WHEN p.quarter_hour IS NULL THEN l.gaps ELSE p.gaps END) AS g WHERE NOT g <@ l.always)
     FROM linked l
     CROSS JOIN LATERAL (SELECT l.linked_s / 900 AS share) s
     LEFT JOIN LATERAL volt_internal.meter_energy_quarters(l.meter_id, lower(l.during), upper(l.during)) p ON true
-    WHERE l.linked_s < 900
-  ), other AS (
-    SELECT l.vehicle_id, l.meter_id, q.quarter_hour,
-      sum(q.kwh * extract(epoch FROM upper(c.during) - lower(c.during)) / 900) AS kwh
+    WHERE l.linked_s < 900 AND (p.quarter_hour IS NOT NULL OR l.quarter_hour < raw_meters_since)
+  ), beside AS MATERIALIZED (
+    SELECT l.vehicle_id, l.meter_id, q.vehicle_id AS other_id, q.quarter_hour, q.kwh, c.during,
+      extract(epoch FROM upper(c.during) - lower(c.during)) AS linked_s
     FROM link l
     JOIN volt.vehicle_meter o ON o.meter_id = l.meter_id AND o.vehicle_id <> l.vehicle_id AND o.valid && l.valid
     JOIN volt_internal.vehicle_quarter q
@@ -66,7 +69,17 @@ BEGIN
         AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
     CROSS JOIN LATERAL (SELECT tstzrange(q.quarter_hour, q.quarter_hour + quarter) * l.valid * o.valid AS during) c
     WHERE q.kwh > 0 AND NOT q.moved AND NOT isempty(c.during)
-    GROUP BY l.vehicle_id, l.meter_id, q.quarter_hour
+  ), other AS (
+    SELECT o.vehicle_id, o.meter_id, o.quarter_hour, sum(o.kwh) AS kwh
+    FROM (
+      SELECT b.vehicle_id, b.meter_id, b.quarter_hour, b.kwh FROM beside b WHERE b.linked_s = 900
+      UNION ALL
+      SELECT b.vehicle_id, b.meter_id, b.quarter_hour, coalesce(p.kwh, b.kwh * b.linked_s / 900)
+      FROM beside b
+      LEFT JOIN LATERAL volt_internal.vehicle_energy_quarters(b.other_id, lower(b.during), upper(b.during)) p ON true
+      WHERE b.linked_s < 900 AND (p.kwh > 0 OR b.quarter_hour < raw_vehicles_since)
+    ) o
+    GROUP BY o.vehicle_id, o.meter_id, o.quarter_hour
   ),
   -- include: both_sides.sql
   , side AS MATERIALIZED (

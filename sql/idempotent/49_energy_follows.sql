@@ -14,6 +14,9 @@ BEGIN
   SELECT min(c.range_start) INTO first_at
   FROM timescaledb_information.chunks c
   WHERE c.hypertable_schema = 'volt_internal' AND c.hypertable_name IN ('vehicle_quarter', 'meter_quarter');
+  IF first_at IS NULL THEN
+    RETURN;
+  END IF;
   SELECT s.energy_watermark INTO last_at FROM volt_internal.rollup_state s;
   first_at := greatest(first_at, coalesce(lower(during), '-infinity'));
   last_at := least(last_at, coalesce(upper(during), 'infinity'));
@@ -27,32 +30,52 @@ END $$;
 COMMENT ON FUNCTION volt_internal.mark_vehicles(text[], tstzrange) IS
   'Marks the efficiency of vehicles in a period, as far as it is kept, to be computed again; a week a mark.';
 
+CREATE OR REPLACE FUNCTION volt_internal.mark_link(link volt.vehicle_meter) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  -- With the links of the pair that it adjoins: a gap may lie in both, and is cut or not.
+  during CONSTANT tstzrange := (
+    SELECT r.valid
+    FROM unnest(tstzmultirange(link.valid) + coalesce((
+      SELECT range_agg(l.valid) FROM volt.vehicle_meter l WHERE l.vehicle_id = link.vehicle_id AND l.meter_id = link.meter_id
+    ), '{}')) AS r (valid)
+    WHERE r.valid @> link.valid);
+BEGIN
+  -- Vehicles at one meter share its energy.
+  PERFORM volt_internal.mark_vehicles(
+    link.vehicle_id || ARRAY(SELECT l.vehicle_id FROM volt.vehicle_meter l WHERE l.meter_id = link.meter_id AND l.valid && during),
+    during);
+END $$;
+COMMENT ON FUNCTION volt_internal.mark_link(volt.vehicle_meter) IS
+  'Marks the efficiency that a link concerns, of all vehicles of its meter.';
+
 CREATE OR REPLACE FUNCTION volt_internal.follow_link() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  -- Vehicles at one meter share its energy.
   IF TG_OP <> 'INSERT' THEN
-    PERFORM volt_internal.mark_vehicles(
-      OLD.vehicle_id || ARRAY(SELECT l.vehicle_id FROM volt.vehicle_meter l WHERE l.meter_id = OLD.meter_id AND l.valid && OLD.valid),
-      OLD.valid);
+    PERFORM volt_internal.mark_link(OLD);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    PERFORM volt_internal.mark_vehicles(
-      NEW.vehicle_id || ARRAY(SELECT l.vehicle_id FROM volt.vehicle_meter l WHERE l.meter_id = NEW.meter_id AND l.valid && NEW.valid),
-      NEW.valid);
+    PERFORM volt_internal.mark_link(NEW);
   END IF;
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION volt_internal.follow_link() IS 'Trigger: marks the efficiency that a change of a link concerns.';
 
+CREATE OR REPLACE FUNCTION volt_internal.with_days_around(during tstzrange) RETURNS tstzrange
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN tstzrange(lower(during) - INTERVAL '1 hour', upper(during) + INTERVAL '1 hour');
+COMMENT ON FUNCTION volt_internal.with_days_around(tstzrange) IS
+  'The period of a membership with an hour more at either end, so that it touches the parts of days that it cuts off.';
+
 CREATE OR REPLACE FUNCTION volt_internal.follow_membership() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF TG_OP <> 'INSERT' THEN
-    PERFORM volt_internal.mark_vehicles(ARRAY[OLD.vehicle_id], OLD.valid);
+    PERFORM volt_internal.mark_vehicles(ARRAY[OLD.vehicle_id], volt_internal.with_days_around(OLD.valid));
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    PERFORM volt_internal.mark_vehicles(ARRAY[NEW.vehicle_id], NEW.valid);
+    PERFORM volt_internal.mark_vehicles(ARRAY[NEW.vehicle_id], volt_internal.with_days_around(NEW.valid));
   END IF;
   RETURN NULL;
 END $$;
@@ -76,11 +99,15 @@ BEGIN
   SELECT min(c.range_start) INTO first_at
   FROM timescaledb_information.chunks c
   WHERE c.hypertable_schema = 'volt' AND c.hypertable_name = of_type || '_reading';
+  IF first_at IS NULL THEN
+    RETURN;
+  END IF;
+  -- The first interval of a day may reach into the day before.
   INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
   SELECT of_type, of_device, d.at, d.at + INTERVAL '1 day'
   FROM volt_internal.rollup_state s
   CROSS JOIN generate_series(
-    date_trunc('day', greatest(first_at, since), 'UTC'), s.energy_watermark - INTERVAL '1 microsecond', INTERVAL '1 day') AS d (at)
+    date_trunc('day', greatest(first_at, since), 'UTC') - INTERVAL '1 day', s.energy_watermark - INTERVAL '1 microsecond', INTERVAL '1 day') AS d (at)
   WHERE isfinite(s.energy_watermark);
 END $$;
 COMMENT ON FUNCTION volt_internal.mark_energy(text, text, timestamptz) IS

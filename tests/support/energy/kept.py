@@ -1,0 +1,90 @@
+"""What is kept of energy and efficiency, and what the functions on raw readings give: quarter hours, hours and days."""
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+
+Connection = psycopg.Connection[Any]
+_NUMBERS = (
+    "dc_kwh", "ac_kwh", "comparable_dc_kwh", "comparable_ac_kwh", "efficiency_pct", "efficiency_low_pct",
+    "efficiency_high_pct", "standby_kwh", "unassigned_kwh",
+)  # fmt: skip
+_FIGURES = ", ".join([*(f"round(e.{one}, 6)" for one in _NUMBERS), "e.meter_id", "e.quality"])
+_QUARTER = (
+    "q.quarter_hour, q.kwh, round(q.covered_s, 6), round(q.gap_s, 6), q.low_kwh, q.high_kwh, round(q.peak_kw, 6),"
+    " q.gaps, q.suspect, q.source"
+)
+# Days of the fleets that a vehicle was in by the memberships of now; an hour belongs to the fleet of its beginning.
+_DAYS = """
+  WITH quarter AS (
+    SELECT q.at, m.fleet_id, coalesce(f.timezone, s.value, 'UTC') AS zone
+    FROM generate_series(%(start)s, %(until)s + INTERVAL '2 days', INTERVAL '15 minutes') AS q (at)
+    LEFT JOIN volt.fleet_membership m
+      ON m.vehicle_id = %(vehicle)s AND m.valid @> date_trunc('hour', q.at, 'UTC')
+    LEFT JOIN volt.fleet f ON f.fleet_id = m.fleet_id
+    LEFT JOIN volt_internal.setting s ON s.name = 'timezone'
+  ), change AS (
+    SELECT *, (fleet_id, (at AT TIME ZONE zone)::date) IS DISTINCT FROM
+      lag((fleet_id, (at AT TIME ZONE zone)::date)) OVER (ORDER BY at) AS begins
+    FROM quarter
+  ), part AS (
+    SELECT *, count(*) FILTER (WHERE begins) OVER (ORDER BY at) AS number FROM change
+  ), day AS (
+    SELECT fleet_id, zone, min(at) AS began_at, max(at) + INTERVAL '15 minutes' AS ended_at
+    FROM part GROUP BY fleet_id, zone, number
+  )
+  SELECT d.began_at, d.ended_at, d.fleet_id, (d.began_at AT TIME ZONE d.zone)::date, """
+
+_HOURS_KEPT = f"SELECT e.hour, e.fleet_id, {_FIGURES} FROM volt.efficiency_hourly e WHERE vehicle_id = %(vehicle)s"
+_HOURS_GIVEN = f"""
+  SELECT e.began_at, m.fleet_id, {_FIGURES}
+  FROM volt.vehicle_efficiency(%(vehicle)s, %(start)s, %(until)s, 'hour', 'UTC') e
+  LEFT JOIN volt.fleet_membership m ON m.vehicle_id = %(vehicle)s AND m.valid @> e.began_at
+  WHERE e.dc_kwh > 0 OR e.ac_kwh > 0"""
+_DAYS_KEPT = f"""
+  SELECT e.began_at, e.ended_at, e.fleet_id, e.day, {_FIGURES}
+  FROM volt.efficiency_daily e WHERE vehicle_id = %(vehicle)s"""
+_DAYS_GIVEN = f"""{_DAYS} {_FIGURES}
+  FROM day d
+  CROSS JOIN LATERAL
+    volt.vehicle_efficiency(%(vehicle)s, d.began_at, least(d.ended_at, %(until)s), 'period') e
+  WHERE d.began_at < %(until)s AND (e.dc_kwh > 0 OR e.ac_kwh > 0)"""
+
+
+def _rows(connection: Connection, statement: str, **values: object) -> list[tuple[Any, ...]]:
+    return connection.execute(statement, values).fetchall()
+
+
+def differences(
+    connection: Connection, vehicles: Iterable[str], meters: Iterable[str], start: dt.datetime
+) -> list[str]:
+    """Rows that are kept and not given by the functions, or the other way round, from ``start`` (a UTC midnight) on."""
+    ((energy_until,),) = _rows(connection, "SELECT energy_watermark FROM volt_internal.rollup_state")
+    until = energy_until.replace(minute=0)
+    found = []
+
+    def compare(what: str, kept: list[tuple[Any, ...]], defined: list[tuple[Any, ...]]) -> None:
+        found.extend(f"{what} kept {row}" for row in kept if row not in defined)
+        found.extend(f"{what} given {row}" for row in defined if row not in kept)
+
+    for kind, devices in (("vehicle", vehicles), ("meter", meters)):
+        of_device = f"FROM volt_internal.{kind}_quarter q WHERE {kind}_id = %(device)s"
+        by_function = f"FROM volt_internal.{kind}_energy_quarters(%(device)s, %(start)s, %(until)s) q"
+        for device in devices:
+            values = {"device": device, "start": start, "until": energy_until}
+            compare(
+                f"quarter of {device}",
+                _rows(connection, f"SELECT {_QUARTER} {of_device}", **values),
+                _rows(connection, f"SELECT {_QUARTER} {by_function}", **values),
+            )
+    for vehicle in vehicles:
+        values = {"vehicle": vehicle, "start": start, "until": until}
+        for what, of_vehicle, by_function in (("hour", _HOURS_KEPT, _HOURS_GIVEN), ("day", _DAYS_KEPT, _DAYS_GIVEN)):
+            compare(
+                f"{what} of {vehicle}",
+                _rows(connection, of_vehicle, **values),
+                _rows(connection, by_function, **values),
+            )
+    return found
