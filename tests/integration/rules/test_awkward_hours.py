@@ -1,4 +1,4 @@
-"""Hours of awkward data as the rule on efficiency sees them, by the definition of volt.vehicle_efficiency."""
+"""Hours of awkward data as the rules on hours see them, from readings to episodes."""
 
 import pytest
 
@@ -26,13 +26,7 @@ def rig(migrated_database, monkeypatch):
 
 @pytest.fixture
 def store(rig):
-    """A function: readings of V1 or M1 from minute to minute, counted from T0. Hours are by the definition."""
-    rig.execute("DROP VIEW volt.efficiency_hourly CASCADE")
-    rig.execute(
-        "CREATE VIEW volt.efficiency_hourly AS SELECT v.vehicle_id, e.began_at AS hour, e.* FROM volt.vehicle v"
-        f" CROSS JOIN LATERAL volt.vehicle_efficiency(v.vehicle_id, '{T0}', '{T0 + 6 * HOUR}', 'hour', 'UTC') e"
-    )
-    rig.execute("GRANT SELECT ON volt.efficiency_hourly TO volt_writer, volt_reader")
+    """A function: readings of V1 or M1 from minute to minute, counted from T0."""
     rig.execute("INSERT INTO volt.vehicle (vehicle_id) VALUES ('V1')")
 
     def readings(kind, column, expression, minutes, every=1):
@@ -57,6 +51,7 @@ def test_devices_that_report_every_five_minutes(rig, store):
     _link(rig)
     store("vehicle", "kwh_delivered_dc", "0.3", (5, 60), 5)
     store("meter", "kwh_consumed_ac", "0.5", (5, 60), 5)
+    rig.keep()
     rig.check(T0 + 70 * MINUTE)
     assert rig.execute("SELECT efficiency_pct::float, quality FROM volt.efficiency_hourly") == [(60.0, "ok")]
     assert rig.episodes("low") == [("V1", False, False)]
@@ -68,6 +63,7 @@ def test_a_few_messages_are_lost(rig, store):
     store("vehicle", "kwh_delivered_dc", "0.092", (1, 20))
     store("vehicle", "kwh_delivered_dc", "0.092", (27, 60))
     store("meter", "kwh_consumed_ac", "0.1", (1, 60))
+    rig.keep()
     rig.check(T0 + 70 * MINUTE)
     assert rig.execute("SELECT efficiency_pct::float FROM volt.efficiency_hourly") == [(92.0,)]
     assert alerts.episodes(rig.dsn) == []
@@ -77,6 +73,7 @@ def test_a_stranger_after_the_link_has_ended(rig, store):
     _link(rig, T0 + 30 * MINUTE)
     store("vehicle", "kwh_delivered_dc", "CASE WHEN n <= 30 THEN 0.092 ELSE 0 END", (1, 60))
     store("meter", "kwh_consumed_ac", "0.1", (1, 60))
+    rig.keep()
     rig.check(T0 + 70 * MINUTE)
     assert alerts.episodes(rig.dsn) == []
 
@@ -87,6 +84,7 @@ def test_a_register_that_is_dark_for_hours(rig, store):
     store("vehicle", "dc_register_kwh", "100", (-60, 0))
     store("vehicle", "dc_register_kwh", "105.52", (240, 300))
     store("meter", "kwh_consumed_ac", "CASE WHEN n <= 60 THEN 0.1 ELSE 0 END", (1, 300))
+    rig.keep()
     for hour in range(1, 6):
         rig.check(T0 + hour * HOUR + 10 * MINUTE)
     found = rig.execute("SELECT quality FROM volt.efficiency_hourly ORDER BY hour LIMIT 4")
