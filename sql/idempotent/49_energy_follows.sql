@@ -17,7 +17,8 @@ BEGIN
   SELECT s.energy_watermark INTO last_at FROM volt_internal.rollup_state s;
   first_at := greatest(first_at, coalesce(lower(during), '-infinity'));
   last_at := least(last_at, coalesce(upper(during), 'infinity'));
-  IF first_at < last_at THEN
+  -- Before anything is kept there is nothing to mark, and no first time.
+  IF isfinite(first_at) AND first_at < last_at THEN
     INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
     SELECT v.id, s.at, least(s.at + piece, last_at)
     FROM (SELECT DISTINCT unnest(of_vehicles) AS id) v
@@ -81,7 +82,7 @@ BEGIN
   FROM volt_internal.rollup_state s
   CROSS JOIN generate_series(
     date_trunc('day', greatest(first_at, since), 'UTC'), s.energy_watermark - INTERVAL '1 microsecond', INTERVAL '1 day') AS d (at)
-  WHERE isfinite(s.energy_watermark);
+  WHERE isfinite(s.energy_watermark) AND first_at IS NOT NULL;
 END $$;
 COMMENT ON FUNCTION volt_internal.mark_energy(text, text, timestamptz) IS
   'Marks the kept energy of a device from a time on, as far as raw readings are there, to be computed again.';

@@ -3,6 +3,7 @@
 import pytest
 
 from support import alerts
+from support.rules import history
 from support.rules.rig import HOUR, MINUTE, T0, Rig
 
 RULES = """
@@ -11,6 +12,11 @@ metric = "efficiency_pct"
 applies_to = ["vehicle"]
 fire_below = 85.0
 clear_above = 86.99
+late_after_s = 7200.0
+[rules.stranger]
+metric = "unassigned_kwh"
+applies_to = ["vehicle"]
+fire_above = 1.0
 late_after_s = 7200.0
 """
 
@@ -76,6 +82,49 @@ def test_a_stranger_after_the_link_has_ended(rig, store):
     rig.keep()
     rig.check(T0 + 70 * MINUTE)
     assert alerts.episodes(rig.dsn) == []
+
+
+@pytest.mark.parametrize(("reports_until", "over"), [(120, True), (90, False), (60, False)])
+def test_the_hour_after_a_stranger(rig, store, tmp_path, reports_until, over):
+    """Without energy it has no row: the meter must have reported to its end. voltd rules test says the same."""
+    _link(rig)
+    store("meter", "kwh_consumed_ac", "CASE WHEN n <= 60 THEN 0.1 ELSE 0 END", (1, reports_until))
+    rig.keep()
+    rig.check(T0 + 70 * MINUTE)
+    assert rig.episodes("stranger") == [("V1", False, False)]
+    rig.check(T0 + 130 * MINUTE)
+    assert rig.episodes("stranger") == [("V1", False, over)]
+    past = history.History(rig.dsn, tmp_path)
+    begins = (T0 - history.T0) / MINUTE
+    found = past.episodes(begins=begins, ends=begins + 190, file=past.write("hours.toml", RULES))
+    assert found == [("stranger", "V1", "warning", begins + 60, begins + 120 if over else None)]
+
+
+def test_an_hour_that_arrives_late(rig, store):
+    """Within a minute of when it is kept, though a later hour has been evaluated; not once it is too late."""
+    _link(rig)
+    rig.keep()
+    for minutes in (70, 130, 190, 220):
+        rig.check(T0 + minutes * MINUTE)
+    store("vehicle", "kwh_delivered_dc", "0.07", (61, 120))
+    store("meter", "kwh_consumed_ac", "0.1", (61, 120))
+    rig.keep()
+    rig.check(T0 + 221 * MINUTE)
+    assert rig.episodes("low") == [("V1", False, False)]
+
+
+def test_an_hour_that_waits_to_be_computed_is_not_done(rig, store):
+    """Its readings have arrived; no later look would see them."""
+    _link(rig)
+    rig.keep()
+    rig.execute("INSERT INTO volt_internal.vehicle_rollup_dirty VALUES ('V1', %s)", T0)
+    for minutes in range(70, 500, 60):
+        rig.check(T0 + minutes * MINUTE)
+    until = "SELECT efficiency_until FROM volt_internal.alert_progress"
+    assert rig.execute(until) == [(T0,)]
+    rig.keep()
+    rig.check(T0 + 500 * MINUTE)
+    assert rig.execute(until) == [(T0 + 5 * HOUR,)]
 
 
 def test_a_register_that_is_dark_for_hours(rig, store):
