@@ -101,7 +101,7 @@ def test_the_hour_after_a_stranger(rig, store, tmp_path, reports_until, over):
 
 
 def test_an_hour_that_arrives_late(rig, store):
-    """Within a minute of when it is kept, though a later hour has been evaluated; not once it is too late."""
+    """Within a minute of when it is kept, though a later hour has been evaluated."""
     _link(rig)
     rig.keep()
     for minutes in (70, 130, 190, 220):
@@ -113,7 +113,7 @@ def test_an_hour_that_arrives_late(rig, store):
     assert rig.episodes("low") == [("V1", False, False)]
 
 
-def test_an_hour_that_waits_to_be_computed_is_not_done(rig, store):
+def test_an_hour_that_waits_to_be_computed_is_not_done(rig):
     """Its readings have arrived; no later look would see them."""
     _link(rig)
     rig.keep()
