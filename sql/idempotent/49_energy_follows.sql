@@ -20,7 +20,8 @@ BEGIN
   SELECT s.energy_watermark INTO last_at FROM volt_internal.rollup_state s;
   first_at := greatest(first_at, coalesce(lower(during), '-infinity'));
   last_at := least(last_at, coalesce(upper(during), 'infinity'));
-  IF first_at < last_at THEN
+  -- Before anything is kept there is nothing to mark, and no first time.
+  IF isfinite(first_at) AND first_at < last_at THEN
     INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
     SELECT v.id, s.at, least(s.at + piece, last_at)
     FROM (SELECT DISTINCT unnest(of_vehicles) AS id) v

@@ -142,8 +142,11 @@ ORDER BY {device}_id, date_trunc('minute', received_at), recorded_at DESC
 -- end
 
 -- name: history_hours
--- Figures of the vehicle-hours in [since, until) that may be trusted, metric by metric and vehicle by vehicle. Columns as
--- of hourly_figures.
--- include: hourly_figures.sql
-  AND (%(ids)s::text[] IS NULL OR h.vehicle_id = ANY (%(ids)s))
-ORDER BY f.metric, h.vehicle_id, h.hour
+-- rules text[]: none. Figures of the vehicle-hours in [since, until) that may be trusted, metric by metric and vehicle by
+-- vehicle. Columns as of hourly_figures.
+SELECT metric, vehicle_id, ended_at, value, low, high, resolves
+FROM (
+  -- include: hourly_figures.sql
+) AS figure
+WHERE %(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s)
+ORDER BY metric, vehicle_id, ended_at

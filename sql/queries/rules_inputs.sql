@@ -187,6 +187,21 @@ ORDER BY ended_at
 SELECT greatest(%(since)s::timestamptz, least(%(until)s::timestamptz, s.efficiency_watermark))
 FROM volt_internal.rollup_state s
 
+-- name: late_hours_waiting
+-- since, until: whether readings or corrections of this period wait to be computed.
+SELECT EXISTS (
+    SELECT FROM volt_internal.vehicle_rollup_dirty
+    WHERE hour >= %(since)s::timestamptz AND hour < %(until)s::timestamptz)
+  OR EXISTS (
+    SELECT FROM volt_internal.meter_rollup_dirty
+    WHERE hour >= %(since)s::timestamptz AND hour < %(until)s::timestamptz)
+  OR EXISTS (
+    SELECT FROM volt_internal.energy_dirty
+    WHERE to_at > %(since)s::timestamptz AND from_at < %(until)s::timestamptz)
+  OR EXISTS (
+    SELECT FROM volt_internal.efficiency_dirty
+    WHERE to_at > %(since)s::timestamptz AND from_at < %(until)s::timestamptz)
+
 -- name: charged_hours
 -- ids text[] (NULL: all): vehicle and end of the vehicle-hours in [since, until) in which it took energy of a meter, hour
 -- by hour.

@@ -113,6 +113,7 @@ def test_trusted_hours_of_low_efficiency(past):
             " SELECT %s, t, t, 1 FROM generate_series(%s, %s, INTERVAL '1 min') t",
             f"M{number}", at(0), at(179),
         )  # fmt: skip
+    past.keep()
     found = [one for one in past.episodes(ends=190) if one[0] == "efficiency_low"]
     assert found == [("efficiency_low", "V1", "warning", 60, 180)]
 

@@ -50,16 +50,14 @@ def rig(migrated_database, monkeypatch):
 @pytest.fixture
 def given(rig):
     """A function: the hours of V1 from T0 on, as volt.efficiency_hourly would show them."""
-    rig.execute("CREATE TABLE volt.hour_given AS SELECT h.* FROM volt.efficiency_hourly h LIMIT 0")
-    rig.execute("DROP VIEW volt.efficiency_hourly CASCADE")
-    rig.execute("CREATE VIEW volt.efficiency_hourly AS SELECT * FROM volt.hour_given")
-    rig.execute("GRANT SELECT ON volt.efficiency_hourly TO volt_writer, volt_reader")
+    rig.keep()
 
     def hours(*figures, vehicle="V1", dc_kwh=0.0):
         for number, (quality, pct, low, high, unassigned) in enumerate(figures):
             rig.execute(
-                "INSERT INTO volt.hour_given (vehicle_id, hour, quality, efficiency_pct, efficiency_low_pct,"
-                " efficiency_high_pct, unassigned_kwh, dc_kwh, ac_kwh) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                "INSERT INTO volt_internal.efficiency_hour (vehicle_id, hour, quality, efficiency_pct,"
+                " efficiency_low_pct, efficiency_high_pct, unassigned_kwh, dc_kwh, ac_kwh, standby_kwh)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0)",
                 vehicle, T0 + number * HOUR, quality, pct, low, high, unassigned, dc_kwh, dc_kwh,
             )  # fmt: skip
         return len(figures)

@@ -112,6 +112,7 @@ def charging(rig):
                     " SELECT %s, t, %s, %s FROM generate_series(%s, %s::timestamptz + '59 min', '1 min'::interval) t",
                     "E1" if kind == "vehicle" else "M1", kwh, rig.now, begins, begins,
                 )  # fmt: skip
+        rig.keep()
 
     rig.check(T0 + 15 * MINUTE)
     return hour

@@ -170,3 +170,18 @@ def _keep(connection):
         text = queries.text
         patch.setattr(queries, "text", lambda name: "SELECT 1" if name == "close_quarter_hours" else text(name))
         assert rollup.run_once(connection, within_s=300).finished
+
+
+@pytest.mark.parametrize("edition", ["timescale", "apache"])
+def test_devices_are_registered_before_anything_is_kept(connection_of, edition):
+    """Nothing is marked, and it takes no time."""
+    connection = connection_of(edition, "without readings")
+    materialise(connection)
+    connection.execute("SET statement_timeout = '5 s'")
+    connection.execute("INSERT INTO volt.fleet (fleet_id) VALUES ('F')")
+    connection.execute("INSERT INTO volt.vehicle (vehicle_id, fleet_id, interval_s) VALUES ('V', 'F', 60)")
+    connection.execute("INSERT INTO volt.meter (meter_id, interval_s) VALUES ('M', 60)")
+    connection.execute("INSERT INTO volt.vehicle_meter (vehicle_id, meter_id) VALUES ('V', 'M')")
+    connection.execute("SET statement_timeout = 0")
+    assert connection.execute("SELECT count(*) FROM volt_internal.efficiency_dirty").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM volt_internal.energy_dirty").fetchone() == (0,)

@@ -188,7 +188,8 @@ class _Reader:
         metrics = {rule.metric for _, rule in rules}
         hours = {"since": self._period.begins, "until": self._period.ends - _HOUR + _INSTANT}
         if stored := metrics - {*model.PAIRED}:
-            yield from self._figures(rules, self._stream("history_hours", {**hours, "metrics": list(stored)}))
+            wanted = {**hours, "metrics": list(stored), "rules": []}
+            yield from self._figures(rules, self._stream("history_hours", wanted))
         if metrics & {*model.PAIRED}:
             yield from self._figures(rules, self._paired(rules, **hours))
 

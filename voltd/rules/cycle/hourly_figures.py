@@ -21,6 +21,7 @@ _SETTLE = dt.timedelta(minutes=10)
 _KNOWN = dt.timedelta(minutes=40)  # an hour is kept by then; what is late counts from there
 _LONGEST_CATCH_UP = dt.timedelta(hours=24)
 _HOUR = dt.timedelta(hours=1)
+_LOOK_EVERY = dt.timedelta(minutes=1)  # at hours whose readings may still come late
 _PAIRED_AT_ONCE = 25
 
 _Connection = psycopg.Connection[Any]
@@ -44,7 +45,7 @@ class HourlyReader:
     def __init__(self, rules: Iterable[model.Rule]) -> None:
         self._rules = [rule for rule in rules if rule.metric in model.HOURLY]
         self._read_until: dt.datetime | None = None
-        self._known_at = dt.datetime.min.replace(tzinfo=dt.UTC)
+        self._known_at = self._looked_at = dt.datetime.min.replace(tzinfo=dt.UTC)
         self._done: dt.datetime | None = None  # hours before this are done once nothing is pending
         self._pending: list[VehicleHour] = []
         self._was_healthy = False
@@ -56,11 +57,11 @@ class HourlyReader:
     def read(
         self, connection: _Connection, now: dt.datetime, healthy_since: dt.datetime | None, until: dt.datetime | None
     ) -> tuple[list[observation.Observation], dt.datetime | None]:
-        """Closed hours, as soon as they are kept; also those before, as long as their figure is not late.
+        """Closed hours, as soon as they are kept; also those before, once a minute, until their figure is late.
 
         None before ten minutes after its end. Most of an hour has arrived by then, but meters and vehicles may send
-        theirs later. After an outage voltd itself is late: hours are read once more when all has been healthy for ten
-        minutes, and none is done before.
+        theirs later. None is done while readings of it wait to be computed. After an outage voltd itself is late: hours
+        are read once more when all has been healthy for ten minutes, and none is done before.
 
         Args:
             connection: in the cycle's transaction.
@@ -79,11 +80,12 @@ class HourlyReader:
         rows: list[observation.Observation] = []
         if settled != self._read_until:
             settled = _kept(connection, until, settled)
-        if settled != self._read_until or recovered:
-            self._known_at = now - _KNOWN
+        if settled != self._read_until or recovered or now - self._looked_at >= _LOOK_EVERY:
+            self._looked_at, self._known_at = now, now - _KNOWN
             late_after = dt.timedelta(seconds=max(rule.late_after_s for rule in self._rules))
             done = min(settled, _floor(self._known_at - late_after))
-            self._done = done if healthy_long and until < done else None
+            waits = until < done and _waits(connection, until, done)
+            self._done = done if healthy_long and until < done and not waits else None
             since = max(until, settled - _LONGEST_CATCH_UP)
             rows += self._observations(self._stored(connection, since, settled))
             if self._read_until is None or recovered:
@@ -164,6 +166,12 @@ def _kept(connection: _Connection, since: dt.datetime, until: dt.datetime) -> dt
     """Up to where in [since, until] the hours are kept."""
     row = connection.execute(queries.text("hours_kept"), {"since": since, "until": until}).fetchone()
     return row[0] if row else since
+
+
+def _waits(connection: _Connection, since: dt.datetime, until: dt.datetime) -> bool:
+    """Whether readings or corrections of the hours in [since, until) wait to be computed."""
+    row = connection.execute(queries.text("late_hours_waiting"), {"since": since, "until": until}).fetchone()
+    return row is not None and row[0]
 
 
 def _floor(at: dt.datetime) -> dt.datetime:
