@@ -46,7 +46,7 @@ def keep_a_year(rig: Rig, fleet: Fleet) -> None:
             if connection.execute("SELECT to_regclass(%s)", [f"volt_internal.{table}"]).fetchone() != (None,):
                 tables[table] = f"volt_internal.{table}"
     jobs = [
-        (f"{_DEVICE} INSERT INTO {table} {_KEPT[name]}", {"from": 10 * n, "to": min(10 * n + 10, 365)})
+        (f"{_DEVICE} INSERT INTO {table} {_KEPT[name]} ON CONFLICT DO NOTHING", {"from": 10 * n, "to": min(10 * n + 10, 365)})
         for n in range(37)
         for name, table in tables.items()
     ]
@@ -133,7 +133,7 @@ WITH device AS MATERIALIZED (
     'F' || lpad(((i - 1) / %(per_fleet)s)::text, 3, '0') AS fleet_id,
     mod(i * 37, 96) * 15 AS starts, mod(i, 2) = 0 AS vehicle_register, mod(i, 4) >= 2 AS meter_register,
     CASE WHEN i <= %(late)s
-      THEN %(begin)s + (i - 1) * 28 / %(late)s * 1440 + mod(i * 37, 96) * 15 + 100 END AS late_minute
+      THEN %(begin)s + (1 + (i - 1) * 28 / %(late)s) * 1440 + mod(i * 37, 96) * 15 + 100 END AS late_minute
   FROM generate_series(1, %(devices)s) AS i
 )"""
 _REGISTRY = (

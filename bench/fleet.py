@@ -78,7 +78,7 @@ class Fleet:
 
     def late_at(self, vehicle: int) -> dt.datetime:
         """When the missing reading of one of the ``late`` vehicles was recorded, amid a charge."""
-        return self.begin + (vehicle - 1) * 28 // self.late * DAY + (starts(vehicle) + 100) * MINUTE
+        return self.begin + (1 + (vehicle - 1) * 28 // self.late) * DAY + (starts(vehicle) + 100) * MINUTE
 
     def dc_kwh(self, vehicle: int, since: dt.datetime, until: dt.datetime) -> float:
         """DC energy that is known without the missing readings; only interval energy lacks them."""
