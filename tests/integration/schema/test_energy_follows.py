@@ -2,7 +2,7 @@
 
 Each change has two vehicles and two meters of its own. Vehicle a sends intervals and drives for an hour; vehicle b has
 a register with a gap, a reset and a spike. Meter m sends intervals, and both vehicles charge there; meter n has a
-register that was exchanged. Links begin and end within quarter hours, b changes its fleet on the way.
+register with a gap that was exchanged. Links begin and end within quarter hours, b changes its fleet on the way.
 """
 
 import dataclasses
@@ -82,8 +82,10 @@ class World:
             ac_total = 20.0 if minute == 24 * 60 else ac_total + 0.5 * (b_charges and hour > 20)
             if not 5 < hour < 7:
                 yield vehicle(b, at, register=round(9000.0 if minute == 15 * 60 else total, 3))
-            if minute % 10 == 0:
+            if minute % 10 == 0 and not 24 * 60 + 20 < minute <= 25 * 60:
                 yield meter(n, at, register=round(ac_total, 3))
+            if minute == 25 * 60:
+                yield meter(n, at + dt.timedelta(seconds=10), register=round(ac_total, 3))
         yield vehicle(a, on(3, 2, 30), soc=40)
 
     def build(self):
@@ -124,11 +126,12 @@ def _link_is_deleted(world):
 
 
 def _link_adjoins_another(world):
+    """A gap of the meter ends ten seconds into the second one, and counts to the hour before if it is linked."""
     with world.connection.transaction():
-        world.sql(_LINK.format("lower(valid), %(at)s", "b", "m"), at=on(6))
-        link(world.connection, world.id("b"), world.id("m"), on(6), on(9, 23))
+        world.sql(_LINK.format("lower(valid), %(at)s", "b", "n"), at=on(25))
+        link(world.connection, world.id("b"), world.id("n"), on(25))
     yield
-    world.sql("DELETE FROM volt.vehicle_meter WHERE vehicle_id = %(b)s AND lower(valid) < %(at)s", at=on(6))
+    world.sql("DELETE FROM volt.vehicle_meter WHERE vehicle_id = %(b)s AND lower(valid) = %(at)s", at=on(25))
 
 
 def _second_vehicle_at_a_meter(world):

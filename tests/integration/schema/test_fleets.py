@@ -183,17 +183,16 @@ def test_a_fleets_time_zone_is_one_that_postgresql_knows(database):
 
 
 def _charged(database, vehicle_id):
-    """Hours 0 to 3 with energy on both sides, the last one without AC."""
+    """Four hours of 5.4 kWh DC, three of 6 kWh AC: 90 %, and the last one without AC."""
     link(database, vehicle_id, f"{vehicle_id}-m")
-    store(database, [vehicle(vehicle_id, at(hour, 5), kwh=9) for hour in range(4)])
-    store(database, [meter(f"{vehicle_id}-m", at(hour, 5), kwh=10) for hour in range(3)])
+    store(database, [vehicle(vehicle_id, at(0, n), kwh=0.09) for n in range(1, 241)])
+    store(database, [meter(f"{vehicle_id}-m", at(0, n), kwh=0.1) for n in range(1, 181)])
+    materialise(database)
 
 
-@pytest.mark.parametrize("half", ["live", "stored"])
-@pytest.mark.parametrize("edition", ["timescale", "apache"])
-def test_efficiency_shows_the_fleet_of_its_hour(connection_of, edition, half):
-    """As the hour began, on both sides; a day has a row for each fleet; the fleet's filter finds the same rows."""
-    database, name = connection_of(edition, half), "e-1"
+def test_efficiency_shows_the_fleet_of_its_hour(database):
+    """As the hour began; a day has a row for each fleet; the fleet's filter finds the same rows."""
+    name = "e-1"
     register(database, name, f"{name}-b", f"{name}-a")
     with database.transaction():
         for fleet, valid in ((f"{name}-b", f"[{at(2, 30)},)"), (f"{name}-a", f"[{at(1)},{at(2, 30)})")):
@@ -204,8 +203,6 @@ def test_efficiency_shows_the_fleet_of_its_hour(connection_of, edition, half):
                 {"vehicle": name, "fleet": fleet, "valid": valid},
             )
     _charged(database, name)
-    if half == "stored":
-        materialise(database)
     wanted = [(at(0), None, 90), (at(1), f"{name}-a", 90), (at(2), f"{name}-a", 90), (at(3), f"{name}-b", None)]
     shown = "SELECT hour, fleet_id, efficiency_pct::int FROM volt.efficiency_hourly WHERE"
     assert database.execute(f"{shown} vehicle_id = %s ORDER BY hour", (name,)).fetchall() == wanted
@@ -213,20 +210,22 @@ def test_efficiency_shows_the_fleet_of_its_hour(connection_of, edition, half):
         found = database.execute(f"{shown} fleet_id = %s ORDER BY hour", (fleet,)).fetchall()
         assert found == [row for row in wanted if row[1] == fleet]
     days = database.execute(
-        "SELECT fleet_id, sum(hours)::int, sum(dc_kwh)::int FROM volt.efficiency_daily WHERE vehicle_id = %s"
+        "SELECT fleet_id, sum(dc_kwh)::float, sum(ac_kwh)::float FROM volt.efficiency_daily WHERE vehicle_id = %s"
         " GROUP BY 1 ORDER BY 1",
         (name,),
     ).fetchall()
-    assert days == [(f"{name}-a", 2, 18), (None, 1, 9)]
+    assert days == [(f"{name}-a", 10.8, 12), (f"{name}-b", 5.4, None), (None, 5.4, 6)]
 
 
 def test_a_fleets_query_leaves_other_vehicles_out_at_once(database):
-    """The plan looks its members up first, on both sides, and drops the part of vehicles without a fleet."""
-    for view in ("efficiency_hourly", "efficiency_daily"):
-        plan = "\n".join(
-            line for (line,) in database.execute(f"EXPLAIN SELECT * FROM volt.{view} WHERE fleet_id = 'p-a'").fetchall()
-        )
-        assert "Anti Join" not in plan
-        assert plan.count("fleet_id = 'p-a'::text") >= 2
-    plan = str(database.execute("EXPLAIN SELECT * FROM volt.efficiency_hourly").fetchall())
-    assert "Anti Join" in plan
+    """The plan goes to the fleet's rows by an index, and what else is asked is asked of those."""
+    register(database, "p-1", "p-a")
+    _charged(database, "p-1")
+    with database.transaction():
+        database.execute("SET LOCAL enable_seqscan = off")  # the tables of the tests are too small for an index
+        for view in ("efficiency_hourly", "efficiency_daily"):
+            found = database.execute(f"EXPLAIN SELECT * FROM volt.{view} WHERE fleet_id = 'p-a'").fetchall()
+            plan = "\n".join(line for (line,) in found)
+            assert "Index Cond: (fleet_id = 'p-a'::text)" in plan
+            assert "Seq Scan" not in plan
+            assert "Join" not in plan

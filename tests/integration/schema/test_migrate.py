@@ -9,6 +9,7 @@ import pytest
 from psycopg import conninfo
 
 import voltd
+from support import schema
 from voltd import errors
 from voltd.database import edition, files, migrate, queries, retention, rollup
 
@@ -237,33 +238,63 @@ def test_readings_older_than_the_retention_go_and_their_hours_stay(database_of):
 
 
 def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database_of, monkeypatch):
-    """Hours whose raw readings are gone survive the change of edition; the way back is refused with a hint."""
+    """Hours whose raw readings are gone survive the change of edition, and so do energy and efficiency.
+
+    What comes after the change follows on as before; the way back is refused with a hint.
+    """
     dsn = database_of("timescale")
     found = edition.detect
     monkeypatch.setattr(
         edition, "detect", lambda connection: dataclasses.replace(found(connection), edition=edition.Edition.APACHE)
     )
     migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=5), report=quiet)
-    wanted = "SELECT m::text FROM volt.meter_hourly m ORDER BY 1"
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, received_at)"
-            " SELECT 'm', date_trunc('day', now(), 'UTC') - d * INTERVAL '1 day', 1, now()"
-            " FROM generate_series(0, 11) AS d"
-        )
+        schema.link(connection, "v", "m")
+        for device, energy, kwh in (("vehicle", "kwh_delivered_dc", 0.09), ("meter", "kwh_consumed_ac", 0.1)):
+            connection.execute(
+                f"INSERT INTO volt.{device}_reading ({device}_id, recorded_at, {energy}, received_at)"
+                " SELECT %s, date_trunc('day', now(), 'UTC') - d * INTERVAL '1 day' + n * INTERVAL '1 minute',"
+                " %s, now()"
+                " FROM generate_series(1, 12) AS d CROSS JOIN generate_series(1, 60) AS n",
+                (device[0], kwh),
+            )
+
+        def shown():
+            views = (
+                "meter_hourly",
+                "vehicle_quarter_hourly",
+                "meter_quarter_hourly",
+                "efficiency_hourly",
+                "efficiency_daily",
+            )
+            return {
+                view: connection.execute(f"SELECT e::text FROM volt.{view} e ORDER BY 1").fetchall() for view in views
+            }
+
         rollup.run_once(connection)
-        before = connection.execute(wanted).fetchall()
+        before = shown()
+        assert [len(before[view]) for view in before] == [24, 48, 48, 12, 12]
         assert retention.run_once(connection).chunks > 0
-        assert connection.execute(wanted).fetchall() == before
+        assert shown() == before
+        ((closing,),) = connection.execute("SELECT closing_watermark FROM volt_internal.rollup_state").fetchall()
         monkeypatch.undo()
         assert migrate.status(dsn).pending == ["views and policies"]
         migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=5), report=quiet)
-        assert rollup.begin_batch(connection) is None
-        connection.execute(
+        assert rollup.begin_batch(connection) == closing
+        refresh = (
             "CALL refresh_continuous_aggregate('volt.meter_hourly', now() - INTERVAL '6 days',"
             " now() - INTERVAL '1 hour')"
         )
-        assert connection.execute(wanted).fetchall() == before
+        connection.execute(refresh)
+        rollup.run_once(connection)
+        assert shown() == before
+        late = connection.execute("SELECT date_trunc('day', now(), 'UTC') - INTERVAL '22.5 hours'").fetchone()[0]
+        schema.store(connection, [schema.meter("m", late, kwh=3.0)])
+        connection.execute(refresh)
+        rollup.run_once(connection)
+        after = shown()
+        assert {view for view in before if after[view] != before[view]} == before.keys() - {"vehicle_quarter_hourly"}
+        assert connection.execute("SELECT sum(ac_kwh)::float FROM volt.efficiency_daily").fetchone() == (12 * 6 + 3,)
     monkeypatch.setattr(
         edition, "detect", lambda connection: dataclasses.replace(found(connection), edition=edition.Edition.APACHE)
     )
