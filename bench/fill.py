@@ -46,7 +46,10 @@ def keep_a_year(rig: Rig, fleet: Fleet) -> None:
             if connection.execute("SELECT to_regclass(%s)", [f"volt_internal.{table}"]).fetchone() != (None,):
                 tables[table] = f"volt_internal.{table}"
     jobs = [
-        (f"{_DEVICE} INSERT INTO {table} {_KEPT[name]} ON CONFLICT DO NOTHING", {"from": 10 * n, "to": min(10 * n + 10, 365)})
+        (
+            f"{_DEVICE} INSERT INTO {table} {_KEPT[name]} ON CONFLICT DO NOTHING",
+            {"from": 10 * n, "to": min(10 * n + 10, 365)},
+        )
         for n in range(37)
         for name, table in tables.items()
     ]
