@@ -63,7 +63,7 @@ def differences(
     """Rows that are kept and not given by the functions, or the other way round, from ``start`` (a UTC midnight) on."""
     ((energy_until,),) = _rows(connection, "SELECT energy_watermark FROM volt_internal.rollup_state")
     until = energy_until.replace(minute=0)
-    found = []
+    found: list[str] = []
 
     def compare(what: str, kept: list[tuple[Any, ...]], defined: list[tuple[Any, ...]]) -> None:
         found.extend(f"{what} kept {row}" for row in kept if row not in defined)
