@@ -6,7 +6,6 @@ Readings come every minute from the first to the last of each hour: a reading is
 import pytest
 
 from support.schema import HOUR, at, link, materialise, meter, store, vehicle
-from voltd import models
 
 MINUTES = range(1, 61)
 
@@ -130,9 +129,9 @@ def test_of_two_meters_that_run_the_nearest_counts(connection, efficiency):
     """Home and depot, both linked for good, 3 and 6 kWh: a vehicle that took 5.4 kWh stood at the depot."""
     link(connection, "both", "m-home")
     link(connection, "both", "m-depot")
-    readings: list[models.Reading] = [vehicle("both", at(9, n), kwh=0.09) for n in MINUTES]
-    readings += [meter(name, at(9, n), kwh=kwh) for name, kwh in (("m-home", 0.05), ("m-depot", 0.1)) for n in MINUTES]
-    assert efficiency("both", readings) == [(at(9), 5.4, 6.0, 90.0, "ok")]
+    dc = [vehicle("both", at(9, n), kwh=0.09) for n in MINUTES]
+    ac = [meter(name, at(9, n), kwh=kwh) for name, kwh in (("m-home", 0.05), ("m-depot", 0.1)) for n in MINUTES]
+    assert efficiency("both", dc + ac) == [(at(9), 5.4, 6.0, 90.0, "ok")]
 
 
 def test_links_that_change_within_a_quarter_hour(connection, efficiency):
@@ -146,10 +145,9 @@ def test_links_that_change_within_a_quarter_hour(connection, efficiency):
     link(connection, "moved", "m-0", at(7, 20), None)
     link(connection, "twice", "m-2", None, at(7, 20))
     link(connection, "twice", "m-2", at(7, 25), None)
-    names = ("m-0", "m-1", "m-2")
-    readings: list[models.Reading] = [meter(name, at(7, n), kwh=0.1) for name in names for n in MINUTES]
-    readings += [vehicle(name, at(7, n), kwh=0.09) for name in ("moved", "twice") for n in MINUTES]
-    assert efficiency("moved", readings) == [(at(7), 5.4, 5.5, 90.0, "partial")]
+    ac = [meter(name, at(7, n), kwh=0.1) for name in ("m-0", "m-1", "m-2") for n in MINUTES]
+    dc = [vehicle(name, at(7, n), kwh=0.09) for name in ("moved", "twice") for n in MINUTES]
+    assert efficiency("moved", dc + ac) == [(at(7), 5.4, 5.5, 90.0, "partial")]
     assert efficiency("twice", []) == [(at(7), 5.4, 5.5, 90.0, "partial")]
     rows = connection.execute(
         "SELECT vehicle_id, meter_id, comparable_dc_kwh::float, comparable_ac_kwh::float FROM volt.efficiency_hourly"
