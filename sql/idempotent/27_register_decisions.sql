@@ -51,9 +51,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
   SELECT of_type, of_device, d.at, d.at + INTERVAL '1 day'
-  FROM (SELECT date_trunc('day', register_decided.from_at, 'UTC') AS at) d
-  CROSS JOIN volt_internal.rollup_state s
-  WHERE d.at < s.energy_watermark;
+  FROM (SELECT date_trunc('day', register_decided.from_at, 'UTC') AS at) d;
 END $$;
 COMMENT ON FUNCTION volt_internal.register_decided(text, text, timestamptz) IS
   'Called for each decision that came, changed or went: the device''s energy may be another, from the register reading before '

@@ -4,23 +4,11 @@
 --       those. Only rows that differ are written, and only they have the efficiency of their vehicles computed again.
 -- Lock: ROW EXCLUSIVE on the tables that are kept.
 
-CREATE OR REPLACE FUNCTION volt_internal.computable_since(of_type text) RETURNS timestamptz
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  first_at timestamptz;
-  kept_before boolean;
-BEGIN
-  SELECT min(c.range_start) INTO first_at
-  FROM timescaledb_information.chunks c
-  WHERE c.hypertable_schema = 'volt' AND c.hypertable_name = of_type || '_reading';
-  -- The first reading's interval may reach into the day before.
-  EXECUTE format('SELECT EXISTS (SELECT FROM volt_internal.%I WHERE quarter_hour < $1)', of_type || '_quarter')
-  INTO kept_before USING first_at - INTERVAL '1 day';
-  RETURN CASE WHEN kept_before THEN first_at + INTERVAL '1 day' ELSE '-infinity' END;
-END $$;
-COMMENT ON FUNCTION volt_internal.computable_since(text) IS
-  'From when on energy can be computed again: a day after the first raw reading, where there were earlier ones that the '
-  'retention has dropped.';
+CREATE OR REPLACE FUNCTION volt_internal.computable_since() RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (SELECT s.dropped_before + INTERVAL '1 day' FROM volt_internal.rollup_state s);
+COMMENT ON FUNCTION volt_internal.computable_since() IS
+  'From when on energy can be computed again: a day after what the retention has dropped of the raw readings.';
 
 CREATE OR REPLACE FUNCTION volt_internal.mark_efficiency(of_type text, of_devices text[], from_at timestamptz, to_at timestamptz)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -139,17 +127,20 @@ COMMENT ON FUNCTION volt_internal.keep_{device}_again(text, timestamptz, timesta
 CREATE OR REPLACE FUNCTION volt_internal.keep_many_{device}s(of_{device}s text[], from_at timestamptz, to_at timestamptz)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  -- A piece of energy reaches into the quarter hours around the readings.
+  ends_at CONSTANT timestamptz := (
+    SELECT least(to_at + INTERVAL '15 minutes', s.energy_watermark) FROM volt_internal.rollup_state s);
   slice_from timestamptz := from_at - INTERVAL '15 minutes';
   slice_to timestamptz;
 BEGIN
-  WHILE slice_from < to_at LOOP
-    slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', to_at);
+  WHILE slice_from < ends_at LOOP
+    slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', ends_at);
     INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
     SELECT '{device}', other, slice_from, slice_to, true
     FROM unnest(volt_internal.keep_{device}_quarters(slice_from, slice_to, of_{device}s)) AS other;
     slice_from := slice_to;
   END LOOP;
-  PERFORM volt_internal.mark_efficiency('{device}', of_{device}s, from_at - INTERVAL '15 minutes', to_at);
+  PERFORM volt_internal.mark_efficiency('{device}', of_{device}s, from_at - INTERVAL '15 minutes', ends_at);
 END $$;
 COMMENT ON FUNCTION volt_internal.keep_many_{device}s(text[], timestamptz, timestamptz) IS
   'Computes the kept energy of many {device}s in a period again; those that need the definition are marked.';
@@ -158,8 +149,9 @@ CREATE OR REPLACE FUNCTION volt_internal.keep_marked_{device}s(at_once integer) 
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   many CONSTANT integer := 200;
+  quarter CONSTANT interval := INTERVAL '15 minutes';
   watermark CONSTANT timestamptz := (SELECT s.energy_watermark FROM volt_internal.rollup_state s);
-  not_before CONSTANT timestamptz := volt_internal.computable_since('{device}');
+  not_before CONSTANT timestamptz := volt_internal.computable_since();
   marked record;
   one text;
   done integer := 0;
@@ -168,7 +160,8 @@ BEGIN
     -- A day that so many devices are marked in, as far as it is computable; else some devices of a day.
     WITH chosen AS (
       SELECT date_trunc('day', d.from_at, 'UTC') AS day, d.irregular, array_agg(DISTINCT d.device_id) AS ids
-      FROM (SELECT * FROM volt_internal.energy_dirty WHERE device_type = '{device}' LIMIT 100 * at_once) d
+      FROM (
+        SELECT * FROM volt_internal.energy_dirty WHERE device_type = '{device}' ORDER BY from_at LIMIT 100 * at_once) d
       GROUP BY 1, 2
       ORDER BY 1, 2 LIMIT 1
     ), allowed AS (
@@ -181,11 +174,14 @@ BEGIN
         AND d.from_at < a.day + INTERVAL '1 day' AND d.irregular = a.irregular
       RETURNING d.device_id, a.day, a.are_many, d.from_at, d.to_at
     )
-    SELECT t.day, t.are_many, array_agg(DISTINCT t.device_id) AS ids, min(t.from_at) AS from_at, least(max(t.to_at), watermark) AS to_at
+    SELECT t.day, t.are_many, array_agg(DISTINCT t.device_id) AS ids,
+      -- A reading right behind the watermark tells of the quarter hour before it.
+      CASE WHEN min(t.from_at) < watermark + quarter THEN least(min(t.from_at), watermark - quarter) END AS from_at,
+      least(max(t.to_at), watermark) AS to_at
     FROM taken t GROUP BY t.day, t.are_many
   LOOP
     done := done + cardinality(marked.ids);
-    CONTINUE WHEN marked.from_at >= marked.to_at OR marked.to_at <= not_before;
+    CONTINUE WHEN marked.from_at IS NULL OR marked.to_at <= not_before;
     PERFORM volt_internal.learn_{device}_day(marked.ids, marked.day, watermark);
     IF marked.day + INTERVAL '1 day' > watermark THEN
       INSERT INTO volt_internal.energy_provisional (device_type, device_id, day)
@@ -244,14 +240,22 @@ DECLARE
   state volt_internal.rollup_state;
   slice_from timestamptz;
   slice_to timestamptz;
+  first_at timestamptz;
   others text[];
 BEGIN
   SELECT * INTO state FROM volt_internal.rollup_state FOR UPDATE;
   -- Skips gaps: the next quarter hour that a chunk of raw readings covers.
-  SELECT min(greatest(c.range_start, state.energy_watermark)) INTO slice_from
+  SELECT min(greatest(c.range_start, state.energy_watermark)) FILTER (WHERE c.range_end > state.energy_watermark),
+    min(c.range_start)
+  INTO slice_from, first_at
   FROM timescaledb_information.chunks c
-  WHERE c.hypertable_schema = 'volt' AND c.hypertable_name IN ('vehicle_reading', 'meter_reading')
-    AND c.range_end > state.energy_watermark;
+  WHERE c.hypertable_schema = 'volt' AND c.hypertable_name IN ('vehicle_reading', 'meter_reading');
+  -- Chunks that were there are gone: what is kept of their time cannot be computed again.
+  IF first_at IS DISTINCT FROM state.raw_since THEN
+    UPDATE volt_internal.rollup_state s SET
+      raw_since = first_at, dropped_before = CASE WHEN first_at > state.raw_since THEN greatest(s.dropped_before, first_at)
+                                                  ELSE s.dropped_before END;
+  END IF;
   IF slice_from IS NULL OR slice_from >= state.closing_watermark THEN
     slice_to := greatest(state.energy_watermark, state.closing_watermark);
   ELSE

@@ -55,7 +55,7 @@ BEGIN
   SELECT device, id, NEW.recorded_at, o.key, o.value, new_row -> o.key
   FROM jsonb_each(old_row) AS o
   WHERE new_row -> o.key IS DISTINCT FROM o.value AND o.value <> 'null' AND o.key <> 'filled_at';
-  IF NEW.recorded_at < volt_internal.rollup_closing_watermark() THEN
+  IF NEW.recorded_at < volt_internal.rollup_closing_watermark() + INTERVAL '15 minutes' THEN
     EXECUTE format('INSERT INTO volt_internal.%I (%I, hour) VALUES ($1, $2)', device || '_rollup_dirty', device || '_id')
     USING id, date_trunc('hour', NEW.recorded_at, 'UTC');
   END IF;

@@ -141,6 +141,8 @@ DECLARE
   froms timestamptz[];
   tos timestamptz[];
   ids text[];
+  fleets text[];
+  days date[];
   starts timestamptz[];
   ends timestamptz[];
 BEGIN
@@ -160,31 +162,31 @@ BEGIN
   IF vehicles IS NULL THEN
     RETURN 0;
   END IF;
-  CREATE TEMP TABLE IF NOT EXISTS wanted_period (
-    vehicle_id text, fleet_id text, day date, began_at timestamptz, ended_at timestamptz) ON COMMIT DELETE ROWS;
-  DELETE FROM pg_temp.wanted_period;
   WITH island AS (
     SELECT * FROM unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
   ), fleet AS MATERIALIZED (
     SELECT * FROM volt_internal.fleets_over_time(vehicles)
   )
-  INSERT INTO pg_temp.wanted_period
-  SELECT DISTINCT i.vehicle_id, f.fleet_id, NULL::date, h.at, h.at + INTERVAL '1 hour'
-  FROM island i
-  CROSS JOIN LATERAL generate_series(i.from_at, least(i.to_at, closed_until) - INTERVAL '1 hour', INTERVAL '1 hour') AS h (at)
-  JOIN fleet f ON f.vehicle_id = i.vehicle_id AND f.from_at <= h.at AND f.to_at > h.at
-  UNION ALL
-  SELECT DISTINCT i.vehicle_id, f.fleet_id, d.day, d.began_at, d.ended_at
-  FROM island i
-  JOIN fleet f ON f.vehicle_id = i.vehicle_id AND f.from_at < i.to_at AND f.to_at > i.from_at
-  CROSS JOIN LATERAL (
-    SELECT n.at::date AS day, greatest(n.at AT TIME ZONE f.timezone, f.from_at) AS began_at,
-      least((n.at + INTERVAL '1 day') AT TIME ZONE f.timezone, f.to_at) AS ended_at
-    FROM generate_series(
-      date_trunc('day', greatest(i.from_at, f.from_at) AT TIME ZONE f.timezone),
-      date_trunc('day', least(i.to_at, f.to_at) AT TIME ZONE f.timezone), INTERVAL '1 day') AS n (at)
-  ) d
-  WHERE d.began_at < least(i.to_at, closed_until) AND d.ended_at > i.from_at;
+  SELECT array_agg(w.vehicle_id), array_agg(w.fleet_id), array_agg(w.day), array_agg(w.began_at), array_agg(w.ended_at)
+  INTO ids, fleets, days, starts, ends
+  FROM (
+    SELECT DISTINCT i.vehicle_id, f.fleet_id, NULL::date AS day, h.at AS began_at, h.at + INTERVAL '1 hour' AS ended_at
+    FROM island i
+    CROSS JOIN LATERAL generate_series(i.from_at, least(i.to_at, closed_until) - INTERVAL '1 hour', INTERVAL '1 hour') AS h (at)
+    JOIN fleet f ON f.vehicle_id = i.vehicle_id AND f.from_at <= h.at AND f.to_at > h.at
+    UNION ALL
+    SELECT DISTINCT i.vehicle_id, f.fleet_id, d.day, d.began_at, d.ended_at
+    FROM island i
+    JOIN fleet f ON f.vehicle_id = i.vehicle_id AND f.from_at < i.to_at AND f.to_at > i.from_at
+    CROSS JOIN LATERAL (
+      SELECT n.at::date AS day, greatest(n.at AT TIME ZONE f.timezone, f.from_at) AS began_at,
+        least((n.at + INTERVAL '1 day') AT TIME ZONE f.timezone, f.to_at) AS ended_at
+      FROM generate_series(
+        date_trunc('day', greatest(i.from_at, f.from_at) AT TIME ZONE f.timezone),
+        date_trunc('day', least(i.to_at, f.to_at) AT TIME ZONE f.timezone), INTERVAL '1 day') AS n (at)
+    ) d
+    WHERE d.began_at < least(i.to_at, closed_until) AND d.ended_at > i.from_at
+  ) w;
 
   DELETE FROM volt_internal.efficiency_hour e USING unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
   WHERE e.vehicle_id = i.vehicle_id AND e.hour >= i.from_at AND e.hour < i.to_at
@@ -192,13 +194,10 @@ BEGIN
   DELETE FROM volt_internal.efficiency_day e USING unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
   WHERE e.vehicle_id = i.vehicle_id AND e.began_at < i.to_at AND e.ended_at > i.from_at;
 
-  -- Days that touch the same hours are read once.
-  SELECT array_agg(w.vehicle_id), array_agg(w.began_at), array_agg(least(w.ended_at, closed_until)) INTO ids, starts, ends
-  FROM pg_temp.wanted_period w;
   WITH figures AS MATERIALIZED (
     SELECT w.day, w.ended_at AS whole_until, w.fleet_id, k.*
-    FROM volt_internal.kept_figures(ids, starts, ends) k
-    JOIN pg_temp.wanted_period w
+    FROM volt_internal.kept_figures(ids, starts, ARRAY(SELECT least(e, closed_until) FROM unnest(ends) AS e)) k
+    JOIN unnest(ids, fleets, days, starts, ends) AS w (vehicle_id, fleet_id, day, began_at, ended_at)
       ON w.vehicle_id = k.vehicle_id AND w.began_at = k.began_at AND least(w.ended_at, closed_until) = k.ended_at
     WHERE k.dc_kwh > 0 OR k.ac_kwh > 0
   ), hours AS (

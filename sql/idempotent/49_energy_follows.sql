@@ -17,9 +17,9 @@ BEGIN
   IF first_at IS NULL THEN
     RETURN;
   END IF;
-  SELECT s.energy_watermark INTO last_at FROM volt_internal.rollup_state s;
   first_at := greatest(first_at, coalesce(lower(during), '-infinity'));
-  last_at := least(last_at, coalesce(upper(during), 'infinity'));
+  -- Not up to the watermark: it may have moved on by the COMMIT of this change.
+  last_at := least(now() + INTERVAL '1 day', coalesce(upper(during), 'infinity'));
   -- Before anything is kept there is nothing to mark, and no first time.
   IF isfinite(first_at) AND first_at < last_at THEN
     INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
@@ -108,7 +108,7 @@ BEGIN
   SELECT of_type, of_device, d.at, d.at + INTERVAL '1 day'
   FROM volt_internal.rollup_state s
   CROSS JOIN generate_series(
-    date_trunc('day', greatest(first_at, since), 'UTC') - INTERVAL '1 day', s.energy_watermark - INTERVAL '1 microsecond', INTERVAL '1 day') AS d (at)
+    date_trunc('day', greatest(first_at, since), 'UTC') - INTERVAL '1 day', now() + INTERVAL '1 day', INTERVAL '1 day') AS d (at)
   WHERE isfinite(s.energy_watermark);
 END $$;
 COMMENT ON FUNCTION volt_internal.mark_energy(text, text, timestamptz) IS

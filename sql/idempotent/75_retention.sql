@@ -25,7 +25,7 @@ BEGIN
     RETURN 0;
   END IF;
   -- Only what is in the roll-ups.
-  SELECT least(older_than, watermark) INTO older_than FROM volt_internal.rollup_state;
+  SELECT least(older_than, watermark, energy_watermark) INTO older_than FROM volt_internal.rollup_state;
   IF older_than = '-infinity' THEN
     RETURN 0;
   END IF;

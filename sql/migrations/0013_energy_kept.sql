@@ -74,6 +74,9 @@ CREATE TABLE volt_internal.energy_dirty (
   to_at       timestamptz NOT NULL,
   irregular   boolean     NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+ALTER TABLE volt_internal.energy_dirty
+  ADD CONSTRAINT energy_dirty_device_type_known CHECK (device_type IN ('vehicle', 'meter'));
+CREATE INDEX energy_dirty_from_at_idx ON volt_internal.energy_dirty (device_type, from_at);
 COMMENT ON TABLE volt_internal.energy_dirty IS
   'Periods of devices of which the kept energy must be computed again. Append only and without a key: no writer waits.';
 COMMENT ON COLUMN volt_internal.energy_dirty.device_type IS 'vehicle or meter.';
@@ -159,6 +162,8 @@ COMMENT ON COLUMN volt_internal.rollup_state.efficiency_watermark IS
   'Hours before this have their efficiency, with all that had been marked until then.';
 COMMENT ON TABLE volt_internal.rollup_state IS
   'How far what voltd keeps itself reaches: energy and efficiency, and on the Apache-2 edition the hourly roll-ups.';
+ALTER TABLE volt_internal.rollup_state ADD COLUMN raw_since timestamptz;
+COMMENT ON COLUMN volt_internal.rollup_state.raw_since IS 'Start of the first chunk of raw readings, as last seen; NULL: none.';
 COMMENT ON COLUMN volt_internal.rollup_state.closing_watermark IS
   'Writers mark device-hours of readings before this as dirty; NULL: no quarter hour has been closed yet.';
 COMMENT ON TABLE volt_internal.vehicle_rollup_dirty IS 'Vehicle-hours with readings that arrived after a quarter hour had been closed.';

@@ -28,13 +28,13 @@ SELECT pg_try_advisory_lock(%(key)s::bigint)
 -- key bigint.
 SELECT pg_advisory_unlock(%(key)s::bigint)
 
--- name: rollup_takes_long
--- An hour of a large fleet may take longer than statements of jobs usually may.
-SELECT set_config('statement_timeout', '10min', false)
+-- name: statement_limit
+-- How long a statement of this session may take.
+SELECT current_setting('statement_timeout')
 
--- name: rollup_took_long
--- As it was.
-SELECT set_config('statement_timeout', reset_val, false) FROM pg_settings WHERE name = 'statement_timeout'
+-- name: limit_statements
+-- limit text: how long statements of this session may take from now on.
+SELECT set_config('statement_timeout', %(limit)s::text, false)
 
 -- name: close_quarter_hours
 -- The new closing watermark.

@@ -23,6 +23,8 @@ _MARKED = {  # what marks of late readings call for, and how many devices a tran
     "keep_marked_vehicles": 50,
     "keep_marked_meters": 50,
 }.items()
+_STATEMENT_LIMIT = "10min"  # an hour of a large fleet may take longer than statements of jobs usually may
+_REACHES_BACK = dt.timedelta(minutes=15)
 _VEHICLES_AT_ONCE = 500  # marks of vehicles of which the efficiency is computed, a transaction
 
 
@@ -59,14 +61,17 @@ def mark_late(
     vehicles: Sequence[models.VehicleReading],
     meters: Sequence[models.MeterReading],
 ) -> None:
-    """Marks the device-hours of readings recorded before ``closing_watermark`` to be computed again.
+    """Marks the device-hours of readings recorded before ``closing_watermark``, and soon after, to be computed again.
+
+    A reading tells the energy of the time before it, so one that is a little later may belong to a closed quarter hour.
 
     To be called in the transaction that stores the readings; marking too much costs time but changes no number.
 
     Raises:
         psycopg.Error: as it comes; the caller wraps it.
     """
-    late_vehicles = [one for one in vehicles if one.recorded_at < closing_watermark]
+    until = closing_watermark + _REACHES_BACK
+    late_vehicles = [one for one in vehicles if one.recorded_at < until]
     if late_vehicles:
         connection.execute(
             queries.text("mark_vehicle_hours_dirty"),
@@ -75,7 +80,7 @@ def mark_late(
                 "recorded_ats": [one.recorded_at for one in late_vehicles],
             },
         )
-    late_meters = [one for one in meters if one.recorded_at < closing_watermark]
+    late_meters = [one for one in meters if one.recorded_at < until]
     if late_meters:
         connection.execute(
             queries.text("mark_meter_hours_dirty"),
@@ -122,12 +127,13 @@ def run_once(connection: psycopg.Connection[Any], *, within_s: float = 20.0) -> 
         row = connection.execute(queries.text("rollup_try_lock"), {"key": locks.ROLLUP}).fetchone()
         if row is None or row[0] is not True:
             return RollupResult(finished=False)
+        row = connection.execute(queries.text("statement_limit")).fetchone()
         try:
-            connection.execute(queries.text("rollup_takes_long"))
+            connection.execute(queries.text("limit_statements"), {"limit": _STATEMENT_LIMIT})
             return _run(connection, until)
         finally:
             connection.execute(queries.text("rollup_unlock"), {"key": locks.ROLLUP})
-            connection.execute(queries.text("rollup_took_long"))
+            connection.execute(queries.text("limit_statements"), {"limit": row[0] if row else "0"})
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
 
@@ -139,7 +145,8 @@ def _run(connection: psycopg.Connection[Any], until: float) -> RollupResult:
 
     advanced = recomputed = 0
     call("close_quarter_hours")
-    left = True
+    left = any([call("rollup_advance"), call("keep_energy")])  # whatever else waits
+    advanced += left
     while True:
         energy = sum(call(name, at_once=at_once) for name, at_once in _MARKED)
         # In turns: a stream of late readings must not hold back what follows from those before.
