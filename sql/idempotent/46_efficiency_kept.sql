@@ -16,8 +16,8 @@ DECLARE
   quarter CONSTANT interval := INTERVAL '15 minutes';
   first_at CONSTANT timestamptz := (SELECT min(at) FROM unnest(starts) AS at);
   last_at CONSTANT timestamptz := (SELECT max(at) FROM unnest(ends) AS at);
-  raw_meters_since CONSTANT timestamptz := volt_internal.computable_since('meter');
-  raw_vehicles_since CONSTANT timestamptz := volt_internal.computable_since('vehicle');
+  raw_meters_since CONSTANT timestamptz := volt_internal.computable_since();
+  raw_vehicles_since CONSTANT timestamptz := volt_internal.computable_since();
 BEGIN
   RETURN QUERY
   WITH period AS MATERIALIZED (
