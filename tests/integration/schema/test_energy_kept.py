@@ -154,18 +154,18 @@ def test_as_time_goes_on(connection_of, edition):
         arrived = [one for at, one in arriving if at <= now]
         del arriving[: len(arrived)]
         store(connection, arrived, 500)
-        connection.execute(
-            "UPDATE volt_internal.rollup_state SET closing_watermark ="
-            " greatest(closing_watermark, volt_internal.quarter_hour(%s::timestamptz - INTERVAL '20 minutes'))",
-            (now,),
-        )
-        _keep(connection)
+        _keep(connection, now)
     for kind, device in devices:
         _same_as_defined(connection, kind, device)
 
 
-def _keep(connection):
-    """What ``rollup.run_once`` does, but for the closing, which would go by the clock."""
+def _keep(connection, now):
+    """What ``rollup.run_once`` does at that time."""
+    connection.execute(
+        "UPDATE volt_internal.rollup_state SET closing_watermark ="
+        " greatest(closing_watermark, volt_internal.quarter_hour(%s::timestamptz - INTERVAL '20 minutes'))",
+        (now,),
+    )
     with pytest.MonkeyPatch.context() as patch:
         text = queries.text
         patch.setattr(queries, "text", lambda name: "SELECT 1" if name == "close_quarter_hours" else text(name))
@@ -185,3 +185,38 @@ def test_devices_are_registered_before_anything_is_kept(connection_of, edition):
     connection.execute("SET statement_timeout = 0")
     assert connection.execute("SELECT count(*) FROM volt_internal.efficiency_dirty").fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM volt_internal.energy_dirty").fetchone() == (0,)
+
+
+def test_a_reading_right_behind_a_closed_quarter_hour(connection):
+    """Stamped 12:00, it tells of the minute before; the quarter hour of that minute has been closed when it arrives."""
+    day = at(0).replace(hour=0)
+    connection.execute("UPDATE volt_internal.rollup_state SET closing_watermark = %s", (day,))
+    noon = day + dt.timedelta(hours=12)
+    minutes = [vehicle("behind", noon + dt.timedelta(minutes=n), kwh=0.1) for n in range(-60, 15) if n]
+    store(connection, minutes)
+    _keep(connection, noon + dt.timedelta(minutes=20))
+    store(connection, [vehicle("behind", noon, kwh=0.1)])
+    _keep(connection, noon + dt.timedelta(minutes=50))
+    _same_as_defined(connection, "vehicle", "behind")
+
+
+def test_many_registers_that_come_late(connection):
+    """So many are computed at once, up to the quarter hour behind the last reading that was missing."""
+    day = at(0).replace(hour=0) + dt.timedelta(days=1)
+    names = [f"many-{number}" for number in range(201)]
+
+    def readings(minutes):
+        return [
+            meter(name, day + dt.timedelta(minutes=n - 2.5), register=1000 + n / 10) for n in minutes for name in names
+        ]
+
+    connection.execute(
+        "UPDATE volt_internal.rollup_state SET closing_watermark = greatest(closing_watermark, %s)", (day,)
+    )
+    missing = range(75, 125, 5)
+    store(connection, readings([n for n in range(5, 180, 5) if n not in missing]), 5000)
+    _keep(connection, day + dt.timedelta(hours=2, minutes=50))
+    store(connection, readings(missing), 5000)
+    _keep(connection, day + dt.timedelta(hours=3))
+    for name in names[::50]:
+        _same_as_defined(connection, "meter", name)
