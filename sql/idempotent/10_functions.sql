@@ -8,6 +8,11 @@ RETURN (SELECT s.value::numeric FROM volt_internal.setting s WHERE s.name = sett
 COMMENT ON FUNCTION volt_internal.setting_number(text) IS
   'A numeric setting of volt_internal.setting, in the unit that its name says; NULL: not set.';
 
+CREATE OR REPLACE FUNCTION volt_internal.is_apache() RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (SELECT FROM volt_internal.setting s WHERE s.name = 'edition' AND s.value = 'apache');
+COMMENT ON FUNCTION volt_internal.is_apache() IS 'Whether this is TimescaleDB''s Apache-2 edition, without continuous aggregates.';
+
 CREATE OR REPLACE FUNCTION volt_internal.check_period(from_at timestamptz, to_at timestamptz) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -79,9 +79,8 @@ BEGIN
     WHERE k.{device}_id = of_{device} AND k.quarter_hour >= began_at AND k.quarter_hour < ended_at
       AND NOT EXISTS (SELECT FROM fresh f WHERE f.quarter_hour = k.quarter_hour)
     RETURNING k.quarter_hour
-  ), moving AS (
+  -- vehicle: ), moving AS (
     -- vehicle: SELECT DISTINCT volt_internal.quarter_hour(r.recorded_at) AS quarter_hour FROM volt.vehicle_reading r WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= began_at AND r.recorded_at < ended_at AND r.speed_kmh > 5
-    -- meter: SELECT NULL::timestamptz AS quarter_hour WHERE false
   ), put AS (
     INSERT INTO volt_internal.{device}_quarter AS k ({device}_id, quarter_hour, kwh, covered_s, gap_s, low_kwh, high_kwh,
       -- vehicle: moved,
@@ -154,49 +153,50 @@ DECLARE
   not_before CONSTANT timestamptz := volt_internal.computable_since();
   marked record;
   one text;
-  done integer := 0;
 BEGIN
-  FOR marked IN
-    -- A day that so many devices are marked in, as far as it is computable; else some devices of a day.
-    WITH chosen AS (
-      SELECT date_trunc('day', d.from_at, 'UTC') AS day, d.irregular, array_agg(DISTINCT d.device_id) AS ids
-      FROM (
-        SELECT * FROM volt_internal.energy_dirty WHERE device_type = '{device}' ORDER BY from_at LIMIT 100 * at_once) d
-      GROUP BY 1, 2
-      ORDER BY 1, 2 LIMIT 1
-    ), allowed AS (
-      SELECT c.day, c.irregular, cardinality(c.ids) >= many AND NOT c.irregular AS are_many,
-        CASE WHEN cardinality(c.ids) >= many AND NOT c.irregular THEN c.ids ELSE c.ids[:at_once] END AS ids
-      FROM chosen c
-    ), taken AS (
-      DELETE FROM volt_internal.energy_dirty d USING allowed a
-      WHERE d.device_type = '{device}' AND d.device_id = ANY (a.ids) AND d.from_at >= a.day
-        AND d.from_at < a.day + INTERVAL '1 day' AND d.irregular = a.irregular
-      RETURNING d.device_id, a.day, a.are_many, d.from_at, d.to_at
-    )
-    SELECT t.day, t.are_many, array_agg(DISTINCT t.device_id) AS ids,
-      -- A reading right behind the watermark tells of the quarter hour before it.
-      CASE WHEN min(t.from_at) < watermark + quarter THEN least(min(t.from_at), watermark - quarter) END AS from_at,
-      least(max(t.to_at), watermark) AS to_at
-    FROM taken t GROUP BY t.day, t.are_many
-  LOOP
-    done := done + cardinality(marked.ids);
-    CONTINUE WHEN marked.from_at IS NULL OR marked.to_at <= not_before;
-    PERFORM volt_internal.learn_{device}_day(marked.ids, marked.day, watermark);
-    IF marked.day + INTERVAL '1 day' > watermark THEN
-      INSERT INTO volt_internal.energy_provisional (device_type, device_id, day)
-      SELECT '{device}', i.id, marked.day FROM unnest(marked.ids) AS i (id)
-      ON CONFLICT DO NOTHING;
-    END IF;
-    IF marked.are_many AND marked.from_at > not_before THEN
-      PERFORM volt_internal.keep_many_{device}s(marked.ids, marked.from_at, marked.to_at);
-      CONTINUE;
-    END IF;
+  -- A day that so many devices are marked in, as far as it is computable; else some devices of a day.
+  WITH chosen AS (
+    SELECT date_trunc('day', d.from_at, 'UTC') AS day, d.irregular, array_agg(DISTINCT d.device_id) AS ids
+    FROM (
+      SELECT * FROM volt_internal.energy_dirty WHERE device_type = '{device}' ORDER BY from_at LIMIT 100 * at_once) d
+    GROUP BY 1, 2
+    ORDER BY 1, 2 LIMIT 1
+  ), allowed AS (
+    SELECT c.day, c.irregular, m.are_many, CASE WHEN m.are_many THEN c.ids ELSE c.ids[:at_once] END AS ids
+    FROM chosen c
+    CROSS JOIN LATERAL (SELECT cardinality(c.ids) >= many AND NOT c.irregular AS are_many) m
+  ), taken AS (
+    DELETE FROM volt_internal.energy_dirty d USING allowed a
+    WHERE d.device_type = '{device}' AND d.device_id = ANY (a.ids) AND d.from_at >= a.day
+      AND d.from_at < a.day + INTERVAL '1 day' AND d.irregular = a.irregular
+    RETURNING d.device_id, a.day, a.are_many, d.from_at, d.to_at
+  )
+  SELECT t.day, t.are_many, array_agg(DISTINCT t.device_id) AS ids,
+    -- A reading right behind the watermark tells of the quarter hour before it.
+    CASE WHEN min(t.from_at) < watermark + quarter THEN least(min(t.from_at), watermark - quarter) END AS from_at,
+    least(max(t.to_at), watermark) AS to_at
+  INTO marked
+  FROM taken t GROUP BY t.day, t.are_many;
+  IF NOT FOUND THEN
+    RETURN 0;
+  END IF;
+  IF marked.from_at IS NULL OR marked.to_at <= not_before THEN
+    RETURN cardinality(marked.ids);
+  END IF;
+  PERFORM volt_internal.learn_{device}_day(marked.ids, marked.day, watermark);
+  IF marked.day + INTERVAL '1 day' > watermark THEN
+    INSERT INTO volt_internal.energy_provisional (device_type, device_id, day)
+    SELECT '{device}', i.id, marked.day FROM unnest(marked.ids) AS i (id)
+    ON CONFLICT DO NOTHING;
+  END IF;
+  IF marked.are_many AND marked.from_at > not_before THEN
+    PERFORM volt_internal.keep_many_{device}s(marked.ids, marked.from_at, marked.to_at);
+  ELSE
     FOREACH one IN ARRAY marked.ids LOOP
       PERFORM volt_internal.keep_{device}_again(one, marked.from_at, marked.to_at, not_before);
     END LOOP;
-  END LOOP;
-  RETURN done;
+  END IF;
+  RETURN cardinality(marked.ids);
 END $$;
 COMMENT ON FUNCTION volt_internal.keep_marked_{device}s(integer) IS
   'Computes the kept energy of marked {device}s again, of one UTC day, one by one so many or, where there are hundreds, all '

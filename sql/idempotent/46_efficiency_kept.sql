@@ -16,8 +16,7 @@ DECLARE
   quarter CONSTANT interval := INTERVAL '15 minutes';
   first_at CONSTANT timestamptz := (SELECT min(at) FROM unnest(starts) AS at);
   last_at CONSTANT timestamptz := (SELECT max(at) FROM unnest(ends) AS at);
-  raw_meters_since CONSTANT timestamptz := volt_internal.computable_since();
-  raw_vehicles_since CONSTANT timestamptz := volt_internal.computable_since();
+  raw_since CONSTANT timestamptz := volt_internal.computable_since();
 BEGIN
   RETURN QUERY
   WITH period AS MATERIALIZED (
@@ -58,7 +57,7 @@ BEGIN
     FROM linked l
     CROSS JOIN LATERAL (SELECT l.linked_s / 900 AS share) s
     LEFT JOIN LATERAL volt_internal.meter_energy_quarters(l.meter_id, lower(l.during), upper(l.during)) p ON true
-    WHERE l.linked_s < 900 AND (p.quarter_hour IS NOT NULL OR l.quarter_hour < raw_meters_since)
+    WHERE l.linked_s < 900 AND (p.quarter_hour IS NOT NULL OR l.quarter_hour < raw_since)
   ), beside AS MATERIALIZED (
     SELECT l.vehicle_id, l.meter_id, q.vehicle_id AS other_id, q.quarter_hour, q.kwh, c.during,
       extract(epoch FROM upper(c.during) - lower(c.during)) AS linked_s
@@ -77,7 +76,7 @@ BEGIN
       SELECT b.vehicle_id, b.meter_id, b.quarter_hour, coalesce(p.kwh, b.kwh * b.linked_s / 900)
       FROM beside b
       LEFT JOIN LATERAL volt_internal.vehicle_energy_quarters(b.other_id, lower(b.during), upper(b.during)) p ON true
-      WHERE b.linked_s < 900 AND (p.kwh > 0 OR b.quarter_hour < raw_vehicles_since)
+      WHERE b.linked_s < 900 AND (p.kwh > 0 OR b.quarter_hour < raw_since)
     ) o
     GROUP BY o.vehicle_id, o.meter_id, o.quarter_hour
   ),

@@ -14,19 +14,16 @@ BEGIN
   SELECT min(c.range_start) INTO first_at
   FROM timescaledb_information.chunks c
   WHERE c.hypertable_schema = 'volt_internal' AND c.hypertable_name IN ('vehicle_quarter', 'meter_quarter');
-  IF first_at IS NULL THEN
+  IF first_at IS NULL THEN  -- nothing is kept, and a series from an open beginning would not end
     RETURN;
   END IF;
   first_at := greatest(first_at, coalesce(lower(during), '-infinity'));
   -- Not up to the watermark: it may have moved on by the COMMIT of this change.
   last_at := least(now() + INTERVAL '1 day', coalesce(upper(during), 'infinity'));
-  -- Before anything is kept there is nothing to mark, and no first time.
-  IF isfinite(first_at) AND first_at < last_at THEN
-    INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
-    SELECT v.id, s.at, least(s.at + piece, last_at)
-    FROM (SELECT DISTINCT unnest(of_vehicles) AS id) v
-    CROSS JOIN generate_series(first_at, last_at - INTERVAL '1 microsecond', piece) AS s (at);
-  END IF;
+  INSERT INTO volt_internal.efficiency_dirty (vehicle_id, from_at, to_at)
+  SELECT v.id, s.at, least(s.at + piece, last_at)
+  FROM (SELECT DISTINCT unnest(of_vehicles) AS id) v
+  CROSS JOIN generate_series(first_at, last_at - INTERVAL '1 microsecond', piece) AS s (at);
 END $$;
 COMMENT ON FUNCTION volt_internal.mark_vehicles(text[], tstzrange) IS
   'Marks the efficiency of vehicles in a period, as far as it is kept, to be computed again; a week a mark.';

@@ -29,7 +29,7 @@ DECLARE
   slice_from timestamptz;
   slice_to timestamptz;
 BEGIN
-  IF NOT EXISTS (SELECT FROM volt_internal.setting WHERE name = 'edition' AND value = 'apache') THEN
+  IF NOT volt_internal.is_apache() THEN
     RETURN false;
   END IF;
   SELECT * INTO state FROM volt_internal.rollup_state FOR UPDATE;
@@ -61,6 +61,7 @@ CREATE OR REPLACE FUNCTION volt_internal.rollup_recompute_{device}s(at_once inte
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   state volt_internal.rollup_state := (SELECT s FROM volt_internal.rollup_state s);
+  marks integer;
   ids text[];
   hours timestamptz[];
 BEGIN
@@ -74,22 +75,19 @@ BEGIN
     INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
     SELECT '{device}', w.{device}_id, w.hour, w.hour + INTERVAL '1 hour' FROM wanted w
   )
-  SELECT array_agg({device}_id), array_agg(hour) INTO ids, hours FROM wanted;
   -- A later hour of the roll-ups is still computed, with all its readings.
-  IF ids IS NULL OR NOT EXISTS (SELECT FROM volt_internal.setting WHERE name = 'edition' AND value = 'apache') THEN
-    RETURN coalesce(cardinality(ids), 0);
-  END IF;
-  SELECT array_agg(m.id), array_agg(m.hour) INTO ids, hours
-  FROM unnest(ids, hours) AS m (id, hour) WHERE m.hour < state.watermark;
-  IF ids IS NULL THEN
-    RETURN 1;
+  SELECT count(*), array_agg({device}_id) FILTER (WHERE hour < state.watermark),
+    array_agg(hour) FILTER (WHERE hour < state.watermark)
+  INTO marks, ids, hours FROM wanted;
+  IF ids IS NULL OR NOT volt_internal.is_apache() THEN
+    RETURN marks;
   END IF;
   DELETE FROM volt_internal.{device}_hourly_rollup r USING unnest(ids, hours) AS late (late_id, late_hour)
   WHERE r.{device}_id = late_id AND r.hour = late_hour AND r.hour = ANY (hours);
   INSERT INTO volt_internal.{device}_hourly_rollup
   SELECT again.* FROM unnest(ids, hours) AS late (late_id, late_hour)
   CROSS JOIN LATERAL volt_internal.{device}_hours_of(late_id, late_hour, late_hour + INTERVAL '1 hour') AS again;
-  RETURN cardinality(ids);
+  RETURN marks;
 END $$;
 COMMENT ON FUNCTION volt_internal.rollup_recompute_{device}s(integer) IS
   'Passes at most so many marks of late readings on to the kept energy, and on the Apache-2 edition computes those '

@@ -21,7 +21,7 @@ DECLARE
     'day', now() - make_interval(days => volt_internal.setting_number('raw_retention_days')::int + 2), 'UTC');
   dropped integer;
 BEGIN
-  IF NOT EXISTS (SELECT FROM volt_internal.setting WHERE name = 'edition' AND value = 'apache') THEN
+  IF NOT volt_internal.is_apache() THEN
     RETURN 0;
   END IF;
   -- Only what is in the roll-ups.
