@@ -143,10 +143,14 @@ def _run(connection: psycopg.Connection[Any], until: float) -> RollupResult:
         row = connection.execute(queries.text(name), parameters).fetchone()
         return row[0] if row else None
 
-    advanced = recomputed = 0
+    def advance() -> bool:
+        """Computes one closed hour; whether more are left."""
+        return any([call("rollup_advance"), call("keep_energy")])
+
+    recomputed = 0
     call("close_quarter_hours")
-    left = any([call("rollup_advance"), call("keep_energy")])  # whatever else waits
-    advanced += left
+    left = advance()  # whatever else waits
+    advanced = int(left)
     while True:
         energy = sum(call(name, at_once=at_once) for name, at_once in _MARKED)
         # In turns: a stream of late readings must not hold back what follows from those before.
@@ -154,7 +158,7 @@ def _run(connection: psycopg.Connection[Any], until: float) -> RollupResult:
         call("efficiency_is_kept")
         recomputed += energy + efficiency
         if not energy and left:  # one closed hour builds on the energy of the one before
-            left = any([call("rollup_advance"), call("keep_energy")])
+            left = advance()
             advanced += left
         elif not energy and not efficiency:
             return RollupResult(advanced, recomputed)
