@@ -101,7 +101,7 @@ def _measure(rig: Rig, devices: fleet.Fleet, only: str | None, runs: int) -> dic
     print(f"\n{'query':<22}{'p50 ms':>10}{'p99 ms':>10}{'wanted':>10}{'':>8}{'runs':>6}")
     with psycopg.connect(rig.dsn, autocommit=True) as connection:
         connection.execute("SET ROLE volt_reader")
-        for name, query in asks.queries(connection, devices).items():
+        for name, query in asks.queries(devices).items():
             if only in (None, name):
                 note(name, _ask(connection, query, runs), query.wanted_ms)
         asks.closed_hour(connection, devices)

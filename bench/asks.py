@@ -37,16 +37,9 @@ class Query:
     check: Callable[[int, Rows], None]
 
 
-def queries(connection: psycopg.Connection[Any], fleet: Fleet) -> dict[str, Query]:
-    """All queries by name, in the columns that this version of the schema has."""
-    kept = connection.execute(
-        "SELECT FROM pg_attribute WHERE attrelid = 'volt.efficiency_daily'::regclass AND attname = 'began_at'"
-    ).fetchone()
-    compared = "comparable_{}_kwh" if kept else "{}_kwh"
-    sums = (
-        f"sum(dc_kwh), sum(ac_kwh), 100 * sum({compared.format('dc')}) / sum({compared.format('ac')})"
-        " FROM volt.efficiency_{}"
-    )
+def queries(fleet: Fleet) -> dict[str, Query]:
+    """All queries by name."""
+    sums = "sum(dc_kwh), sum(ac_kwh), 100 * sum(comparable_dc_kwh) / sum(comparable_ac_kwh) FROM volt.efficiency_{}"
     hourly, hours = sums.format("hourly"), "hour >= %s AND hour < %s"
     lasting, fleets = range(1, fleet.lasting + 1), range(fleet.lasting // fleet.per_fleet)
     yesterday = fleet.midnight - DAY
@@ -103,9 +96,9 @@ def queries(connection: psycopg.Connection[Any], fleet: Fleet) -> dict[str, Quer
         "fleet_30_days": of_fleet(30, 500),
         "all_yesterday": Query(
             1000,
-            f"SELECT {sums.format('daily')} WHERE day = %s" if kept else f"SELECT {hourly} WHERE {hours}",
+            f"SELECT {sums.format('daily')} WHERE day = %s",
             range(1),
-            lambda _: [fleet.yesterday] if kept else [yesterday, fleet.midnight],
+            lambda _: [fleet.yesterday],
             lambda _, rows: _sums(fleet, range(1, fleet.vehicles + 1), yesterday, rows[0]),
         ),
         "closed_hour": Query(
@@ -133,7 +126,7 @@ def late_hours(connection: psycopg.Connection[Any], fleet: Fleet) -> None:
 
 def closed_hour(connection: psycopg.Connection[Any], fleet: Fleet) -> None:
     """Checks the last closed hour of all vehicles."""
-    asked = queries(connection, fleet)["closed_hour"]
+    asked = queries(fleet)["closed_hour"]
     asked.check(0, connection.execute(asked.text.encode(), asked.values(0)).fetchall())
 
 

@@ -38,13 +38,13 @@ def fill_last_hour(rig: Rig, fleet: Fleet) -> None:
 
 
 def keep_a_year(rig: Rig, fleet: Fleet) -> None:
-    """Puts kept figures of a year behind the readings: whatever this version of the schema keeps for ever."""
+    """Puts kept figures of a year behind the readings."""
     with psycopg.connect(rig.dsn) as connection:
         tables = {f"{one}_hourly": f"volt_internal.{one}_hourly_rollup" for one in ("vehicle", "meter")}
         tables |= dict(connection.execute(_CONTINUOUS_AGGREGATES).fetchall())
-        for table in ("vehicle_quarter", "meter_quarter", "efficiency_hour", "efficiency_day"):
-            if connection.execute("SELECT to_regclass(%s)", [f"volt_internal.{table}"]).fetchone() != (None,):
-                tables[table] = f"volt_internal.{table}"
+    tables |= {
+        one: f"volt_internal.{one}" for one in ("vehicle_quarter", "meter_quarter", "efficiency_hour", "efficiency_day")
+    }
     jobs = [
         (
             f"{_DEVICE} INSERT INTO {table} {_KEPT[name]} ON CONFLICT DO NOTHING",

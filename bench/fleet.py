@@ -37,8 +37,8 @@ class Fleet:
 
     @property
     def closed(self) -> dt.datetime:
-        """The end of the last hour that can be closed."""
-        return (self.end - 5 * MINUTE).replace(minute=0)
+        """The end of the last hour that is closed, 20 minutes after it."""
+        return (self.end - 20 * MINUTE).replace(minute=0)
 
     @property
     def midnight(self) -> dt.datetime:

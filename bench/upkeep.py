@@ -72,11 +72,7 @@ def open_again(rig: Rig, fleet: Fleet) -> None:
         for table, column in _KEPT_UNTIL.items():
             if connection.execute("SELECT to_regclass(%s)", [table]).fetchone() != (None,):
                 connection.execute(f"DELETE FROM {table} WHERE {column} >= %s".encode(), [fleet.midnight])
-        columns = connection.execute(
-            "SELECT attname::text FROM pg_attribute WHERE attrelid = 'volt_internal.rollup_state'::regclass"
-            " AND attname LIKE '%watermark'"
-        ).fetchall()
-        for (name,) in columns:
+        for name in ("closing_watermark", "watermark", "energy_watermark", "efficiency_watermark"):
             connection.execute(
                 f"UPDATE volt_internal.rollup_state SET {name} = %(midnight)s WHERE {name} > %(midnight)s".encode(),
                 {"midnight": fleet.midnight},
