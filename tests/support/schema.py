@@ -88,6 +88,13 @@ def store(connection: Connection, readings: Sequence[models.Reading], size: int 
                 rollup.mark_late(connection, closing, vehicles, meters)
 
 
+def keep(connection: Connection) -> rollup.RollupResult:
+    """All that voltd keeps itself, however busy the machine is."""
+    result = rollup.run_once(connection, within_s=300)
+    assert result.finished
+    return result
+
+
 def materialise(connection: Connection) -> None:
     """One run of what voltd keeps itself, and a second that has nothing to do; on Community a refresh, too."""
     ((edition,),) = connection.execute("SHOW timescaledb.license").fetchall()
@@ -95,9 +102,9 @@ def materialise(connection: Connection) -> None:
         for view, until in (("vehicle_hourly", "1 hour"), ("meter_hourly", "1 hour"), ("vehicle_daily", "1 day"),
                             ("meter_daily", "1 day")):  # fmt: skip
             connection.execute(f"CALL refresh_continuous_aggregate('volt.{view}', NULL, now() - INTERVAL '{until}')")
-    assert rollup.run_once(connection, within_s=300).finished
-    again = rollup.run_once(connection)
-    assert (again.advanced, again.recomputed, again.finished) == (0, 0, True)
+    keep(connection)
+    again = keep(connection)
+    assert (again.advanced, again.recomputed) == (0, 0)
 
 
 def link(

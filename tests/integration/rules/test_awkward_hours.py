@@ -4,8 +4,9 @@ import pytest
 
 from support import alerts
 from support.rules import history
-from support.rules.rig import HOUR, MINUTE, T0, Rig
+from support.rules.rig import HOUR, MINUTE, T0, rig
 
+__all__ = ["rig"]  # a fixture
 RULES = """
 [rules.low]
 metric = "efficiency_pct"
@@ -19,15 +20,6 @@ applies_to = ["vehicle"]
 fire_above = 1.0
 late_after_s = 7200.0
 """
-
-
-@pytest.fixture
-def rig(migrated_database, monkeypatch):
-    made = Rig(migrated_database, monkeypatch)
-    made.reload(RULES)
-    made.check(T0 + 15 * MINUTE)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ import pytest
 
 from support import alerts
 from support.rules import history
-from support.rules.rig import HOUR, MINUTE, T0, Rig
+from support.rules.rig import HOUR, MINUTE, T0, rig
 from voltd.rules.cycle import hourly_figures
 
+__all__ = ["rig"]  # a fixture
 RULES = """
 [rules.low]
 metric = "efficiency_pct"
@@ -36,15 +37,6 @@ applies_to = ["vehicle"]
 fire_above = 30.0
 fleets = ["north"]
 """
-
-
-@pytest.fixture
-def rig(migrated_database, monkeypatch):
-    made = Rig(migrated_database, monkeypatch)
-    made.reload(RULES)
-    made.check(T0 + 15 * MINUTE)
-    yield made
-    made.close()
 
 
 @pytest.fixture

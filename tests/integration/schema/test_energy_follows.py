@@ -8,8 +8,7 @@ import functools
 import pytest
 
 from support.energy.world import World, on
-from support.schema import connection_of, link, materialise, store
-from voltd.database import rollup
+from support.schema import connection_of, keep, link, materialise, store
 
 __all__ = ["connection_of"]  # a fixture
 _LINK = "UPDATE volt.vehicle_meter SET valid = tstzrange({}) WHERE vehicle_id = %({})s AND meter_id = %({})s"
@@ -230,7 +229,7 @@ def worlds(connection_of):
         for world in made.values():
             world.build()
         store(connection, [one for world in made.values() for one in world.readings()], 5000)
-        assert rollup.run_once(connection, within_s=300).finished
+        keep(connection)
         return made
 
     return of
@@ -241,9 +240,9 @@ def test_every_figure_follows(worlds, edition, name):
     world = worlds(edition)[name]
     assert world.differences() == []
     for _ in CHANGES[name](world) or ():
-        rollup.run_once(world.connection)
+        keep(world.connection)
         assert world.differences() == []
-    rollup.run_once(world.connection)
+    keep(world.connection)
     assert world.differences() == []
 
 
@@ -251,7 +250,7 @@ def test_every_figure_follows(worlds, edition, name):
 def test_the_registry_of_a_database_without_readings(connection_of, edition):
     """The daemon runs before the first device reports: there is nothing to follow, and nobody waits."""
     connection = connection_of(edition, "empty")
-    rollup.run_once(connection)
+    keep(connection)
     connection.execute("SET statement_timeout = '10s'")
     world = World(connection, "empty")
     world.build()

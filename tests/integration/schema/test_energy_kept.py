@@ -5,36 +5,20 @@ import random
 
 import pytest
 
+from support.energy import sides
 from support.energy.awkward import awkward
+from support.energy.kept import quarter_differences
 from support.energy.scenarios import SCENARIOS
-from support.schema import at, connection_of, materialise, meter, store, vehicle
-from voltd.database import queries, rollup
+from support.schema import at, connection_of, keep, materialise, meter, store, vehicle
+from voltd.database import queries
 
 __all__ = ["connection_of"]  # a fixture
 
 
-def _rows(device, kind, side):
+def _recent(device, kind, side):
     """Its readings, moved by whole days to the last weeks, so that no retention drops them."""
-    make = meter if kind == "meter" else vehicle
-    rows = {}
-    moved = dt.timedelta(days=(at(0) - min(one.at for one in side.readings)).days - 20)
-    for one in side.readings:  # two of one time are one row
-        kwh, register = rows.get(one.at, (None, None))
-        rows[one.at] = (one.interval_kwh if kwh is None else kwh, one.register_kwh if register is None else register)
-    return [make(device, when + moved, kwh=kwh, register=register) for when, (kwh, register) in rows.items()]
-
-
-def _register(connection, device, kind, side):
-    connection.execute(
-        f"INSERT INTO volt.{kind} ({kind}_id, interval_s, max_power_kw, register_kind) VALUES (%s, %s, %s, %s)",
-        (device, side.device.interval_s, side.device.max_power_kw, side.device.kind.replace("register", "total")),
-    )
-
-
-_COLUMNS = (
-    "q.quarter_hour, q.kwh, round(q.covered_s, 6), round(q.gap_s, 6), q.low_kwh, q.high_kwh, round(q.peak_kw, 6),"
-    " q.gaps, q.suspect, q.source"
-)
+    days = (at(0) - min(one.at for one in side.readings)).days - 20
+    return sides.readings(device, kind, side, dt.timedelta(days=days))
 
 
 def _same_as_defined(connection, kind, device):
@@ -45,13 +29,7 @@ def _same_as_defined(connection, kind, device):
     ((watermark,),) = connection.execute("SELECT energy_watermark FROM volt_internal.rollup_state").fetchall()
     start = first.replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
     end = min(last.replace(minute=0, second=0, microsecond=0) + dt.timedelta(days=2), watermark)
-    kept = connection.execute(
-        f"SELECT {_COLUMNS} FROM volt_internal.{kind}_quarter q WHERE q.{kind}_id = %s ORDER BY 1", (device,)
-    ).fetchall()
-    defined = connection.execute(
-        f"SELECT {_COLUMNS} FROM volt_internal.{kind}_energy_quarters(%s, %s, %s) q ORDER BY 1", (device, start, end)
-    ).fetchall()
-    assert kept == defined, device
+    assert quarter_differences(connection, kind, device, start, end) == []
 
 
 @pytest.fixture(scope="module", params=["timescale", "apache"])
@@ -60,15 +38,15 @@ def history(connection_of, request):
     connection = connection_of(request.param, "kept")
     devices = []
     readings = []
-    sides = [
+    scenarios = [
         (f"{name}-{number}", name, side)
         for number, scenario in list(enumerate(SCENARIOS))[::2]
         for name, side in (("meter", scenario.meter), ("vehicle", scenario.vehicle))
         if side is not None and side.readings
     ] + [(f"awkward-{seed}", "meter", awkward(seed)) for seed in range(3000, 3020)]
-    for device, kind, side in sides:
-        _register(connection, device, kind, side)
-        readings += _rows(device, kind, side)
+    for device, kind, side in scenarios:
+        sides.register(connection, device, kind, side)
+        readings += _recent(device, kind, side)
         devices.append((kind, device))
     rng = random.Random(5)
     for number in range(10):  # as most devices are: regular, with a little jitter; a few messages lost
@@ -123,11 +101,11 @@ def test_as_time_goes_on(connection_of, edition):
     rng = random.Random(11)
     devices = []
     arriving = []
-    sides = [(f"live-{seed}", "meter", awkward(seed)) for seed in range(4000, 4008)]
-    for device, kind, side in sides:
-        _register(connection, device, kind, side)
+    for seed in range(4000, 4008):
+        device, kind, side = f"live-{seed}", "meter", awkward(seed)
+        sides.register(connection, device, kind, side)
         devices.append((kind, device))
-        arriving += _rows(device, kind, side)
+        arriving += _recent(device, kind, side)
     first = min(one.recorded_at for one in arriving)
     for number in range(8):  # regular devices, some asleep for hours, some that change from one kind to the other
         place = 0
@@ -154,12 +132,12 @@ def test_as_time_goes_on(connection_of, edition):
         arrived = [one for at, one in arriving if at <= now]
         del arriving[: len(arrived)]
         store(connection, arrived, 500)
-        _keep(connection, now)
+        _keep_at(connection, now)
     for kind, device in devices:
         _same_as_defined(connection, kind, device)
 
 
-def _keep(connection, now):
+def _keep_at(connection, now):
     """What ``rollup.run_once`` does at that time."""
     connection.execute(
         "UPDATE volt_internal.rollup_state SET closing_watermark ="
@@ -169,7 +147,7 @@ def _keep(connection, now):
     with pytest.MonkeyPatch.context() as patch:
         text = queries.text
         patch.setattr(queries, "text", lambda name: "SELECT 1" if name == "close_quarter_hours" else text(name))
-        assert rollup.run_once(connection, within_s=300).finished
+        keep(connection)
 
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
@@ -194,9 +172,9 @@ def test_a_reading_right_behind_a_closed_quarter_hour(connection):
     noon = day + dt.timedelta(hours=12)
     minutes = [vehicle("behind", noon + dt.timedelta(minutes=n), kwh=0.1) for n in range(-60, 15) if n]
     store(connection, minutes)
-    _keep(connection, noon + dt.timedelta(minutes=20))
+    _keep_at(connection, noon + dt.timedelta(minutes=20))
     store(connection, [vehicle("behind", noon, kwh=0.1)])
-    _keep(connection, noon + dt.timedelta(minutes=50))
+    _keep_at(connection, noon + dt.timedelta(minutes=50))
     _same_as_defined(connection, "vehicle", "behind")
 
 
@@ -215,8 +193,8 @@ def test_many_registers_that_come_late(connection):
     )
     missing = range(75, 125, 5)
     store(connection, readings([n for n in range(5, 180, 5) if n not in missing]), 5000)
-    _keep(connection, day + dt.timedelta(hours=2, minutes=50))
+    _keep_at(connection, day + dt.timedelta(hours=2, minutes=50))
     store(connection, readings(missing), 5000)
-    _keep(connection, day + dt.timedelta(hours=3))
+    _keep_at(connection, day + dt.timedelta(hours=3))
     for name in names[::50]:
         _same_as_defined(connection, "meter", name)

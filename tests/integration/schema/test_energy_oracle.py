@@ -4,10 +4,11 @@ import datetime as dt
 
 import pytest
 
+from support.energy import sides
 from support.energy.awkward import awkward, decided
 from support.energy.oracle import Energy
 from support.energy.scenarios import SCENARIOS
-from support.schema import meter, store, vehicle
+from support.schema import store
 
 _SIDES = [
     (f"{number}-{name}", name, side)
@@ -19,22 +20,8 @@ _SIDES = [
 
 def _store(connection, device, kind, side):
     """The readings of a side and what the registry says of it; all of them are in the current state's past."""
-    registered = (
-        device,
-        side.device.interval_s,
-        side.device.max_power_kw,
-        side.device.kind.replace("register", "total"),
-    )
-    connection.execute(
-        f"INSERT INTO volt.{kind} ({kind}_id, interval_s, max_power_kw, register_kind) VALUES (%s, %s, %s, %s)",
-        registered,
-    )
-    rows: dict[dt.datetime, tuple[float | None, float | None]] = {}
-    for one in side.readings:  # two of one time are one row
-        kwh, register = rows.get(one.at, (None, None))
-        rows[one.at] = (one.interval_kwh if kwh is None else kwh, one.register_kwh if register is None else register)
-    make = meter if kind == "meter" else vehicle
-    store(connection, [make(device, at, kwh=kwh, register=register) for at, (kwh, register) in rows.items()])
+    sides.register(connection, device, kind, side)
+    store(connection, sides.readings(device, kind, side))
     for one in side.decisions:
         connection.execute(
             "INSERT INTO volt.register_decision (device_type, device_id, recorded_at, decision, start_kwh)"

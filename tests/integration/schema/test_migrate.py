@@ -228,10 +228,10 @@ def test_readings_older_than_the_retention_go_and_their_hours_stay(database_of):
             " VALUES (now() - INTERVAL '31 days', 't', '', 'not_json', 1), (now(), 't', '', 'not_json', 2)"
         )
         assert retention.run_once(connection) == retention.RetentionResult(0, 1)  # nothing is rolled up yet
-        rollup.run_once(connection)
+        schema.keep(connection)
         assert retention.run_once(connection).chunks == 5
         connection.execute("INSERT INTO volt_internal.meter_rollup_dirty SELECT meter_id, hour FROM volt.meter_hourly")
-        rollup.run_once(connection)
+        schema.keep(connection)
         assert connection.execute("SELECT count(*) FROM volt.meter_hourly").fetchone() == (12,)
         assert connection.execute("SELECT count(*) FROM volt.meter_reading").fetchone() == (7,)
         assert connection.execute("SELECT count(*) FROM volt.dead_letter").fetchone() == (1,)
@@ -271,7 +271,7 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
                 view: connection.execute(f"SELECT e::text FROM volt.{view} e ORDER BY 1").fetchall() for view in views
             }
 
-        rollup.run_once(connection)
+        schema.keep(connection)
         before = shown()
         assert [len(before[view]) for view in before] == [24, 48, 48, 12, 12]
         assert retention.run_once(connection).chunks > 0
@@ -286,12 +286,12 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
             " now() - INTERVAL '1 hour')"
         )
         connection.execute(refresh)
-        rollup.run_once(connection)
+        schema.keep(connection)
         assert shown() == before
         late = connection.execute("SELECT date_trunc('day', now(), 'UTC') - INTERVAL '22.5 hours'").fetchone()[0]
         schema.store(connection, [schema.meter("m", late, kwh=3.0)])
         connection.execute(refresh)
-        rollup.run_once(connection)
+        schema.keep(connection)
         after = shown()
         assert {view for view in before if after[view] != before[view]} == before.keys() - {"vehicle_quarter_hourly"}
         assert connection.execute("SELECT sum(ac_kwh)::float FROM volt.efficiency_daily").fetchone() == (12 * 6 + 3,)

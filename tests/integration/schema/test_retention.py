@@ -5,6 +5,7 @@ import datetime as dt
 import psycopg
 import pytest
 
+from support import schema
 from voltd import models
 from voltd.database import migrate, retention, rollup
 
@@ -53,7 +54,7 @@ def test_retention_that_drops_nothing_leaves_the_past_open(database_of):
     dsn = database_of("apache")
     migrate.migrate(dsn, migrate.MigrateOptions(), report=quiet)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        rollup.run_once(connection)
+        schema.keep(connection)
         assert retention.run_once(connection).chunks == 0
         retention.ensure(connection, 3650)
         with connection.transaction():
@@ -63,5 +64,5 @@ def test_retention_that_drops_nothing_leaves_the_past_open(database_of):
             into = f"volt.meter_reading ({', '.join(reading._fields)})"
             connection.execute(f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(reading))})", reading)
             rollup.mark_late(connection, closing, [], [reading])
-        rollup.run_once(connection)
+        schema.keep(connection)
         assert connection.execute("SELECT count(*) FROM volt.meter_hourly").fetchone() == (1,)

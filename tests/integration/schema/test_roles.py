@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
+from support import schema
 from voltd.database import migrate, queries, retention, rollup
 
 
@@ -32,7 +33,7 @@ def test_the_daemons_role_can_do_its_job_and_no_more(migrated):
             connection.execute(queries.text("stage_vehicle_current_since"), {"since": None})
             (merged,) = connection.execute(queries.text("merge_vehicle_current")).fetchall()
         assert merged[:3] == ("w", now, 50)
-        rollup.run_once(connection)
+        schema.keep(connection)
         retention.run_once(connection)
         connection.execute("SELECT * FROM volt.efficiency_hourly")
         for statement in (

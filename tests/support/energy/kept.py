@@ -1,7 +1,7 @@
 """What is kept of energy and efficiency, and what the functions on raw readings give: quarter hours, hours and days."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import psycopg
@@ -57,32 +57,46 @@ def _rows(connection: Connection, statement: str, **values: object) -> list[tupl
     return connection.execute(statement, values).fetchall()
 
 
+def _compared(what: str, kept: list[tuple[Any, ...]], given: list[tuple[Any, ...]]) -> list[str]:
+    return [f"{what} kept {row}" for row in kept if row not in given] + [
+        f"{what} given {row}" for row in given if row not in kept
+    ]
+
+
+def quarter_differences(
+    connection: Connection, kind: str, device: str, start: dt.datetime, until: dt.datetime
+) -> list[str]:
+    """Quarter hours of one device that are kept and not given from ``start`` to ``until``, or the other way round."""
+    values = {"device": device, "start": start, "until": until}
+    return _compared(
+        f"quarter of {device}",
+        _rows(
+            connection, f"SELECT {_QUARTER} FROM volt_internal.{kind}_quarter q WHERE {kind}_id = %(device)s", **values
+        ),
+        _rows(
+            connection,
+            f"SELECT {_QUARTER} FROM volt_internal.{kind}_energy_quarters(%(device)s, %(start)s, %(until)s) q",
+            **values,
+        ),
+    )
+
+
 def differences(
-    connection: Connection, vehicles: Iterable[str], meters: Iterable[str], start: dt.datetime
+    connection: Connection, vehicles: Collection[str], meters: Iterable[str], start: dt.datetime
 ) -> list[str]:
     """Rows that are kept and not given by the functions, or the other way round, from ``start`` (a UTC midnight) on."""
     ((energy_until,),) = _rows(connection, "SELECT energy_watermark FROM volt_internal.rollup_state")
     until = energy_until.replace(minute=0)
-    found: list[str] = []
-
-    def compare(what: str, kept: list[tuple[Any, ...]], defined: list[tuple[Any, ...]]) -> None:
-        found.extend(f"{what} kept {row}" for row in kept if row not in defined)
-        found.extend(f"{what} given {row}" for row in defined if row not in kept)
-
-    for kind, devices in (("vehicle", vehicles), ("meter", meters)):
-        of_device = f"FROM volt_internal.{kind}_quarter q WHERE {kind}_id = %(device)s"
-        by_function = f"FROM volt_internal.{kind}_energy_quarters(%(device)s, %(start)s, %(until)s) q"
-        for device in devices:
-            values = {"device": device, "start": start, "until": energy_until}
-            compare(
-                f"quarter of {device}",
-                _rows(connection, f"SELECT {_QUARTER} {of_device}", **values),
-                _rows(connection, f"SELECT {_QUARTER} {by_function}", **values),
-            )
+    found = [
+        one
+        for kind, devices in (("vehicle", vehicles), ("meter", meters))
+        for device in devices
+        for one in quarter_differences(connection, kind, device, start, energy_until)
+    ]
     for vehicle in vehicles:
         values = {"vehicle": vehicle, "start": start, "until": until}
         for what, of_vehicle, by_function in (("hour", _HOURS_KEPT, _HOURS_GIVEN), ("day", _DAYS_KEPT, _DAYS_GIVEN)):
-            compare(
+            found += _compared(
                 f"{what} of {vehicle}",
                 _rows(connection, of_vehicle, **values),
                 _rows(connection, by_function, **values),

@@ -8,8 +8,7 @@ from typing import Any
 
 import psycopg
 
-from support import commands
-from voltd.database import rollup
+from support import commands, schema
 
 T0 = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=12)
 RULES = """
@@ -72,7 +71,7 @@ class History:
     def keep(self) -> None:
         """Energy and efficiency of all hours until now."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            assert rollup.run_once(connection).finished
+            schema.keep(connection)
 
     def vehicle(self, device: str, *readings: tuple[float, dict[str, Any]]) -> None:
         """Readings as (minute, values), the arrival among these; and the current state as the writer keeps it."""
