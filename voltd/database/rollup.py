@@ -33,7 +33,7 @@ class RollupResult:
     """What one run did.
 
     Attributes:
-        advanced: closed hours that were computed for the first time, where more were left behind them.
+        advanced: how many closed hours were computed for the first time; the newest one is not counted.
         recomputed: device-hours, device-days and vehicles that were computed again.
         finished: nothing was left to do; False: time was up, or another daemon is at it.
     """
