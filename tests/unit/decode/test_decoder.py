@@ -300,7 +300,7 @@ def test_a_defect_of_the_decoder_is_a_dead_letter(monkeypatch):
     def defect(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(fields.Family, "read", defect)
+    monkeypatch.setattr(fields.FieldReader, "read", defect)
     good, odd = message('{"timestamp":"%s","soc":5}' % AT), message('{"timestamp":"%s","soc":"5"}' % AT)  # noqa: UP031
     with structlog.testing.capture_logs() as logs:
         batch = decoder().decode([good, odd, good])

@@ -229,7 +229,7 @@ def test_unknown_fields_are_counted_by_name():
 def test_both_ways_have_the_same_fields_and_bounds():
     """The fast way's structs and the thorough way's table are one contract."""
     for device_type, parser in fast.PARSERS.items():
-        family = decode_fields.Family(device_type, config.Limits())
+        family = decode_fields.FieldReader(device_type, config.Limits())
         decode: Any = parser._tolerant
         struct = decode.__self__.type
         names = dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))

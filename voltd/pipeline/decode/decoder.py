@@ -53,8 +53,8 @@ class Decoder:
         self._max_age = dt.timedelta(days=max_age_days)
         self._max_future = dt.timedelta(seconds=limits.max_future_s)
         self._clock = timestamp.TimestampReader(epoch=self._timestamps.epoch, as_text=limits.numbers_as_text)
-        self._families = {one: fields.Family(one, limits) for one in models.DeviceType}
-        self._sentinels = {one: family.sentinels for one, family in self._families.items() if family.sentinels}
+        self._readers = {one: fields.FieldReader(one, limits) for one in models.DeviceType}
+        self._sentinels = {one: reader.sentinels for one, reader in self._readers.items() if reader.sentinels}
 
     def decode(self, messages: list[models.Message], batch: models.Batch | None = None) -> models.Batch:
         """Every message's readings and dead letters, in the order received. Never raises for a payload.
@@ -222,25 +222,25 @@ class Decoder:
         Raises:
             Invalid: it is refused whole.
         """
-        family = self._families[device_type]
-        time_name, recorded_at = self._recorded_at(value, family, message)
+        reader = self._readers[device_type]
+        time_name, recorded_at = self._recorded_at(value, reader, message)
         id_name = readings.id_name(device_type)
         device_id = origin.device_id(value.get(id_name), route.device_id, id_name)
-        found = family.read(value, time_name)
+        found = reader.read(value, time_name)
         if found.unknown:
             batch.note_unknown(device_type, found.unknown)
         if found.bad and self._limits.bad_field == "reject":
             raise _Invalid(*found.bad[0])
         if not found.known:
-            others = self._families[_OTHER[device_type]].fields
-            detail = hints.no_measurement(value, family.fields, found.unknown, others)
+            others = self._readers[_OTHER[device_type]].fields
+            detail = hints.no_measurement(value, reader.fields, found.unknown, others)
             raise _Invalid(Reason.NO_MEASUREMENT, detail)
         return device_id, recorded_at, found
 
     def _recorded_at(
         self,
         value: Mapping[str, Any],
-        family: fields.Family,
+        reader: fields.FieldReader,
         message: models.Message,
     ) -> tuple[str, dt.datetime]:
         """The reading's time, and the name of the field that has it."""
@@ -250,7 +250,7 @@ class Decoder:
             name = "createdAt"
             written = value.get(name)
         if written is None:
-            raise _Invalid(Reason.MISSING_FIELD, hints.no_time(value, family.fields), "timestamp")
+            raise _Invalid(Reason.MISSING_FIELD, hints.no_time(value, reader.fields), "timestamp")
         recorded_at = self._clock.read(name, written, self._topics.zone(message.topic))
         ahead = recorded_at - message.received_at
         if ahead > self._max_future:

@@ -78,7 +78,7 @@ class Fields:
 _Second = tuple[str, str, float]  # a field, the one whose column it fills unless that one is there, and the value
 
 
-class Family:
+class FieldReader:
     """The fields of one device type under the limits of the settings."""
 
     def __init__(self, device_type: models.DeviceType, limits: config.Limits) -> None:
