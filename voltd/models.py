@@ -124,8 +124,12 @@ class Batch:
 
     ``vehicles[i]`` came from ``vehicle_sources[i]``: index in ``messages`` and index in that message's array, or None
     where the message is the reading; likewise meters. Every message has at least one reading, dead letter or sign of
-    life; a reading may have partial dead letters beside it, one for each field that was left out, or them
-    alone where all were.
+    life, or a value in a gathered reading; a reading may have partial dead letters beside it, one for each field that
+    was left out, or them alone where all were.
+
+    Attributes:
+        gathered: of readings that were gathered from several messages: by index of the first one, how many follow
+            each other.
     """
 
     messages: list[Message]
@@ -140,6 +144,7 @@ class Batch:
     unknown_fields: int = 0
     unknown_names: dict[tuple[DeviceType, str], int] = dataclasses.field(default_factory=dict)
     retained: bool = False  # whether any message carried the retain flag
+    gathered: dict[int, int] = dataclasses.field(default_factory=dict)
 
     @property
     def readings(self) -> int:

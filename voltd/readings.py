@@ -19,6 +19,7 @@ from typing import Annotated, NamedTuple
 UNBOUNDED = 1e9  # where the contract sets no bound, so that no sum over stored values can overflow
 ID_LENGTH = 64
 TEXT_LENGTH = 32
+_TIME_SOURCE = "Who dated the reading: empty, the device itself; arrival, the daemon when it arrived"
 POSITION = ("latitude", "longitude")  # both 0: the receiver has no fix
 
 
@@ -109,6 +110,11 @@ class VehicleReading(NamedTuple):
         float | None,
         Field("kwhReturnedDcTotal", "Register of DC energy out of the battery", "kWh", at="dc_returned_register_at"),
     ]
+    ac_register_kwh: Annotated[
+        float | None,
+        Field("kwhOnboardAcTotal", "Register of AC energy into the on-board charger", "kWh", at="ac_register_at"),
+    ]
+    time_source: Annotated[str | None, Field("timeSource", _TIME_SOURCE, kind=Kind.TEXT)]
     diagnostics: Annotated[
         str | None, Field("diagnostics", "Whatever else the vehicle reports, a JSON object", kind=Kind.OBJECT)
     ]
@@ -137,6 +143,7 @@ class MeterReading(NamedTuple):
         float | None,
         Field("kwhReturnedAcTotal", "Register of AC energy back into the grid", "kWh", at="ac_returned_register_at"),
     ]
+    time_source: Annotated[str | None, Field("timeSource", _TIME_SOURCE, kind=Kind.TEXT)]
     received_at: dt.datetime
 
 
@@ -174,7 +181,7 @@ def known_names(device_type: DeviceType) -> frozenset[str]:
 
 @functools.cache
 def wire_names() -> Mapping[str, str]:
-    """What payloads call the columns; no column is in both readings."""
+    """What payloads call the columns; a column of both readings has one name."""
     return {column: field.wire for device_type in DeviceType for column, field in fields(device_type).items()}
 
 

@@ -17,7 +17,12 @@ def test_each_column_is_declared(device_type):
 
 
 def test_names_on_the_wire_are_unambiguous():
-    every = [field for device_type in DeviceType for field in readings.fields(device_type).values()]
+    every = [
+        field
+        for device_type in DeviceType
+        for column, field in readings.fields(device_type).items()
+        if device_type is DeviceType.VEHICLE or column != "time_source"  # the one that both have
+    ]
     names = [name for field in every for name in field.names]
     assert len(names) == len({*names}) == len(readings.names())
     assert {field.returned for field in every} - {""} <= {field.wire for field in every}

@@ -20,6 +20,7 @@ from voltd.database import connections, edition, migrate, policies, queries, sql
 from voltd.host import host_clock, witnesses
 from voltd.pipeline.consume import clients
 from voltd.pipeline.consume.client_id import probe
+from voltd.pipeline.decode.devices import families
 from voltd.rules import load
 
 _MEANING = {
@@ -68,7 +69,7 @@ def _broker(settings: config.Settings) -> list[str]:
     answered = threading.Event()
     answer: list[Any] = []
     refused: list[str] = []
-    wanted = clients.observer_subscriptions(mqtt)
+    wanted = clients.observer_subscriptions(mqtt, families.of(settings).filters)
 
     def on_connect(client: Any, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         answer.extend((reason, properties))

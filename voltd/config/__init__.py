@@ -17,11 +17,12 @@ from psycopg import conninfo
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from voltd.config.alerts import Alerts, ChannelSettings
+from voltd.config.devices import DeviceFamily
 from voltd.config.limits import Days, Limits, Timestamps, Zone
 from voltd.config.section import Name, Section
 from voltd.config.topics import Topics
 
-__all__ = ["ChannelSettings", "Limits", "Section", "Settings", "Timestamps", "Topics"]
+__all__ = ["ChannelSettings", "DeviceFamily", "Limits", "Section", "Settings", "Timestamps", "Topics"]
 
 
 def _dsn(text: str) -> str:
@@ -167,6 +168,8 @@ class Settings(pydantic_settings.BaseSettings):
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()
     log: Log = Log()
+    devices: dict[Name, DeviceFamily] = Field(default_factory=dict)
+    devices_directory: pathlib.Path = pathlib.Path("/etc/voltd/devices.d")
     current_interval_s: Annotated[NonNegativeFloat, Field(ge=0.05, le=10)] = 1.0
     timezone: Zone = "UTC"
 

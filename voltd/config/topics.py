@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 import pydantic
@@ -42,6 +43,18 @@ def _overlap(one: list[str], other: list[str]) -> bool:
     return longer in ([], ["#"])
 
 
+def overlapping(filters: Sequence[str]) -> tuple[int, int] | None:
+    """The places of the first two filters that one topic can match; None: there are none."""
+    levels = [_levels(one) for one in filters]
+    for one, other in itertools.combinations(range(len(filters)), 2):
+        mine, yours = levels[one], levels[other]
+        # 4.7.2: a wildcard at the beginning matches no topic that begins with $
+        system = any(name.startswith("$") for name in (mine[0], yours[0]))
+        if (mine[0] == yours[0] or not system) and _overlap(mine, yours):
+            return one, other
+    return None
+
+
 Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
 
 
@@ -60,15 +73,12 @@ class Topics(section.Section):
         twice = sorted({name for name in every if every.count(name) > 1})
         if twice:
             raise ValueError(f"{twice[0]!r} is named twice: each filter belongs to one device type")
-        for one, other in itertools.combinations(every, 2):
-            levels, others = _levels(one), _levels(other)
-            # 4.7.2: a wildcard at the beginning matches no topic that begins with $
-            system = any(name.startswith("$") for name in (levels[0], others[0]))
-            if _overlap(levels, others) and (levels[0] == others[0] or not system):
-                raise ValueError(
-                    f"{one!r} and {other!r} overlap: the broker may send a message that matches both twice; "
-                    "write filters of which each topic matches one"
-                )
+        if pair := overlapping(every):
+            one, other = (every[place] for place in pair)
+            raise ValueError(
+                f"{one!r} and {other!r} overlap: the broker may send a message that matches both twice; "
+                "write filters of which each topic matches one"
+            )
         return self
 
     def may_match(self, topic_filter: str) -> bool:

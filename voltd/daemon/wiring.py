@@ -15,6 +15,7 @@ from voltd.pipeline.consume import consumer, window
 from voltd.pipeline.consume.client_id import presence
 from voltd.pipeline.current import live, state
 from voltd.pipeline.decode import clock, decoder
+from voltd.pipeline.decode.devices import families
 from voltd.pipeline.flush import flusher, outage, policy
 from voltd.pipeline.spool import drain, file
 from voltd.pipeline.write import bounds, excursions, refused, store
@@ -29,6 +30,7 @@ class Wiring:
 
     def __init__(self, settings: config.Settings) -> None:
         self._settings = settings
+        self._families = families.of(settings)
         self.signals = signals.Signals()
         self.counters = metrics.Metrics()
         self.clock = host_clock.HostClock()
@@ -49,6 +51,7 @@ class Wiring:
             on_subscribed=self.signals.subscribed,
             may_connect=self.presence.may_connect,
             contested=self.presence.recheck,
+            filters=self._families.filters,
         )
         noted = excursions.Excursions()
         ranges = bounds.Bounds(noted)
@@ -58,7 +61,7 @@ class Wiring:
                 settings.client_id,
                 excursions=noted,
                 bounds=ranges,
-                refused=refused.Refused(settings.mqtt.topics),
+                refused=refused.Refused(settings.mqtt.topics, self._families),
                 part=part,
             )
             for part in ("stream", "spool")
@@ -131,12 +134,18 @@ class Wiring:
         )
 
     def _decoder(self) -> decoder.Decoder:
+        settings = self._settings
         return decoder.Decoder(
-            self._settings.mqtt.topics, self._settings.limits, self._settings.max_age_days, self._settings.timestamps
+            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, self._families
         )
 
     def _clock_guard(self) -> clock.ClockGuard:
         settings = self._settings
         return clock.ClockGuard(
-            settings.mqtt.topics, settings.limits, settings.max_age_days, self.clock, settings.timestamps
+            settings.mqtt.topics,
+            settings.limits,
+            settings.max_age_days,
+            self.clock,
+            settings.timestamps,
+            others=self._families,
         )

@@ -60,7 +60,7 @@ def test_retention_that_drops_nothing_leaves_the_past_open(database_of):
         with connection.transaction():
             closing = rollup.begin_batch(connection)
             at = dt.datetime.now(dt.UTC) - dt.timedelta(days=2000)
-            reading = models.MeterReading("m", at, 1.0, None, None, None, None, None, None, at)
+            reading = models.MeterReading("m", at, 1.0, None, None, None, None, None, None, None, at)
             into = f"volt.meter_reading ({', '.join(reading._fields)})"
             connection.execute(f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(reading))})", reading)
             rollup.mark_late(connection, closing, [], [reading])

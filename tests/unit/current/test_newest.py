@@ -15,7 +15,7 @@ T0 = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
 def meter(second, *values, device="M1", received=0):
     arrived = T0 + dt.timedelta(seconds=received)
-    return models.MeterReading._make([device, T0 + dt.timedelta(seconds=second), *values, None, None, arrived])
+    return models.MeterReading._make([device, T0 + dt.timedelta(seconds=second), *values, None, None, None, arrived])
 
 
 def test_a_field_that_the_newer_reading_lacks_keeps_its_value():
@@ -26,7 +26,7 @@ def test_a_field_that_the_newer_reading_lacks_keeps_its_value():
     ]
     (state,) = newest.states(rows, newest.places(models.DeviceType.METER))
     at = [T0 + dt.timedelta(seconds=second) for second in range(8)]
-    assert state == ("M1", at[3], 2.0, at[2], None, None, 230.0, at[1], 7.0, at[3], *[None] * 6, at[6])
+    assert state == ("M1", at[3], 2.0, at[2], None, None, 230.0, at[1], 7.0, at[3], *[None] * 8, at[6])
 
 
 def test_only_retained_readings_are_no_sign_of_life():

@@ -39,7 +39,8 @@ def test_full_vehicle_reading():
                     "vehicleId": "V1", "timestamp": "2026-05-01T13:59:58+02:00", "soc": 55, "speed": 31.5,
                     "batteryTemp": 22.5, "kwhDeliveredDc": 0.5, "kwhDeliveredDcTotal": 100.25, "latitude": 48.1,
                     "longitude": 11.5, "chargingStatus": "CHARGING", "chargingPower": 22, "odometer": 1234.5,
-                    "kwhReturnedDc": 0.25, "kwhReturnedDcTotal": 7.5, "diagnostics": {"a": [1]},
+                    "kwhReturnedDc": 0.25, "kwhReturnedDcTotal": 7.5, "kwhOnboardAcTotal": 110.5,
+                    "timeSource": "arrival", "diagnostics": {"a": [1]},
                 }
             )
         ]
@@ -47,7 +48,7 @@ def test_full_vehicle_reading():
     (reading,) = batch.vehicles
     assert reading == models.VehicleReading(
         "V1", dt.datetime(2026, 5, 1, 11, 59, 58, tzinfo=dt.UTC), 55.0, 31.5, 22.5, 0.5, 100.25, 48.1, 11.5, "CHARGING",
-        22.0, 1234.5, 0.25, 7.5, '{"a":[1]}', NOW,
+        22.0, 1234.5, 0.25, 7.5, 110.5, "arrival", '{"a":[1]}', NOW,
     )  # fmt: skip
     assert (batch.dead_letters, batch.vehicle_sources, batch.unknown_fields) == ([], [(0, None)], 0)
 
@@ -55,10 +56,10 @@ def test_full_vehicle_reading():
 def test_full_meter_reading():
     batch = decoder().decode(
         [message({"meterId": "M1", "timestamp": AT, "kwhConsumedAc": 1, "kwhConsumedAcTotal": 2, "voltage": 230,
-                  "current": -3, "power": 4, "kwhReturnedAc": 5, "kwhReturnedAcTotal": 6}, METER)]
+                  "current": -3, "power": 4, "kwhReturnedAc": 5, "kwhReturnedAcTotal": 6, "timeSource": "arrival"}, METER)]
     )  # fmt: skip
     (reading,) = batch.meters
-    assert reading[2:] == (1.0, 2.0, 230.0, -3.0, 4.0, 5.0, 6.0, NOW)
+    assert reading[2:] == (1.0, 2.0, 230.0, -3.0, 4.0, 5.0, 6.0, "arrival", NOW)
 
 
 def test_aliases_and_id_from_topic():

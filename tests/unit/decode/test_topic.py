@@ -34,7 +34,7 @@ def test_matches_like_mqtt(topic, topic_filter, ending):
     ],
 )
 def test_the_last_plus_is_the_id(topic_filter, topic, device_id):
-    assert table(topic_filter).route(topic) == (models.DeviceType.VEHICLE, device_id)
+    assert table(topic_filter).route(topic) == (models.DeviceType.VEHICLE, device_id, None)
 
 
 def test_nul_in_a_topic_is_no_device():

@@ -22,6 +22,7 @@ from voltd.commands.dead_letters import tally
 from voltd.database import connections, migrate, queries, retention, rollup
 from voltd.pipeline.current import state
 from voltd.pipeline.decode import clock, decoder, fields
+from voltd.pipeline.decode.devices import families
 from voltd.pipeline.write import store
 
 _AT_ONCE = 1000  # dead letters in one transaction
@@ -96,7 +97,8 @@ class _Replay:
         self._connection = connection
         self._options = options
         self._keep_days = settings.raw_retention_days
-        wanted = (settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps)
+        others = families.of(settings)
+        wanted = (settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, others)
         self._decoder = decoder.Decoder(*wanted)
         self._retimer = clock.Retimer(*wanted)
         self._store = store.PostgresStore(
@@ -157,7 +159,7 @@ class _Replay:
 
     def _replay(self, letters: list[_Letter], oldest: dt.datetime) -> None:
         refused: dict[int, str] = {}  # by index in letters, which is the packet id of its message
-        batch = self._decoder.decode([_message(index, letter) for index, letter in enumerate(letters)])
+        batch = self._decoder.decode([_message(index, letter) for index, letter in enumerate(letters)], replayed=True)
         if self._options.filters["reason"] == models.Reason.IN_FUTURE:
             batch = self._retimer.received_when_dated(batch, self._now())
         _drop_older(batch, oldest, refused)

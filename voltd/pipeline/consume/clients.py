@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
+from collections.abc import Sequence
 from typing import TypeVar
 
 from paho.mqtt import client as paho
@@ -117,28 +118,31 @@ def connect_properties(mqtt: config.Mqtt) -> Properties:
     return properties
 
 
-def subscriptions(mqtt: config.Mqtt) -> list[tuple[str, SubscribeOptions]]:
-    """Every filter at QoS 1: the broker then sends QoS 2 messages as QoS 1, which voltd acks after COMMIT.
+def subscriptions(mqtt: config.Mqtt, others: Sequence[str] = ()) -> list[tuple[str, SubscribeOptions]]:
+    """Every filter, and those of device families (``others``), at QoS 1.
+
+    The broker then sends QoS 2 messages as QoS 1, which voltd acks after COMMIT.
 
     Retained messages arrive once, when the subscription is new (MQTT 5, 3.8.3.1, Retain Handling 1). With a share group
     the broker sends each message to one daemon of the group only (4.8.2).
     """
     prefix = f"$share/{mqtt.share_group}/" if mqtt.share_group else ""
     options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=1)
-    return [(name if name.startswith("$share/") else prefix + name, options) for name in _filters(mqtt)]
+    return [(name if name.startswith("$share/") else prefix + name, options) for name in (*_filters(mqtt), *others)]
 
 
-def observer_subscriptions(mqtt: config.Mqtt) -> list[tuple[str, SubscribeOptions]]:
+def observer_subscriptions(mqtt: config.Mqtt, others: Sequence[str] = ()) -> list[tuple[str, SubscribeOptions]]:
     """The same filters for an observer: outside the share group, whose messages it would take, and nothing retained."""
     options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=2)
     return [
-        (name.split("/", maxsplit=2)[-1] if name.startswith("$share/") else name, options) for name in _filters(mqtt)
+        (name.split("/", maxsplit=2)[-1] if name.startswith("$share/") else name, options)
+        for name in (*_filters(mqtt), *others)
     ]
 
 
-def replaced_filters(mqtt: config.Mqtt) -> list[str]:
+def replaced_filters(mqtt: config.Mqtt, others: Sequence[str] = ()) -> list[str]:
     """Filters that a session may have from before the share group was set; the broker would send each message twice."""
-    return [name for name in _filters(mqtt) if mqtt.share_group and not name.startswith("$share/")]
+    return [name for name in (*_filters(mqtt), *others) if mqtt.share_group and not name.startswith("$share/")]
 
 
 def _filters(mqtt: config.Mqtt) -> tuple[str, ...]:

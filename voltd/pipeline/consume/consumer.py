@@ -12,7 +12,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -48,6 +48,7 @@ class Consumer:
         may_connect: whether to connect with the client id now; waits up to the given seconds until it may, and raises
             BrokerUnavailable when the broker cannot be reached.
         contested: called in the network thread when another client may have the client id; must not block.
+        filters: topic filters of device families, beside those of the settings.
     """
 
     def __init__(
@@ -59,11 +60,12 @@ class Consumer:
         on_subscribed: Callable[[], None] = lambda: None,
         may_connect: Callable[[float], bool] = lambda _timeout_s: True,
         contested: Callable[[], None] = lambda: None,
+        filters: Sequence[str] = (),
     ) -> None:
         self._settings = settings
         self._window = window
         self._counters = counters
-        self._session = session.Session(settings, window, counters, on_subscribed, contested)
+        self._session = session.Session(settings, window, counters, on_subscribed, contested, filters=filters)
         self._may_connect = may_connect
         self._acks: collections.deque[list[models.Message]] = collections.deque()
         self._outbox: collections.deque[Outgoing] = collections.deque(maxlen=_OUTBOX_LIMIT)
@@ -195,7 +197,10 @@ class Consumer:
             messages = self._acks.popleft()
             ours = [message for message in messages if message.connection == accepted]
             self._counters.acks_voided_total += len(messages) - len(ours)
-            if packet_ids := [message.packet_id for message in ours if message.qos == 1]:
+            packet_ids = [message.packet_id for message in ours if message.qos == 1]
+            if self._session.order is not None:
+                packet_ids = self._session.order.stored(packet_ids)
+            if packet_ids:
                 self._session.client.send_whole(stream.pubacks(packet_ids))
             for message in ours:
                 if message.qos == 2:  # noqa: PLR2004

@@ -10,7 +10,7 @@ import datetime as dt
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from voltd import config, errors, metrics, models
-from voltd.pipeline.consume import clients, stream, window
+from voltd.pipeline.consume import ack_order, clients, stream, window
 from voltd.pipeline.consume.client_id import closes
 
 _log = structlog.get_logger()
@@ -42,6 +42,7 @@ class Session:
         expected: whether the broker should have a session of this client; if it has none, messages may be lost.
         fatal: the error that ends the daemon; ``Consumer.run`` raises it.
         closing: whether we close the connection ourselves.
+        order: of the acks, where device families hold messages back; None: they leave as they come.
     """
 
     def __init__(
@@ -51,14 +52,17 @@ class Session:
         counters: metrics.Metrics,
         on_subscribed: Callable[[], None],
         contested: Callable[[], None],
+        *,
+        filters: Sequence[str] = (),
     ) -> None:
         self._settings = settings
         self._window = window
         self._counters = counters
         self._on_subscribed = on_subscribed
         self._connection = self._ended = 0
-        self._subscriptions = clients.subscriptions(settings.mqtt)
-        self._replaced = clients.replaced_filters(settings.mqtt)
+        self._subscriptions = clients.subscriptions(settings.mqtt, filters)
+        self._replaced = clients.replaced_filters(settings.mqtt, filters)
+        self.order = ack_order.AckOrder() if filters else None
         self.accepted = 0
         self.subscribed = threading.Event()
         self.expected = False
@@ -86,6 +90,8 @@ class Session:
         mqtt = self._settings.mqtt
         self._connection += 1
         self._stream = stream.PublishStream(self._connection)
+        if self.order is not None:
+            self.order.clear()
         try:
             self.client.connect(
                 mqtt.host,
@@ -141,6 +147,8 @@ class Session:
     def _take(self, messages: list[models.Message]) -> None:
         self._counters.messages_received_total += len(messages)
         self._counters.messages_redelivered_total += sum(message.redelivered for message in messages)
+        if self.order is not None:
+            self.order.received(messages)
         self._window.put_many(messages)
 
     def drop(self) -> None:

@@ -28,7 +28,7 @@ class Window:
 
     def __init__(self, max_bytes: int, receive_maximum: int = 65535) -> None:
         self._max_bytes = max_bytes
-        self._receive_maximum = receive_maximum
+        self.receive_maximum = receive_maximum
         self._all_here = threading.Event()
         self._waiting: collections.deque[models.Message] = collections.deque()
         self._arrived = threading.Event()
@@ -68,7 +68,7 @@ class Window:
         self._waiting.extend(messages)
         if not self._arrived.is_set():
             self._arrived.set()
-        if self.in_flight >= self._receive_maximum and not self._all_here.is_set():
+        if self.in_flight >= self.receive_maximum and not self._all_here.is_set():
             self._all_here.set()
 
     def reconnected(self) -> None:
@@ -110,7 +110,7 @@ class Window:
             return []
         if linger_s and len(self._waiting) < max_messages:
             self._all_here.clear()
-            if self.in_flight < self._receive_maximum:
+            if self.in_flight < self.receive_maximum:
                 self._all_here.wait(linger_s)
         self._arrived.clear()
         taken: list[models.Message] = []

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from voltd import config, models
 from voltd.host import host_clock
 from voltd.pipeline.decode import decoder
+from voltd.pipeline.decode.devices import families
 
 _MOST_CACHED = 500  # readings
 _OF_A_BATCH = 50  # the last ones, vehicles and meters each
@@ -40,6 +41,7 @@ class Retimer:
         limits: how far ahead a reading may be.
         max_age_days: and how old.
         timestamps: which forms of time are taken.
+        others: device families with formats of their own.
     """
 
     def __init__(
@@ -48,10 +50,11 @@ class Retimer:
         limits: config.Limits,
         max_age_days: int,
         timestamps: config.Timestamps | None = None,
+        others: families.Families | None = None,
     ) -> None:
-        self.decoder = decoder.Decoder(topics, limits, max_age_days, timestamps)
+        self.decoder = decoder.Decoder(topics, limits, max_age_days, timestamps, others)
         any_time = limits.model_copy(update={"max_future_s": _ANY_DAYS * 86400})
-        self._any_time = decoder.Decoder(topics, any_time, _ANY_DAYS, timestamps)
+        self._any_time = decoder.Decoder(topics, any_time, _ANY_DAYS, timestamps, others)
 
     def dated(self, batch: models.Batch, most: int) -> models.Batch:
         """The last messages that were refused for their time, as readings."""
@@ -84,6 +87,7 @@ class ClockGuard:
         max_age_days: and how old.
         clock: this host's.
         timestamps: which forms of time are taken.
+        others: device families with formats of their own.
     """
 
     def __init__(
@@ -93,9 +97,11 @@ class ClockGuard:
         max_age_days: int,
         clock: host_clock.HostClock,
         timestamps: config.Timestamps | None = None,
+        *,
+        others: families.Families | None = None,
     ) -> None:
         self._clock = clock
-        self._retimer = Retimer(topics, limits, max_age_days, timestamps)
+        self._retimer = Retimer(topics, limits, max_age_days, timestamps, others)
         self._newest_s, self._oldest_s = float(limits.max_future_s), -86400.0 * max_age_days
         self._recent: collections.deque[list[_Ahead]] = collections.deque()
         self._readings = self._steps = 0
@@ -207,7 +213,7 @@ def _ahead(batch: models.Batch, most: int | None = None) -> list[_Ahead]:
 
 
 def _seen(batch: models.Batch, most: int | None = None) -> Iterator[tuple[_Device, dt.datetime, dt.datetime]]:
-    """Device, time and receipt of the last readings; retained ones are of another time."""
+    """Device, time and receipt of the last readings that their device has dated; retained ones are of another time."""
     for vehicle, readings, sources in (
         (True, batch.vehicles, batch.vehicle_sources),
         (False, batch.meters, batch.meter_sources),
@@ -215,7 +221,7 @@ def _seen(batch: models.Batch, most: int | None = None) -> Iterator[tuple[_Devic
         first = max(0, len(readings) - most) if most else 0
         for position in range(first, len(readings)):
             one: models.Reading = readings[position]
-            if not (batch.retained and batch.messages[sources[position][0]].retained):
+            if one.time_source is None and not (batch.retained and batch.messages[sources[position][0]].retained):
                 yield (vehicle, one[0]), one.recorded_at, one.received_at
 
 

@@ -14,14 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-import structlog
 
 from voltd import config, hints, models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fast, fields, frame, origin, timestamp
+from voltd.pipeline.decode import fast, fields, frame, letters, origin, timestamp
+from voltd.pipeline.decode.devices import families, gather, translate
 from voltd.pipeline.decode.topic import Route, TopicTable
-
-_log = structlog.get_logger()
 
 _LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 _OTHER = dict(zip(models.DeviceType, reversed(models.DeviceType), strict=True))
@@ -38,6 +36,7 @@ class Decoder:
         limits: payload, array, time and value limits.
         max_age_days: the oldest reading taken.
         timestamps: how times may be written; None: as by default.
+        others: device families with formats of their own; None: there are none.
     """
 
     def __init__(
@@ -46,34 +45,53 @@ class Decoder:
         limits: config.Limits,
         max_age_days: int,
         timestamps: config.Timestamps | None = None,
+        others: families.Families | None = None,
     ) -> None:
         self._timestamps = timestamps or config.Timestamps()
-        self._topics = TopicTable(topics, self._timestamps.zone)
+        self._topics = TopicTable(topics, self._timestamps.zone, others)
         self._limits = limits
-        self._max_age = dt.timedelta(days=max_age_days)
-        self._max_future = dt.timedelta(seconds=limits.max_future_s)
+        self._times = timestamp.Range(max_age_days, limits.max_future_s)
+        self._translation = translate.Translation(limits, self._times)
         self._clock = timestamp.TimestampReader(epoch=self._timestamps.epoch, as_text=limits.numbers_as_text)
         self._readers = {one: fields.FieldReader(one, limits) for one in models.DeviceType}
         self._sentinels = {one: reader.sentinels for one, reader in self._readers.items() if reader.sentinels}
 
-    def decode(self, messages: list[models.Message], batch: models.Batch | None = None) -> models.Batch:
+    def decode(
+        self,
+        messages: list[models.Message],
+        batch: models.Batch | None = None,
+        gathering: gather.Gather | None = None,
+        *,
+        replayed: bool = False,
+    ) -> models.Batch:
         """Every message's readings and dead letters, in the order received. Never raises for a payload.
 
-        They are added to ``batch`` where there is one.
+        Args:
+            messages: as received.
+            batch: they are added to it where there is one.
+            gathering: keeps what is not complete yet, until ``complete`` is called; None: everything is complete at
+                the end, as if nothing else came.
+            replayed: their times of receipt are true even where they are retained.
         """
         if batch is None:
             batch = models.Batch([])
-        first = len(batch.messages)
-        batch.messages += messages
+        gathered = gather.Gather() if gathering is None else gathering
         route_of = self._topics.route
         limit = self._limits.max_payload_bytes
         arrival = fast.Arrival(_LONG_AGO, _LONG_AGO, _LONG_AGO)
-        for index, message in enumerate(messages, first):
+        taken = batch.messages
+        index = len(taken)
+        for message in messages:
+            route = route_of(message.topic)
+            if route is not None and route.family is not None:
+                self._translation.add(message, route.family, batch, gathered, replayed=replayed)
+                index = len(taken)
+                continue
             if message.received_at is not arrival.received_at:  # what was read together arrived together
                 arrival = self._arrival(message.received_at)
             if message.retained:
                 batch.retained = True
-            route = route_of(message.topic)
+            taken.append(message)
             payload = message.payload
             if (
                 route is None
@@ -82,7 +100,17 @@ class Decoder:
                 or not fast.add(batch, (index, None), route, payload, arrival)
             ):
                 self._slowly(batch, index, message, arrival)
+            index += 1
+        if gathering is None and gathered.held:
+            self.complete(batch, gathered, None)
         return batch
+
+    def complete(self, batch: models.Batch, gathering: gather.Gather, now: dt.datetime | None) -> int:
+        """Adds the gathered readings that are complete by ``now``; None: all. Returns how many messages they were."""
+        before = len(batch.messages)
+        for group, at in gathering.complete(now):
+            self._translation.add_group(batch, group, at)
+        return len(batch.messages) - before
 
     def _slowly(self, batch: models.Batch, index: int, message: models.Message, arrival: fast.Arrival) -> None:
         """A message that is an array, or with which something is wrong."""
@@ -90,12 +118,10 @@ class Decoder:
         try:
             self._message(batch, index, message, route, arrival)
         except _Invalid as invalid:
-            batch.dead_letters.append(_letter(message, route, message.payload, invalid))
+            device = (route.device_type, route.device_id) if route else (None, None)
+            batch.dead_letters.append(letters.refused(message, message.payload, invalid, device))
         except Exception as error:  # noqa: BLE001
-            # A defect of ours must not become a crash loop over one message: it is kept where people look.
-            _log.exception("message.decode_failed", topic=message.topic)
-            detail = f"voltd could not decode it ({type(error).__name__}): please report this"
-            batch.dead_letters.append(models.DeadLetter(message, message.payload, Reason.NOT_JSON, detail))
+            batch.dead_letters.append(letters.defect(message, error))
 
     def _message(
         self,
@@ -153,13 +179,14 @@ class Decoder:
             try:
                 self._one(batch, (index, position), message, route, _value(payload), payload=payload)
             except _Invalid as invalid:
-                batch.dead_letters.append(_letter(message, route, payload, invalid, position))
+                device = (route.device_type, route.device_id)
+                batch.dead_letters.append(letters.refused(message, payload, invalid, device, position))
 
     def _arrival(self, received_at: dt.datetime) -> fast.Arrival:
         return fast.Arrival(
             received_at,
-            received_at - self._max_age,
-            received_at + self._max_future,
+            self._times.oldest(received_at),
+            self._times.newest(received_at),
             self._timestamps.epoch,
             self._sentinels,
         )
@@ -252,31 +279,8 @@ class Decoder:
         if written is None:
             raise _Invalid(Reason.MISSING_FIELD, hints.no_time(value, reader.fields), "timestamp")
         recorded_at = self._clock.read(name, written, self._topics.zone(message.topic))
-        ahead = recorded_at - message.received_at
-        if ahead > self._max_future:
-            seconds = int(ahead.total_seconds())
-            detail = f"{name}: {seconds} s ahead of its arrival, limits.max_future_s = {self._limits.max_future_s}"
-            raise _Invalid(Reason.IN_FUTURE, detail, name)
-        if -ahead > self._max_age:
-            detail = f"{name}: {(-ahead).days} days before its arrival, limits.max_age_days = {self._max_age.days}"
-            raise _Invalid(Reason.TOO_OLD, detail, name)
+        self._times.check(name, recorded_at, message.received_at)
         return name, recorded_at
-
-
-def _letter(
-    message: models.Message,
-    route: Route | None,
-    payload: bytes,
-    invalid: _Invalid,
-    element: int | None = None,
-) -> models.DeadLetter:
-    device_type, device_id = invalid.device
-    if device_type is None and route is not None:
-        device_type, device_id = route.device_type, route.device_id
-    if device_id is not None and not 1 <= len(device_id) <= readings.ID_LENGTH:
-        device_id = None
-    reason, detail, field = invalid.refusal
-    return models.DeadLetter(message, payload, reason, detail, element, field, device_type, device_id)
 
 
 def _elements(payload: bytes) -> Sequence[bytes | msgspec.Raw]:

@@ -84,7 +84,7 @@ class FieldReader:
     def __init__(self, device_type: models.DeviceType, limits: config.Limits) -> None:
         declared = list(readings.fields(device_type).values())
         self.fields = {name: field for field in declared for name in field.names}
-        self._width = len(declared)
+        self.width = len(declared)
         self._places = {name: declared.index(field) for name, field in self.fields.items()}
         self._position = [self._places[name] for name in readings.POSITION if name in self._places]
         self._beside = frozenset({"timestamp", "createdAt", readings.id_name(device_type)})
@@ -104,7 +104,7 @@ class FieldReader:
 
     def read(self, payload: Mapping[str, Any], time_name: str | None) -> Fields:
         """Gives each field its fate. ``time_name`` is the one that the reading's time was taken from."""
-        found = Fields([None] * self._width)
+        found = Fields([None] * self.width)
         second: list[_Second] = []
         columns, plain_of = found.columns, self._plain.get
         for name, value in payload.items():

@@ -29,7 +29,7 @@ class TimestampReader:
     """
 
     def __init__(self, *, epoch: bool, as_text: bool) -> None:
-        self._epoch = epoch
+        self.epoch = epoch
         self._as_text = as_text
 
     def read(self, name: str, value: Any, zone: zoneinfo.ZoneInfo | None) -> dt.datetime:
@@ -78,13 +78,53 @@ class TimestampReader:
             raise _bad(f"{name}: {text!r:.60} is out of range", name) from None
 
     def _from_number(self, name: str, value: float) -> dt.datetime:
-        if not self._epoch:
+        if not self.epoch:
             raise _bad(f"{name}: {hints.shown(value)} is a number, and timestamps.epoch is off", name)
         try:
             return from_epoch(value)
         except (ValueError, OverflowError):
             shown = hints.shown(value)
             raise _bad(f"{name}: {shown} is neither seconds nor milliseconds since 1970", name) from None
+
+
+class Range:
+    """Between which times readings must be dated, seen from their arrival."""
+
+    def __init__(self, max_age_days: int, max_future_s: int) -> None:
+        self._max_age = dt.timedelta(days=max_age_days)
+        self._max_future = dt.timedelta(seconds=max_future_s)
+
+    def oldest(self, received_at: dt.datetime) -> dt.datetime:
+        """The oldest time taken."""
+        return received_at - self._max_age
+
+    def newest(self, received_at: dt.datetime) -> dt.datetime:
+        """The latest time taken."""
+        return received_at + self._max_future
+
+    def check(self, name: str, at: dt.datetime, received_at: dt.datetime) -> None:
+        """Refuses a time outside; ``name`` is that of its field.
+
+        Raises:
+            fields.Invalid: it is outside.
+        """
+        ahead = at - received_at
+        if ahead > self._max_future:
+            most = int(self._max_future.total_seconds())
+            detail = f"{name}: {int(ahead.total_seconds())} s ahead of its arrival, limits.max_future_s = {most}"
+            raise fields.Invalid(Reason.IN_FUTURE, detail, name)
+        if -ahead > self._max_age:
+            detail = f"{name}: {(-ahead).days} days before its arrival, limits.max_age_days = {self._max_age.days}"
+            raise fields.Invalid(Reason.TOO_OLD, detail, name)
+
+
+def is_local(text: str) -> bool:
+    """Whether it is a time without offset."""
+    try:
+        msgspec.convert(text, _Local)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _bad(detail: str, name: str) -> fields.Invalid:

@@ -11,15 +11,23 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from voltd import config, models
+from voltd.pipeline.decode.devices import families
 
 _MOST_CACHED = 200_000
 
 
 class Route(NamedTuple):
-    """What a topic carries: ``device_type`` None is the envelope topic, ``device_id`` None where no level names it."""
+    """What a topic carries.
+
+    Attributes:
+        device_type: None: it is the envelope topic.
+        device_id: None where no level names it.
+        family: who reads its messages; None: they are voltd's own format.
+    """
 
     device_type: models.DeviceType | None
     device_id: str | None
+    family: families.FamilyRoute | None = None
 
 
 class TopicTable:
@@ -28,9 +36,19 @@ class TopicTable:
     Args:
         topics: by what is published there.
         zones: IANA names of time zones by topic filter; the first that matches counts.
+        others: device families with formats of their own; None: there are none.
+
+    Attributes:
+        families: the same.
     """
 
-    def __init__(self, topics: config.Topics, zones: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        topics: config.Topics,
+        zones: Mapping[str, str] | None = None,
+        others: families.Families | None = None,
+    ) -> None:
+        self.families = others or families.Families(())
         typed: list[tuple[str, models.DeviceType | None]] = [
             *((topic_filter, models.DeviceType.VEHICLE) for topic_filter in topics.vehicle),
             *((topic_filter, models.DeviceType.METER) for topic_filter in topics.meter),
@@ -60,7 +78,8 @@ class TopicTable:
         for expression, device_type in self._filters:
             if found := expression.fullmatch(topic):
                 return Route(device_type, found["id"] if device_type and "id" in expression.groupindex else None)
-        return None
+        family = self.families.find(topic)
+        return Route(family.device_type, family.device_id, family) if family else None
 
 
 def _expression(topic_filter: str) -> re.Pattern[str]:

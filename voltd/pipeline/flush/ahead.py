@@ -6,12 +6,14 @@ A thread of its own between the window and ``flush``. It decodes what has arrive
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 
 from voltd import models
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import decoder
+from voltd.pipeline.decode.devices import gather
 from voltd.pipeline.flush import policy
 
 _IDLE_S = 0.5
@@ -34,6 +36,8 @@ class DecodeAhead:
         self._policy = policy
         self._lock = threading.Lock()  # while a piece is decoded into the batch, and while the batch is taken
         self._batch, self._bytes = models.Batch([]), 0
+        self._gathering = gather.Gather()
+        self._passed = self._held_from = 0  # messages decoded; and how many before the first one that is held
         self._some = threading.Event()
         self._room = threading.Event()
         self._room.set()
@@ -76,6 +80,8 @@ class DecodeAhead:
         try:
             while self._grow() or not self._stopping.is_set():
                 self.beat = time.monotonic()
+            with self._lock:
+                self._complete(None)
         except BaseException as error:  # noqa: BLE001 raised in the flusher, which must not continue alone
             self._failure = error
 
@@ -87,22 +93,53 @@ class DecodeAhead:
             min(_PIECE_MESSAGES, self._policy.max_messages - len(self._batch.messages)),
             self._policy.max_bytes - self._bytes,
             self._policy.linger_s,
-            0.0 if self._stopping.is_set() else _IDLE_S,
+            0.0 if self._stopping.is_set() else self._patience_s(),
         )
-        if not messages:
-            return False
         with self._lock:
             try:
-                batch = self._decoder.decode(messages, self._batch)
+                if messages:
+                    self._decode(messages)
+                if self._gathering.held:
+                    self._complete(self._now())
             except BaseException as error:
                 self._failure = error  # before ``next`` can have the lock
                 raise
-            self._bytes += sum(len(message.payload) for message in messages)
-            if (
-                len(batch.messages) >= self._policy.max_messages
-                or self._bytes >= self._policy.max_bytes
-                or batch.readings + len(batch.dead_letters) >= _MOST_ELEMENTS
-            ):
-                self._room.clear()
-            self._some.set()
-        return True
+        return bool(messages)
+
+    def _decode(self, messages: list[models.Message]) -> None:
+        held = self._gathering.held
+        self._decoder.decode(messages, self._batch, self._gathering)
+        if not held:
+            self._held_from = self._passed
+        self._passed += len(messages)
+        self._bytes += sum(len(message.payload) for message in messages)
+        self._note_room()
+
+    def _complete(self, now: dt.datetime | None) -> None:
+        """Adds the readings that are gathered by now; None: all of them."""
+        if self._decoder.complete(self._batch, self._gathering, now):
+            self._held_from = self._passed
+            self._note_room()
+
+    def _note_room(self) -> None:
+        batch = self._batch
+        if not batch.messages:
+            return
+        if (
+            len(batch.messages) >= self._policy.max_messages
+            or self._bytes >= self._policy.max_bytes
+            or batch.readings + len(batch.dead_letters) >= _MOST_ELEMENTS
+        ):
+            self._room.clear()
+        self._some.set()
+
+    def _patience_s(self) -> float:
+        due = self._gathering.due
+        if due is None:
+            return _IDLE_S
+        return max(0.0, min(_IDLE_S, (due - dt.datetime.now(dt.UTC)).total_seconds()))
+
+    def _now(self) -> dt.datetime | None:
+        """What is complete at this time; None: everything, as the broker sends no more while half a window waits."""
+        waits = self._passed - self._held_from
+        return None if 2 * waits >= self._window.receive_maximum else dt.datetime.now(dt.UTC)

@@ -19,6 +19,7 @@ import psycopg
 from voltd import config, models
 from voltd.database import queries
 from voltd.pipeline.decode import topic
+from voltd.pipeline.decode.devices import families
 
 _EVERY_S = 30.0
 _MOST_CACHED = 100_000
@@ -64,10 +65,11 @@ class Refused:
 
     Args:
         topics: which topic names which device.
+        others: device families with formats of their own.
     """
 
-    def __init__(self, topics: config.Topics) -> None:
-        self._topics = topic.TopicTable(topics)
+    def __init__(self, topics: config.Topics, others: families.Families | None = None) -> None:
+        self._topics = topic.TopicTable(topics, others=others)
         self._written: dict[Key, float] = {}
 
     def insert(self, cursor: psycopg.Cursor[Any], batch: models.Batch, result: models.WriteResult) -> Sequence[Key]:

@@ -1,0 +1,168 @@
+"""Finds the descriptions of device families: those of voltd and those of the admin, and the ones that are enabled.
+
+A daemon reads them at start, ``voltd check`` before that. A mistake is named with file, field, value and hint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import pathlib
+import tomllib
+from collections.abc import Mapping
+
+import pydantic
+
+from voltd import config, errors, wording
+from voltd.config import devices, topics
+from voltd.pipeline.decode.devices import description, pattern
+
+_SHIPPED = pathlib.Path(__file__).parent / "shipped"
+_MOST_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Enabled:
+    """A device family with its settings.
+
+    Attributes:
+        name: of its description and of its section in the settings.
+        description: what it publishes.
+        settings: ``[devices.<name>]``.
+    """
+
+    name: str
+    description: description.Description
+    settings: devices.DeviceFamily
+
+    @property
+    def topics(self) -> tuple[pattern.Pattern, ...]:
+        """Where its devices publish."""
+        return tuple(pattern.Pattern(text) for text in self.settings.topics or self.description.topics)
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What has to be subscribed to."""
+        under = [
+            topic.under(message.topic).topic_filter for topic in self.topics for message in self.description.messages
+        ]
+        return tuple(dict.fromkeys(under))
+
+
+def enabled(settings: config.Settings) -> tuple[Enabled, ...]:
+    """The families that the settings name, in their order.
+
+    Raises:
+        ConfigurationError: a family is not described, a description or its settings are wrong, or two filters overlap.
+    """
+    if not settings.devices:
+        return ()
+    described = _files(settings.devices_directory)
+    found = tuple(_one(name, family, described) for name, family in settings.devices.items())
+    own = settings.mqtt.topics
+    every = [
+        *(("mqtt.topics", one) for one in (*own.vehicle, *own.meter, *own.ingest)),
+        *((f"devices.{one.name}", topic_filter) for one in found for topic_filter in one.filters),
+    ]
+    if pair := topics.overlapping([topic_filter for _, topic_filter in every]):
+        (where, one), (there, other) = (every[place] for place in pair)
+        raise errors.ConfigurationError(
+            f"{one!r} of {where} and {other!r} of {there} overlap: the broker may send a message that matches both "
+            "twice",
+            hint="give the families different topics: devices.<family>.topics",
+        )
+    return found
+
+
+def names(directory: pathlib.Path) -> list[str]:
+    """Every family that is described."""
+    return sorted(_files(directory))
+
+
+def load(file: pathlib.Path) -> description.Description:
+    """A description from its file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is none.
+    """
+    try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise errors.ConfigurationError(f"{file} is over 1 MiB", hint="a description is a page or two")
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.ConfigurationError(f"{file} is not TOML: {error}", hint="correct that line") from error
+    except OSError as error:
+        raise errors.ConfigurationError(
+            f"{file} cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
+    try:
+        return description.validated(values)
+    except pydantic.ValidationError as error:
+        known = {
+            name
+            for model in (
+                description.Description,
+                description.Document,
+                description.DocumentField,
+                description.Value,
+                description.Alive,
+                description.Special,
+            )
+            for name in model.model_fields
+        }
+        raise errors.ConfigurationError(
+            f"{file}: {wording.describe(error, unknown='a description has no such key', known=known)}",
+            hint=f"correct it there; {_SHIPPED} has examples",
+        ) from error
+
+
+def _files(directory: pathlib.Path) -> Mapping[str, pathlib.Path]:
+    """Descriptions by name; the admin's go before those of voltd."""
+    found = {file.stem: file for file in sorted(_SHIPPED.glob("*.toml"))}
+    try:
+        found |= {file.stem: file for file in sorted(directory.glob("*.toml"))}
+    except OSError as error:
+        raise errors.ConfigurationError(
+            f"devices_directory = {str(directory)!r} cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
+    return found
+
+
+def _one(name: str, settings: devices.DeviceFamily, described: Mapping[str, pathlib.Path]) -> Enabled:
+    if name not in described:
+        near = difflib.get_close_matches(name, described, n=1)
+        raise errors.ConfigurationError(
+            f"devices.{name}: no description of this device family" + (f"; did you mean {near[0]}?" if near else ""),
+            hint=f"known: {', '.join(sorted(described))}; or write one: devices.d/{name}.toml",
+        )
+    found = Enabled(name, load(described[name]), settings)
+    for text in settings.topics:
+        try:
+            topic = pattern.Pattern(text)
+        except ValueError as error:
+            raise errors.ConfigurationError(
+                f"devices.{name}.topics: {error}", hint=f"write it like {found.description.topics[0]!r}"
+            ) from None
+        _check_ids(found, topic)
+    if settings.id is not None and not settings.topics:
+        for topic in found.topics:
+            _check_ids(found, topic)
+    return found
+
+
+def _check_ids(found: Enabled, topic: pattern.Pattern) -> None:
+    for message in found.description.messages:
+        if isinstance(message, description.Special) or (isinstance(message, description.Document) and message.id_path):
+            continue
+        template = message.id or found.settings.id or found.description.id
+        if problem := topic.under(message.topic).template_error(template):
+            raise errors.ConfigurationError(
+                f"devices.{found.name}: {problem}", hint=f"write the topics like {found.description.topics[0]!r}"
+            )
+
+
+@functools.cache
+def shipped() -> tuple[str, ...]:
+    """The families that voltd describes."""
+    return tuple(sorted(file.stem for file in _SHIPPED.glob("*.toml")))

@@ -1,0 +1,238 @@
+"""What a device family publishes, as its TOML file says: topics, payloads, and which value becomes which field.
+
+``catalogue`` reads the files; ``families`` compiles them. A mistake is named with file, field, value and hint. A
+description has keys, indexes and a few fixed verbs, no expressions: it cannot loop or grow without bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import Field
+
+from voltd import config, readings
+from voltd.pipeline.decode.devices import path, pattern, units
+from voltd.readings import DeviceType, Kind
+
+_MOST_PATHS = 8
+
+
+def _path(text: str) -> str:
+    path.parse(text)
+    return text
+
+
+def _pattern(text: str) -> str:
+    pattern.Pattern(text)
+    return text
+
+
+Path = Annotated[str, Field(min_length=1, max_length=256), pydantic.AfterValidator(_path)]
+TopicPattern = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_pattern)]
+Word = float | str
+
+
+class Source(config.Section):
+    """How a value becomes a field's.
+
+    Attributes:
+        unit: what it is in; needed where the field has a unit.
+        negate: its sign is the other way round.
+        words: what its texts (or numbers, written as texts) become.
+        ignore: values that stand for none.
+    """
+
+    unit: str = ""
+    negate: bool = False
+    words: Mapping[str, str] = {}
+    ignore: tuple[Word, ...] = ()
+
+    def problem(self, name: str, device: DeviceType) -> str | None:
+        """What is wrong with it for a field of a reading; None: nothing."""
+        field = {one.wire: one for one in readings.fields(device).values()}.get(name)
+        if field is None:
+            known = ", ".join(one.wire for one in readings.fields(device).values())
+            return f"{name} is no field of a {device} reading: {known}"
+        if field.kind is Kind.TEXT:
+            return f"{name} is a text: it has no unit" if self.unit or self.negate else None
+        if field.kind is Kind.OBJECT:
+            return f"{name} is an object, which no device family fills"
+        known_units = units.UNITS[field.unit]
+        if self.unit not in known_units:
+            return f"{name}: unit = {self.unit!r} is none for {field.unit or 'a number'}: {', '.join(known_units)}"
+        return None
+
+
+class DocumentField(Source):
+    """A field's value in a JSON document.
+
+    Attributes:
+        path: where it is; several: what ``take`` makes of them.
+        take: of several values, those of an array or of several paths: the sum, the first one there, the largest one,
+            the mean.
+        less: where a value is that is subtracted, in the same unit.
+    """
+
+    path: Path | Annotated[tuple[Path, ...], Field(min_length=2, max_length=_MOST_PATHS)]
+    take: Literal["sum", "first", "max", "mean"] | None = None
+    less: Path | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where its values are."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    @pydantic.model_validator(mode="after")
+    def _several(self) -> Self:
+        if len(self.paths) > 1 and self.take is None:
+            raise ValueError("several paths need take: sum, first, max or mean")
+        return self
+
+
+class Message(config.Section):
+    """What all messages of a description have.
+
+    Attributes:
+        topic: behind the family's topics; empty: they are whole.
+        device: whose reading it is, where it is not the family's.
+        id: template of the device's id, where it is not the family's.
+    """
+
+    topic: str = ""
+    device: DeviceType | None = None
+    id: str | None = None
+
+
+class Document(Message):
+    """A JSON object with several fields, or an array of such readings.
+
+    Attributes:
+        id_path: where the device's id is, if the topic has none.
+        time: where its time is: RFC 3339, epoch, or local time; without one it is dated by its arrival.
+        each: where an array is of which each element is a reading; all other paths start there.
+        fields: by voltd's names.
+        others: what a document without any of the fields is: refused, or passed over as another kind of device's.
+    """
+
+    id_path: Path | None = None
+    time: Path | None = None
+    fields: Annotated[Mapping[str, DocumentField], Field(min_length=1)]
+    others: Literal["refuse", "pass"] = "refuse"
+
+
+class Value(Source, Message):
+    """A message of one value: plain text or JSON. It is gathered with the device's others.
+
+    Attributes:
+        field: voltd's name.
+        path: where it is in the payload, if that is a JSON document.
+        part, parts: the field is the sum of so many values, and this is one of them.
+    """
+
+    field: str
+    path: Path | None = None
+    part: Annotated[int, Field(ge=1, le=8)] = 1
+    parts: Annotated[int, Field(ge=1, le=8)] = 1
+
+
+class Alive(Message):
+    """A message that says whether a device is connected.
+
+    Attributes:
+        online: the payloads that are signs of life; all others say nothing.
+        path: where the word is in the payload, if that is a JSON document.
+    """
+
+    online: Annotated[tuple[str, ...], Field(min_length=1)]
+    path: Path | None = None
+
+
+class Special(Message):
+    """Messages that need state or another format, read by a module of voltd.
+
+    Attributes:
+        reader: which module.
+    """
+
+    reader: Literal["shelly", "ocpp", "sparkplug"]
+
+
+class Description(config.Section):
+    """One device family.
+
+    Attributes:
+        title: for people.
+        topics: patterns under which its devices publish; the settings may replace them.
+        device: whose readings they are, unless a message says otherwise.
+        id: template of the device's id, of the named levels of the topic.
+    """
+
+    title: Annotated[str, Field(min_length=1, max_length=100)]
+    topics: Annotated[tuple[TopicPattern, ...], Field(min_length=1)]
+    device: DeviceType
+    id: str = "{id}"
+    document: tuple[Document, ...] = ()
+    value: tuple[Value, ...] = ()
+    alive: tuple[Alive, ...] = ()
+    special: tuple[Special, ...] = ()
+
+    @property
+    def messages(self) -> Iterator[Message]:
+        """Everything that it reads."""
+        yield from (*self.document, *self.value, *self.alive, *self.special)
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not any(True for _ in self.messages):
+            raise ValueError("it reads nothing: name at least one document, value or special message")
+        for kind, name, source, device in self._sources():
+            if problem := source.problem(name, device):
+                raise ValueError(f"{kind}: {problem}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _topics_have_ids(self) -> Self:
+        for message in self.messages:
+            where = f"topic = {message.topic!r}"
+            try:
+                whole = pattern.Pattern(self.topics[0]).under(message.topic)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+            needs_id = not isinstance(message, (Document, Special)) or not getattr(message, "id_path", None)
+            if (
+                needs_id
+                and not isinstance(message, Special)
+                and (problem := whole.template_error(message.id or self.id))
+            ):
+                raise ValueError(f"{where}: id: {problem}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        parts: dict[tuple[str, str | None], set[int]] = {}
+        for value in self.value:
+            if value.part > value.parts:
+                raise ValueError(f"value {value.topic!r}: part = {value.part} is above parts = {value.parts}")
+            parts.setdefault((value.field, value.id), set()).add(value.parts)
+        for (field, _), counts in parts.items():
+            if len(counts) > 1:
+                raise ValueError(f"{field}: its values do not agree on how many parts it has: {sorted(counts)}")
+        return self
+
+    def _sources(self) -> Iterator[tuple[str, str, Source, DeviceType]]:
+        for document in self.document:
+            for name, source in document.fields.items():
+                yield f"document {document.topic!r}", name, source, document.device or self.device
+        for value in self.value:
+            yield f"value {value.topic!r}", value.field, value, value.device or self.device
+
+
+def validated(values: Mapping[str, Any]) -> Description:
+    """A description from what its file holds.
+
+    Raises:
+        pydantic.ValidationError: it is none.
+    """
+    return Description(**values)

@@ -1,0 +1,163 @@
+"""Which description reads the messages of a topic. ``decode.topic`` asks once a topic. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from voltd import config, models
+from voltd.pipeline.decode import fields, timestamp
+from voltd.pipeline.decode.devices import catalogue, description, document, pattern, taken, value
+from voltd.readings import DeviceType
+
+
+class FamilyRoute(NamedTuple):
+    """Who reads a topic's messages.
+
+    Attributes:
+        family: its name.
+        device_type: whose readings they are.
+        device_id: by the topic, as voltd calls the device; None: the payload says.
+        reader: reads them.
+        within: for how long the values of a device are gathered.
+        ids: what voltd calls devices whose id the payload says.
+    """
+
+    family: str
+    device_type: DeviceType
+    device_id: str | None
+    reader: taken.Reader
+    within: dt.timedelta
+    ids: Mapping[str, str]
+
+
+class _Entry(NamedTuple):
+    topic: pattern.Pattern
+    template: str | None
+    route: FamilyRoute
+
+
+class _All:
+    """Several documents on one topic: each that fits gives a reading."""
+
+    def __init__(self, readers: Sequence[taken.Reader]) -> None:
+        self._readers = readers
+
+    def read(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+        """See ``taken.Reader``."""
+        found: list[taken.Taken] = []
+        nothing: list[taken.Taken] = []
+        refused: fields.Invalid | None = None
+        for reader in self._readers:
+            try:
+                for one in reader.read(message, device_type, device_id):
+                    (found if one.bad or one.columns.count(None) < len(one.columns) else nothing).append(one)
+            except fields.Invalid as invalid:
+                refused = invalid
+        if found:
+            return found
+        if refused is not None and not nothing:
+            raise refused
+        return nothing[:1]
+
+
+class _As:
+    """Readings of another device type than the other documents of the topic are of."""
+
+    def __init__(self, reader: taken.Reader, device_type: DeviceType) -> None:
+        self._reader, self._device_type = reader, device_type
+
+    def read(self, message: models.Message, _device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+        """See ``taken.Reader``."""
+        return self._reader.read(message, self._device_type, device_id)
+
+
+class Families:
+    """The enabled device families, compiled.
+
+    Args:
+        enabled: with their settings.
+        limits: of the settings.
+        timestamps: how times may be written.
+    """
+
+    def __init__(
+        self,
+        enabled: Sequence[catalogue.Enabled],
+        limits: config.Limits | None = None,
+        timestamps: config.Timestamps | None = None,
+    ) -> None:
+        self._limits = limits or config.Limits()
+        self._epoch = (timestamps or config.Timestamps()).epoch
+        self.filters = tuple(topic_filter for one in enabled for topic_filter in one.filters)
+        self._by_last_level: dict[str, list[_Entry]] = {}
+        self._others: list[_Entry] = []
+        for one in enabled:
+            for entry in self._entries(one):
+                last = entry.topic.text.rpartition("/")[2]
+                named = last.startswith("{") or last in ("+", "#")
+                (self._others if named else self._by_last_level.setdefault(last, [])).append(entry)
+
+    def __bool__(self) -> bool:
+        return bool(self.filters)
+
+    def find(self, topic: str) -> FamilyRoute | None:
+        """Who reads the messages of a topic; None: no enabled family."""
+        for entry in (*self._by_last_level.get(topic.rpartition("/")[2], ()), *self._others):
+            levels = entry.topic.levels(topic)
+            if levels is not None:
+                family, device_type, _, *rest = entry.route
+                return FamilyRoute(family, device_type, self._device_id(entry, levels), *rest)
+        return None
+
+    @staticmethod
+    def _device_id(entry: _Entry, levels: dict[str, str]) -> str | None:
+        if entry.template is None:
+            return None
+        written = pattern.fill(entry.template, levels)
+        return entry.route.ids.get(written, written)
+
+    def _entries(self, one: catalogue.Enabled) -> list[_Entry]:
+        by_topic: dict[tuple[str, str | None], list[tuple[taken.Reader, DeviceType]]] = {}
+        for message in one.description.messages:
+            has_id = isinstance(message, description.Document) and message.id_path is not None
+            template = message.id or (None if has_id else one.settings.id or one.description.id)
+            device_type = message.device or one.description.device
+            reader = self._reader(message, device_type, one)
+            by_topic.setdefault((message.topic, template), []).append((reader, device_type))
+        entries = []
+        for (rest, template), readers in by_topic.items():
+            first, device_type = readers[0]
+            if len(readers) > 1:
+                first = _All([one if kind is device_type else _As(one, kind) for one, kind in readers])
+            route = FamilyRoute(
+                one.name, device_type, None, first, dt.timedelta(seconds=one.settings.gather_s), one.settings.ids
+            )
+            entries += [_Entry(topic.under(rest), template, route) for topic in one.topics]
+        return entries
+
+    def _reader(self, message: description.Message, device_type: DeviceType, one: catalogue.Enabled) -> taken.Reader:
+        zone = zoneinfo.ZoneInfo(one.settings.zone) if one.settings.zone else None
+        if isinstance(message, description.Document):
+            clock = timestamp.TimestampReader(epoch=self._epoch, as_text=self._limits.numbers_as_text)
+            return document.DocumentReader(message, device_type, self._limits, clock, zone)
+        if isinstance(message, description.Value):
+            return value.ValueReader(message, device_type, self._limits)
+        if isinstance(message, description.Alive):
+            return value.AliveReader(message, device_type)
+        assert isinstance(message, description.Special)  # noqa: S101 the four kinds of messages
+        return SPECIAL[message.reader](message, device_type, self._limits)
+
+
+SPECIAL: dict[str, Callable[[description.Special, DeviceType, config.Limits], taken.Reader]] = {}
+
+
+def of(settings: config.Settings) -> Families:
+    """The families that the settings enable.
+
+    Raises:
+        ConfigurationError: see ``catalogue.enabled``.
+    """
+    return Families(catalogue.enabled(settings), settings.limits, settings.timestamps)

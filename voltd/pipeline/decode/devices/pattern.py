@@ -1,0 +1,74 @@
+"""Topics with named levels, as ``tele/{id}/SENSOR``: the filter to subscribe to, and the levels of a topic by name.
+
+``{name}`` is one level, ``+`` one that nobody needs, ``#`` at the end any number of them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+
+_NAMED = re.compile(r"\{([a-z][a-z0-9_]*)\}", re.ASCII)
+
+
+class Pattern:
+    """A topic pattern.
+
+    Attributes:
+        text: as it was written.
+        topic_filter: for SUBSCRIBE.
+        names: of its levels.
+
+    Raises:
+        ValueError: it is none.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        levels = text.split("/")
+        self.names: tuple[str, ...] = ()
+        filters, parts = [], []
+        for position, level in enumerate(levels):
+            if found := _NAMED.fullmatch(level):
+                if found[1] in self.names:
+                    raise ValueError(f"{text!r} is no topic pattern: {{{found[1]}}} is there twice")
+                self.names += (found[1],)
+                filters.append("+")
+                parts.append(f"(?P<{found[1]}>[^/]*)")
+            elif level == "#" and position == len(levels) - 1:
+                filters.append("#")
+                parts.append(".*")
+            elif set(level) & set("{}#") or ("+" in level and level != "+"):
+                raise ValueError(
+                    f"{text!r} is no topic pattern: {{name}} and + are whole levels, # is the last one; not {level!r}"
+                )
+            else:
+                filters.append(level)
+                parts.append("[^/]*" if level == "+" else re.escape(level))
+        if not text or len(text) > 1024:  # noqa: PLR2004
+            raise ValueError("a topic pattern has 1 to 1024 characters")
+        self.topic_filter = "/".join(filters)
+        self._expression = re.compile("/".join(parts), re.DOTALL)
+
+    def levels(self, topic: str) -> dict[str, str] | None:
+        """The named levels of a topic; None where it does not match."""
+        found = self._expression.fullmatch(topic)
+        return found.groupdict() if found else None
+
+    def under(self, rest: str) -> Self:
+        """The pattern with more levels behind it."""
+        return type(self)(f"{self.text}/{rest}" if rest else self.text)
+
+    def template_error(self, template: str) -> str | None:
+        """What is wrong with a template for ids, whose ``{name}`` are levels; None: nothing."""
+        for name in _NAMED.findall(template):
+            if name not in self.names:
+                there = ", ".join(f"{{{one}}}" for one in self.names) or "none"
+                return f"{template!r} needs the level {{{name}}} of the topic; {self.text!r} has {there}"
+        rest = _NAMED.sub("", template)
+        return f"{template!r}: a brace belongs to no name" if set(rest) & set("{}") else None
+
+
+def fill(template: str, levels: dict[str, str]) -> str:
+    """A template with the levels put in."""
+    return _NAMED.sub(lambda found: levels[found[1]], template)

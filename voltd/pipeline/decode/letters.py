@@ -1,0 +1,36 @@
+"""The dead letter of what ``decode`` refuses. Pure."""
+
+from __future__ import annotations
+
+import structlog
+
+from voltd import models, readings
+from voltd.models import Reason
+from voltd.pipeline.decode import fields
+
+_log = structlog.get_logger()
+
+
+def refused(
+    message: models.Message,
+    payload: bytes,
+    invalid: fields.Invalid,
+    device: tuple[models.DeviceType | None, str | None],
+    element: int | None = None,
+) -> models.DeadLetter:
+    """Of a message, or of one element of its array.
+
+    ``device`` is whose it is by the topic, where the payload names no other.
+    """
+    device_type, device_id = device if invalid.device[0] is None else invalid.device
+    if device_id is not None and not 1 <= len(device_id) <= readings.ID_LENGTH:
+        device_id = None
+    reason, detail, field = invalid.refusal
+    return models.DeadLetter(message, payload, reason, detail, element, field, device_type, device_id)
+
+
+def defect(message: models.Message, error: Exception) -> models.DeadLetter:
+    """A defect of ours must not become a crash loop over one message: it is kept where people look."""
+    _log.exception("message.decode_failed", topic=message.topic)
+    detail = f"voltd could not decode it ({type(error).__name__}): please report this"
+    return models.DeadLetter(message, message.payload, Reason.NOT_JSON, detail)
