@@ -56,7 +56,8 @@ def test_full_vehicle_reading():
 def test_full_meter_reading():
     batch = decoder().decode(
         [message({"meterId": "M1", "timestamp": AT, "kwhConsumedAc": 1, "kwhConsumedAcTotal": 2, "voltage": 230,
-                  "current": -3, "power": 4, "kwhReturnedAc": 5, "kwhReturnedAcTotal": 6, "timeSource": "arrival"}, METER)]
+                  "current": -3, "power": 4, "kwhReturnedAc": 5, "kwhReturnedAcTotal": 6, "timeSource": "arrival"},
+                 METER)]
     )  # fmt: skip
     (reading,) = batch.meters
     assert reading[2:] == (1.0, 2.0, 230.0, -3.0, 4.0, 5.0, 6.0, "arrival", NOW)

@@ -94,10 +94,10 @@ def payload_of(message: models.Message, element: int | None) -> bytes:
     return message.payload if element is None else bytes(decoder.elements(message.payload)[element])
 
 
-def refused(
-    row: tuple[models.Reading, models.Source], messages: list[models.Message], error: errors.VoltdError
-) -> models.DeadLetter:
-    """The dead letter of a reading that passed our checks but not the database's."""
-    _reading, (index, element) = row
-    message = messages[index]
-    return models.DeadLetter(message, payload_of(message, element), models.Reason.REJECTED, str(error)[:200], element)
+def refused(source: models.Source, batch: models.Batch, error: errors.VoltdError) -> list[models.DeadLetter]:
+    """The dead letters of a reading that passed our checks but not the database's, one for each of its messages."""
+    index, element = source
+    return [
+        models.DeadLetter(message, payload_of(message, element), models.Reason.REJECTED, str(error)[:200], element)
+        for message in batch.messages[index : index + batch.gathered.get(index, 1)]
+    ]

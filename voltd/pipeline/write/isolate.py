@@ -69,6 +69,5 @@ def _slice(cursor: psycopg.Cursor[Any], merge: Merge, places: range) -> int:
 
 
 def _refuse(merge: Merge, place: int, why: errors.VoltdError) -> None:
-    row = (merge.readings[place], merge.sources[place])
-    merge.result.dead_letters.append(dead_letters.refused(row, merge.batch.messages, why))
-    merge.result.refused.append(row[0])
+    merge.result.dead_letters += dead_letters.refused(merge.sources[place], merge.batch, why)
+    merge.result.refused.append(merge.readings[place])

@@ -145,6 +145,12 @@ def _one(name: str, settings: devices.DeviceFamily, described: Mapping[str, path
                 f"devices.{name}.topics: {error}", hint=f"write it like {found.description.topics[0]!r}"
             ) from None
         _check_ids(found, topic)
+    by_filter: dict[str, str] = {}
+    for topic in found.topics:
+        if (other := by_filter.setdefault(topic.topic_filter, topic.text)) != topic.text:
+            raise errors.ConfigurationError(
+                f"devices.{name}.topics: {other!r} and {topic.text!r} match the same topics", hint="name each once"
+            )
     if settings.id is not None and not settings.topics:
         for topic in found.topics:
             _check_ids(found, topic)

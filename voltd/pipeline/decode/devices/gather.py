@@ -11,12 +11,13 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
-from voltd import models
+from voltd import models, readings
 from voltd.pipeline.decode import fields
 from voltd.pipeline.decode.devices import taken
 from voltd.readings import DeviceType
 
 _Key = tuple[DeviceType, str]
+_LATITUDE, _LONGITUDE = map(list(readings.fields(DeviceType.VEHICLE)).index, ("latitude", "longitude"))
 _MOST_DEVICES = 200_000
 _TICK = dt.timedelta(microseconds=1)
 
@@ -62,11 +63,13 @@ class Group:
         self.bad += [(message, one) for one in more.bad]
 
     def summed(self) -> list[Any]:
-        """The columns, with the sums of which every part is there."""
+        """The columns, with the sums of which every part is there, without a position of 0, 0."""
         columns = list(self.columns)
         for column, (values, parts) in self.parts.items():
             if len(values) == parts:
                 columns[column] = sum(values[part] for part in sorted(values))
+        if self.key[0] is DeviceType.VEHICLE and columns[_LATITUDE] == 0 == columns[_LONGITUDE]:
+            columns[_LATITUDE] = columns[_LONGITUDE] = None
         return columns
 
 

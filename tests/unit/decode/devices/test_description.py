@@ -1,0 +1,142 @@
+"""Descriptions and the settings that enable them: each mistake is named with file, field, value and hint."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support import families as support
+from voltd import errors
+from voltd.pipeline.decode.devices import catalogue, description, families
+
+GOOD = """
+title = "Plugs"
+topics = ["plugs/{id}"]
+device = "meter"
+
+[[document]]
+topic = "state"
+time = "at"
+[document.fields]
+power = { path = "p", unit = "W" }
+
+[[value]]
+topic = "energy"
+field = "kwhConsumedAcTotal"
+unit = "Wh"
+"""
+
+
+@pytest.fixture
+def described(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
+    def write(text: str, name: str = "plugs") -> pathlib.Path:
+        file = tmp_path / f"{name}.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def test_an_own_description_is_found_beside_those_of_voltd(described, tmp_path):
+    described(GOOD)
+    found = catalogue.enabled(support.settings(tmp_path, plugs={}, tasmota={}))
+    assert [one.name for one in found] == ["plugs", "tasmota"]
+    assert found[0].filters == ("plugs/+/state", "plugs/+/energy")
+
+
+@pytest.mark.parametrize("name", catalogue.shipped())
+def test_those_of_voltd_are_right(name):
+    """And say where their facts are from."""
+    (one,) = catalogue.enabled(support.settings(**{name: {}}))
+    assert one.filters
+    file = pathlib.Path(catalogue.__file__).parent / "shipped" / f"{name}.toml"
+    assert "# Facts: " in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('title = "Plugs"', "", "title is missing"),
+        ('device = "meter"', 'device = "bike"', "device = 'bike': should be 'vehicle' or 'meter'"),
+        ('"plugs/{id}"', '"plugs/#/{id}"', "is no topic pattern"),
+        ('"plugs/{id}"', '"plugs/{name}"', "'{id}' needs the level {id} of the topic; 'plugs/{name}/state' has {name}"),
+        ('unit = "W"', 'unit = "Watt"', "power: unit = 'Watt' is none for kW: kW, W, mW, MW"),
+        ('unit = "W"', 'unit = "W", factor = 2', "factor = 2: a description has no such key"),
+        ('unit = "Wh"', "", "unit = '' is none for kWh: kWh, Wh, "),
+        ("power = {", "soc = {", "soc is no field of a meter reading: kwhConsumedAc, "),
+        ('"kwhConsumedAcTotal"', '"energy"', "energy is no field of a meter reading"),
+        ('path = "p"', 'path = "p..q"', "'p..q' is no path"),
+        ('path = "p"', 'path = ["p", "q"]', "several paths need take"),
+        ('path = "p"', 'path = "p", take = "avg"', "take = 'avg': should be 'sum', 'first', 'max' or 'mean'"),
+        ('time = "at"', 'time = ""', "should have at least 1 character"),
+        ('topic = "state"', 'topic = "state/{id}"', "{id} is there twice"),
+        ('field = "kwh', 'part = 2\nfield = "kwh', "part = 2 is above parts = 1"),
+        ("[[document]]", "[[documents]]", "a description has no such key, document is one"),
+        ("title =", "title", "is not TOML"),
+    ],
+)
+def test_names_the_mistake(described, tmp_path, old, new, says):
+    assert old in GOOD
+    described(GOOD.replace(old, new))
+    with pytest.raises(errors.ConfigurationError) as refused:
+        catalogue.enabled(support.settings(tmp_path, plugs={}))
+    assert says in str(refused.value)
+    assert str(tmp_path / "plugs.toml") in str(refused.value)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("devices", "says", "hint"),
+    [
+        ({"tasmotta": {}}, "devices.tasmotta: no description of this device family; did you mean tasmota?", "known: "),
+        ({"tasmota": {"topics": ["tele/x{id}"]}}, "devices.tasmota.topics: 'tele/x{id}' is no topic", "'tele/{id}'"),
+        ({"tasmota": {"topics": ["tele/+"]}}, "devices.tasmota: '{id}' needs the level {id}", "'tele/{id}'"),
+        ({"tasmota": {"id": "{name}"}}, "devices.tasmota: '{name}' needs the level {name}", "'tele/{id}'"),
+        (
+            {"tasmota": {"topics": ["volt/{a}/{id}", "volt/{id}/{b}"]}},
+            "devices.tasmota.topics: 'volt/{a}/{id}' and 'volt/{id}/{b}' match the same topics",
+            "name each once",
+        ),
+        ({"tasmota": {"topics": ["volt/vehicle/{id}", "+/{id}/x"]}}, "overlap", "different topics"),
+    ],
+)
+def test_names_the_wrong_setting(devices, says, hint):
+    with pytest.raises(errors.ConfigurationError) as refused:
+        catalogue.enabled(support.settings(**devices))
+    assert says in str(refused.value)
+    assert hint in refused.value.hint
+
+
+def test_a_file_that_cannot_be_read(described, tmp_path):
+    described("x" * (1 << 20) + "y")
+    with pytest.raises(errors.ConfigurationError, match="over 1 MiB"):
+        catalogue.enabled(support.settings(tmp_path, plugs={}))
+    described(GOOD).write_bytes(b"\xff\xfe")
+    with pytest.raises(errors.ConfigurationError, match="is not TOML"):
+        catalogue.enabled(support.settings(tmp_path, plugs={}))
+
+
+WORDS = st.sampled_from(
+    ["a", "a.b", "a.0", '"', "..", "{id}", "#", "+", "W", "kWh", "power", "soc", "sum", "", "é\0", "x" * 3000]
+)
+ANY = st.recursive(
+    WORDS | st.integers(-3, 9) | st.booleans() | st.floats(allow_nan=True),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.sampled_from(
+        ["title", "topics", "device", "document", "value", "alive", "topic", "fields", "path", "unit", "field", "take"]
+    ), inner, max_size=5),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(values=st.dictionaries(st.sampled_from(["title", "topics", "device", "id", "document", "value", "alive"]), ANY))
+def test_any_description_is_taken_or_refused(values):
+    """Nothing but a refusal that pydantic can explain comes out of a hostile description."""
+    try:
+        found = description.validated(values)
+    except ValueError:
+        return
+    families.Families([catalogue.Enabled("any", found, support.settings(any={}).devices["any"])])
