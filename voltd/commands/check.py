@@ -20,7 +20,7 @@ from voltd.database import connections, edition, migrate, policies, queries, sql
 from voltd.host import host_clock, witnesses
 from voltd.pipeline.consume import clients
 from voltd.pipeline.consume.client_id import probe
-from voltd.pipeline.decode.devices import families
+from voltd.pipeline.decode.devices import catalogue, families
 from voltd.rules import load
 
 _MEANING = {
@@ -42,6 +42,7 @@ def run(_args: argparse.Namespace, settings: config.Settings) -> int:
     """Prints a line per test; 0 if all are ok, 78 if one needs an administrator, 1 if a server cannot be reached."""
     print(f"ok    configuration: instance {settings.instance}, client id {settings.client_id}")
     return max(
+        _check("device families", lambda: _families(settings)),
         _check("broker", lambda: _broker(settings)),
         _check("database", lambda: _database(settings)),
         _check("spool", lambda: _spool(settings)),
@@ -61,6 +62,12 @@ def _check(name: str, test: Callable[[], list[str]]) -> int:
     for line in lines:
         print(f"ok    {line}")
     return 0
+
+
+def _families(settings: config.Settings) -> list[str]:
+    enabled = catalogue.enabled(settings)
+    topics = [f"{one.name} ({', '.join(topic.text for topic in one.topics)})" for one in enabled]
+    return [f"device families: {', '.join(topics)}"] if topics else []
 
 
 def _broker(settings: config.Settings) -> list[str]:
