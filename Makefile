@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 LOCK   := requirements-dev.txt
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup lock demo test test-quick coverage torture lint bench bench-quick bench-analytics fuzz clean help
+.PHONY: setup lock demo test test-quick coverage torture lint bench bench-quick bench-analytics bench-decode fuzz clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## ?/\t/' | expand -t 17
@@ -55,6 +55,9 @@ bench-quick: setup  ## the same in small, under two minutes
 
 bench-analytics: setup  ## times the analysts' queries on 100 million readings, over an hour; BENCH_ARGS="--quick"
 	@$(BIN)/python bench/analytics.py $(BENCH_ARGS)
+
+bench-decode: setup  ## CPU time of decoding one message, of voltd's own format and of device families
+	@$(BIN)/python bench/decode.py
 
 fuzz: setup      ## poison from bytes to rows on a private database; INPUTS=1000000 SEED=7
 	@nice -n 10 $(BIN)/python tests/fuzz/run.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(FUZZ_ARGS)

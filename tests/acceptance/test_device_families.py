@@ -1,6 +1,8 @@
 """Devices that publish in formats of their own, through a running daemon."""
 
+import datetime as dt
 import json
+import zoneinfo
 
 import psycopg
 import pytest
@@ -40,17 +42,21 @@ def _send(publisher, messages, **options):
 def test_readings_of_families_arrive(daemon, publisher, database):
     """One value a message and documents; the vehicle's metrics become one reading."""
     _send(publisher, _ovms(daemon, "EV1", v_b_soc=61.5, v_p_speed=0, v_b_power=-7.2, v_c_state="charging"), retain=True)
-    plug = {"Time": "2026-05-01T14:00:00", "ENERGY": {"Total": 12.5, "Power": 7400, "Voltage": 231, "Current": 32.1}}
-    plug["Time"] = _rows(database, "SELECT to_char(now() AT TIME ZONE 'Europe/Berlin', 'YYYY-MM-DD\"T\"HH24:MI:SS')")[0][0]
+    plug = {"Time": "", "ENERGY": {"Total": 12.5, "Power": 7400, "Voltage": 231, "Current": 32.1}}
+    plug["Time"] = _rows(database, "SELECT to_char(now() AT TIME ZONE 'Europe/Berlin', 'YYYY-MM-DD\"T\"HH24:MI:SS')")[
+        0
+    ][0]
     _send(publisher, [(f"{daemon.name}/tele/plug/SENSOR", json.dumps(plug))])
     harness.wait_for(lambda: harness.count(database, "meter_reading") and harness.count(database, "vehicle_reading"))
     assert _rows(
         database,
-        "SELECT vehicle_id, soc_pct, speed_kmh, charging_power_kw, charging_status, time_source FROM volt.vehicle_reading",
+        "SELECT vehicle_id, soc_pct, speed_kmh, charging_power_kw, charging_status, time_source"
+        " FROM volt.vehicle_reading",
     ) == [("EV1", 61.5, 0.0, 7.2, "charging", "arrival")]
     assert _rows(
         database,
-        "SELECT meter_id, ac_register_kwh, power_kw, time_source, received_at - recorded_at < '2 s' FROM volt.meter_reading",
+        "SELECT meter_id, ac_register_kwh, power_kw, time_source, received_at - recorded_at < '5 s'"
+        " FROM volt.meter_reading",
     ) == [("depot-1", 12.5, 7.4, None, True)]
     harness.wait_for(lambda: _rows(database, "SELECT soc_pct FROM volt.vehicle_current") == [(61.5,)])
 
@@ -58,7 +64,7 @@ def test_readings_of_families_arrive(daemon, publisher, database):
 def test_killed_while_values_are_gathered(daemon, publisher, database):
     """They are not acked before they are stored: the broker sends them again to the next run."""
     _send(publisher, _ovms(daemon, "EV1", v_b_soc=61.5, v_p_odometer=1000))
-    _send(publisher, [(f"{daemon.name}/vehicle/V1", '{"soc":5,"timestamp":"%s"}' % _now(database))])
+    _send(publisher, [(f"{daemon.name}/vehicle/V1", f'{{"soc":5,"timestamp":"{_now(database)}"}}')])
     harness.wait_for(lambda: harness.count(database, "vehicle_reading") == 1, what="the one in voltd's own format")
     daemon.kill()
     assert _rows(database, "SELECT vehicle_id FROM volt.vehicle_reading") == [("V1",)]

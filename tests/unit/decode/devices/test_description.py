@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import pathlib
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import families as support
-from voltd import errors
+from voltd import errors, resources
 from voltd.pipeline.decode.devices import catalogue, description, families
 
 GOOD = """
@@ -140,3 +141,30 @@ def test_any_description_is_taken_or_refused(values):
     except ValueError:
         return
     families.Families([catalogue.Enabled("any", found, support.settings(any={}).devices["any"])])
+
+
+def test_the_example_of_the_documents_is_right(described, tmp_path):
+    text = (resources.share("config").parent / "docs" / "devices.md").read_text()
+    example = next(block.split("```")[0] for block in text.split("```toml\n") if block.startswith("title ="))
+    described(example)
+    given = support.settings(tmp_path, plugs={})
+    batch = support.decode(
+        given,
+        support.message(
+            "depot/c1/state",
+            '{"meta":{"at":"2026-05-01T11:59:00Z"},"energy":{"total":5500,"exported":500},'
+            '"phases":{"l1":1000,"l2":-1,"l3":500}}',
+        ),
+        support.message("depot/c1/voltage", "231500"),
+        support.message("depot/c1/status", "online"),
+    )
+    assert [support.values(one) for one in batch.meters] == [
+        {
+            "meter_id": "c1",
+            "recorded_at": support.NOW - dt.timedelta(minutes=1),
+            "ac_register_kwh": 5.0,
+            "power_kw": 1.5,
+        },
+        {"meter_id": "c1", "recorded_at": support.NOW, "voltage_v": 231.5, "time_source": "arrival"},
+    ]
+    assert [one.device_id for one in batch.alive] == ["c1"]
