@@ -1,8 +1,6 @@
 """Devices that publish in formats of their own, through a running daemon."""
 
-import datetime as dt
 import json
-import zoneinfo
 
 import psycopg
 import pytest
