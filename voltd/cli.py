@@ -79,6 +79,7 @@ _COMMANDS = {
     "run": "run the daemon",
     "migrate": "bring the database's schema up to date",
     "check": "test settings, broker, database, spool, rules and clock; each line says ok, or what to do",
+    "doctor": "listen to a broker: what publishes there, which device family it is, what would be stored",
     "demo": "show voltd at work, with private servers and a simulated fleet",
     "simulate": "publish the readings of a simulated fleet",
     "replay": "publish recorded readings (CSV, NDJSON, gz)",

@@ -31,3 +31,9 @@ WHERE (%(device_type)s::text IS NULL OR device_type = %(device_type)s)
   AND (%(status)s::text IS NULL OR coalesce(status, 'unregistered') = %(status)s)
   AND (%(fleet)s::text IS NULL OR fleet_id = %(fleet)s)
 ORDER BY device_type DESC, device_id
+
+-- name: registered_devices
+-- Each device of the registry: device_type and id.
+SELECT 'vehicle', vehicle_id FROM volt.vehicle
+UNION ALL
+SELECT 'meter', meter_id FROM volt.meter

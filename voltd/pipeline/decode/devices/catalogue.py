@@ -75,9 +75,13 @@ def enabled(settings: config.Settings) -> tuple[Enabled, ...]:
     return found
 
 
-def names(directory: pathlib.Path) -> list[str]:
-    """Every family that is described."""
-    return sorted(_files(directory))
+def described(directory: pathlib.Path) -> dict[str, description.Description]:
+    """Every family that is described, by name.
+
+    Raises:
+        ConfigurationError: one of the descriptions is wrong.
+    """
+    return {name: load(file) for name, file in _files(directory).items()}
 
 
 def load(file: pathlib.Path) -> description.Description:

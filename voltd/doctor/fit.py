@@ -1,0 +1,140 @@
+"""Which device family fits to a topic and its payloads, wherever its devices publish. Pure.
+
+A description names the last levels of its topics. Where a topic ends so, and its payloads make readings, the levels
+before are where a device publishes: its base.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+
+from voltd import config, models
+from voltd.doctor import listen
+from voltd.pipeline.decode import decoder
+from voltd.pipeline.decode.devices import catalogue, description, families, pattern
+
+Base = tuple[str, ...]
+_ENOUGH = 3  # different messages, where a family is somewhere else than it is by default
+
+
+@dataclasses.dataclass(slots=True)
+class Fit:
+    """A family at one base.
+
+    Attributes:
+        family: its name.
+        base: the levels before those that the description names.
+        by_default: whether its devices publish there without settings.
+        topics: those that make readings, or are about liveness, by the message of the description.
+    """
+
+    family: str
+    base: Base
+    by_default: bool
+    topics: dict[str, set[str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def weight(self) -> tuple[bool, int]:
+        """A family is more likely by its usual place, then by the number of its different messages."""
+        return self.by_default, len(self.topics)
+
+
+def find(heard: listen.Heard, described: Mapping[str, description.Description]) -> dict[str, Fit]:
+    """The family of each topic that has one."""
+    found: dict[tuple[str, Base], Fit] = {}
+    probes = {name: Probe(name, one) for name, one in described.items()}
+    for name, topic in heard.topics.items():
+        levels = tuple(name.split("/"))
+        for family, one in described.items():
+            for message in one.messages:
+                base = _base(message.topic, levels)
+                if base is None or not probes[family].takes(message.topic, base, topic.samples):
+                    continue
+                fit = found.setdefault((family, base), Fit(family, base, _usual(one, base)))
+                fit.topics.setdefault(message.topic, set()).add(name)
+    best: dict[str, Fit] = {}
+    for fit in found.values():
+        if not fit.by_default and not _convinces(fit, described[fit.family]):
+            continue
+        for name in {name for names in fit.topics.values() for name in names}:
+            if name not in best or fit.weight > best[name].weight:
+                best[name] = fit
+    return best
+
+
+class Probe:
+    """Tries whether payloads make readings of a family."""
+
+    def __init__(self, family: str, described: description.Description) -> None:
+        self._family, self._described = family, described
+
+    def takes(self, rest: str, base: Base, samples: Sequence[models.Message]) -> bool:
+        """Whether any of them measures something, or is what the family says about liveness."""
+        one = self._decoder(len(base))
+        for sample in samples:
+            batch = one.decode([sample._replace(retained=False)])
+            if batch.readings or (batch.alive and not batch.dead_letters and self._is_alive(rest)):
+                return True
+        return False
+
+    def _is_alive(self, rest: str) -> bool:
+        return any(one.topic == rest for one in self._described.alive)
+
+    @functools.cache  # noqa: B019 as long as the probe
+    def _decoder(self, levels: int) -> decoder.Decoder:
+        settings = config.Settings()
+        topics = "/".join(f"{{l{number}}}" for number in range(levels))
+        last = f"{{l{levels - 1}}}"
+        at = config.DeviceFamily(topics=(topics,), id=last, gather_s=0)
+        every = self._described.model_copy(
+            update={
+                kind: tuple(one.model_copy(update={"id": None}) for one in getattr(self._described, kind))
+                for kind in ("document", "value", "alive", "special")
+            }
+        )
+        enabled = catalogue.Enabled(self._family, every, at)
+        none = config.Topics(vehicle=("$voltd-doctor",), meter=(), ingest=())
+        return decoder.Decoder(none, settings.limits, 36_500, settings.timestamps, families.Families([enabled]))
+
+
+def _base(rest: str, levels: Base) -> Base | None:
+    """The levels of a topic before those of a message; None: it does not end like that."""
+    wanted = rest.split("/") if rest else []
+    if "#" in wanted or len(levels) <= len(wanted):
+        return None
+    tail = "/".join(levels[len(levels) - len(wanted) :])
+    if wanted and pattern.Pattern(rest).levels(tail) is None:
+        return None
+    return levels[: len(levels) - len(wanted)]
+
+
+def _usual(described: description.Description, base: Base) -> bool:
+    return any(pattern.Pattern(text).levels("/".join(base)) is not None for text in described.topics)
+
+
+def _convinces(fit: Fit, described: description.Description) -> bool:
+    """Whether it is more than a chance that something ends like this, away from where the family usually is."""
+    documents = {one.topic for one in described.document if one.topic}
+    return len(fit.topics) >= _ENOUGH or (bool(documents & fit.topics.keys()) and len(fit.topics) > 1)
+
+
+def topics_of(bases: Iterable[Base], described: description.Description) -> tuple[str, ...]:
+    """Patterns for the settings that match these bases; empty: the family's own do."""
+    bases = sorted(set(bases))
+    if all(_usual(described, base) for base in bases):
+        return ()
+    found = []
+    for length in sorted({len(base) for base in bases}):
+        same = [base for base in bases if len(base) == length]
+        varying = [at for at in range(length) if len({base[at] for base in same}) > 1]
+        if not varying:
+            fixed = {level for text in described.topics for level in text.split("/")}
+            varying = [max((at for at in range(length) if same[0][at] not in fixed), default=length - 1)]
+        levels = list(same[0])
+        for at in varying[:-1]:
+            levels[at] = f"{{level{at + 1}}}"
+        levels[varying[-1]] = "{id}"
+        found.append("/".join(levels))
+    return tuple(found)
