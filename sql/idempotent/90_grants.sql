@@ -10,6 +10,8 @@ GRANT USAGE ON SCHEMA volt_internal TO volt_writer;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA volt TO volt_writer, volt_reader, volt_registrar;
 GRANT SELECT ON ALL TABLES IN SCHEMA volt_internal TO volt_writer;
+REVOKE SELECT ON volt_internal.pseudonym_change FROM volt_writer;
+GRANT INSERT ON volt_internal.pseudonym_change TO volt_writer;
 REVOKE SELECT ON volt.dead_letter FROM volt_writer, volt_reader, volt_registrar;
 GRANT SELECT (id, received_at, topic, reason, detail, element, replayed_at, field, device_type, device_id, repeats,
               last_received_at) ON volt.dead_letter
@@ -23,7 +25,7 @@ GRANT INSERT, UPDATE, DELETE ON volt.fleet, volt.vehicle, volt.meter, volt.vehic
   volt.register_decision TO volt_registrar;
 -- Their triggers have the owner's rights: nobody else may attach these functions to a table.
 REVOKE EXECUTE ON FUNCTION volt_internal.keep_membership(), volt_internal.check_membership(),
-  volt_internal.check_timezone(), volt_internal.check_register_decision(), volt_internal.pass_on_register_decision(),
+  volt_internal.check_timezone(), volt_internal.check_pseudonym(), volt_internal.check_register_decision(), volt_internal.pass_on_register_decision(),
   volt_internal.register_decided(text, text, timestamptz) FROM PUBLIC;
 
 GRANT INSERT ON volt.vehicle_reading, volt.meter_reading, volt.dead_letter TO volt_writer;

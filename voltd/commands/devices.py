@@ -1,4 +1,4 @@
-"""``voltd devices list|retire|activate|maintenance``: lists devices and sets their status.
+"""``voltd devices list|retire|activate|maintenance|pseudonym``: lists devices, sets their status, says pseudonyms.
 
 The status is in the registry (``volt.vehicle``, ``volt.meter``), and rules observe it: a retired device raises no
 alert, and its open alerts end without a notification. Its readings are still stored. The daemon may not
@@ -13,8 +13,9 @@ from typing import Any
 
 import psycopg
 
-from voltd import config, terminal
+from voltd import config, errors, terminal
 from voltd.database import connections, queries
+from voltd.pipeline.consume import pseudonyms
 
 _LIST_HINT = "listing needs the role volt_reader, volt_writer or volt_owner"
 _OWNER_HINT = (
@@ -45,6 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         change.add_argument("type", choices=["vehicle", "meter"], help="what the devices are")
         change.add_argument("ids", type=_id, nargs="+", metavar="ID", help="a device's id, as in its messages")
 
+    of = terminal.action(
+        actions, "pseudonym", "say the pseudonym of a VIN, to register it and to look it up", "It asks no database."
+    )
+    of.add_argument("vins", type=_vin, nargs="+", metavar="VIN", help="a vehicle identification number")
+
+
+def _vin(text: str) -> str:
+    if not pseudonyms.is_vin(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no VIN: 17 letters and digits without I, O and Q, the last four digits"
+        )
+    return text
+
 
 def _id(text: str) -> str:
     if not 1 <= len(text) <= _LONGEST_ID or not text.isprintable():
@@ -59,6 +73,8 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         ConfigurationError: the user lacks the privilege; nothing was changed.
         StoreUnavailable: the connection was lost; nothing was changed.
     """
+    if args.action == "pseudonym":
+        return _pseudonyms(args.vins, settings)
     listing = args.action == "list"
     with (
         terminal.explained(_LIST_HINT if listing else _OWNER_HINT),
@@ -66,6 +82,15 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     ):
         connection.execute("SET TIME ZONE 'UTC'")
         return _list(connection, args) if listing else _change(connection, args)
+
+
+def _pseudonyms(vins: list[str], settings: config.Settings) -> int:
+    renamed = pseudonyms.of(settings)
+    if renamed is None:
+        raise errors.ConfigurationError("pseudonyms are off", hint="set pseudonyms.key_file")
+    for vin in vins:
+        print(f"{vin} {renamed.of(vin)}")
+    return 0
 
 
 def _list(connection: _Connection, args: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         timezone=settings.timezone,
         efficiency_max_power_kw=settings.efficiency.max_power_kw,
         efficiency_standby_kw=settings.efficiency.standby_kw,
+        pseudonyms="on" if settings.pseudonyms.key_file else "off",
         dead_letter_days=settings.retention.dead_letter_days,
         alert_days=settings.retention.alert_days,
         lower_retention=args.lower_retention,

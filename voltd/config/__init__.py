@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from voltd.config.alerts import Alerts, ChannelSettings
 from voltd.config.devices import DeviceFamily
 from voltd.config.limits import Days, Limits, Timestamps, Zone
+from voltd.config.pseudonyms import Pseudonyms
 from voltd.config.section import Name, Section
 from voltd.config.topics import Topics
 
@@ -168,6 +169,7 @@ class Settings(pydantic_settings.BaseSettings):
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()
     log: Log = Log()
+    pseudonyms: Pseudonyms = Pseudonyms()
     devices: dict[Name, DeviceFamily] = Field(default_factory=dict)
     devices_directory: pathlib.Path = pathlib.Path("/etc/voltd/devices.d")
     current_interval_s: Annotated[NonNegativeFloat, Field(ge=0.05, le=10)] = 1.0

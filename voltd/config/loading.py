@@ -102,6 +102,14 @@ def _with_secrets(settings: config.Settings, environ: Mapping[str, str]) -> conf
         if path is not None:
             secret = _secret(path, section.password_file, f"{name}.password_file", "password")
             changes[name] = section.model_copy(update={"password": secret})
+    if folder:  # a key by its name alone is one of the credentials
+        names = {
+            name: pathlib.Path(folder, path)
+            for name in ("key_file", "previous_key_file")
+            if (path := getattr(settings.pseudonyms, name)) is not None and not path.is_absolute()
+        }
+        if names:
+            changes["pseudonyms"] = settings.pseudonyms.model_copy(update=names)
     channels = dict(settings.alerts.channels)
     for name, channel in channels.items():
         if channel.url_file is not None:

@@ -23,6 +23,7 @@ from voltd.alerts import service
 from voltd.daemon import leader, policy_watch, scheduler
 from voltd.database import connections, locks, pool, queries, retention, rollup
 from voltd.host import host_clock, identity, witnesses
+from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.write import bounds
 from voltd.rules.cycle import interfaces
 
@@ -46,6 +47,7 @@ class Jobs:
         busy: whether the ingest needs the machine.
         trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
         clock: this host's; learns what the database's says.
+        renamed: pseudonyms of VINs; None: they stay as they are.
         policies: looks after TimescaleDB's own jobs; None: nobody does.
     """
 
@@ -61,9 +63,11 @@ class Jobs:
         trouble: Callable[[], str] = lambda: "",
         clock: host_clock.HostClock | None = None,
         policies: policy_watch.PolicyWatch | None = None,
+        renamed: pseudonyms.Pseudonyms | None = None,
     ) -> None:
         self._settings = settings
         self._trouble, self._clock, self._policies = trouble, clock, policies
+        self._pseudonyms = renamed
         self._reported: str | None = None  # unknown: the run before may have died with some
         self._look, self._alerting, self._bounds, self._busy = look, alerting, bounds, busy
         self._next_cycle_at = self._next_rollup_at = 0.0
@@ -90,6 +94,8 @@ class Jobs:
         yield job("report", self._report, 2.0, 0.5, self._every_daemon)
         yield job("rollup", self._rollup, 10.0, 1.0, self._the_leader)
         yield job("retention", self._retention, 3600.0, 60.0, self._the_leader)
+        if self._pseudonyms is not None:
+            yield job("pseudonyms", self._note_pseudonyms, 5.0, 1.0, self._every_daemon)
         if self._policies is not None:
             yield job("policies", self._watch_policies, 60.0, 20.0, self._every_daemon)
         if self._clock is not None:
@@ -213,6 +219,17 @@ class Jobs:
                 connection.execute(queries.text(query))
             dropped = retention.run_once(connection)
         _log.debug("retention.applied", result=str(dropped))
+
+    def _note_pseudonyms(self) -> None:
+        """Vehicles that were heard with a new key: which pseudonym they had with the one before."""
+        changes = dict(self._pseudonyms.renamed) if self._pseudonyms is not None else {}
+        if self._pseudonyms is None or not changes:
+            return
+        with self._connection() as connection:
+            arguments = {"previous": list(changes), "current": list(changes.values())}
+            connection.execute(queries.text("insert_pseudonym_changes"), arguments)
+        for previous in changes:
+            self._pseudonyms.renamed.pop(previous, None)
 
     def _watch_policies(self) -> None:
         if self._policies is None:

@@ -11,7 +11,7 @@ from voltd.alerts import service
 from voltd.daemon import database_ready, health, heartbeats, jobs, policy_watch, signals, status
 from voltd.database import connections
 from voltd.host import host_clock
-from voltd.pipeline.consume import consumer, window
+from voltd.pipeline.consume import consumer, pseudonyms, window
 from voltd.pipeline.consume.client_id import presence
 from voltd.pipeline.current import live, state
 from voltd.pipeline.decode import clock, decoder
@@ -30,6 +30,7 @@ class Wiring:
 
     def __init__(self, settings: config.Settings) -> None:
         self._settings = settings
+        self._pseudonyms = pseudonyms.of(settings)
         self._families = families.of(settings)
         self.signals = signals.Signals()
         self.counters = metrics.Metrics()
@@ -52,6 +53,7 @@ class Wiring:
             may_connect=self.presence.may_connect,
             contested=self.presence.recheck,
             filters=self._families.filters,
+            renamed=self._pseudonyms,
         )
         noted = excursions.Excursions()
         ranges = bounds.Bounds(noted)
@@ -130,6 +132,7 @@ class Wiring:
             busy=watch.busy,
             trouble=watch.trouble,
             clock=self.clock,
+            renamed=self._pseudonyms,
             policies=policy_watch.PolicyWatch(settings, self.counters),
         )
 

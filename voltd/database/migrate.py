@@ -34,6 +34,7 @@ class MigrateOptions:
         timezone: IANA name; in it the days of fleets begin that name no zone of their own.
         efficiency_max_power_kw: a register that rises faster counts nothing, unless the registry knows the device.
         efficiency_standby_kw: a meter that measures no more feeds no vehicle.
+        pseudonyms: ``on`` keeps VINs out of the registry.
         dead_letter_days: dead letters are kept this long.
         alert_days: episodes of alerts are kept this long after their end.
         lower_retention: whether a database that keeps raw readings longer is to drop them earlier from now on.
@@ -44,6 +45,7 @@ class MigrateOptions:
     timezone: str = "UTC"
     efficiency_max_power_kw: float = 400.0
     efficiency_standby_kw: float = 0.05
+    pseudonyms: str = "off"
     dead_letter_days: int = 30
     alert_days: int = 730
     lower_retention: bool = False

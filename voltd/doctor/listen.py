@@ -16,7 +16,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from voltd import config, errors, models
-from voltd.pipeline.consume import clients
+from voltd.pipeline.consume import clients, pseudonyms
 
 _MOST_TOPICS = 50_000
 _MOST_SAMPLES = 20  # payloads kept of a topic
@@ -78,7 +78,7 @@ def listen(settings: config.Settings, seconds: float, tick: Callable[[float], No
     heard = Heard(seconds)
     answered = threading.Event()
     refused: list[str] = []
-    client = clients.observer(settings)
+    client, renamed = clients.observer(settings), pseudonyms.of(settings)
 
     def on_connect(one: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -94,7 +94,8 @@ def listen(settings: config.Settings, seconds: float, tick: Callable[[float], No
 
     def on_message(_client: Any, _userdata: Any, one: paho.MQTTMessage) -> None:
         payload, now = bytes(one.payload), dt.datetime.now(dt.UTC)
-        heard.add(models.Message(one.topic, payload, 0, now, one.qos, bool(one.retain), size=len(payload)))
+        message = models.Message(one.topic, payload, 0, now, one.qos, bool(one.retain), size=len(payload))
+        heard.add(message if renamed is None else renamed.message(message))
 
     client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
     mqtt = settings.mqtt

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from voltd import backoff, config, errors, metrics, models
-from voltd.pipeline.consume import clients, session, stream, window
+from voltd.pipeline.consume import clients, pseudonyms, session, stream, window
 
 _log = structlog.get_logger()
 
@@ -49,6 +49,7 @@ class Consumer:
             BrokerUnavailable when the broker cannot be reached.
         contested: called in the network thread when another client may have the client id; must not block.
         filters: topic filters of device families, beside those of the settings.
+        renamed: pseudonyms of VINs; None: they stay as they are.
     """
 
     def __init__(
@@ -61,11 +62,14 @@ class Consumer:
         may_connect: Callable[[float], bool] = lambda _timeout_s: True,
         contested: Callable[[], None] = lambda: None,
         filters: Sequence[str] = (),
+        renamed: pseudonyms.Pseudonyms | None = None,
     ) -> None:
         self._settings = settings
         self._window = window
         self._counters = counters
-        self._session = session.Session(settings, window, counters, on_subscribed, contested, filters=filters)
+        self._session = session.Session(
+            settings, window, counters, on_subscribed, contested, filters=filters, renamed=renamed
+        )
         self._may_connect = may_connect
         self._acks: collections.deque[list[models.Message]] = collections.deque()
         self._outbox: collections.deque[Outgoing] = collections.deque(maxlen=_OUTBOX_LIMIT)

@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from voltd import config, errors, metrics, models
-from voltd.pipeline.consume import ack_order, clients, stream, window
+from voltd.pipeline.consume import ack_order, clients, pseudonyms, stream, window
 from voltd.pipeline.consume.client_id import closes
 
 _log = structlog.get_logger()
@@ -54,6 +54,7 @@ class Session:
         contested: Callable[[], None],
         *,
         filters: Sequence[str] = (),
+        renamed: pseudonyms.Pseudonyms | None = None,
     ) -> None:
         self._settings = settings
         self._window = window
@@ -68,6 +69,7 @@ class Session:
         self.expected = False
         self.closing = False
         self._contested = contested
+        self._pseudonyms = renamed
         self._closes = closes.Closes()
         self._accepted_at = 0.0
         self.fatal: errors.VoltdError | None = None
@@ -149,6 +151,8 @@ class Session:
         self._counters.messages_redelivered_total += sum(message.redelivered for message in messages)
         if self.order is not None:
             self.order.received(messages)
+        if self._pseudonyms is not None:
+            messages = [self._pseudonyms.message(message) for message in messages]
         self._window.put_many(messages)
 
     def drop(self) -> None:

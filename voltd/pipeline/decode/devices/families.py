@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from voltd import config, models
+from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.decode import fields, timestamp
 from voltd.pipeline.decode.devices import catalogue, description, document, pattern, taken, value
 from voltd.readings import DeviceType
@@ -158,6 +160,17 @@ def of(settings: config.Settings) -> Families:
     """The families that the settings enable.
 
     Raises:
-        ConfigurationError: see ``catalogue.enabled``.
+        ConfigurationError: see ``catalogue.enabled`` and ``pseudonyms.of``.
     """
-    return Families(catalogue.enabled(settings), settings.limits, settings.timestamps)
+    enabled = catalogue.enabled(settings)
+    # The ids that the settings know by their VINs come as pseudonyms.
+    if any(pseudonyms.is_vin(name) for one in enabled for name in one.settings.ids):
+        renamed = pseudonyms.of(settings)
+        if renamed is not None:
+            enabled = tuple(_renamed(one, renamed) for one in enabled)
+    return Families(enabled, settings.limits, settings.timestamps)
+
+
+def _renamed(one: catalogue.Enabled, renamed: pseudonyms.Pseudonyms) -> catalogue.Enabled:
+    ids = {renamed.text(name): device_id for name, device_id in one.settings.ids.items()}
+    return dataclasses.replace(one, settings=one.settings.model_copy(update={"ids": ids}))
