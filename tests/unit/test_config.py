@@ -36,6 +36,7 @@ def test_sample_configuration_is_the_defaults(tmp_path):
         "migrate_dsn",
         "directory",
         "rules_file",
+        "previous_key",
     )
     lines = [line for line in lines if not line.startswith((*optional, "max_messages", "max_age_days"))]
     assert loading.load(_write(tmp_path, "\n".join(lines)), environ={}) == config.Settings()

@@ -24,7 +24,7 @@ _LISTEN_S = 30.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How long to listen, and where to write what was found."""
     parser.add_argument(
-        "--listen", type=_seconds, default=_LISTEN_S, metavar="TIME", help="for how long, as 30, 90s or 5m (default 30)"
+        "--listen", type=_seconds, default=_LISTEN_S, metavar="SPAN", help="for how long, as 30, 90s or 5m (default 30)"
     )
     parser.add_argument(
         "--write",

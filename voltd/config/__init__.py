@@ -23,7 +23,7 @@ from voltd.config.pseudonyms import Pseudonyms
 from voltd.config.section import Name, Section
 from voltd.config.topics import Topics
 
-__all__ = ["ChannelSettings", "DeviceFamily", "Limits", "Section", "Settings", "Timestamps", "Topics"]
+__all__ = ["ChannelSettings", "DeviceFamily", "Limits", "Pseudonyms", "Section", "Settings", "Timestamps", "Topics"]
 
 
 def _dsn(text: str) -> str:

@@ -11,6 +11,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support import families as support
 from voltd import config, errors
 from voltd.pipeline.consume import pseudonyms
@@ -42,8 +43,8 @@ def test_no_vin_is_left_in_a_payload(vin, before, after, lower):
     """As text, as JSON, with any letter escaped; within a longer word it is none."""
     written = vin.lower() if lower else vin
     for text in (f"{before} {written} {after}", json.dumps({"vin": written, before: after})):
-        for content in (text.encode("utf-8", "surrogatepass"), text.replace(written, _escaped(written)).encode("utf-8", "surrogatepass")):
-            found = ONES.content(content)
+        for shown in (text, text.replace(written, _escaped(written))):
+            found = ONES.content(shown.encode("utf-8", "surrogatepass"))
             assert vin.encode() not in found.upper()
             assert ONES.of(vin).encode() in found
 
@@ -77,7 +78,9 @@ def test_topic_and_payload_of_a_message():
     assert found._replace(topic="", payload=b"") == message._replace(topic="", payload=b"")
 
 
-@pytest.mark.parametrize("payload", [b"\x1f\x8b\x08", b"\x78\x9c1", VIN.encode("utf-16"), f'{{"{VIN}"'.encode("utf-16-le")])
+@pytest.mark.parametrize(
+    "payload", [b"\x1f\x8b\x08", b"\x78\x9c1", VIN.encode("utf-16"), f'{{"{VIN}"'.encode("utf-16-le")]
+)
 def test_what_cannot_be_looked_into_is_left_out(payload):
     found = ONES.message(support.message("t", payload))
     assert found.payload == b"%d bytes were left out: compressed or in UTF-16, they may have held a VIN" % len(payload)

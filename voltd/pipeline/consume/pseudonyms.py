@@ -1,8 +1,8 @@
 """Pseudonyms: each vehicle identification number (VIN) becomes another text before anything else of voltd sees it.
 
-The network thread does it with topic and payload as they arrive, so that database, spool, logs, dead letters, status and
+The network thread does it with topic and payload as they arrive: database, spool, logs, dead letters, status and
 alerts know the pseudonym alone. A pseudonym is HMAC-SHA-256 (RFC 2104) of the VIN with a key of the admin's. It is as
-long as a VIN, so that binary payloads stay what they are, and begins with Q, which no VIN has (ISO 3779: no I, O, Q).
+long as a VIN, so that binary payloads stay what they are, and begins with Q, which no VIN has (ISO 3779).
 """
 
 from __future__ import annotations
@@ -73,8 +73,7 @@ class Pseudonyms:
     def message(self, message: models.Message) -> models.Message:
         """A message with pseudonyms in topic and payload.
 
-        A payload that is compressed, or in UTF-16, cannot be looked into: it is left out, and becomes a dead letter that
-        says so.
+        A payload that is compressed or in UTF-16 cannot be looked into: it is left out, and its dead letter says so.
         """
         topic = self._topics.get(message.topic)
         if topic is None:
