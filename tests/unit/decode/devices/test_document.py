@@ -108,3 +108,12 @@ def test_a_local_time_without_a_zone_is_dated_by_arrival():
     reader, _ = of()
     (found,) = reader.read(support.message("x", '{"n":"m1","t":"2026-05-01T11:59:00","I":1}'), DeviceType.METER, None)
     assert found.at is None
+
+
+@pytest.mark.parametrize("payload", ["null", "", '"<invalid>"', " null\n"])
+def test_no_value_is_passed_over_where_others_are(payload):
+    reader, _ = of({"others": "pass"})
+    (found,) = reader.read(support.message("x", payload), DeviceType.METER, "m1")
+    assert (found.at, found.alive, set(found.columns)) == (None, True, {None})
+    with pytest.raises(fields.Invalid):
+        of()[0].read(support.message("x", payload), DeviceType.METER, "m1")

@@ -113,7 +113,8 @@ class Document(Message):
         time: where its time is: RFC 3339, epoch, or local time; without one it is dated by its arrival.
         each: where an array is of which each element is a reading; all other paths start there.
         fields: by voltd's names.
-        others: what a document without any of the fields is: refused, or passed over as another kind of device's.
+        others: what a document without any of the fields is: refused, or passed over as another kind of device's; with
+            "pass" null and an empty payload are no value.
     """
 
     id_path: Path | None = None
