@@ -112,7 +112,10 @@ class _Compiler:
     def _field(self, name: str, source: description.DocumentField, columns: list[str]) -> None:
         measured = taken.Measured(source, name, self._device_type, as_text=True)
         add = self._number if measured.is_number else self._text
-        columns[measured.place] = add(source, measured)
+        columns[measured.place] = found = add(source, measured)
+        if source.unless:
+            other = self._leaf(path.parse(source.unless), Any)
+            self._lines.append(f"if {other} is not None: {found} = None")
 
     def _text(self, source: description.DocumentField, _measured: taken.Measured) -> str:
         if len(source.paths) > 1 or source.ignore:

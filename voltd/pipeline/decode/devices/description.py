@@ -73,11 +73,13 @@ class DocumentField(Source):
         take: of several values, those of an array or of several paths: the sum, the first one there, the largest one,
             the mean.
         less: where a value is that is subtracted, in the same unit.
+        unless: where a value is that makes it another thing's, so that it is left out.
     """
 
     path: Path | Annotated[tuple[Path, ...], Field(min_length=2, max_length=_MOST_PATHS)]
     take: Literal["sum", "first", "max", "mean"] | None = None
     less: Path | None = None
+    unless: Path | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:

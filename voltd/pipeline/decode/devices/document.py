@@ -46,6 +46,7 @@ class DocumentReader:
                 taken.Measured(source, name, device_type, as_text=limits.numbers_as_text),
                 [path.parse(one) for one in source.paths],
                 path.parse(source.less) if source.less else None,
+                path.parse(source.unless) if source.unless else None,
             )
             for name, source in document.fields.items()
         }
@@ -97,9 +98,9 @@ class DocumentReader:
     def _measured(self, value: dict[str, Any]) -> dict[str, Any]:
         """The fields that it has, by voltd's names, as ``fields.FieldReader`` takes them."""
         found: dict[str, Any] = {}
-        for name, (source, measured, paths, less) in self._sources.items():
+        for name, (source, measured, paths, less, unless) in self._sources.items():
             raws = [path.look_up(value, steps) for steps in paths]
-            if all(raw is path.MISSING for raw in raws):
+            if all(raw is path.MISSING for raw in raws) or (unless and _is_there(path.look_up(value, unless))):
                 continue
             raw = self._combined(source, measured, raws)
             if raw is not None and less is not None:
@@ -131,8 +132,12 @@ class DocumentReader:
         return self._clock.read(name, written, self._zone)
 
 
+def _is_there(value: Any) -> bool:
+    return value is not None and value is not path.MISSING
+
+
 def _without(value: Any, less: Any) -> Any:
     """The difference; what is no number comes back, to be refused."""
-    if value.__class__ is not float or less is None or less is path.MISSING:
+    if value.__class__ is not float or not _is_there(less):
         return value
     return value - less if less.__class__ is float else less
