@@ -127,3 +127,10 @@ def test_a_value_is_left_out_where_another_makes_it_another_things():
     slow = reader._slowly(support.message("x", payload), DeviceType.METER, None)
     assert list(found.columns) == list(slow.columns)
     assert quick(b'{"n":"m1","t":1777636740,"I":3,"E":{"other":null}}')[2][3] == 3.0
+
+
+@pytest.mark.parametrize("at", ["1777636740", "5", '"1970-01-01T00:00:00Z"', '"soon"'])
+def test_what_is_passed_over_is_not_refused_for_its_time(at):
+    reader, _ = of({"others": "pass"})
+    (found,) = reader.read(support.message("x", f'{{"n":"m1","t":{at},"temperature":21}}'), DeviceType.METER, None)
+    assert (found.at, found.bad) == (None, ())

@@ -77,6 +77,8 @@ class _Compiler:
         checks = []
         if self._document.others == "refuse":
             checks.append(f"if {' is None and '.join(used)} is None: odd()")
+        elif at != "None":  # what is passed over must not be refused for its time
+            checks.append(f"if {' is None and '.join(used)} is None: {at} = None")
         if len(position) == 2 and "None" not in position:  # noqa: PLR2004
             checks.append(f"if {position[0]} == 0 == {position[1]}: odd()")
         if any(readings_kind is not Kind.NUMBER for readings_kind in self._kinds()) or written != "None":
