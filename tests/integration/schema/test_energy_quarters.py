@@ -145,7 +145,7 @@ def test_a_register_that_counts_sessions(connection, total, events):
 
 
 @pytest.mark.parametrize(("kind", "kwh"), [("total", 36 + 12), ("session", 36 + 34.4 + 12)])
-def test_a_register_that_drains_while_the_car_stands(connection, total, events, kind, kwh):
+def test_a_register_that_drains_while_the_car_stands(connection, total, kind, kwh):
     """Tesla's since plug-in falls with the battery: it must be of kind total, as a session is counted whole."""
     connection.execute("INSERT INTO volt.meter (meter_id, register_kind) VALUES (%s, %s)", (f"dr-{kind}", kind))
     charge = registers(f"dr-{kind}", 0, 18, 36, 36, every_min=60)

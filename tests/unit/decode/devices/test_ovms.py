@@ -49,7 +49,7 @@ def test_the_state_of_charging_is_the_cars_word(word):
     assert reading.charging_status == word
 
 
-def test_a_position_comes_in_two_messages():
+def test_a_position_is_two_messages():
     (reading,) = support.decode(SETTINGS, ovms("v/p/longitude", "7.1"), ovms("v/p/latitude", "51.3", 0.5)).vehicles
     assert (reading.latitude, reading.longitude) == (51.3, 7.1)
 
