@@ -101,3 +101,11 @@ def test_the_other_order_of_the_topic():
     given = support.settings(tasmota={"topics": ["{id}/tele", "{id}/stat"]})
     batch = support.decode(given, sensor(PLUG, "plug-7/tele/SENSOR"))
     assert [reading.meter_id for reading in batch.meters] == ["plug-7"]
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_beside_an_energy_chip_a_smart_meter_is_another_meter(zone):
+    both = PLUG[:-1] + "," + SML[SML.index('"SML"') :]
+    batch = support.decode(support.settings(tasmota={"zone": zone}), sensor(both))
+    assert [reading.ac_register_kwh for reading in batch.meters] == [1290.396]
+    assert (len(batch.messages), batch.dead_letters) == (1, [])
