@@ -36,7 +36,7 @@ class Taken(NamedTuple):
 
 
 def together(found: Sequence[Taken]) -> Sequence[Taken]:
-    """What a message says without times, as one reading; as it is where it is of several devices or contradicts itself."""
+    """What a message says without times, as one reading; as it is where it is of several devices or no single one."""
     first = found[0]
     columns, parts = list(first.columns), list(first.parts)
     for more in found[1:]:
