@@ -6,7 +6,8 @@ import pathlib
 
 import pytest
 
-from voltd.pipeline.decode.devices import catalogue
+from voltd import config
+from voltd.pipeline.decode.devices import catalogue, compiled
 from voltd.rules import charging_status
 
 ROOT = pathlib.Path(__file__).parents[4]
@@ -17,6 +18,14 @@ SHIPPED = ROOT / "voltd" / "pipeline" / "decode" / "devices" / "shipped"
 def test_each_family_says_where_its_facts_are_from_and_is_documented(name):
     assert "# Facts: " in (SHIPPED / f"{name}.toml").read_text()
     assert f"[devices.{name}]" in (ROOT / "docs" / "devices.md").read_text()
+
+
+@pytest.mark.parametrize("name", catalogue.shipped())
+def test_each_document_is_compiled(name):
+    family = catalogue.load(SHIPPED / f"{name}.toml")
+    for document in family.document:
+        device_type = document.device or family.device
+        assert compiled.compile_document(document, device_type, config.Limits(), None, epoch=True), document.topic
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ class _Compiler:
         self._counter = itertools.count()
         self._constants: dict[str, Any] = {"odd": _odd, "total": _total, "utc": utc}
         self._lines: list[str] = []
+        self._unless: dict[str, str] = {}
 
     def function(self) -> Quick:
         columns = ["None"] * len(readings.fields(self._device_type))
@@ -116,8 +117,9 @@ class _Compiler:
         add = self._number if measured.is_number else self._text
         columns[measured.place] = found = add(source, measured)
         if source.unless:
-            other = self._leaf(path.parse(source.unless), Any)
-            self._lines.append(f"if {other} is not None: {found} = None")
+            if source.unless not in self._unless:  # of several fields it may be the same
+                self._unless[source.unless] = self._leaf(path.parse(source.unless), Any)
+            self._lines.append(f"if {self._unless[source.unless]} is not None: {found} = None")
 
     def _text(self, source: description.DocumentField, _measured: taken.Measured) -> str:
         if len(source.paths) > 1 or source.ignore:
