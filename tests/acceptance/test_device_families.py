@@ -112,7 +112,7 @@ def test_a_wrong_family_ends_the_start(make_daemon):
         said = ended.stdout + ended.stderr
         assert "devices.tasmotta: no description of this device family; did you mean tasmota?" in said
     one.env["VOLTD_DEVICES"] = json.dumps({"tasmota": {}})
-    assert "ok    device families: tasmota (tele/{id})\n" in one.run("check").stdout
+    assert "ok    device families: tasmota (tele/{id}, stat/{id})\n" in one.run("check").stdout
 
 
 def _now(database):

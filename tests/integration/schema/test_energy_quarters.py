@@ -144,6 +144,17 @@ def test_a_register_that_counts_sessions(connection, total, events):
     assert events("se-1") == [("session", 40, 30, 30)]
 
 
+@pytest.mark.parametrize(("kind", "kwh"), [("total", 36 + 12), ("session", 36 + 34.4 + 12)])
+def test_a_register_that_drains_while_the_car_stands(connection, total, kind, kwh):
+    """Tesla's since plug-in falls with the battery: it must be of kind total, as a session is counted whole."""
+    connection.execute("INSERT INTO volt.meter (meter_id, register_kind) VALUES (%s, %s)", (f"dr-{kind}", kind))
+    charge = registers(f"dr-{kind}", 0, 18, 36, 36, every_min=60)
+    drained = registers(f"dr-{kind}", 34.4, 34.38, start_min=400, every_min=30)
+    plugged_in = registers(f"dr-{kind}", 0, 6, 12, start_min=500, every_min=30)
+    store(connection, charge + drained + plugged_in)
+    assert total(f"dr-{kind}") == pytest.approx(kwh)
+
+
 def test_the_limit_of_the_registry(connection, total, events):
     """A meter of 11 kW: 5 kWh within a minute are impossible, which for any device would be fine."""
     connection.execute("INSERT INTO volt.meter (meter_id, max_power_kw) VALUES ('li-1', 11) ON CONFLICT DO NOTHING")

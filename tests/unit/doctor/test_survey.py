@@ -40,7 +40,7 @@ def test_a_family_at_its_usual_place():
     )
     assert [(one.kind, one.patterns, one.devices) for one in groups] == [
         ("ovms", ("ovms/{user}/{id}",), {DeviceType.VEHICLE: {"EV1", "EV2"}}),
-        ("tasmota", ("tele/{id}",), {DeviceType.METER: {"plug"}}),
+        ("tasmota", ("tele/{id}", "stat/{id}"), {DeviceType.METER: {"plug"}}),
     ]
     assert text == "[devices.ovms]\n\n[devices.tasmota]\n"
     assert (groups[1].rate, groups[1].retained) == (0.1, 1)
@@ -107,7 +107,7 @@ def test_the_report():
         "  1 vehicle: V1\n"
         "  example: volt/vehicle/V1/telemetry\n"
         '  becomes  {"vehicleId": "V1", "timestamp": "2026-05-01T11:59:58.000Z", "soc": 55.5}\n\n'
-        "tele/{id}: tasmota, which the settings do not enable\n"
+        "tele/{id}, stat/{id}: tasmota, which the settings do not enable\n"
         "  1 topics, 0.1 messages/s, 0 retained\n"
         "  1 meter: plug\n"
         "  not in the registry: plug\n"

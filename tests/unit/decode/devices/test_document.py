@@ -19,7 +19,7 @@ FIELDS = {
     "kwhConsumedAcTotal": {"path": "E.Total", "unit": "Wh", "less": "E.Back"},
     "power": {"path": "E.Power", "unit": "W", "take": "sum", "negate": True, "ignore": [-1, "none"]},
     "voltage": {"path": ["V", "E.V"], "unit": "mV", "take": "mean"},
-    "current": {"path": "I", "unit": "A"},
+    "current": {"path": "I", "unit": "A", "unless": "E.other"},
 }
 NUMBER = (
     st.integers(-5, 1_000_000) | st.floats(-1e6, 1e10) | st.sampled_from([None, "12.5", "x", "none", True, -1, 1e300])
@@ -108,3 +108,29 @@ def test_a_local_time_without_a_zone_is_dated_by_arrival():
     reader, _ = of()
     (found,) = reader.read(support.message("x", '{"n":"m1","t":"2026-05-01T11:59:00","I":1}'), DeviceType.METER, None)
     assert found.at is None
+
+
+@pytest.mark.parametrize("payload", ["null", "", '"<invalid>"', " null\n"])
+def test_no_value_is_passed_over_where_others_are(payload):
+    reader, _ = of({"others": "pass"})
+    (found,) = reader.read(support.message("x", payload), DeviceType.METER, "m1")
+    assert (found.at, found.alive, set(found.columns)) == (None, True, {None})
+    with pytest.raises(fields.Invalid):
+        of()[0].read(support.message("x", payload), DeviceType.METER, "m1")
+
+
+def test_a_value_is_left_out_where_another_makes_it_another_things():
+    reader, quick = of()
+    payload = b'{"n":"m1","t":1777636740,"I":3,"V":5000,"E":{"other":1}}'
+    assert quick(payload)[2][2:4] == (5.0, None)
+    (found,) = reader.read(support.message("x", payload), DeviceType.METER, None)
+    slow = reader._slowly(support.message("x", payload), DeviceType.METER, None)
+    assert list(found.columns) == list(slow.columns)
+    assert quick(b'{"n":"m1","t":1777636740,"I":3,"E":{"other":null}}')[2][3] == 3.0
+
+
+@pytest.mark.parametrize("at", ["1777636740", "5", '"1970-01-01T00:00:00Z"', '"soon"'])
+def test_what_is_passed_over_is_not_refused_for_its_time(at):
+    reader, _ = of({"others": "pass"})
+    (found,) = reader.read(support.message("x", f'{{"n":"m1","t":{at},"temperature":21}}'), DeviceType.METER, None)
+    assert (found.at, found.bad) == (None, ())

@@ -140,3 +140,67 @@ def test_every_message_has_one_fate_and_every_value_is_kept(events):
     for (device, topic), value in last.items():
         newest = [getattr(one, columns[topic]) for one in batch.vehicles if one.vehicle_id == device]
         assert [one for one in newest if one is not None][-1] == value
+
+
+STATION = """
+title = "Stations"
+topics = ["s/{id}"]
+device = "meter"
+[[document]]
+topic = "state"
+[document.fields]
+power = { path = "w", unit = "W" }
+[[document]]
+topic = "state"
+device = "vehicle"
+[document.fields]
+soc = { path = "soc", unit = "%" }
+[[value]]
+topic = "us"
+path = "l1"
+field = "voltage"
+unit = "V"
+[[value]]
+topic = "us"
+path = "i1"
+field = "current"
+unit = "A"
+[[value]]
+topic = "us"
+path = "other"
+field = "voltage"
+unit = "V"
+"""
+
+
+@pytest.fixture
+def stations(tmp_path):
+    (tmp_path / "stations.toml").write_text(STATION)
+    return support.settings(tmp_path, stations={})
+
+
+def test_a_message_of_two_devices_waits_for_none(stations):
+    """It is acked once, so that it must be stored at once; the time of each reading is its own."""
+    decoder, held = support.decoder_of(stations), gather.Gather()
+    messages = [support.message("s/7/state", f'{{"w":{kw}000,"soc":50}}', packet_id=kw) for kw in (1, 2)]
+    batch = decoder.decode(messages, None, held)
+    assert ([one.packet_id for one in batch.messages], held.held) == ([1, 2], False)
+    assert [(one.power_kw, one.recorded_at - support.NOW, one.time_source) for one in batch.meters] == [
+        (1.0, dt.timedelta(0), "arrival"),
+        (2.0, dt.timedelta(microseconds=1), "arrival"),
+    ]
+    assert (batch.meter_sources, batch.vehicle_sources) == ([(0, None), (1, None)], [(0, None), (1, None)])
+
+
+def test_two_values_of_one_message_are_one_reading(stations):
+    decoder, held = support.decoder_of(stations), gather.Gather()
+    batch = decoder.decode([support.message("s/7/us", '{"l1":230,"i1":5}', packet_id=3)], None, held)
+    decoder.complete(batch, held, None)
+    assert [one.packet_id for one in batch.messages] == [3]
+    assert [(one.voltage_v, one.current_a) for one in batch.meters] == [(230.0, 5.0)]
+
+
+def test_two_values_that_contradict_each_other_are_two_readings(stations):
+    batch = support.decode(stations, support.message("s/7/us", '{"l1":230,"other":231}', packet_id=3))
+    assert [one.packet_id for one in batch.messages] == [3]
+    assert [one.voltage_v for one in batch.meters] == [230.0, 231.0]

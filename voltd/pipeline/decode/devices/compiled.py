@@ -63,6 +63,7 @@ class _Compiler:
         self._counter = itertools.count()
         self._constants: dict[str, Any] = {"odd": _odd, "total": _total, "utc": utc}
         self._lines: list[str] = []
+        self._unless: dict[str, str] = {}
 
     def function(self) -> Quick:
         columns = ["None"] * len(readings.fields(self._device_type))
@@ -77,6 +78,8 @@ class _Compiler:
         checks = []
         if self._document.others == "refuse":
             checks.append(f"if {' is None and '.join(used)} is None: odd()")
+        elif at != "None":  # what is passed over must not be refused for its time
+            checks.append(f"if {' is None and '.join(used)} is None: {at} = None")
         if len(position) == 2 and "None" not in position:  # noqa: PLR2004
             checks.append(f"if {position[0]} == 0 == {position[1]}: odd()")
         if any(readings_kind is not Kind.NUMBER for readings_kind in self._kinds()) or written != "None":
@@ -112,7 +115,11 @@ class _Compiler:
     def _field(self, name: str, source: description.DocumentField, columns: list[str]) -> None:
         measured = taken.Measured(source, name, self._device_type, as_text=True)
         add = self._number if measured.is_number else self._text
-        columns[measured.place] = add(source, measured)
+        columns[measured.place] = found = add(source, measured)
+        if source.unless:
+            if source.unless not in self._unless:  # of several fields it may be the same
+                self._unless[source.unless] = self._leaf(path.parse(source.unless), Any)
+            self._lines.append(f"if {self._unless[source.unless]} is not None: {found} = None")
 
     def _text(self, source: description.DocumentField, _measured: taken.Measured) -> str:
         if len(source.paths) > 1 or source.ignore:

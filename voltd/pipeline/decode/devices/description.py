@@ -73,11 +73,13 @@ class DocumentField(Source):
         take: of several values, those of an array or of several paths: the sum, the first one there, the largest one,
             the mean.
         less: where a value is that is subtracted, in the same unit.
+        unless: where a value is that makes it another thing's, so that it is left out.
     """
 
     path: Path | Annotated[tuple[Path, ...], Field(min_length=2, max_length=_MOST_PATHS)]
     take: Literal["sum", "first", "max", "mean"] | None = None
     less: Path | None = None
+    unless: Path | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -113,7 +115,8 @@ class Document(Message):
         time: where its time is: RFC 3339, epoch, or local time; without one it is dated by its arrival.
         each: where an array is of which each element is a reading; all other paths start there.
         fields: by voltd's names.
-        others: what a document without any of the fields is: refused, or passed over as another kind of device's.
+        others: what a document without any of the fields is: refused, or passed over as another kind of device's; with
+            "pass" null and an empty payload are no value.
     """
 
     id_path: Path | None = None

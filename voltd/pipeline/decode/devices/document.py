@@ -13,7 +13,7 @@ from typing import Any
 from voltd import config, hints, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, origin, timestamp
-from voltd.pipeline.decode.devices import compiled, description, path, taken
+from voltd.pipeline.decode.devices import compiled, description, path, taken, value
 from voltd.readings import DeviceType
 
 
@@ -46,6 +46,7 @@ class DocumentReader:
                 taken.Measured(source, name, device_type, as_text=limits.numbers_as_text),
                 [path.parse(one) for one in source.paths],
                 path.parse(source.less) if source.less else None,
+                path.parse(source.unless) if source.unless else None,
             )
             for name, source in document.fields.items()
         }
@@ -68,23 +69,25 @@ class DocumentReader:
         return (self._slowly(message, device_type, device_id),)
 
     def _slowly(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> taken.Taken:
+        if self._document.others == "pass" and device_id is not None and value.is_none(message.payload):
+            return taken.Taken(device_type, device_id, None, [None] * self._fields.width)
         payload = frame.bare(message.payload)
         try:
-            value = frame.parse(payload)
+            parsed = frame.parse(payload)
         except ValueError as error:
             raise fields.Invalid(Reason.NOT_JSON, frame.explain(message.payload, error)) from None
-        if value.__class__ is not dict:
-            raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(value))
-        found = self._measured(value)
+        if parsed.__class__ is not dict:
+            raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(parsed))
+        found = self._measured(parsed)
         if not found and self._document.others == "pass":
-            return taken.Taken(device_type, self._id_of(value, device_id), None, [None] * self._fields.width)
+            return taken.Taken(device_type, self._id_of(parsed, device_id), None, [None] * self._fields.width)
         if not found:
             paths = ", ".join(one for source, *_ in self._sources.values() for one in source.paths)
             raise fields.Invalid(Reason.NO_MEASUREMENT, f"nothing of what is read from it: {paths}")
-        at = self._time_of(value)
+        at = self._time_of(parsed)
         read = self._fields.read(found, None)
         bad = [self._explained(one) for one in read.bad]
-        return taken.Taken(device_type, self._id_of(value, device_id), at, read.columns, bad, read.ignored)
+        return taken.Taken(device_type, self._id_of(parsed, device_id), at, read.columns, bad, read.ignored)
 
     def _explained(self, refused: fields.Refusal) -> fields.Refusal:
         if refused.field not in self._sources:
@@ -95,9 +98,9 @@ class DocumentReader:
     def _measured(self, value: dict[str, Any]) -> dict[str, Any]:
         """The fields that it has, by voltd's names, as ``fields.FieldReader`` takes them."""
         found: dict[str, Any] = {}
-        for name, (source, measured, paths, less) in self._sources.items():
+        for name, (source, measured, paths, less, unless) in self._sources.items():
             raws = [path.look_up(value, steps) for steps in paths]
-            if all(raw is path.MISSING for raw in raws):
+            if all(raw is path.MISSING for raw in raws) or (unless and _is_there(path.look_up(value, unless))):
                 continue
             raw = self._combined(source, measured, raws)
             if raw is not None and less is not None:
@@ -129,8 +132,12 @@ class DocumentReader:
         return self._clock.read(name, written, self._zone)
 
 
+def _is_there(value: Any) -> bool:
+    return value is not None and value is not path.MISSING
+
+
 def _without(value: Any, less: Any) -> Any:
     """The difference; what is no number comes back, to be refused."""
-    if value.__class__ is not float or less is None or less is path.MISSING:
+    if value.__class__ is not float or not _is_there(less):
         return value
     return value - less if less.__class__ is float else less

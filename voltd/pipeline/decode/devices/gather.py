@@ -16,7 +16,7 @@ from voltd.pipeline.decode import fields
 from voltd.pipeline.decode.devices import taken
 from voltd.readings import DeviceType
 
-_Key = tuple[DeviceType, str]
+Key = tuple[DeviceType, str]
 _LATITUDE, _LONGITUDE = map(list(readings.fields(DeviceType.VEHICLE)).index, ("latitude", "longitude"))
 _MOST_DEVICES = 200_000
 _TICK = dt.timedelta(microseconds=1)
@@ -35,7 +35,7 @@ class Group:
         parts: of columns that are sums over messages: by column the values by part, and how many belong together.
     """
 
-    key: _Key
+    key: Key
     at: dt.datetime
     due: dt.datetime
     messages: list[models.Message]
@@ -77,8 +77,8 @@ class Gather:
     """The groups that are not complete yet, in the order of their first messages."""
 
     def __init__(self) -> None:
-        self._groups: dict[_Key, Group] = {}
-        self._last: dict[_Key, dt.datetime] = {}
+        self._groups: dict[Key, Group] = {}
+        self._last: dict[Key, dt.datetime] = {}
         self._ended: list[Group] = []
 
     @property
@@ -111,9 +111,15 @@ class Gather:
         groups = [*self._ended, *(self._groups.pop(key) for key in over)]
         self._ended = []
         for group in groups:
-            # What is read from the socket together arrived together, and each reading needs a time of its own.
-            at = max(group.at, self._last.get(group.key, group.at - _TICK) + _TICK)
-            if len(self._last) >= _MOST_DEVICES:  # invented ids must not fill the memory
-                self._last.clear()
-            self._last[group.key] = at
-            yield group, at
+            yield group, self.moment(group.key, group.at)
+
+    def moment(self, key: Key, arrived_at: dt.datetime) -> dt.datetime:
+        """The time of a reading that arrived then.
+
+        What is read from the socket together arrived together, and each reading needs a time of its own.
+        """
+        at = max(arrived_at, self._last.get(key, arrived_at - _TICK) + _TICK)
+        if len(self._last) >= _MOST_DEVICES:  # invented ids must not fill the memory
+            self._last.clear()
+        self._last[key] = at
+        return at

@@ -35,6 +35,22 @@ class Taken(NamedTuple):
     alive: bool = True
 
 
+def together(found: Sequence[Taken]) -> Sequence[Taken]:
+    """What a message says without times, as one reading; as it is where it is of several devices or no single one."""
+    first = found[0]
+    columns, parts = list(first.columns), list(first.parts)
+    for more in found[1:]:
+        if (more.device_type, more.device_id) != (first.device_type, first.device_id):
+            return found
+        for place, value in enumerate(more.columns):
+            if value is not None and columns[place] not in (None, value):
+                return found
+            columns[place] = columns[place] if value is None else value
+        parts += more.parts
+    bad, ignored = [bad for one in found for bad in one.bad], sum(one.ignored for one in found)
+    return (first._replace(columns=columns, parts=parts, bad=bad, ignored=ignored),)
+
+
 class Reader(Protocol):
     """Reads the messages of one topic pattern."""
 

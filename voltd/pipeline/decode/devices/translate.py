@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 from voltd import config, models, readings
@@ -41,10 +42,12 @@ class Translation:
         try:
             found = self._read(message, route)
             if self._undated(found) and not (message.retained and not replayed):
-                for one in found:
-                    gathering.add(message, one, route.within)
-                return
-            self._add_now(message, found, batch, replayed=replayed)
+                found = taken.together(found) if len(found) > 1 else found
+                # A message waits for one reading at most: it is acked when that is stored.
+                if len(found) == 1:
+                    gathering.add(message, found[0], route.within)
+                    return
+            self._add_now(message, found, batch, gathering, replayed=replayed)
         except fields.Invalid as invalid:
             _place(message, batch)
             batch.dead_letters.append(letters.refused(message, message.payload, invalid, device))
@@ -67,7 +70,7 @@ class Translation:
             return
         _row(batch, index, device_type, device_id, (at, columns, group.at), by_arrival=True)
 
-    def _read(self, message: models.Message, route: families.FamilyRoute) -> list[taken.Taken]:
+    def _read(self, message: models.Message, route: families.FamilyRoute) -> Sequence[taken.Taken]:
         limit = self._limits.max_payload_bytes
         if len(message.payload) > limit:
             size = message.size or len(message.payload)
@@ -91,12 +94,18 @@ class Translation:
         return found
 
     @staticmethod
-    def _undated(found: list[taken.Taken]) -> bool:
+    def _undated(found: Sequence[taken.Taken]) -> bool:
         """Whether the message waits for others: each of its readings measures something, and none is dated."""
         return bool(found) and all(one.at is None and (_measures(one) or one.parts) for one in found)
 
     def _add_now(
-        self, message: models.Message, found: list[taken.Taken], batch: models.Batch, *, replayed: bool
+        self,
+        message: models.Message,
+        found: Sequence[taken.Taken],
+        batch: models.Batch,
+        gathering: gather.Gather,
+        *,
+        replayed: bool,
     ) -> None:
         index = _place(message, batch)
         if not found:
@@ -115,7 +124,7 @@ class Translation:
                     heard = one.alive and not message.retained
                     _alive(batch, index, message, one.device_type, one.device_id, heard=heard)
             else:
-                at = one.at or message.received_at
+                at = one.at or gathering.moment((one.device_type, one.device_id), message.received_at)
                 times = (at, one.columns, message.received_at)
                 _row(batch, index, one.device_type, one.device_id, times, by_arrival=one.at is None)
 

@@ -11,7 +11,8 @@ from voltd.pipeline.decode import fields, frame
 from voltd.pipeline.decode.devices import description, path, taken
 from voltd.readings import DeviceType
 
-_NONE = frozenset({"", "null", "nan", "undefined", "none"})  # how devices write that there is no value now
+# How devices write that there is no value now.
+_NONE = frozenset({"", "null", "nan", "undefined", "none", "<invalid>"})
 _LONGEST = 1000  # bytes of a payload that is one value
 
 
@@ -77,6 +78,11 @@ class AliveReader:
             word = str(word)
         alive = word.__class__ is str and word.lower() in self._online
         return (taken.Taken(device_type, device_id, None, self._nothing, alive=alive),)
+
+
+def is_none(payload: bytes) -> bool:
+    """Whether a payload says that there is no value now."""
+    return len(payload) <= _LONGEST and frame.bare(payload).decode(errors="replace").strip(' \t\r\n"').lower() in _NONE
 
 
 def plain(payload: bytes, steps: tuple[path.Step, ...] | None) -> Any:
