@@ -75,6 +75,14 @@ class DocumentReader:
             raise fields.Invalid(Reason.NOT_JSON, frame.explain(message.payload, error)) from None
         if value.__class__ is not dict:
             raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(value))
+        return self.read_object(value, device_type, device_id)
+
+    def read_object(self, value: dict[str, Any], device_type: DeviceType, device_id: str | None) -> taken.Taken:
+        """What a parsed document says, field by field.
+
+        Raises:
+            fields.Invalid: it is refused whole.
+        """
         found = self._measured(value)
         if not found and self._document.others == "pass":
             return taken.Taken(device_type, self._id_of(value, device_id), None, [None] * self._fields.width)

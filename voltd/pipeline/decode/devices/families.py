@@ -121,11 +121,12 @@ class Families:
 
     def _entries(self, one: catalogue.Enabled) -> list[_Entry]:
         by_topic: dict[tuple[str, str | None], list[tuple[taken.Reader, DeviceType]]] = {}
+        special: dict[str, taken.Reader] = {}
         for message in one.description.messages:
             has_id = isinstance(message, description.Document) and message.id_path is not None
             template = message.id or (None if has_id else one.settings.id or one.description.id)
             device_type = message.device or one.description.device
-            reader = self._reader(message, device_type, one)
+            reader = self._reader(message, device_type, one, special)
             by_topic.setdefault((message.topic, template), []).append((reader, device_type))
         entries = []
         for (rest, template), readers in by_topic.items():
@@ -138,7 +139,14 @@ class Families:
             entries += [_Entry(topic.under(rest), template, route) for topic in one.topics]
         return entries
 
-    def _reader(self, message: description.Message, device_type: DeviceType, one: catalogue.Enabled) -> taken.Reader:
+    def _reader(
+        self,
+        message: description.Message,
+        device_type: DeviceType,
+        one: catalogue.Enabled,
+        special: dict[str, taken.Reader],
+    ) -> taken.Reader:
+        """Who reads a message; ``special`` has the modules of this family, which know what came on its other topics."""
         zone = zoneinfo.ZoneInfo(one.settings.zone) if one.settings.zone else None
         if isinstance(message, description.Document):
             clock = timestamp.TimestampReader(epoch=self._epoch, as_text=self._limits.numbers_as_text)
@@ -148,10 +156,13 @@ class Families:
         if isinstance(message, description.Alive):
             return value.AliveReader(message, device_type)
         assert isinstance(message, description.Special)  # noqa: S101 the four kinds of messages
-        return SPECIAL[message.reader](message, device_type, self._limits)
+        if message.reader not in special:
+            special[message.reader] = SPECIAL[message.reader](message, device_type, self._limits, zone)
+        return special[message.reader]
 
 
-SPECIAL: dict[str, Callable[[description.Special, DeviceType, config.Limits], taken.Reader]] = {}
+_Special = Callable[[description.Special, DeviceType, config.Limits, zoneinfo.ZoneInfo | None], taken.Reader]
+SPECIAL: dict[str, _Special] = {}
 
 
 def of(settings: config.Settings) -> Families:
