@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from voltd import config, models
 from voltd.pipeline.decode import fields, timestamp
-from voltd.pipeline.decode.devices import catalogue, description, document, pattern, shelly, taken, value
+from voltd.pipeline.decode.devices import catalogue, description, document, ocpp, pattern, shelly, taken, value
 from voltd.readings import DeviceType
 
 
@@ -162,7 +162,7 @@ class Families:
 
 
 _Special = Callable[[description.Special, DeviceType, config.Limits, zoneinfo.ZoneInfo | None], taken.Reader]
-SPECIAL: dict[str, _Special] = {"shelly": shelly.ShellyReader}
+SPECIAL: dict[str, _Special] = {"ocpp": ocpp.OcppReader, "shelly": shelly.ShellyReader}
 
 
 def of(settings: config.Settings) -> Families:
