@@ -41,7 +41,12 @@ def compile_document(
     *,
     epoch: bool,
 ) -> Quick | None:
-    """A function from payload to time, id and columns; None: a path is an index, or two paths exclude each other."""
+    """A function from payload to time, id and columns.
+
+    None: a path is an index, two paths exclude each other, or times have a format of their own.
+    """
+    if document.time_format:
+        return None
     try:
         return _Compiler(document, device_type, limits, _utc_in(zone, epoch=epoch)).function()
     except _OddError:

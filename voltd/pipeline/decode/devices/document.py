@@ -6,6 +6,7 @@ with a fate of its own. A property test holds the two together. Pure.
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, origin, timestamp
 from voltd.pipeline.decode.devices import compiled, description, path, taken
 from voltd.readings import DeviceType
+
+_NAN = re.compile(rb"(?<=[:,\[ ])-?nan(?=[ ,}\]])")
 
 
 class DocumentReader:
@@ -70,7 +73,7 @@ class DocumentReader:
     def _slowly(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> taken.Taken:
         payload = frame.bare(message.payload)
         try:
-            value = frame.parse(payload)
+            value = _parsed(payload)
         except ValueError as error:
             raise fields.Invalid(Reason.NOT_JSON, frame.explain(message.payload, error)) from None
         if value.__class__ is not dict:
@@ -132,9 +135,25 @@ class DocumentReader:
         if written is None or written is path.MISSING:
             return None
         name = self._document.time or ""
+        if self._document.time_format:
+            return timestamp.from_telegram(name, written)
         if self._zone is None and written.__class__ is str and timestamp.is_local(written):
             return None
         return self._clock.read(name, written, self._zone)
+
+
+def _parsed(payload: bytes) -> Any:
+    """The JSON's value; a bare ``nan``, as programs in C write it, is null.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return frame.parse(payload)
+    except ValueError:
+        if b"nan" not in payload:
+            raise
+        return frame.parse(_NAN.sub(b"null", payload))
 
 
 def _without(value: Any, less: Any) -> Any:
