@@ -137,7 +137,8 @@ def from_telegram(name: str, value: Any) -> dt.datetime | None:
             return None
         zone = dt.timezone(dt.timedelta(hours=2 if value[-1] == "S" else 1))
         try:
-            return dt.datetime.strptime(value[:12], "%y%m%d%H%M%S").replace(tzinfo=zone).astimezone(dt.UTC)
+            year, month, day, hour, minute, second = (int(value[place : place + 2]) for place in range(0, 12, 2))
+            return dt.datetime(2000 + year, month, day, hour, minute, second, tzinfo=zone).astimezone(dt.UTC)
         except ValueError:
             pass
     raise _bad(f"{name}: not a time of a P1 telegram like 230310180022W, but {hints.shown(value)}", name)

@@ -2,6 +2,7 @@
 
 import itertools
 import zoneinfo
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from voltd.pipeline.decode import timestamp
 from voltd.pipeline.decode.devices import compiled, description, document
 
 METER = models.DeviceType.METER
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "kwhConsumedAcTotal": {"path": "a.total", "less": "r.total", "unit": "Wh"},
     "kwhReturnedAcTotal": {"path": "r.total", "unit": "Wh"},
     "power": {"path": "r.total", "unit": "W", "negate": True},

@@ -215,6 +215,18 @@ def test_a_device_that_has_no_time_yet(ts):
     assert (reading.recorded_at, reading.time_source) == (NOW, "arrival")
 
 
+def test_several_meters_without_a_time():
+    """The message is in the batch once, so that it is acked once."""
+    sent = notified({"ts": None, "switch:0": {"apower": 40.0}, "switch:1": {"apower": 50.0}})
+    batch = decoder().decode([sent])
+    assert batch.messages == [sent]
+    assert [(one.recorded_at, one.power_kw, one.time_source) for one in batch.meters] == [
+        (NOW, 0.04, "arrival"),
+        (NOW, 0.05, "arrival"),
+    ]
+    assert batch.meter_sources == [(0, None), (0, None)]
+
+
 def test_retained_statuses_are_of_a_time_that_nobody_knows():
     batch = decoder().decode([message(f"{DEVICE}/status/em:0", '{"total_act_power":5}', retained=True)])
     assert (batch.meters, batch.alive, batch.dead_letters) == ([], [], [])

@@ -6,6 +6,7 @@ Defaults are OCPP's own. A register comes several times in a message: as total a
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -67,7 +68,12 @@ class Chosen:
 def get(holder: Mapping[str, Any], name: str) -> Any:
     """A value by its name in camelCase, or as Python programs write it."""
     found = holder.get(name)
-    return holder.get("".join(f"_{one.lower()}" if one.isupper() else one for one in name)) if found is None else found
+    return holder.get(_snake_case(name)) if found is None else found
+
+
+@functools.cache
+def _snake_case(name: str) -> str:
+    return "".join(f"_{one.lower()}" if one.isupper() else one for one in name)
 
 
 def choose(samples: Sequence[Any]) -> Chosen:

@@ -40,9 +40,8 @@ class Translation:
         device = (route.device_type, route.device_id)
         try:
             found = self._read(message, route)
-            if self._undated(found) and not (message.retained and not replayed):
-                for one in found:
-                    gathering.add(message, one, route.within)
+            if self._waits(found) and not (message.retained and not replayed):
+                gathering.add(message, found[0], route.within)
                 return
             self._add_now(message, found, batch, replayed=replayed)
         except fields.Invalid as invalid:
@@ -91,9 +90,12 @@ class Translation:
         return found
 
     @staticmethod
-    def _undated(found: list[taken.Taken]) -> bool:
-        """Whether the message waits for others: each of its readings measures something, and none is dated."""
-        return bool(found) and all(one.at is None and (_measures(one) or one.parts) for one in found)
+    def _waits(found: list[taken.Taken]) -> bool:
+        """Whether the message waits for others: it measures something, and is not dated.
+
+        A message of several devices never waits: it could be acked with the first of them that is complete.
+        """
+        return len(found) == 1 and found[0].at is None and (_measures(found[0]) or bool(found[0].parts))
 
     def _add_now(
         self, message: models.Message, found: list[taken.Taken], batch: models.Batch, *, replayed: bool
