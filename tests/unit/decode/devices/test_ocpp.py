@@ -359,6 +359,16 @@ def test_one_bad_field(bad, field):
     assert [(one.field, one.partial) for one in batch.dead_letters] == [(field, True)]
 
 
+@pytest.mark.parametrize("name", ["measurand", "context", "phase", "unit", "location", "format", "unitOfMeasure"])
+@pytest.mark.parametrize("odd", [b"1" * 4200, b"[1]", b"{}", b"true", b"-1.5"])
+def test_words_that_are_none(name, odd):
+    """Each has a fate, and none is a defect."""
+    payload = json.dumps(body({"value": "5", name: "@"}, transactionId="#")).encode()
+    batch = decoder().decode([message(payload.replace(b'"@"', odd).replace(b'"#"', odd))])
+    assert batch.meters or batch.alive or batch.dead_letters
+    assert [one for one in batch.dead_letters if "please report" in one.detail] == []
+
+
 def test_topics_of_another_gateway():
     reader = decoder(topics=["charging/{site}/{id}/raw"], id="{site}.{id}")
     (reading,) = reader.decode([message(BODY, "charging/north/CP1/raw")]).meters

@@ -79,7 +79,9 @@ class OcppReader:
         written = next((one for one in named if one is not None), None)
         info = ocpp_samples.get(body, "transactionInfo")
         transaction = ocpp_samples.get(info if info.__class__ is dict else body, "transactionId")
-        if transaction.__class__ not in (int, str) or len(str(transaction)) > readings.ID_LENGTH:
+        if transaction.__class__ is str:
+            transaction = transaction if len(transaction) <= readings.ID_LENGTH else None
+        elif transaction.__class__ is not int or not -(2**63) < transaction < 2**63:
             transaction = None
         if written is None:
             return self._transactions.get((station, transaction))

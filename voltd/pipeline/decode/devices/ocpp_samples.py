@@ -94,8 +94,8 @@ def choose(samples: Sequence[Any]) -> Chosen:
 
 
 def _add(chosen: Chosen, by_phase: dict[_Measurand, dict[str, _Sample]], sample: Mapping[str, Any]) -> None:
-    measurand = _MEASURANDS.get(str(get(sample, "measurand") or _REGISTER).lower())
-    context = get(sample, "context") or "Sample.Periodic"
+    measurand = _MEASURANDS.get(_word(get(sample, "measurand"), _REGISTER).lower())
+    context = _word(get(sample, "context"), "Sample.Periodic")
     if measurand is None or get(sample, "format") == "SignedData":
         return
     value = _value(get(sample, "value"))
@@ -112,12 +112,19 @@ def _add(chosen: Chosen, by_phase: dict[_Measurand, dict[str, _Sample]], sample:
         return
     if value.__class__ is float:
         value = value * 10**multiplier if multiplier >= 0 else value / 10**-multiplier
-    rank = _LAST_OF_ALL if context == "Transaction.Begin" else _RANK.get(str(context), _LAST)
+    rank = _LAST_OF_ALL if context == "Transaction.Begin" else _RANK.get(context, _LAST)
     one = _Sample((rank, get(sample, "location") not in (None, "Outlet")), value, conversion)
     phases = by_phase.setdefault(measurand, {})
-    phase = str(get(sample, "phase") or "")
+    phase = _word(get(sample, "phase"), "")
     if phase not in phases or _better(one, phases[phase]):
         phases[phase] = one
+
+
+def _word(written: Any, default: str) -> str:
+    """A word of OCPP, or its default where there is none; ``?`` for what is no text."""
+    if written is None or written == "":
+        return default
+    return written if written.__class__ is str else "?"
 
 
 def _value(written: Any) -> Any:
@@ -137,7 +144,7 @@ def _unit(measurand: _Measurand, sample: Mapping[str, Any]) -> tuple[units.Conve
         unit = measure.get("unit") or unit
         multiplier = measure.get("multiplier") or 0
     known = units.UNITS[measurand.target]
-    written = str(unit or measurand.unit)
+    written = _word(unit, measurand.unit)
     conversion = known.get(written) or known.get(_UNITS.get(written.lower(), ""))
     usable = multiplier.__class__ is int and abs(multiplier) <= _MOST_DIGITS
     return conversion, multiplier if usable else None
