@@ -146,7 +146,11 @@ class Families:
         one: catalogue.Enabled,
         special: dict[str, taken.Reader],
     ) -> taken.Reader:
-        """Who reads a message; ``special`` has the modules of this family, which know what came on its other topics."""
+        """Who reads a message.
+
+        ``special`` has the modules of this family; messages that differ in their topics alone share one, which so knows
+        what came on the others.
+        """
         zone = zoneinfo.ZoneInfo(one.settings.zone) if one.settings.zone else None
         if isinstance(message, description.Document):
             clock = timestamp.TimestampReader(epoch=self._epoch, as_text=self._limits.numbers_as_text)
@@ -156,9 +160,10 @@ class Families:
         if isinstance(message, description.Alive):
             return value.AliveReader(message, device_type)
         assert isinstance(message, description.Special)  # noqa: S101 the four kinds of messages
-        if message.reader not in special:
-            special[message.reader] = SPECIAL[message.reader](message, device_type, self._limits, zone)
-        return special[message.reader]
+        alike = message.model_dump_json(exclude={"topic"})
+        if alike not in special:
+            special[alike] = SPECIAL[message.reader](message, device_type, self._limits, zone)
+        return special[alike]
 
 
 _Special = Callable[[description.Special, DeviceType, config.Limits, zoneinfo.ZoneInfo | None], taken.Reader]
