@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import zoneinfo
 from typing import Annotated, Any
 
@@ -18,6 +19,8 @@ from voltd.pipeline.decode.epoch import from_epoch
 
 _WithOffset = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 _Local = Annotated[dt.datetime, msgspec.Meta(tz=False)]
+_TELEGRAM = re.compile(r"[0-9]{12}[SW]", re.ASCII)
+_CLOCK_SET = 10  # an earlier year, of two digits, is that of a meter without a clock
 
 
 class TimestampReader:
@@ -116,6 +119,29 @@ class Range:
         if -ahead > self._max_age:
             detail = f"{name}: {(-ahead).days} days before its arrival, limits.max_age_days = {self._max_age.days}"
             raise fields.Invalid(Reason.TOO_OLD, detail, name)
+
+
+def from_telegram(name: str, value: Any) -> dt.datetime | None:
+    """The time of a P1 telegram: ``YYMMDDhhmmss`` and S for summer (+02:00) or W for winter (+01:00).
+
+    The letter says which hour it is when summer time ends.
+
+    Returns:
+        The time, UTC; None: the meter's clock is not set (``000101010000W``).
+
+    Raises:
+        fields.Invalid: it is none.
+    """
+    if value.__class__ is str and _TELEGRAM.fullmatch(value):
+        if int(value[:2]) < _CLOCK_SET:
+            return None
+        zone = dt.timezone(dt.timedelta(hours=2 if value[-1] == "S" else 1))
+        try:
+            year, month, day, hour, minute, second = (int(value[place : place + 2]) for place in range(0, 12, 2))
+            return dt.datetime(2000 + year, month, day, hour, minute, second, tzinfo=zone).astimezone(dt.UTC)
+        except ValueError:
+            pass
+    raise _bad(f"{name}: not a time of a P1 telegram like 230310180022W, but {hints.shown(value)}", name)
 
 
 def is_local(text: str) -> bool:

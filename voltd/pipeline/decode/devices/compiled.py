@@ -26,7 +26,7 @@ _Number = float | None
 _Numbers = float | list[float | None] | None
 _Text = Annotated[str, Meta(max_length=readings.TEXT_LENGTH)] | None
 _Time = dt.datetime | float | None
-_Tree = dict[str, Any]  # keys to trees or, at the leaves, to (name, type)
+_Tree = dict[str, Any]  # keys to trees or, at the leaves, to (names with = between them, type)
 
 
 class _OddError(Exception):
@@ -41,7 +41,12 @@ def compile_document(
     *,
     epoch: bool,
 ) -> Quick | None:
-    """A function from payload to time, id and columns; None: a path is an index, or two paths exclude each other."""
+    """A function from payload to time, id and columns.
+
+    None: a path is an index, two paths exclude each other, or times have a format of their own.
+    """
+    if document.time_format:
+        return None
     try:
         return _Compiler(document, device_type, limits, _utc_in(zone, epoch=epoch)).function()
     except _OddError:
@@ -172,10 +177,15 @@ class _Compiler:
             tree = tree.setdefault(str(step), {})
             if not isinstance(tree, dict):
                 raise _OddError
-        if steps[-1].__class__ is not str or str(steps[-1]) in tree:
+        key = steps[-1]
+        if key.__class__ is not str:
             raise _OddError
-        name = f"v{next(self._counter)}"
-        tree[str(steps[-1])] = (name, kind)
+        name = targets = f"v{next(self._counter)}"
+        if (there := tree.get(str(key))) is not None:
+            if not isinstance(there, tuple) or there[1] != kind:
+                raise _OddError
+            targets = f"{there[0]} = {name}"
+        tree[str(key)] = (targets, kind)
         return name
 
     def _struct(self, tree: _Tree, name: str) -> type[msgspec.Struct]:

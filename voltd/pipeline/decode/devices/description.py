@@ -113,6 +113,7 @@ class Document(Message):
     Attributes:
         id_path: where the device's id is, if the topic has none.
         time: where its time is: RFC 3339, epoch, or local time; without one it is dated by its arrival.
+        time_format: p1, where the time is that of a P1 telegram: ``230310180022W``.
         each: where an array is of which each element is a reading; all other paths start there.
         fields: by voltd's names.
         others: what a document without any of the fields is: refused, or passed over as another kind of device's; with
@@ -121,6 +122,7 @@ class Document(Message):
 
     id_path: Path | None = None
     time: Path | None = None
+    time_format: Literal["", "p1"] = ""
     fields: Annotated[Mapping[str, DocumentField], Field(min_length=1)]
     others: Literal["refuse", "pass"] = "refuse"
 

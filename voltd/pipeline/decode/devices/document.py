@@ -6,6 +6,7 @@ with a fate of its own. A property test holds the two together. Pure.
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, origin, timestamp
 from voltd.pipeline.decode.devices import compiled, description, path, taken, value
 from voltd.readings import DeviceType
+
+_NAN = re.compile(rb"(?<=[:,\[ ])-?nan(?=[ ,}\]])")
 
 
 class DocumentReader:
@@ -73,11 +76,19 @@ class DocumentReader:
             return taken.Taken(device_type, device_id, None, [None] * self._fields.width)
         payload = frame.bare(message.payload)
         try:
-            parsed = frame.parse(payload)
+            parsed = _parsed(payload)
         except ValueError as error:
             raise fields.Invalid(Reason.NOT_JSON, frame.explain(message.payload, error)) from None
         if parsed.__class__ is not dict:
             raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(parsed))
+        return self.read_object(parsed, device_type, device_id)
+
+    def read_object(self, parsed: dict[str, Any], device_type: DeviceType, device_id: str | None) -> taken.Taken:
+        """What a parsed document says, field by field.
+
+        Raises:
+            fields.Invalid: it is refused whole.
+        """
         found = self._measured(parsed)
         if not found and self._document.others == "pass":
             return taken.Taken(device_type, self._id_of(parsed, device_id), None, [None] * self._fields.width)
@@ -127,6 +138,8 @@ class DocumentReader:
         if written is None or written is path.MISSING:
             return None
         name = self._document.time or ""
+        if self._document.time_format:
+            return timestamp.from_telegram(name, written)
         if self._zone is None and written.__class__ is str and timestamp.is_local(written):
             return None
         return self._clock.read(name, written, self._zone)
@@ -134,6 +147,20 @@ class DocumentReader:
 
 def _is_there(value: Any) -> bool:
     return value is not None and value is not path.MISSING
+
+
+def _parsed(payload: bytes) -> Any:
+    """The JSON's value; a bare ``nan``, as programs in C write it, is null.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return frame.parse(payload)
+    except ValueError:
+        if b"nan" not in payload:
+            raise
+        return frame.parse(_NAN.sub(b"null", payload))
 
 
 def _without(value: Any, less: Any) -> Any:

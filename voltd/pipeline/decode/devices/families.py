@@ -11,7 +11,7 @@ from typing import NamedTuple
 from voltd import config, models
 from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.decode import fields, timestamp
-from voltd.pipeline.decode.devices import catalogue, description, document, pattern, taken, value
+from voltd.pipeline.decode.devices import catalogue, description, document, ocpp, pattern, shelly, taken, value
 from voltd.readings import DeviceType
 
 
@@ -123,11 +123,12 @@ class Families:
 
     def _entries(self, one: catalogue.Enabled) -> list[_Entry]:
         by_topic: dict[tuple[str, str | None], list[tuple[taken.Reader, DeviceType]]] = {}
+        special: dict[str, taken.Reader] = {}
         for message in one.description.messages:
             has_id = isinstance(message, description.Document) and message.id_path is not None
             template = message.id or (None if has_id else one.settings.id or one.description.id)
             device_type = message.device or one.description.device
-            reader = self._reader(message, device_type, one)
+            reader = self._reader(message, device_type, one, special)
             by_topic.setdefault((message.topic, template), []).append((reader, device_type))
         entries = []
         for (rest, template), readers in by_topic.items():
@@ -140,7 +141,18 @@ class Families:
             entries += [_Entry(topic.under(rest), template, route) for topic in one.topics]
         return entries
 
-    def _reader(self, message: description.Message, device_type: DeviceType, one: catalogue.Enabled) -> taken.Reader:
+    def _reader(
+        self,
+        message: description.Message,
+        device_type: DeviceType,
+        one: catalogue.Enabled,
+        special: dict[str, taken.Reader],
+    ) -> taken.Reader:
+        """Who reads a message.
+
+        ``special`` has the modules of this family; messages that differ in their topics alone share one, which so knows
+        what came on the others.
+        """
         zone = zoneinfo.ZoneInfo(one.settings.zone) if one.settings.zone else None
         if isinstance(message, description.Document):
             clock = timestamp.TimestampReader(epoch=self._epoch, as_text=self._limits.numbers_as_text)
@@ -150,10 +162,14 @@ class Families:
         if isinstance(message, description.Alive):
             return value.AliveReader(message, device_type)
         assert isinstance(message, description.Special)  # noqa: S101 the four kinds of messages
-        return SPECIAL[message.reader](message, device_type, self._limits)
+        alike = message.model_dump_json(exclude={"topic"})
+        if alike not in special:
+            special[alike] = SPECIAL[message.reader](message, device_type, self._limits, zone)
+        return special[alike]
 
 
-SPECIAL: dict[str, Callable[[description.Special, DeviceType, config.Limits], taken.Reader]] = {}
+_Special = Callable[[description.Special, DeviceType, config.Limits, zoneinfo.ZoneInfo | None], taken.Reader]
+SPECIAL: dict[str, _Special] = {"ocpp": ocpp.OcppReader, "shelly": shelly.ShellyReader}
 
 
 def of(settings: config.Settings) -> Families:

@@ -1,0 +1,140 @@
+"""OCPP MeterValues in JSON, as gateways publish them: 1.6 and 2.0.1, in camelCase or snake_case, whole or in a frame.
+
+Accepted are a request's body, ``{"Action": ..., "Payload": body}``, and an OCPP-J frame ``[2, id, action, body]``. Each
+connector is a meter. ``ocpp_samples`` chooses among the sampled values. Facts: see ``shipped/ocpp.toml``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from voltd import config, hints, models, readings
+from voltd.models import Reason
+from voltd.pipeline.decode import fields, frame, timestamp
+from voltd.pipeline.decode.devices import description, ocpp_samples, taken
+from voltd.readings import DeviceType
+
+_CALL = 2
+_MOST = 100_000  # stations and transactions known; invented ids must not fill the memory
+_METER = DeviceType.METER
+_VALUES = ("meterValue", "transactionData")
+
+
+class OcppReader:
+    """Reads the requests of charging stations.
+
+    Connector n is the meter ``<station>-n``, connector 0 is the station itself; of 2.0.1 the EVSE counts. Its state is
+    which connector a transaction runs on, as only some of a transaction's messages say so, and which connectors a
+    station has, as a heartbeat is a sign of life of all.
+    """
+
+    def __init__(
+        self,
+        _special: description.Special,
+        _device_type: DeviceType,
+        limits: config.Limits,
+        zone: zoneinfo.ZoneInfo | None,
+    ) -> None:
+        self._fields = fields.FieldReader(_METER, limits)
+        self._clock = timestamp.TimestampReader(epoch=False, as_text=False)
+        self._zone = zone
+        self._nothing: list[Any] = [None] * len(readings.fields(_METER))
+        self._transactions: dict[tuple[str, Any], int] = {}
+        self._connectors: dict[str, set[int]] = {}
+
+    def read(self, message: models.Message, _device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+        """See ``taken.Reader``."""
+        if device_id is None:
+            raise fields.Invalid(Reason.MISSING_FIELD, "the topic has no device id")
+        body = _body(message.payload)
+        connector = self._connector(device_id, body)
+        entries = next((found for name in _VALUES if (found := ocpp_samples.get(body, name)) is not None), None)
+        if entries is None or (connector is None and ocpp_samples.get(body, "meterValue") is None):
+            return self._alive(device_id, connector)
+        if connector is None:
+            raise fields.Invalid(Reason.MISSING_FIELD, "connectorId or evseId: the values may be of any connector")
+        if entries.__class__ is not list or any(one.__class__ is not dict for one in entries):
+            raise fields.Invalid(Reason.WRONG_TYPE, f"meterValue: objects belong here, not {hints.shown(entries)}")
+        by_time: dict[dt.datetime | None, list[Any]] = {}
+        for entry in entries:
+            sampled = ocpp_samples.get(entry, "sampledValue")
+            by_time.setdefault(self._time(entry), []).extend(sampled if sampled.__class__ is list else [])
+        meter_id = _meter_id(device_id, connector)
+        found = [self._reading(meter_id, at, samples) for at, samples in by_time.items()]
+        return [one for one in found if one.bad or one.columns != self._nothing] or self._alive(device_id, connector)
+
+    def _reading(self, meter_id: str, at: dt.datetime | None, samples: Sequence[Any]) -> taken.Taken:
+        chosen = ocpp_samples.choose(samples)
+        read = self._fields.read(chosen.values, None)
+        return taken.Taken(_METER, meter_id, at, read.columns, [*chosen.bad, *read.bad], read.ignored + chosen.ignored)
+
+    def _connector(self, station: str, body: Mapping[str, Any]) -> int | None:
+        """The connector that the body names, or that its transaction is known to run on."""
+        evse = body.get("evse")
+        evse_id = evse.get("id") if evse.__class__ is dict else None
+        named = (ocpp_samples.get(body, "connectorId"), ocpp_samples.get(body, "evseId"), evse_id)
+        written = next((one for one in named if one is not None), None)
+        info = ocpp_samples.get(body, "transactionInfo")
+        transaction = ocpp_samples.get(info if info.__class__ is dict else body, "transactionId")
+        if transaction.__class__ is str:
+            transaction = transaction if len(transaction) <= readings.ID_LENGTH else None
+        elif transaction.__class__ is not int or not -(2**63) < transaction < 2**63:
+            transaction = None
+        if written is None:
+            return self._transactions.get((station, transaction))
+        if written.__class__ is str and written.isascii() and written.isdigit() and len(written) <= 4:  # noqa: PLR2004
+            written = int(written)
+        if written.__class__ is not int or not 0 <= written <= 9999:  # noqa: PLR2004
+            raise fields.Invalid(Reason.WRONG_TYPE, f"connectorId: a small number belongs here: {hints.shown(written)}")
+        if transaction is not None:
+            _make_room(self._transactions)
+            self._transactions[station, transaction] = written
+        if written:
+            _make_room(self._connectors)
+            known = self._connectors.setdefault(station, set())
+            if len(known) < readings.ID_LENGTH:
+                known.add(written)
+        return int(written)
+
+    def _alive(self, station: str, connector: int | None) -> list[taken.Taken]:
+        """A sign of life of a connector, or of the station with all that are known."""
+        every = [connector] if connector else [0, *sorted(self._connectors.get(station, ()))]
+        return [taken.Taken(_METER, _meter_id(station, one), None, self._nothing) for one in every]
+
+    def _time(self, entry: Mapping[str, Any]) -> dt.datetime | None:
+        """When it was; None: it does not say, or in the time of a zone that nobody has named."""
+        written = ocpp_samples.get(entry, "timestamp")
+        if written is None or (self._zone is None and written.__class__ is str and timestamp.is_local(written)):
+            return None
+        return self._clock.read("timestamp", written, self._zone)
+
+
+def _body(payload: bytes) -> Mapping[str, Any]:
+    """The body of a request; empty where there is none in it.
+
+    Raises:
+        fields.Invalid: it is neither request nor frame.
+    """
+    try:
+        value = frame.parse(frame.bare(payload))
+    except ValueError as error:
+        raise fields.Invalid(Reason.NOT_JSON, frame.explain(payload, error)) from None
+    if value.__class__ is list and value and value[0].__class__ is int:
+        value = value[3] if value[0] == _CALL and len(value) > 3 else {}  # noqa: PLR2004
+    elif value.__class__ is dict:
+        value = next((value[name] for name in ("Payload", "payload") if name in value), value)
+    else:
+        raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(value))
+    return value if value.__class__ is dict else {}
+
+
+def _meter_id(station: str, connector: int) -> str:
+    return f"{station}-{connector}" if connector else station
+
+
+def _make_room(known: dict[Any, Any]) -> None:
+    if len(known) >= _MOST:
+        known.clear()
