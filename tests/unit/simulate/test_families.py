@@ -211,7 +211,7 @@ def test_ocpp():
             '{"ConnectionId":"C","CreatedAt":"2025-01-17T08:00:00Z","Status":"DISCONNECTED"}',
             False,
         ),
-        ("teslamate", "teslamate/cars/C/healthy", "true", "false", False),
+        ("teslamate", "teslamate/cars/C/state", "online", "offline", True),
         ("tasmota", "tele/C/LWT", "Online", "Offline", True),
         ("shelly", "shellies/C/online", "true", "false", True),
         ("zigbee2mqtt", "zigbee2mqtt/C/availability", '{"state":"online"}', '{"state":"offline"}', True),
@@ -304,6 +304,7 @@ def test_settings():
     names = (*catalogue.FAMILIES, catalogue.OWN)
     found = tomllib.loads(catalogue.settings(names))["devices"]
     assert list(found) == list(catalogue.FAMILIES)
+    assert found["evcc"] == {"topics": ["evcc/{site}"], "id": "{site}"}
     assert found["tasmota"] == {"topics": ["tele/{id}"], "zone": "Europe/Amsterdam"}
     assert catalogue.undated(names) == ["ovms", "tesla", "teslamate", "shelly", "openevse", "evcc"]
 

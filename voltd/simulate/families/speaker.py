@@ -74,6 +74,7 @@ class Family:
         changes: sends only what has changed.
         sessions: the register of a vehicle begins anew each time it is plugged in.
         settings: further lines of its section.
+        level: what its description calls the level that is the device's id.
     """
 
     name: str
@@ -87,11 +88,13 @@ class Family:
     changes: bool = False
     sessions: bool = False
     settings: tuple[str, ...] = ()
+    level: str = "id"
 
     @property
     def toml(self) -> str:
         """The section of voltd.toml that takes such a fleet."""
-        return "\n".join([f"[devices.{self.name}]", f"topics = [{json.dumps(self.topic)}]", *self.settings])
+        topic = self.topic.replace("{id}", f"{{{self.level}}}")
+        return "\n".join([f"[devices.{self.name}]", f"topics = [{json.dumps(topic)}]", *self.settings])
 
 
 class Speaker:

@@ -102,5 +102,5 @@ def teslamate(measured: Measured) -> Texts:
 
 
 def teslamate_alive(_device_id: str, _at: dt.datetime, online: bool) -> str:
-    """Whether TeslaMate reaches the car; the one topic that is not retained."""
-    return "true" if online else "false"
+    """What TeslaMate takes the car to be doing, before it knows more."""
+    return "online" if online else "offline"
