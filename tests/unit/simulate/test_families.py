@@ -192,7 +192,7 @@ def test_evcc():
 def test_ocpp():
     """Numbers as texts, Wh and kW mixed, phases beside the whole."""
     assert _says("ocpp", _meter(), 113.5) == {
-        "ocpp/cp/C": '{"UniqueId":"1737100800250","Payload":{"connectorId":1,"meterValue":[{"timestamp":'
+        "ocpp/cp/C": '{"UniqueId":"1737100800250","Payload":{"connectorId":0,"meterValue":[{"timestamp":'
         '"2025-01-17T08:00:00.250Z","sampledValue":[{"measurand":"Energy.Active.Import.Register","unit":"Wh","value":'
         '"113500"},{"measurand":"Power.Active.Import","unit":"kW","value":"0.399"},{"measurand":"Voltage","unit":"V",'
         '"value":"230.4","phase":"L1-N"},{"measurand":"Current.Import","unit":"A","value":"1.89","phase":"L1"}]}]},'

@@ -155,7 +155,7 @@ def evcc_alive(_device_id: str, _at: dt.datetime, online: bool) -> str:
 
 
 def ocpp(measured: Measured) -> Texts:
-    """MeterValues of OCPP 1.6 in EMQX's frame: numbers are texts, energy in whole Wh; phases beside the whole."""
+    """MeterValues of a whole station in OCPP 1.6 and EMQX's frame: numbers are texts, energy is whole Wh."""
     meter = measured.meter
     count = _phases(meter)
 
@@ -169,7 +169,7 @@ def ocpp(measured: Measured) -> Texts:
         *(sample("Voltage", "V", f"{meter.voltage_v:.1f}", phase=f"{phase}-N") for phase in phases),
         *(sample("Current.Import", "A", number(meter.current_a, 2), phase=phase) for phase in phases),
     ]
-    body = {"connectorId": 1, "meterValue": [{"timestamp": _utc(measured.at), "sampledValue": samples}]}
+    body = {"connectorId": 0, "meterValue": [{"timestamp": _utc(measured.at), "sampledValue": samples}]}
     number_of_call = str(int(measured.at.timestamp() * 1000))
     return {"": compact({"UniqueId": number_of_call, "Payload": body, "MessageTypeId": 2, "Action": "MeterValues"})}
 

@@ -10,7 +10,7 @@ class Publication(NamedTuple):
     """One message to publish and the readings in it.
 
     ``vehicle`` and ``meter`` count good readings (each sent copy again), ``bad`` the dead letters that it must become,
-    ``duplicate`` the good readings that were sent before. Where a reading comes in several messages, one of them
+    ``duplicate`` the good readings that were sent before. Where several messages make one reading, one of them
     counts. ``device`` keeps the messages of a device in order although their topics differ.
     """
 
