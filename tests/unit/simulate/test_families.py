@@ -121,7 +121,7 @@ def test_teslamate():
 
 
 def test_tasmota():
-    """Local time without a zone, an hour ahead in winter; kWh and W."""
+    """Local time without a zone, an hour ahead; kWh and W."""
     assert _says("tasmota", _meter(), 1290.396) == {
         "tele/C/SENSOR": '{"Time":"2025-01-17T09:00:00","ENERGY":{"Total":1290.396,"Period":5,"Power":399.2,'
         '"ApparentPower":399.2,"ReactivePower":0.0,"Factor":1.0,"Voltage":230,"Current":1.886}}'
@@ -305,7 +305,7 @@ def test_settings():
     found = tomllib.loads(catalogue.settings(names))["devices"]
     assert list(found) == list(catalogue.FAMILIES)
     assert found["evcc"] == {"topics": ["evcc/{site}"], "id": "{site}"}
-    assert found["tasmota"] == {"topics": ["tele/{id}"], "zone": "Europe/Amsterdam"}
+    assert found["tasmota"] == {"topics": ["tele/{id}"], "zone": "Etc/GMT-1"}
     assert catalogue.undated(names) == ["ovms", "tesla", "teslamate", "shelly", "openevse", "evcc"]
 
 

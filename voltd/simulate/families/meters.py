@@ -14,7 +14,8 @@ import zoneinfo
 from voltd.simulate.families.speaker import Measured, Texts, compact, number
 from voltd.simulate.fleet.meter import THREE_PHASE_FROM_KW, Meter
 
-ZONE = zoneinfo.ZoneInfo("Europe/Amsterdam")  # of the devices that write local time
+# Of the devices that write local time: an hour ahead all year (Tasmota: Timezone 1), so that no hour is there twice.
+ZONE = zoneinfo.ZoneInfo("Etc/GMT-1")
 SHELLY_RETURNED_WH = 250.0  # fed in once: the switch has added it to its import, too
 _CHARGING_KW = 0.1
 _EVSE_CHARGING, _EVSE_NOT_CONNECTED = "3", "1"
