@@ -26,7 +26,7 @@ from voltd.simulate.fleet.registry import write_registry
 
 PAIRS = 20
 HOURS = 12
-START = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=HOURS + 2)).replace(minute=0, second=0, microsecond=0)
+START = (dt.datetime.now(dt.UTC) - dt.timedelta(days=1)).replace(hour=6, minute=0, second=0, microsecond=0)
 END = START + dt.timedelta(hours=HOURS)
 SECOND = dt.timedelta(seconds=1)
 SPOKEN = tuple(name for name in catalogue.FAMILIES if name in described.shipped())
@@ -126,20 +126,27 @@ def test_energy(own, mixed, kind):
 
 @pytest.mark.slow
 def test_efficiency(own, mixed):
-    """By hour within a percentage point and what steps of the counters come to, of the whole time within a third.
+    """By hour within a percentage point and what steps of the counters come to, of the whole time within 0.6.
 
-    A quarter hour in which a vehicle plugs in or leaves may be comparable in one format and not in another.
+    A quarter hour in which a vehicle plugs in or leaves may be comparable in one format and not in another; where the
+    clocks of both devices are apart, as in voltd's own format, it counts more or less than it should. On average the
+    mixed fleet is no further from what the chargers have.
     """
-    compared, alone = 0, 0
+    compared, alone, off = 0, 0, {"own": 0.0, "mixed": 0.0}
+    fleet = _fleet(())
     for index in range(PAIRS):
         where = f"EV-{index + 1:05d} ({_format('vehicle', index)}, {_format('meter', index)})"
         step_kwh = max(STEP_KWH.get(_format(kind, index), 0.001) for kind in ("vehicle", "meter"))
-        for step, points in (("hour", 1.0), ("period", 0.3)):
+        for step, points in (("hour", 1.0), ("period", 0.6)):
             one, other = _efficiency(own, index, step), _efficiency(mixed, index, step)
             alone += len(one.keys() ^ other.keys())
             for at in one.keys() & other.keys():
                 compared += 1
                 tolerance = points + 200 * step_kwh / one[at][0]
                 assert other[at][1] == pytest.approx(one[at][1], abs=tolerance), (where, at)
+        true_pct = 100 * fleet.efficiency(index, START + (END - START) / 2)
+        off["own"] += abs(one[START][1] - true_pct) / PAIRS
+        off["mixed"] += abs(other[START][1] - true_pct) / PAIRS
     assert compared > 2 * PAIRS
     assert alone <= compared / 20
+    assert off["mixed"] <= off["own"] + 0.05
