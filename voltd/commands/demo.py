@@ -73,6 +73,7 @@ def _play(args: argparse.Namespace, on: environment.Environment, stop: threading
         duration_s=args.duration_s,
         bad_share=args.bad_share,
         seed=args.seed,
+        families=environment.FAMILIES,
     )
     made_of = fleet_options(options, dt.datetime.now(dt.UTC))
     on.write_registry(Fleet(made_of).registry())
@@ -81,6 +82,7 @@ def _play(args: argparse.Namespace, on: environment.Environment, stop: threading
     with facts.Facts(on.dsn, broker.host, broker.port, environment.INSTANCE) as known:
         _wait(lambda: known.online, _ONLINE_WITHIN_S, on)
         _say(f"{headline}, TimescaleDB {on.edition.label} edition")
+        _say("Half of the meters speak as Tasmota does, all other devices voltd's own format")
         _say(f"Look at the data:  {on.psql}")
         fleet = _Fleet(options, stop)
         began_s = time.monotonic()

@@ -9,6 +9,7 @@ import argparse
 
 from voltd import config
 from voltd.commands import publishing
+from voltd.simulate.families import catalogue
 from voltd.simulate.fleet.run import SimulateOptions, simulate
 from voltd.simulate.publish.target import MqttTarget
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--offline-share", type=float, default=defaults.offline_share, metavar="P", help="share of the devices that are offline at a time, 0 to 0.5; their backlog follows as an array (default %(default)g)")  # fmt: skip # noqa: E501
     add("--rate", type=float, metavar="N", help="at most N messages a second (default: no limit)")
     add("--connections", type=int, default=defaults.connections, metavar="N", help="connections to the broker (default %(default)s)")  # fmt: skip # noqa: E501
+    add("--as", dest="families", action="append", type=lambda text: text.split(","), default=[], metavar="FAMILY[,...]", help=f"speak as these device families do, shared out among the devices of their type: {', '.join(catalogue.FAMILIES)}, or {catalogue.OWN} for its own format (default: all of them); may be given again")  # fmt: skip # noqa: E501
     add("--prefix", default=defaults.prefix, metavar="TEXT", help="put TEXT before every device id (default: nothing)")
 
 
@@ -41,6 +43,8 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         BrokerUnavailable, BrokerRefused: the broker cannot be used.
         UsageError: the options contradict each other, or make no fleet.
     """
+    families = tuple(name.strip() for names in args.families for name in names)
+    catalogue.check(families)
     options = SimulateOptions(
         target=MqttTarget.from_settings(settings),
         vehicles=args.vehicles,
@@ -57,7 +61,10 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         rate=args.rate,
         connections=args.connections,
         prefix=args.prefix,
+        families=families,
     )
+    if families:
+        _explain(families, options.speed)
     progress = publishing.Progress()
     with publishing.signals() as stop:
         tally = simulate(
@@ -66,3 +73,14 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     progress.end()
     publishing.print_tally(tally, progress.elapsed_s)
     return 0
+
+
+def _explain(families: tuple[str, ...], speed: float) -> None:
+    """Says on stderr which settings take the fleet, and what its readings cannot say."""
+    publishing.say(f"Lines of voltd.toml that take this fleet:\n\n{catalogue.settings(families)}\n")
+    undated = catalogue.undated(families)
+    if undated and speed != 1:
+        publishing.say(
+            f"{', '.join(undated)}: without times of their own, so voltd dates them by their arrival: at --speed"
+            f" {speed:g} power and energy contradict each other; --speed 1 is true to life"
+        )

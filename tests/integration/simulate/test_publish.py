@@ -226,9 +226,30 @@ def test_replay_command(broker, subscribe, prefix, tmp_path):
     assert dt.timedelta() <= age < dt.timedelta(seconds=PATIENCE_S)
 
 
+def test_device_families(broker, subscribe, prefix):
+    """The settings that take the fleet are printed before it publishes, and what their readings cannot say."""
+    subscriber = subscribe("tele/+/+", "ovms/voltd/+/metric/#")
+    words = ["--as", "tasmota", "--as", "ovms,voltd", "--prefix", prefix, "--speed", "60", "--for", "2"]
+    process = _command(broker, "simulate", "--vehicles", "9", "--meters", "9", *words)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    assert out.startswith("published ")
+    assert '[devices.tasmota]\ntopics = ["tele/{id}"]\nzone = "Etc/GMT-1"\n' in err
+    assert '[devices.ovms]\ntopics = ["ovms/voltd/{id}"]\n' in err
+    assert "ovms: without times of their own" in err
+    subscriber.wait_until(
+        lambda received: {"SENSOR", "LWT", "soc"} <= {one.split("/")[-1] for one, _ in received if prefix in one}
+    )
+
+
 def test_wrong_arguments(broker):
     """Arguments that make no sense are usage errors: exit 2, nothing on stdout."""
-    for words in (["simulate", "--speed", "0"], ["replay", "absent.csv"], ["simulate", "--start", "noon"]):
+    for words in (
+        ["simulate", "--speed", "0"],
+        ["simulate", "--as", "tasmoto"],
+        ["replay", "absent.csv"],
+        ["simulate", "--start", "noon"],
+    ):
         process = _command(broker, *words)
         out, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, out) == (2, ""), err

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import enum
 import math
 import random
 import re
 from collections.abc import Iterator
 
 from voltd import errors
+from voltd.models import DeviceType
+from voltd.simulate.families import catalogue
+from voltd.simulate.families.speaker import Speaker
 from voltd.simulate.fleet import malformed
+from voltd.simulate.fleet.meter import Meter
 from voltd.simulate.fleet.registry import FleetRow, LinkRow, MeterRow, Registry, VehicleRow
 from voltd.simulate.fleet.site import DEPOTS, SMALLEST_RESET_KWH, SimulatedSender, Site
+from voltd.simulate.fleet.vehicle import Vehicle
 from voltd.simulate.publish.publication import Publication
 
 IN_SERVICE_SINCE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
@@ -37,6 +43,9 @@ class FleetOptions:
         duplicate_share: messages that are sent twice, 0-1.
         offline_share: devices that are offline at a time, 0-0.5; they send their backlog as an array later.
         prefix: put before every device id, so that several fleets share a broker; letters, digits, ``._-``, at most 32.
+        families: what the devices speak, shared out by device type; nothing named for a type: voltd's own format. The
+            fleet does the same whatever it speaks. A device of a family sends no malformed messages, has no backlog,
+            and repeats only what has a time of its own.
     """
 
     vehicles: int
@@ -48,9 +57,11 @@ class FleetOptions:
     duplicate_share: float = 0.005
     offline_share: float = 0.01
     prefix: str = ""
+    families: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Validates the options."""
+        catalogue.check(self.families)
         if self.vehicles < 0 or self.meters < 0 or self.vehicles + self.meters == 0:
             raise errors.UsageError("a fleet has at least one vehicle or meter", hint="raise --vehicles or --meters")
         if not 1.0 <= self.interval_s <= 3600.0:  # noqa: PLR2004
@@ -67,6 +78,14 @@ class FleetOptions:
             )
         if self.start.tzinfo is None:
             raise errors.UsageError("start without offset", hint="write it like 2026-05-01T08:00:00Z")
+
+
+class Copy(enum.Enum):
+    """Whether a message is sent twice: at once, or when the device reports next."""
+
+    NONE = enum.auto()
+    AT_ONCE = enum.auto()
+    LATER = enum.auto()
 
 
 class Fleet:
@@ -155,7 +174,10 @@ class Fleet:
                 sender.register_kwh = 0.0
             dc_kwh = vehicle.dc_kwh
             sender.register_kwh += dc_kwh
-            yield from self._send(sender, due_s, sender.device.vehicle_reading(due_s, vehicle, sender.register_kwh))
+            if sender.speaks:
+                yield from self._speak(sender, sender.speaks, due_s, vehicle)
+            else:
+                yield from self._send(sender, due_s, sender.device.vehicle_reading(due_s, vehicle, sender.register_kwh))
         if site.meter and site.meter_sender:
             meter, sender = site.meter, site.meter_sender
             meter.advance(due_s, dt_s, dc_kwh, self._rng)
@@ -163,43 +185,90 @@ class Fleet:
                 site.exchange_at_s = math.inf
                 sender.register_kwh = 0.0
             sender.register_kwh += meter.ac_kwh
-            yield from self._send(sender, due_s, sender.device.meter_reading(due_s, meter, sender.register_kwh))
+            if sender.speaks:
+                yield from self._speak(sender, sender.speaks, due_s, meter)
+            else:
+                yield from self._send(sender, due_s, sender.device.meter_reading(due_s, meter, sender.register_kwh))
         site.began = True
 
     def _send(self, sender: SimulatedSender, due_s: float, text: str) -> Iterator[Publication]:
-        options, rng, device = self._options, self._rng, sender.device
+        device = sender.device
         if sender.copy is not None:
             copy, sender.copy = sender.copy, None
             yield copy
-        if sender.offline_for:
+        back = sender.offline_for == 1
+        if self._is_away(sender):
             sender.backlog.append(text)
-            sender.offline_for -= 1
-            if sender.offline_for:
-                return
-            publication = sender.message()
-        elif rng.random() < self._goes_offline:
-            sender.backlog.append(text)
-            sender.offline_for = rng.randint(*BACKLOG)
             return
+        if back:
+            sender.backlog.append(text)
+            publication = sender.message()
         else:
             publication = device.message((text,))
-            if options.bad_share and rng.random() < options.bad_share:
-                wrong = malformed.pick(rng).make(device, due_s, text)
+            if kind := self._malformed():
+                wrong = kind.make(device, due_s, text)
                 if not wrong.vehicle + wrong.meter:
                     yield publication
                 publication = wrong
         yield publication
-        if options.duplicate_share and rng.random() < options.duplicate_share:
-            if rng.random() < 0.5:  # noqa: PLR2004 - at once, or when it reports next
+        match self._copies():
+            case Copy.AT_ONCE:
                 yield publication.again()
-            else:
+            case Copy.LATER:
                 sender.copy = publication.again()
+
+    def _speak(
+        self, sender: SimulatedSender, speaks: Speaker, due_s: float, device: Vehicle | Meter
+    ) -> Iterator[Publication]:
+        """The same fate as ``_send``, drawn alike, for a device of a family."""
+        at = sender.device.shows(due_s)
+        if sender.copy is not None:
+            copy, sender.copy = sender.copy, None
+            yield copy
+        back = sender.offline_for == 1
+        if self._is_away(sender):
+            yield from speaks.goes(at)
+            return
+        yield from speaks.comes(at)
+        report = speaks.report(at, device, sender.register_kwh)
+        yield from report
+        if not back:
+            self._malformed()
+        copies = self._copies()
+        if copies is Copy.NONE or not speaks.family.dated:
+            return
+        if copies is Copy.AT_ONCE:
+            yield report[0].again()
+        else:
+            sender.copy = report[0].again()
+
+    def _is_away(self, sender: SimulatedSender) -> bool:
+        """Whether the device is offline now, or goes offline."""
+        if sender.offline_for:
+            sender.offline_for -= 1
+            return sender.offline_for > 0
+        if self._rng.random() < self._goes_offline:
+            sender.offline_for = self._rng.randint(*BACKLOG)
+            return True
+        return False
+
+    def _malformed(self) -> malformed.MalformedKind | None:
+        share = self._options.bad_share
+        return malformed.pick(self._rng) if share and self._rng.random() < share else None
+
+    def _copies(self) -> Copy:
+        share = self._options.duplicate_share
+        if not share or self._rng.random() >= share:
+            return Copy.NONE
+        return Copy.AT_ONCE if self._rng.random() < 0.5 else Copy.LATER  # noqa: PLR2004
 
 
 def _make_site(index: int, options: FleetOptions, rng: random.Random) -> Site:
     site = Site(options.interval_s, rng)
     if index < options.meters:
-        site.equip(f"{options.prefix}METER-{index + 1:05d}", options.start.timestamp(), rng)
+        speaks = catalogue.spoken(options.families, DeviceType.METER, index)
+        site.equip(f"{options.prefix}METER-{index + 1:05d}", options.start.timestamp(), rng, speaks)
     if index < options.vehicles:
-        site.assign(f"{options.prefix}EV-{index + 1:05d}", index, rng)
+        speaks = catalogue.spoken(options.families, DeviceType.VEHICLE, index)
+        site.assign(f"{options.prefix}EV-{index + 1:05d}", index, rng, speaks)
     return site

@@ -56,6 +56,7 @@ class SimulateOptions:
     rate: float | None = None
     connections: int = 2
     prefix: str = ""
+    families: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Validates the options."""
@@ -104,6 +105,7 @@ def fleet_options(options: SimulateOptions, now: dt.datetime) -> FleetOptions:
         duplicate_share=options.duplicate_share,
         offline_share=options.offline_share,
         prefix=options.prefix,
+        families=options.families,
     )
 
 

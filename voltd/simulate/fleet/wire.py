@@ -85,12 +85,15 @@ class SimulatedDevice:
         self._tail = "}}" if habits.envelope else "}"
         self._zone = None if habits.offset_h is None else dt.timezone(dt.timedelta(hours=habits.offset_h))
 
+    def shows(self, due_s: float) -> dt.datetime:
+        """The time that the device's clock shows at ``due_s`` (seconds since the epoch), aware UTC."""
+        unit = 1000 if self.habits.millis else 1
+        return EPOCH + dt.timedelta(microseconds=round(due_s * 1e6) // unit * unit + self.habits.skew_us)
+
     def time_text(self, due_s: float) -> str:
-        """RFC 3339 time that the device's clock shows at ``due_s`` (seconds since the epoch)."""
-        habits = self.habits
-        unit = 1000 if habits.millis else 1
-        shown = EPOCH + dt.timedelta(microseconds=round(due_s * 1e6) // unit * unit + habits.skew_us)
-        resolution = "milliseconds" if habits.millis else "microseconds"
+        """``shows`` in RFC 3339."""
+        shown = self.shows(due_s)
+        resolution = "milliseconds" if self.habits.millis else "microseconds"
         if self._zone is None:
             return shown.isoformat(timespec=resolution)[:-6] + "Z"
         return shown.astimezone(self._zone).isoformat(timespec=resolution)

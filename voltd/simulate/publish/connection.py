@@ -101,7 +101,8 @@ class PublishConnection:
                 return
             self.in_flight += 1
         # Not under the lock: paho holds its own lock while it calls _on_publish, which takes ours.
-        mid = self._client.publish(publication.topic, publication.payload, qos=1).mid
+        topic, payload = publication.topic, publication.payload
+        mid = self._client.publish(topic, payload, qos=1, retain=publication.retain).mid
         with self._arrived:
             if mid in self._early:
                 self._count(publication, delivered=self._early.pop(mid))

@@ -10,7 +10,8 @@ class Publication(NamedTuple):
     """One message to publish and the readings in it.
 
     ``vehicle`` and ``meter`` count good readings (each sent copy again), ``bad`` the dead letters that it must become,
-    ``duplicate`` the good readings that were sent before.
+    ``duplicate`` the good readings that were sent before. Where several messages make one reading, one of them
+    counts. ``device`` keeps the messages of a device in order although their topics differ.
     """
 
     topic: str
@@ -19,6 +20,8 @@ class Publication(NamedTuple):
     meter: int = 0
     bad: int = 0
     duplicate: int = 0
+    retain: bool = False
+    device: str = ""
 
     def again(self) -> Publication:
         """The same message sent once more."""

@@ -92,7 +92,8 @@ class Publisher:
         Raises:
             BrokerRefused: the broker refuses this topic, or a new connection.
         """
-        connection = self._connections[zlib.crc32(publication.topic.encode()) % len(self._connections)]
+        sender = publication.device or publication.topic
+        connection = self._connections[zlib.crc32(sender.encode()) % len(self._connections)]
         ends = None if timeout_s is None else time.monotonic() + timeout_s
         with self._arrived:
             while not connection.ready():
