@@ -6,7 +6,7 @@ import datetime as dt
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from support import families as support
@@ -51,6 +51,7 @@ def test_both_ways_read_the_same(others, limits):
     taken = []
 
     @given(value=st.fixed_dictionaries({}, optional=MAYBE))
+    @example(value={"n": "m1", "t": 1777636740, "E": {"Total": 5.5, "Power": [1.5, 2]}, "V": 5})
     def compare(value):
         payload = json.dumps(value).encode()
         try:
@@ -102,6 +103,28 @@ def test_refuses(payload, reason, says):
         reader.read(support.message("x", payload), DeviceType.METER, None)
     assert refused.value.refusal.reason is reason
     assert says in refused.value.refusal.detail
+
+
+@pytest.mark.parametrize(
+    ("payload", "kwh", "kw"),
+    [
+        ({"a": 1.5, "b": 2, "p": 1, "q": 2}, 3.5, 3.0),
+        ({"a": 1.5, "b": None, "p": 1, "q": None}, None, 1.0),
+        ({"a": "1.5", "p": 1}, None, 1.0),
+    ],
+)
+def test_a_sum_of_registers_needs_all_of_them(payload, kwh, kw):
+    """Of tariffs one alone would be a register that falls; of phases one may be all there are."""
+    found = description.Document(
+        fields={
+            "kwhConsumedAcTotal": {"path": ["a", "b"], "take": "sum", "unit": "kWh"},
+            "power": {"path": ["p", "q"], "take": "sum", "unit": "kW"},
+        }
+    )
+    clock = timestamp.TimestampReader(epoch=True, as_text=True)
+    reader = document.DocumentReader(found, DeviceType.METER, config.Limits(), clock, None)
+    (one,) = reader.read(support.message("x", json.dumps(payload)), DeviceType.METER, "m")
+    assert (one.columns[1], one.columns[4]) == (kwh, kw)
 
 
 def test_a_local_time_without_a_zone_is_dated_by_arrival():

@@ -147,8 +147,9 @@ class _Compiler:
         if source.take:
             take = self._constant(source.take)
             if len(leaves) > 1:
-                there = " or ".join(f"{leaf} is not None" for leaf in leaves)
-                self._lines.append(f"if {there}: {value} = total([{', '.join(leaves)}], {take})")
+                there = (" and " if measured.whole else " or ").join(f"{leaf} is not None" for leaf in leaves)
+                otherwise = "None" if measured.whole else value
+                self._lines.append(f"{value} = total([{', '.join(leaves)}], {take}) if {there} else {otherwise}")
             else:
                 self._lines.append(f"if {value}.__class__ is list: {value} = total({value}, {take})")
         lines = []

@@ -83,6 +83,8 @@ class Measured:
         self.conversion = units.UNITS[self.field.unit][source.unit] if self.is_number else units.Conversion()
         self.source = source
         self.ignored = frozenset(source.ignore)
+        # A sum of registers without one of them would be a register that falls.
+        self.whole = getattr(source, "take", None) == "sum" and self.field.unit == "kWh"
         self._as_text = as_text
 
     def is_none(self, raw: Any) -> bool:
