@@ -51,7 +51,7 @@ def test_both_ways_read_the_same(others, limits):
     taken = []
 
     @given(value=st.fixed_dictionaries({}, optional=MAYBE))
-    @example(value={"n": "m1", "t": 1777636740, "E": {"Total": 5.5, "Power": [1.5, 2]}, "V": 5})
+    @example(value={"n": "m1", "t": 1777636740, "E": {"Total": 5.5, "Power": 1.5}, "V": 5})
     def compare(value):
         payload = json.dumps(value).encode()
         try:
