@@ -72,7 +72,7 @@ def enabled(settings: config.Settings) -> tuple[Enabled, ...]:
     for family in found:
         if settings.mqtt.share_group and any(special.reader == "sparkplug" for special in family.description.special):
             raise errors.ConfigurationError(
-                f"devices.{family.name} and mqtt.share_group: Sparkplug's births and data have to reach the same daemon",
+                f"devices.{family.name} and mqtt.share_group: Sparkplug's births and data must reach one daemon",
                 hint="give the family to a daemon without a share group",
             )
     own = settings.mqtt.topics

@@ -19,6 +19,7 @@ from voltd.pipeline.decode.devices import taken
 from voltd.pipeline.decode.devices.sparkplug import payload as protobuf
 
 _MOST_NODES = 50_000
+_MOST_TOPICS = 200_000
 _MOST_ALIASES = 500_000  # of all nodes: about 100 MB
 _MOST_OF_A_NODE = 50_000
 _ASK_EVERY = dt.timedelta(seconds=60)
@@ -41,7 +42,7 @@ class _Node:
 
     Attributes:
         born: whether nothing was missed since a birth of it.
-        aliases: of the current birth: name and data type.
+        aliases: of the current birth: name, and data type if it is a signed integer's, else 0.
         types: data types of signed integers, by device and name.
         seq: number of its last message, 0 to 255.
         session: ``bdSeq`` of its birth.
@@ -80,6 +81,7 @@ class Nodes:
         self._ask = ask
         self._rebirth = _rebirth()
         self._nodes: dict[str, _Node] = {}
+        self._addresses: dict[str, tuple[str, str, str]] = {}
         self._aliases = 0
 
     def listener(self, kind: str) -> taken.Listener:
@@ -88,45 +90,54 @@ class Nodes:
 
     def hear(self, kind: str, message: models.Message) -> taken.Heard:
         """What a message becomes, with the names of its metrics in it. Never raises for a payload."""
-        prefix, name, device = _address(kind, message.topic)
-        key = f"{prefix}/{name}"
+        key, command, device = self._address(kind, message.topic)
         try:
-            payload = protobuf.parse(message.payload)
+            payload, metrics = parsed = protobuf.parse(message.payload)
         except fields.Invalid:
             return taken.Heard(message, key)
         if message.retained:  # it says nothing of the node as it is now
             return taken.Heard(message, key)
         node = self._node(key)
         if kind == "NDEATH":
-            return taken.Heard(message, key, died=self._died(node, payload))
+            return taken.Heard(message, key, died=self._died(node, metrics))
         if kind == "NBIRTH":
-            self._born(node, payload)
+            self._born(node, payload, metrics)
         else:
             self._count(node, payload)
-        command = f"{prefix}/NCMD/{name}"
         if not node.born:
             self._ask_rebirth(node, command, message.received_at)
         is_birth = kind.endswith("BIRTH")
         if is_birth:
-            self._learn(key, device, payload)
-        elif payload.metrics and all(metric.is_historical for metric in payload.metrics):
+            self._learn(key, device, metrics)
+        elif metrics and metrics[0].is_historical and all(metric.is_historical for metric in metrics):
             message = message._replace(retained=True)  # history that fires nothing, like the broker's
-        named = _named(node, device, payload)
+        named = _named(node, device, metrics)
         if named is None:
             self._ask_rebirth(node, command, message.received_at)
             until = node.asked + _ANSWERED_WITHIN if node.asked else message.received_at
             waits = message.received_at < until
             return taken.Heard(None if waits else message, key, until=until)
         if named:
-            message = message._replace(payload=payload.SerializeToString())
-        return taken.Heard(message, key, born=is_birth)
+            message = models.Message(message.topic, payload.SerializeToString(), *message[2:])
+        protobuf.keep(message.payload, parsed)
+        return taken.Heard(message, key, None, is_birth)
 
     def again(self, kind: str, message: models.Message) -> models.Message | None:
         """A message that has waited, with its names; None: the birth that has come does not have them all."""
-        prefix, name, device = _address(kind, message.topic)
-        payload = protobuf.parse(message.payload)
-        named = _named(self._node(f"{prefix}/{name}"), device, payload)
+        key, _, device = self._address(kind, message.topic)
+        payload, metrics = protobuf.parse(message.payload)
+        named = _named(self._node(key), device, metrics)
         return None if named is None else message._replace(payload=payload.SerializeToString())
+
+    def _address(self, kind: str, topic: str) -> tuple[str, str, str]:
+        """The node's key, the topic of commands to it, and the device, empty where it is the node itself."""
+        found = self._addresses.get(topic)
+        if found is None:
+            prefix, _, name, device = topic.rsplit("/", 3) if kind.startswith("D") else (*topic.rsplit("/", 2), "")
+            if len(self._addresses) >= _MOST_TOPICS:
+                self._addresses.clear()
+            found = self._addresses[topic] = (f"{prefix}/{name}", f"{prefix}/NCMD/{name}", device)
+        return found
 
     def _node(self, key: str) -> _Node:
         node = self._nodes.get(key)
@@ -143,15 +154,15 @@ class Nodes:
         self._aliases -= node.size
         node.forget()
 
-    def _born(self, node: _Node, payload: Any) -> None:
+    def _born(self, node: _Node, payload: Any, metrics: list[Any]) -> None:
         self._forget(node)
         node.born, node.asks = True, 0
         node.seq = payload.seq if payload.HasField("seq") else None
-        node.session = _session(payload)
+        node.session = _session(metrics)
 
-    def _died(self, node: _Node, payload: Any) -> bool:
+    def _died(self, node: _Node, metrics: list[Any]) -> bool:
         """Forgets the node, unless it is the death of a session that ended before the current birth."""
-        session = _session(payload)
+        session = _session(metrics)
         if None not in (session, node.session) and session != node.session:
             return False
         self._forget(node)
@@ -160,9 +171,9 @@ class Nodes:
 
     def _count(self, node: _Node, payload: Any) -> None:
         """After a gap a birth may have been missed, and aliases may mean something else."""
-        if not payload.HasField("seq"):
-            return
         seq = payload.seq
+        if not seq and not payload.HasField("seq"):
+            return
         if node.seq is not None and seq not in (node.seq, (node.seq + 1) % _SEQUENCE):
             self._forget(node)
         node.seq = seq
@@ -173,16 +184,17 @@ class Nodes:
             node.asked, node.asks = at, node.asks + 1
             self._ask(topic, self._rebirth)
 
-    def _learn(self, key: str, device: str, payload: Any) -> None:
+    def _learn(self, key: str, device: str, metrics: list[Any]) -> None:
         node = self._nodes[key] = self._nodes.pop(key)  # the last one to be dropped
         before = node.size
-        for metric in payload.metrics:
+        for metric in metrics:
             if not metric.name or node.size >= _MOST_OF_A_NODE:
                 continue
-            if metric.datatype in _SIGNED:
-                node.types[device, metric.name] = metric.datatype
+            signed = metric.datatype if metric.datatype in _SIGNED else 0
+            if signed:
+                node.types[device, metric.name] = signed
             if metric.HasField("alias"):
-                node.aliases[metric.alias] = (metric.name, metric.datatype)
+                node.aliases[metric.alias] = (metric.name, signed)
         self._aliases += node.size - before
         while self._aliases > _MOST_ALIASES:
             self._drop(next(iter(self._nodes)))
@@ -201,26 +213,17 @@ class _Listener:
         return self._nodes.again(self._kind, message)
 
 
-def _address(kind: str, topic: str) -> tuple[str, str, str]:
-    """What is before the kind, the node, and the device, empty where it is the node itself."""
-    if kind.startswith("D"):
-        prefix, _, name, device = topic.rsplit("/", 3)
-        return prefix, name, device
-    prefix, _, name = topic.rsplit("/", 2)
-    return prefix, name, ""
-
-
-def _session(payload: Any) -> int | None:
-    for metric in payload.metrics:
+def _session(metrics: list[Any]) -> int | None:
+    for metric in metrics:
         if metric.name == b"bdSeq":
             return int(metric.long_value or metric.int_value)
     return None
 
 
-def _named(node: _Node, device: str, payload: Any) -> bool | None:
+def _named(node: _Node, device: str, metrics: list[Any]) -> bool | None:
     """Puts the names of aliases and missing data types in; whether there were any, None if one is not known."""
     changed = False
-    for metric in payload.metrics:
+    for metric in metrics:
         if not metric.name:
             alias = metric.alias
             if not alias and not metric.HasField("alias"):
@@ -228,9 +231,9 @@ def _named(node: _Node, device: str, payload: Any) -> bool | None:
             known = node.aliases.get(alias)
             if known is None:
                 return None
-            metric.name = known[0]
-            if known[1] and not metric.datatype:
-                metric.datatype = known[1]
+            metric.name, signed = known
+            if signed and not metric.datatype:
+                metric.datatype = signed
             changed = True
         elif node.types and not metric.datatype and (datatype := node.types.get((device, metric.name))):
             metric.datatype = datatype

@@ -53,16 +53,27 @@ def _declare() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("voltd.Payload"))
 
 
+Parsed = tuple[Any, list[Any]]  # a payload and its metrics: each access to them would make new objects
 Payload = _declare()
 _parse = Payload.FromString
+_kept: tuple[bytes, Parsed] = (b"", (None, []))
 
 
-def parse(payload: bytes) -> Any:
+def keep(payload: bytes, parsed: Parsed) -> None:
+    """What was heard is read next: ``parse`` of this very object returns it."""
+    global _kept  # noqa: PLW0603 replaced whole, so threads need no lock
+    _kept = (payload, parsed)
+
+
+def parse(payload: bytes) -> Parsed:
     """A message's payload, with at most 10,000 metrics.
 
     Raises:
         fields.Invalid: it is none, is compressed, or has more metrics.
     """
+    kept = _kept
+    if kept[0] is payload:
+        return kept[1]
     if len(payload) > _SCANNED_BYTES:
         _scan(payload)
     try:
@@ -71,7 +82,7 @@ def parse(payload: bytes) -> Any:
         raise fields.Invalid(Reason.NOT_PROTOBUF, f"no payload of Sparkplug B: {error}"[:200]) from None
     if found.uuid == _COMPRESSED:
         raise fields.Invalid(Reason.NOT_PROTOBUF, "a compressed payload: switch compression off in the edge node")
-    return found
+    return found, list(found.metrics)
 
 
 def _scan(payload: bytes) -> None:
