@@ -144,7 +144,11 @@ class Translation:
     @staticmethod
     def _undated(found: list[taken.Taken]) -> bool:
         """Whether the message waits for others: each of its readings measures something, and none is dated."""
-        return bool(found) and all(one.at is None and (_measures(one) or one.parts) for one in found)
+        return (
+            bool(found)
+            and found[0].at is None
+            and all(one.at is None and (_measures(one) or one.parts) for one in found)
+        )
 
     def _add_now(
         self, message: models.Message, found: list[taken.Taken], batch: models.Batch, *, replayed: bool
