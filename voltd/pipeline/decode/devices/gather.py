@@ -88,7 +88,7 @@ class Gather:
 
     @property
     def due(self) -> dt.datetime | None:
-        """When the next group is complete, or a message has waited in vain; None: there is none."""
+        """When the next group is complete, or a message has waited for long enough; None: there is none."""
         if self._ended:
             return self._ended[0].at
         waiting = [some[0][2] for some in self._waiting.values()]

@@ -68,8 +68,8 @@ class Heard(NamedTuple):
 class Listener(Protocol):
     """Hears the stream's messages of one topic pattern before they are read, once each and in their order."""
 
-    def hear(self, message: models.Message) -> Heard:
-        """What the message becomes. Never blocks, and never raises for a payload."""
+    def hear(self, message: models.Message) -> models.Message | Heard:
+        """What is read in the message's place; ``Heard`` where that is not all. Never blocks or raises for a payload."""
         ...
 
     def again(self, message: models.Message) -> models.Message | None:

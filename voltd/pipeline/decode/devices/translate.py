@@ -41,6 +41,9 @@ class Translation:
             self._add(message, route, batch, gathering, replayed=replayed)
             return
         heard = route.listener.hear(message)
+        if isinstance(heard, models.Message):
+            self._add(heard, route, batch, gathering, replayed=replayed)
+            return
         if heard.message is None:
             gathering.wait(heard.node, (message, route, heard.until or message.received_at))
             return

@@ -22,11 +22,13 @@ _MOST_NODES = 50_000
 _MOST_TOPICS = 200_000
 _MOST_ALIASES = 500_000  # of all nodes: about 100 MB
 _MOST_OF_A_NODE = 50_000
+_LONGEST_NAME = 256  # bytes; a long one, put in for each of many aliases, would fill the memory
 _ASK_EVERY = dt.timedelta(seconds=60)
 _MOST_SECOND_ASKS = 6  # from then on an hour apart
 _ANSWERED_WITHIN = dt.timedelta(seconds=10)
 _BOOLEAN = 11
 _SIGNED = range(1, 5)
+_BIRTHS = frozenset({"NBIRTH", "DBIRTH"})
 _SEQUENCE = 256
 
 
@@ -88,16 +90,16 @@ class Nodes:
         """Who hears the messages of one kind."""
         return _Listener(self, kind)
 
-    def hear(self, kind: str, message: models.Message) -> taken.Heard:
+    def hear(self, kind: str, message: models.Message) -> models.Message | taken.Heard:
         """What a message becomes, with the names of its metrics in it. Never raises for a payload."""
-        key, command, device = self._address(kind, message.topic)
+        key, command, device = self._addresses.get(message.topic) or self._address(kind, message.topic)
         try:
             payload, metrics = parsed = protobuf.parse(message.payload)
         except fields.Invalid:
-            return taken.Heard(message, key)
+            return message
         if message.retained:  # it says nothing of the node as it is now
-            return taken.Heard(message, key)
-        node = self._node(key)
+            return message
+        node = self._nodes.get(key) or self._node(key)
         if kind == "NDEATH":
             return taken.Heard(message, key, died=self._died(node, metrics))
         if kind == "NBIRTH":
@@ -106,7 +108,7 @@ class Nodes:
             self._count(node, payload)
         if not node.born:
             self._ask_rebirth(node, command, message.received_at)
-        is_birth = kind.endswith("BIRTH")
+        is_birth = kind in _BIRTHS
         if is_birth:
             self._learn(key, device, metrics)
         elif metrics and metrics[0].is_historical and all(metric.is_historical for metric in metrics):
@@ -120,7 +122,7 @@ class Nodes:
         if named:
             message = models.Message(message.topic, payload.SerializeToString(), *message[2:])
         protobuf.keep(message.payload, parsed)
-        return taken.Heard(message, key, None, is_birth)
+        return taken.Heard(message, key, born=True) if is_birth else message
 
     def again(self, kind: str, message: models.Message) -> models.Message | None:
         """A message that has waited, with its names; None: the birth that has come does not have them all."""
@@ -131,12 +133,10 @@ class Nodes:
 
     def _address(self, kind: str, topic: str) -> tuple[str, str, str]:
         """The node's key, the topic of commands to it, and the device, empty where it is the node itself."""
-        found = self._addresses.get(topic)
-        if found is None:
-            prefix, _, name, device = topic.rsplit("/", 3) if kind.startswith("D") else (*topic.rsplit("/", 2), "")
-            if len(self._addresses) >= _MOST_TOPICS:
-                self._addresses.clear()
-            found = self._addresses[topic] = (f"{prefix}/{name}", f"{prefix}/NCMD/{name}", device)
+        prefix, _, name, device = topic.rsplit("/", 3) if kind.startswith("D") else (*topic.rsplit("/", 2), "")
+        if len(self._addresses) >= _MOST_TOPICS:
+            self._addresses.clear()
+        found = self._addresses[topic] = (f"{prefix}/{name}", f"{prefix}/NCMD/{name}", device)
         return found
 
     def _node(self, key: str) -> _Node:
@@ -192,9 +192,9 @@ class Nodes:
                 continue
             signed = metric.datatype if metric.datatype in _SIGNED else 0
             if signed:
-                node.types[device, metric.name] = signed
+                node.types[device, metric.name[:_LONGEST_NAME]] = signed
             if metric.HasField("alias"):
-                node.aliases[metric.alias] = (metric.name, signed)
+                node.aliases[metric.alias] = (metric.name[:_LONGEST_NAME], signed)
         self._aliases += node.size - before
         while self._aliases > _MOST_ALIASES:
             self._drop(next(iter(self._nodes)))
@@ -204,7 +204,7 @@ class _Listener:
     def __init__(self, nodes: Nodes, kind: str) -> None:
         self._nodes, self._kind = nodes, kind
 
-    def hear(self, message: models.Message) -> taken.Heard:
+    def hear(self, message: models.Message) -> models.Message | taken.Heard:
         """See ``taken.Listener``."""
         return self._nodes.hear(self._kind, message)
 
