@@ -46,10 +46,11 @@ def main() -> int:
         raise AssertionError("nobody hears it")
     reader, listener = route.reader, route.listener
 
-    def read(one: models.Message) -> None:
+    def read(one: models.Message) -> bool:
         heard = listener.hear(one)
         if not isinstance(heard, models.Message) or not reader.read(heard, route.device_type, "d"):
             raise AssertionError("nothing is read of it")
+        return True
 
     def both(some: list[models.Message]) -> Callable[[], object]:
         return lambda: [read(one) for one in some]

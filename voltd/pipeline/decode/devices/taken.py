@@ -69,7 +69,7 @@ class Listener(Protocol):
     """Hears the stream's messages of one topic pattern before they are read, once each and in their order."""
 
     def hear(self, message: models.Message) -> models.Message | Heard:
-        """What is read in the message's place; ``Heard`` where that is not all. Never blocks or raises for a payload."""
+        """What is read in its place; ``Heard`` where that is not all. Never blocks, never raises for a payload."""
         ...
 
     def again(self, message: models.Message) -> models.Message | None:

@@ -120,7 +120,7 @@ class Nodes:
             waits = message.received_at < until
             return taken.Heard(None if waits else message, key, until=until)
         if named:
-            message = models.Message(message.topic, payload.SerializeToString(), *message[2:])
+            message = models.Message._make((message.topic, payload.SerializeToString(), *message[2:]))
         protobuf.keep(message.payload, parsed)
         return taken.Heard(message, key, born=True) if is_birth else message
 
