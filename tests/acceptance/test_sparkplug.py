@@ -20,7 +20,7 @@ class EdgeNode:
 
     def __init__(self, broker, group):
         self._topic = f"spBv1.0/{group}"
-        self.rebirths = self._seq = 0
+        self.rebirths = self._seq = self._at_ms = 0
         self._lock = threading.Lock()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.on_message = self._command
@@ -50,7 +50,8 @@ class EdgeNode:
             self._publish("DBIRTH/edge/m", *named)
 
     def _publish(self, topic, *metrics):
-        payload = sp.payload(*metrics, seq=self._seq, at_ms=time.time_ns() // 1_000_000)
+        self._at_ms = max(self._at_ms + 1, time.time_ns() // 1_000_000)  # a device measures once a moment
+        payload = sp.payload(*metrics, seq=self._seq, at_ms=self._at_ms)
         self._seq = (self._seq + 1) % 256
         self._client.publish(f"{self._topic}/{topic}", payload)
 
