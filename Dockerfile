@@ -2,7 +2,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY . .
-RUN python -m venv /opt/voltd && /opt/voltd/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/voltd && /opt/voltd/bin/pip install --no-cache-dir '.[sparkplug]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/voltd /opt/voltd

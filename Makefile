@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml $(LOCK)
 
 lock: setup      ## pins the newest allowed versions of what setup installs, with their hashes
 	@$(PIP) uv
-	@$(BIN)/uv pip compile pyproject.toml --group dev --upgrade --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --custom-compile-command "make lock" --quiet --output-file $(LOCK)
 
 demo: setup      ## fleet -> broker -> daemon -> database, live; DEMO_ARGS="--for 45 --summary FILE"

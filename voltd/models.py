@@ -35,6 +35,7 @@ class Reason(enum.StrEnum):
     """Why a message or an array element is a dead letter. Bounded: safe as a metric label."""
 
     NOT_JSON = "not_json"  # not UTF-8, not JSON, compressed, nested too deeply, a lone surrogate
+    NOT_PROTOBUF = "not_protobuf"  # no payload of Sparkplug B, or a compressed one
     NOT_AN_OBJECT = "not_an_object"  # JSON, but no object where a reading belongs
     MISSING_FIELD = "missing_field"  # no id and none in the topic, or no time
     WRONG_TYPE = "wrong_type"  # a text where a number belongs and the like
@@ -42,6 +43,7 @@ class Reason(enum.StrEnum):
     BAD_TIME = "bad_time"  # neither RFC 3339 nor epoch, or without offset where no zone is set
     TOO_OLD = "too_old"  # older than limits.max_age_days
     IN_FUTURE = "in_future"  # further ahead than limits.max_future_s
+    NO_BIRTH = "no_birth"  # a metric of Sparkplug B without a name, or with a type, that only a birth could tell
     NO_MEASUREMENT = "no_measurement"  # id and time only: none of the fields that voltd knows
     BAD_TEXT = "bad_text"  # a NUL that PostgreSQL cannot hold, an empty id, an id or text too long
     ID_MISMATCH = "id_mismatch"  # speaks for another device than its topic says
@@ -58,7 +60,7 @@ class Message(NamedTuple):
 
     Attributes:
         topic: as published, decoded UTF-8.
-        payload: as published, whole.
+        payload: as published, whole; of Sparkplug B with the names of its metrics put in, once it was heard.
         packet_id: MQTT packet identifier, 0 for QoS 0.
         received_at: aware UTC.
         qos: 0, 1 or 2.

@@ -14,6 +14,9 @@ def test_pins_what_pyproject_asks_for():
     """Each dependency at a version within its range."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = [requirements.Requirement(one) for one in project["project"]["dependencies"]]
+    asked += [
+        requirements.Requirement(one) for some in project["project"]["optional-dependencies"].values() for one in some
+    ]
     asked += [requirements.Requirement(one) for one in project["dependency-groups"]["dev"]]
     pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE))
     found = {one.name: pinned.get(utils.canonicalize_name(one.name)) for one in asked}

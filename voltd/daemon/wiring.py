@@ -92,7 +92,7 @@ class Wiring:
         batches = policy.of(settings)
         self.flusher = flusher.Flusher(
             self.window,
-            self._decoder(),
+            self._decoder(families.of(settings, self._ask)),
             self.store,
             batches,
             self.counters,
@@ -136,10 +136,13 @@ class Wiring:
             policies=policy_watch.PolicyWatch(settings, self.counters),
         )
 
-    def _decoder(self) -> decoder.Decoder:
+    def _ask(self, topic: str, payload: bytes) -> None:
+        self.consumer.publish(consumer.Outgoing(topic, payload))
+
+    def _decoder(self, others: families.Families | None = None) -> decoder.Decoder:
         settings = self._settings
         return decoder.Decoder(
-            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, self._families
+            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, others or self._families
         )
 
     def _clock_guard(self) -> clock.ClockGuard:

@@ -160,4 +160,7 @@ def parts(payload: bytes) -> int:
 
 
 def _cost(message: models.Message) -> int:
-    return len(message.payload) + len(message.topic) + _OVERHEAD_BYTES
+    payload = len(message.payload)
+    if message.size and message.size < payload:  # grown since it was put: see models.Message
+        payload = message.size
+    return payload + len(message.topic) + _OVERHEAD_BYTES

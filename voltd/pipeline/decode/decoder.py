@@ -108,6 +108,7 @@ class Decoder:
     def complete(self, batch: models.Batch, gathering: gather.Gather, now: dt.datetime | None) -> int:
         """Adds the gathered readings that are complete by ``now``; None: all. Returns how many messages they were."""
         before = len(batch.messages)
+        self._translation.add_overdue(batch, gathering, now)
         for group, at in gathering.complete(now):
             self._translation.add_group(batch, group, at)
         return len(batch.messages) - before

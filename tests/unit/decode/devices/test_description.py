@@ -145,7 +145,7 @@ def test_any_description_is_taken_or_refused(values):
 
 def test_the_example_of_the_documents_is_right(described, tmp_path):
     text = (resources.share("config").parent / "docs" / "devices.md").read_text()
-    example = next(block.split("```")[0] for block in text.split("```toml\n") if block.startswith("title ="))
+    example = next(block.split("```")[0] for block in text.split("```toml\n") if block.startswith('title = "Depot'))
     described(example)
     given = support.settings(tmp_path, plugs={})
     batch = support.decode(

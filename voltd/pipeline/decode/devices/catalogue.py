@@ -50,16 +50,31 @@ class Enabled:
         return tuple(dict.fromkeys(under))
 
 
+def template_of(one: Enabled, message: description.Message) -> str | None:
+    """The template of the device's id, of the topic's levels; None: the payload says it."""
+    if isinstance(message, description.Document) and message.id_path:
+        return None
+    template = message.id or one.settings.id or one.description.id
+    return message.template(template) if isinstance(message, description.Sparkplug) else template
+
+
 def enabled(settings: config.Settings) -> tuple[Enabled, ...]:
     """The families that the settings name, in their order.
 
     Raises:
-        ConfigurationError: a family is not described, a description or its settings are wrong, or two filters overlap.
+        ConfigurationError: a family is not described, a description or its settings are wrong, two filters overlap, or
+            a share group would divide the messages of a family that must not be divided.
     """
     if not settings.devices:
         return ()
     described = _files(settings.devices_directory)
-    found = tuple(_one(name, family, described) for name, family in settings.devices.items())
+    found = tuple(_one(name, given, described) for name, given in settings.devices.items())
+    for family in found:
+        if settings.mqtt.share_group and any(special.reader == "sparkplug" for special in family.description.special):
+            raise errors.ConfigurationError(
+                f"devices.{family.name} and mqtt.share_group: Sparkplug's births and data must reach one daemon",
+                hint="give the family to a daemon without a share group",
+            )
     own = settings.mqtt.topics
     every = [
         *(("mqtt.topics", one) for one in (*own.vehicle, *own.meter, *own.ingest)),
@@ -112,6 +127,7 @@ def load(file: pathlib.Path) -> description.Description:
                 description.Value,
                 description.Alive,
                 description.Special,
+                description.Metric,
             )
             for name in model.model_fields
         }
@@ -163,9 +179,9 @@ def _one(name: str, settings: devices.DeviceFamily, described: Mapping[str, path
 
 def _check_ids(found: Enabled, topic: pattern.Pattern) -> None:
     for message in found.description.messages:
-        if isinstance(message, description.Special) or (isinstance(message, description.Document) and message.id_path):
+        template = template_of(found, message)
+        if template is None or message.__class__ is description.Special:
             continue
-        template = message.id or found.settings.id or found.description.id
         if problem := topic.under(message.topic).template_error(template):
             raise errors.ConfigurationError(
                 f"devices.{found.name}: {problem}", hint=f"write the topics like {found.description.topics[0]!r}"

@@ -6,6 +6,7 @@ description has keys, indexes and a few fixed verbs, no expressions: it cannot l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +18,7 @@ from voltd.pipeline.decode.devices import path, pattern, units
 from voltd.readings import DeviceType, Kind
 
 _MOST_PATHS = 8
+SPARKPLUG = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH")
 
 
 def _path(text: str) -> str:
@@ -31,6 +33,7 @@ def _pattern(text: str) -> str:
 
 Path = Annotated[str, Field(min_length=1, max_length=256), pydantic.AfterValidator(_path)]
 TopicPattern = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_pattern)]
+MetricName = Annotated[str, Field(min_length=1, max_length=256)]
 Word = float | str
 
 
@@ -154,14 +157,63 @@ class Alive(Message):
     path: Path | None = None
 
 
+class Metric(Source):
+    """A field's value in a metric of Sparkplug B.
+
+    Attributes:
+        path: the metric's name, as it is; several: names that different devices give it.
+    """
+
+    path: MetricName | Annotated[tuple[MetricName, ...], Field(min_length=2, max_length=_MOST_PATHS)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that it may have; the first one goes before the others."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+
 class Special(Message):
     """Messages that need state or another format, read by a module of voltd.
 
     Attributes:
         reader: which module.
+        fields: by voltd's names; of ``sparkplug`` alone.
     """
 
     reader: Literal["shelly", "ocpp", "sparkplug"]
+    fields: Mapping[str, Metric] = {}
+
+    @property
+    def messages(self) -> Iterator[Message]:
+        """The same, or the kinds of messages that it stands for."""
+        if self.reader == "sparkplug":
+            for kind in SPARKPLUG:
+                levels = f"{kind}/{{node}}/{{device}}" if kind.startswith("D") else f"{kind}/{{node}}"
+                topic = f"{self.topic}/{levels}" if self.topic else levels
+                yield Sparkplug(**{**dict(self), "topic": topic}, kind=kind)
+        else:
+            yield self
+
+    @pydantic.model_validator(mode="after")
+    def _names_fields(self) -> Self:
+        if bool(self.fields) != (self.reader == "sparkplug"):
+            raise ValueError("fields: reader = sparkplug needs them, and no other one has any")
+        names = [name for metric in self.fields.values() for name in metric.names]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"fields: a metric becomes one field: {', '.join(sorted(twice))}")
+        return self
+
+
+class Sparkplug(Special):
+    """One kind of the messages of Sparkplug B; made of a ``Special``."""
+
+    kind: str
+
+    def template(self, device: str) -> str:
+        """The template of the id: that of its devices, of the node itself without the device."""
+        if self.kind.startswith("D"):
+            return device
+        return re.sub(r"[^{}]?\{device\}", "", device) or "{node}"
 
 
 class Description(config.Section):
@@ -186,7 +238,9 @@ class Description(config.Section):
     @property
     def messages(self) -> Iterator[Message]:
         """Everything that it reads."""
-        yield from (*self.document, *self.value, *self.alive, *self.special)
+        yield from (*self.document, *self.value, *self.alive)
+        for one in self.special:
+            yield from one.messages
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Self:
@@ -232,6 +286,9 @@ class Description(config.Section):
                 yield f"document {document.topic!r}", name, source, document.device or self.device
         for value in self.value:
             yield f"value {value.topic!r}", value.field, value, value.device or self.device
+        for special in self.special:
+            for name, metric in special.fields.items():
+                yield f"special {special.reader!r}", name, metric, special.device or self.device
 
 
 def validated(values: Mapping[str, Any]) -> Description:

@@ -12,7 +12,11 @@ from voltd import config, models
 from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.decode import fields, timestamp
 from voltd.pipeline.decode.devices import catalogue, description, document, ocpp, pattern, shelly, taken, value
+from voltd.pipeline.decode.devices.sparkplug import extra
 from voltd.readings import DeviceType
+
+Ask = Callable[[str, bytes], None]
+_Key = tuple[str, str | None]  # what is behind a family's topics, and the template of the id
 
 
 class FamilyRoute(NamedTuple):
@@ -25,6 +29,7 @@ class FamilyRoute(NamedTuple):
         reader: reads them.
         within: for how long the values of a device are gathered.
         ids: what voltd calls devices whose id the payload says.
+        listener: hears each message of the stream before the reader; None: none has to.
     """
 
     family: str
@@ -33,6 +38,7 @@ class FamilyRoute(NamedTuple):
     reader: taken.Reader
     within: dt.timedelta
     ids: Mapping[str, str]
+    listener: taken.Listener | None = None
 
 
 class _Entry(NamedTuple):
@@ -83,6 +89,8 @@ class Families:
         enabled: with their settings.
         limits: of the settings.
         timestamps: how times may be written.
+        ask: publishes a message of voltd's own, topic and payload, and must not block: for the decoder of the stream.
+            None: messages have been heard already, or nobody hears them.
     """
 
     def __init__(
@@ -90,7 +98,9 @@ class Families:
         enabled: Sequence[catalogue.Enabled],
         limits: config.Limits | None = None,
         timestamps: config.Timestamps | None = None,
+        ask: Ask | None = None,
     ) -> None:
+        self._ask = ask
         self._limits = limits or config.Limits()
         self._epoch = (timestamps or config.Timestamps()).epoch
         self.filters = tuple(topic_filter for one in enabled for topic_filter in one.filters)
@@ -122,21 +132,31 @@ class Families:
         return entry.route.ids.get(written, written)
 
     def _entries(self, one: catalogue.Enabled) -> list[_Entry]:
-        by_topic: dict[tuple[str, str | None], list[tuple[taken.Reader, DeviceType]]] = {}
+        by_topic: dict[_Key, list[tuple[taken.Reader, DeviceType]]] = {}
         special: dict[str, taken.Reader] = {}
+        listeners: dict[_Key, taken.Listener] = {}
+        nodes = None
         for message in one.description.messages:
-            has_id = isinstance(message, description.Document) and message.id_path is not None
-            template = message.id or (None if has_id else one.settings.id or one.description.id)
             device_type = message.device or one.description.device
             reader = self._reader(message, device_type, one, special)
-            by_topic.setdefault((message.topic, template), []).append((reader, device_type))
+            key = (message.topic, catalogue.template_of(one, message))
+            if isinstance(message, description.Sparkplug) and self._ask is not None:
+                nodes = nodes or extra.nodes_of(self._ask)
+                listeners[key] = nodes.listener(message.kind)
+            by_topic.setdefault(key, []).append((reader, device_type))
         entries = []
         for (rest, template), readers in by_topic.items():
             first, device_type = readers[0]
             if len(readers) > 1:
                 first = _All([one if kind is device_type else _As(one, kind) for one, kind in readers])
             route = FamilyRoute(
-                one.name, device_type, None, first, dt.timedelta(seconds=one.settings.gather_s), one.settings.ids
+                one.name,
+                device_type,
+                None,
+                first,
+                dt.timedelta(seconds=one.settings.gather_s),
+                one.settings.ids,
+                listeners.get((rest, template)),
             )
             entries += [_Entry(topic.under(rest), template, route) for topic in one.topics]
         return entries
@@ -169,14 +189,14 @@ class Families:
 
 
 _Special = Callable[[description.Special, DeviceType, config.Limits, zoneinfo.ZoneInfo | None], taken.Reader]
-SPECIAL: dict[str, _Special] = {"ocpp": ocpp.OcppReader, "shelly": shelly.ShellyReader}
+SPECIAL: dict[str, _Special] = {"ocpp": ocpp.OcppReader, "shelly": shelly.ShellyReader, "sparkplug": extra.reader}
 
 
-def of(settings: config.Settings) -> Families:
-    """The families that the settings enable.
+def of(settings: config.Settings, ask: Ask | None = None) -> Families:
+    """The families that the settings enable; ``ask`` is for the stream, see ``Families``.
 
     Raises:
-        ConfigurationError: see ``catalogue.enabled`` and ``pseudonyms.of``.
+        ConfigurationError: see ``catalogue.enabled`` and ``pseudonyms.of``; or what a family needs is missing.
     """
     enabled = catalogue.enabled(settings)
     # The ids that the settings know by their VINs come as pseudonyms.
@@ -184,7 +204,7 @@ def of(settings: config.Settings) -> Families:
         renamed = pseudonyms.of(settings)
         if renamed is not None:
             enabled = tuple(_renamed(one, renamed) for one in enabled)
-    return Families(enabled, settings.limits, settings.timestamps)
+    return Families(enabled, settings.limits, settings.timestamps, ask)
 
 
 def _renamed(one: catalogue.Enabled, renamed: pseudonyms.Pseudonyms) -> catalogue.Enabled:

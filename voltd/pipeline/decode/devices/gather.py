@@ -1,7 +1,8 @@
 """Gather: the values of one device that arrive within a moment become one reading, dated by its arrival.
 
 Families that send one value a message without a time need it. A message stays unacked until the reading that has its
-value is committed. Pure: time is that of the messages, or the caller's.
+value is committed. Messages that cannot be read before another one has arrived wait here, too. Pure: time is that of
+the messages, or the caller's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from voltd.readings import DeviceType
 Key = tuple[DeviceType, str]
 _LATITUDE, _LONGITUDE = map(list(readings.fields(DeviceType.VEHICLE)).index, ("latitude", "longitude"))
 _MOST_DEVICES = 200_000
+Waiting = tuple[models.Message, Any, dt.datetime]  # a message, its route, and until when it waits
 _TICK = dt.timedelta(microseconds=1)
 
 
@@ -80,18 +82,20 @@ class Gather:
         self._groups: dict[Key, Group] = {}
         self._last: dict[Key, dt.datetime] = {}
         self._ended: list[Group] = []
+        self._waiting: dict[str, list[Waiting]] = {}
 
     @property
     def held(self) -> bool:
         """Whether any message waits."""
-        return bool(self._groups or self._ended)
+        return bool(self._groups or self._ended or self._waiting)
 
     @property
     def due(self) -> dt.datetime | None:
-        """When the next group is complete; None: there is none."""
+        """When the next group is complete, or a message has waited for long enough; None: there is none."""
         if self._ended:
             return self._ended[0].at
-        return min((group.due for group in self._groups.values()), default=None)
+        waiting = [some[0][2] for some in self._waiting.values()]
+        return min([*waiting, *(group.due for group in self._groups.values())], default=None)
 
     def add(self, message: models.Message, one: taken.Taken, within: dt.timedelta) -> None:
         """Adds what a message said. Another value for a field that is there begins a new reading."""
@@ -104,6 +108,19 @@ class Gather:
             group = Group(key, message.received_at, message.received_at + within, [], [None] * len(one.columns))
             self._groups[key] = group
         group.add(message, one)
+
+    def wait(self, node: str, waiting: Waiting) -> None:
+        """Keeps a message until its node is heard, or its time is over."""
+        self._waiting.setdefault(node, []).append(waiting)
+
+    def waited(self, node: str) -> list[Waiting]:
+        """Takes out the messages of a node."""
+        return self._waiting.pop(node, [])
+
+    def overdue(self, now: dt.datetime | None) -> list[Waiting]:
+        """Takes out the messages whose time is over, with all of their node; None: all of them."""
+        over = [node for node, some in self._waiting.items() if now is None or some[0][2] <= now]
+        return [one for node in over for one in self._waiting.pop(node)]
 
     def complete(self, now: dt.datetime | None) -> Iterator[tuple[Group, dt.datetime]]:
         """Takes out the groups whose moment is over, each with the time of its reading; None: all of them."""

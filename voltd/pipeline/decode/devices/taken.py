@@ -63,6 +63,36 @@ class Reader(Protocol):
         ...
 
 
+class Heard(NamedTuple):
+    """What a message becomes by what was heard before it.
+
+    Attributes:
+        message: as it is read, and stored should it be spooled or refused; None: it waits for a birth of its node.
+        node: who sent it.
+        until: for how long it waits, aware UTC.
+        born: messages of the node that wait may be read now.
+        died: they never will be.
+    """
+
+    message: models.Message | None
+    node: str
+    until: dt.datetime | None = None
+    born: bool = False
+    died: bool = False
+
+
+class Listener(Protocol):
+    """Hears the stream's messages of one topic pattern before they are read, once each and in their order."""
+
+    def hear(self, message: models.Message) -> models.Message | Heard:
+        """What is read in its place; ``Heard`` where that is not all. Never blocks, never raises for a payload."""
+        ...
+
+    def again(self, message: models.Message) -> models.Message | None:
+        """A message that has waited, after a birth; None: it still cannot be read."""
+        ...
+
+
 class Measured:
     """How one value of a description becomes the field's, step by step; the compiled form does the same.
 

@@ -38,6 +38,45 @@ class Translation:
         replayed: bool,
     ) -> None:
         """Adds the message with what it says, or gives it to ``gathering``. Never raises for a payload."""
+        if route.listener is None:
+            self._add(message, route, batch, gathering, replayed=replayed)
+            return
+        heard = route.listener.hear(message)
+        if isinstance(heard, models.Message):
+            self._add(heard, route, batch, gathering, replayed=replayed)
+            return
+        if heard.message is None:
+            gathering.wait(heard.node, (message, route, heard.until or message.received_at))
+            return
+        self._add(heard.message, route, batch, gathering, replayed=replayed)
+        if heard.born or heard.died:
+            for waiting in gathering.waited(heard.node):
+                self._add_waiting(heard, waiting, batch, gathering)
+
+    def add_overdue(self, batch: models.Batch, gathering: gather.Gather, now: dt.datetime | None) -> None:
+        """Adds the messages that have waited for too long by ``now``; None: all that wait. They will be refused."""
+        for message, route, _ in gathering.overdue(now):
+            self._add(message, route, batch, gathering, replayed=False)
+
+    def _add_waiting(
+        self, heard: taken.Heard, waiting: gather.Waiting, batch: models.Batch, gathering: gather.Gather
+    ) -> None:
+        message, route, _ = waiting
+        again = message if heard.died else route.listener.again(message)
+        if again is None:
+            gathering.wait(heard.node, waiting)
+        else:
+            self._add(again, route, batch, gathering, replayed=False)
+
+    def _add(
+        self,
+        message: models.Message,
+        route: families.FamilyRoute,
+        batch: models.Batch,
+        gathering: gather.Gather,
+        *,
+        replayed: bool,
+    ) -> None:
         device = (route.device_type, route.device_id)
         try:
             found = self._read(message, route)
@@ -78,7 +117,8 @@ class Translation:
                 Reason.TOO_LARGE, f"payload of {size} bytes is over limits.max_payload_bytes = {limit}"
             )
         found = []
-        for one in route.reader.read(message, route.device_type, route.device_id):
+        read = route.reader.read(message, route.device_type, route.device_id)
+        for one in read:
             if one.device_id != route.device_id and one.device_id in route.ids:
                 one = one._replace(device_id=route.ids[one.device_id])  # noqa: PLW2901 the same, by its name here
             if not 1 <= len(one.device_id) <= readings.ID_LENGTH or "\0" in one.device_id:
@@ -86,17 +126,35 @@ class Translation:
                     Reason.BAD_TEXT,
                     f"the device id has {len(one.device_id)} characters, 1 to {readings.ID_LENGTH} are allowed, no NUL",
                 )
-            if one.at is not None:
-                self._times.check("the time", one.at, message.received_at)
+            one = self._timed(one, message, alone=len(read) == 1)  # noqa: PLW2901 what its time leaves of it
             if one.bad and self._limits.bad_field == "reject":
                 raise fields.Invalid(*one.bad[0])
             found.append(one)
         return found
 
+    def _timed(self, one: taken.Taken, message: models.Message, *, alone: bool) -> taken.Taken:
+        """The same; if its time is refused beside others, without its values, each of which is refused."""
+        if one.at is None:
+            return one
+        try:
+            self._times.check("the time", one.at, message.received_at)
+        except fields.Invalid as invalid:
+            if alone:
+                raise
+            reason, detail, _ = invalid.refusal
+            names = zip(readings.fields(one.device_type).values(), one.columns, strict=True)
+            bad = [fields.Refusal(reason, detail, field.wire) for field, value in names if value is not None]
+            return one._replace(at=None, columns=[None] * len(one.columns), bad=[*one.bad, *bad])
+        return one
+
     @staticmethod
     def _undated(found: Sequence[taken.Taken]) -> bool:
         """Whether the message waits for others: each of its readings measures something, and none is dated."""
-        return bool(found) and all(one.at is None and (_measures(one) or one.parts) for one in found)
+        return (
+            bool(found)
+            and found[0].at is None
+            and all(one.at is None and (_measures(one) or one.parts) for one in found)
+        )
 
     def _add_now(
         self,

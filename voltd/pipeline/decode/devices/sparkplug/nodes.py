@@ -1,0 +1,241 @@
+"""What voltd knows of each edge node: the names behind its aliases, and whether a message of it was missed.
+
+Each message is heard once, in the order of arrival, by the thread that decodes the stream. It comes out with its names
+and data types in it. Where a birth is missing, the node is asked for a rebirth (NCMD ``Node Control/Rebirth``), at most
+once a minute, and ever more rarely if it does not answer; what it sends in the next moments waits. Time is that of the
+messages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+from voltd import models
+from voltd.pipeline.decode import fields
+from voltd.pipeline.decode.devices import taken
+from voltd.pipeline.decode.devices.sparkplug import payload as protobuf
+
+_MOST_NODES = 50_000
+_MOST_TOPICS = 200_000
+_MOST_ALIASES = 500_000  # of all nodes: about 100 MB
+_MOST_OF_A_NODE = 50_000
+_LONGEST_NAME = 256  # bytes; a long one, put in for each of many aliases, would fill the memory
+_ASK_EVERY = dt.timedelta(seconds=60)
+_MOST_SECOND_ASKS = 6  # from then on an hour apart
+_ANSWERED_WITHIN = dt.timedelta(seconds=10)
+_BOOLEAN = 11
+_SIGNED = range(1, 5)
+_BIRTHS = frozenset({"NBIRTH", "DBIRTH"})
+_SEQUENCE = 256
+
+
+def _rebirth() -> bytes:
+    command = protobuf.Payload()
+    command.metrics.add(name=b"Node Control/Rebirth", datatype=_BOOLEAN, boolean_value=True)
+    return bytes(command.SerializeToString())
+
+
+@dataclasses.dataclass(slots=True)
+class _Node:
+    """One edge node.
+
+    Attributes:
+        born: whether nothing was missed since a birth of it.
+        aliases: of the current birth: name, and data type if it is a signed integer's, else 0.
+        types: data types of signed integers, by device and name.
+        seq: number of its last message, 0 to 255.
+        session: ``bdSeq`` of its birth.
+        asked: when it was last asked for a rebirth.
+        asks: how often it was asked in a row without an answer.
+    """
+
+    born: bool = False
+    aliases: dict[int, tuple[bytes, int]] = dataclasses.field(default_factory=dict)
+    types: dict[tuple[str, bytes], int] = dataclasses.field(default_factory=dict)
+    seq: int | None = None
+    session: int | None = None
+    asked: dt.datetime | None = None
+    asks: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many entries it has."""
+        return len(self.aliases) + len(self.types)
+
+    def forget(self) -> None:
+        """A birth has to come before aliases mean anything again."""
+        self.born = False
+        self.aliases.clear()
+        self.types.clear()
+
+
+class Nodes:
+    """The edge nodes of one device family; for one thread.
+
+    Args:
+        ask: publishes a message of voltd's own: topic, payload. Must not block.
+    """
+
+    def __init__(self, ask: Callable[[str, bytes], None]) -> None:
+        self._ask = ask
+        self._rebirth = _rebirth()
+        self._nodes: dict[str, _Node] = {}
+        self._addresses: dict[str, tuple[str, str, str]] = {}
+        self._aliases = 0
+
+    def listener(self, kind: str) -> taken.Listener:
+        """Who hears the messages of one kind."""
+        return _Listener(self, kind)
+
+    def hear(self, kind: str, message: models.Message) -> models.Message | taken.Heard:
+        """What a message becomes, with the names of its metrics in it. Never raises for a payload."""
+        key, command, device = self._addresses.get(message.topic) or self._address(kind, message.topic)
+        try:
+            payload, metrics = parsed = protobuf.parse(message.payload)
+        except fields.Invalid:
+            return message
+        if message.retained:  # it says nothing of the node as it is now
+            return message
+        node = self._nodes.get(key) or self._node(key)
+        if kind == "NDEATH":
+            return taken.Heard(message, key, died=self._died(node, metrics))
+        if kind == "NBIRTH":
+            self._born(node, payload, metrics)
+        else:
+            self._count(node, payload)
+        if not node.born:
+            self._ask_rebirth(node, command, message.received_at)
+        is_birth = kind in _BIRTHS
+        if is_birth:
+            self._learn(key, device, metrics)
+        elif metrics and metrics[0].is_historical and all(metric.is_historical for metric in metrics):
+            message = message._replace(retained=True)  # history that fires nothing, like the broker's
+        named = _named(node, device, metrics)
+        if named is None:
+            self._ask_rebirth(node, command, message.received_at)
+            until = node.asked + _ANSWERED_WITHIN if node.asked else message.received_at
+            waits = message.received_at < until
+            return taken.Heard(None if waits else message, key, until=until)
+        if named:
+            message = models.Message._make((message.topic, payload.SerializeToString(), *message[2:]))
+        protobuf.keep(message.payload, parsed)
+        return taken.Heard(message, key, born=True) if is_birth else message
+
+    def again(self, kind: str, message: models.Message) -> models.Message | None:
+        """A message that has waited, with its names; None: the birth that has come does not have them all."""
+        key, _, device = self._address(kind, message.topic)
+        payload, metrics = protobuf.parse(message.payload)
+        named = _named(self._node(key), device, metrics)
+        return None if named is None else message._replace(payload=payload.SerializeToString())
+
+    def _address(self, kind: str, topic: str) -> tuple[str, str, str]:
+        """The node's key, the topic of commands to it, and the device, empty where it is the node itself."""
+        prefix, _, name, device = topic.rsplit("/", 3) if kind.startswith("D") else (*topic.rsplit("/", 2), "")
+        if len(self._addresses) >= _MOST_TOPICS:
+            self._addresses.clear()
+        found = self._addresses[topic] = (f"{prefix}/{name}", f"{prefix}/NCMD/{name}", device)
+        return found
+
+    def _node(self, key: str) -> _Node:
+        node = self._nodes.get(key)
+        if node is None:
+            if len(self._nodes) >= _MOST_NODES:  # a stream of invented nodes must not fill the memory
+                self._drop(next(iter(self._nodes)))
+            node = self._nodes[key] = _Node()
+        return node
+
+    def _drop(self, key: str) -> None:
+        self._aliases -= self._nodes.pop(key).size
+
+    def _forget(self, node: _Node) -> None:
+        self._aliases -= node.size
+        node.forget()
+
+    def _born(self, node: _Node, payload: Any, metrics: list[Any]) -> None:
+        self._forget(node)
+        node.born, node.asks = True, 0
+        node.seq = payload.seq if payload.HasField("seq") else None
+        node.session = _session(metrics)
+
+    def _died(self, node: _Node, metrics: list[Any]) -> bool:
+        """Forgets the node, unless it is the death of a session that ended before the current birth."""
+        session = _session(metrics)
+        if None not in (session, node.session) and session != node.session:
+            return False
+        self._forget(node)
+        node.seq = node.session = None
+        return True
+
+    def _count(self, node: _Node, payload: Any) -> None:
+        """After a gap a birth may have been missed, and aliases may mean something else."""
+        seq = payload.seq
+        if not seq and not payload.HasField("seq"):
+            return
+        if node.seq is not None and seq not in (node.seq, (node.seq + 1) % _SEQUENCE):
+            self._forget(node)
+        node.seq = seq
+
+    def _ask_rebirth(self, node: _Node, topic: str, at: dt.datetime) -> None:
+        pause = _ASK_EVERY * 2 ** max(0, min(node.asks - 1, _MOST_SECOND_ASKS))
+        if node.asked is None or abs(at - node.asked) >= pause:
+            node.asked, node.asks = at, node.asks + 1
+            self._ask(topic, self._rebirth)
+
+    def _learn(self, key: str, device: str, metrics: list[Any]) -> None:
+        node = self._nodes[key] = self._nodes.pop(key)  # the last one to be dropped
+        before = node.size
+        for metric in metrics:
+            if not metric.name or node.size >= _MOST_OF_A_NODE:
+                continue
+            signed = metric.datatype if metric.datatype in _SIGNED else 0
+            if signed:
+                node.types[device, metric.name[:_LONGEST_NAME]] = signed
+            if metric.HasField("alias"):
+                node.aliases[metric.alias] = (metric.name[:_LONGEST_NAME], signed)
+        self._aliases += node.size - before
+        while self._aliases > _MOST_ALIASES:
+            self._drop(next(iter(self._nodes)))
+
+
+class _Listener:
+    def __init__(self, nodes: Nodes, kind: str) -> None:
+        self._nodes, self._kind = nodes, kind
+
+    def hear(self, message: models.Message) -> models.Message | taken.Heard:
+        """See ``taken.Listener``."""
+        return self._nodes.hear(self._kind, message)
+
+    def again(self, message: models.Message) -> models.Message | None:
+        """See ``taken.Listener``."""
+        return self._nodes.again(self._kind, message)
+
+
+def _session(metrics: list[Any]) -> int | None:
+    for metric in metrics:
+        if metric.name == b"bdSeq":
+            return int(metric.long_value or metric.int_value)
+    return None
+
+
+def _named(node: _Node, device: str, metrics: list[Any]) -> bool | None:
+    """Puts the names of aliases and missing data types in; whether there were any, None if one is not known."""
+    changed = False
+    for metric in metrics:
+        if not metric.name:
+            alias = metric.alias
+            if not alias and not metric.HasField("alias"):
+                continue
+            known = node.aliases.get(alias)
+            if known is None:
+                return None
+            metric.name, signed = known
+            if signed and not metric.datatype:
+                metric.datatype = signed
+            changed = True
+        elif node.types and not metric.datatype and (datatype := node.types.get((device, metric.name))):
+            metric.datatype = datatype
+            changed = True
+    return changed
