@@ -9,6 +9,7 @@ the next run continues.
 import contextlib
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -127,7 +128,8 @@ def migrate(dsn: str, options: MigrateOptions, *, report: Callable[[str], None])
 
     Raises:
         errors.StoreUnavailable: the connection broke or a lock was not to be had; what was committed stays, run again.
-        errors.SchemaError: not supported, altered or ahead, or a role may not do it; nothing was changed by this step.
+        errors.SchemaError: not supported, altered or ahead, a role may not do it, or others have built on what changes;
+            nothing was changed by this step.
         errors.ConfigurationError: the server does not know the time zone; nothing was changed.
     """
     with _connected(dsn) as connection, _only_runner(connection, report):
@@ -165,8 +167,27 @@ def _connected(dsn: str, *, patience_s: float = math.inf) -> Iterator[Connection
             str(error.diag.message_primary or error),
             hint=error.diag.message_hint or "is the timescaledb extension installed on the server?",
         ) from error
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise _used_elsewhere(error) from error
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
+
+
+def _used_elsewhere(error: psycopg.Error) -> errors.SchemaError:
+    """Names what somebody has built on an object that this version makes anew, and says how to get it out of the way."""
+    users = (error.diag.message_detail or str(error)).splitlines()
+    views = [found[1] for line in users if (found := re.match(r"(?:materialized )?view (.+?) depends on ", line))]
+    definitions = ", ".join(f"pg_get_viewdef({_literal(view)}::regclass, true)" for view in dict.fromkeys(views))
+    keep = f" (of views: SELECT {definitions})" if views else ""
+    return errors.SchemaError(
+        f"this version makes anew what others depend on; nothing was changed by this step: {'; '.join(users)}",
+        hint=f'keep their definitions{keep}, drop them, run "voltd migrate" again, then create them again; docs/analysts.md'
+        " and CHANGELOG.md say which columns there are now",
+    )
+
+
+def _literal(text: str) -> str:
+    return sql.Literal(text).as_string(None)
 
 
 @contextlib.contextmanager

@@ -77,6 +77,30 @@ def test_killed_half_way(fresh_database):
     assert migrate.migrate(fresh_database, OPTIONS, report=quiet).applied[0] == third
 
 
+def test_views_of_others_on_what_changes_are_named(fresh_database):
+    """A migration drops a view that analysts have built on: it says which, and how to keep them; then it goes on."""
+    views = ('"week \'s"', "month")
+
+    def build_on_it(line):
+        if "0013" in line:
+            with psycopg.connect(fresh_database, autocommit=True) as connection:
+                connection.execute("CREATE VIEW volt.efficiency_hourly AS SELECT 1 AS hour")
+                connection.execute("ALTER VIEW volt.efficiency_hourly OWNER TO volt_owner")
+                connection.execute(f"CREATE VIEW public.{views[0]} AS SELECT hour FROM volt.efficiency_hourly")
+                connection.execute(f"CREATE VIEW public.{views[1]} AS SELECT hour FROM public.{views[0]}")
+
+    with pytest.raises(errors.SchemaError) as raised:
+        migrate.migrate(fresh_database, OPTIONS, report=build_on_it)
+    assert all(f"view {view} depends on view" in str(raised.value) for view in views)
+    assert migrate.status(fresh_database).pending[0] == "0013_energy_kept.sql"
+    select = re.search(r"SELECT .*, true\)", raised.value.hint)[0]
+    assert ["FROM" in definition for definition in rows(fresh_database, select)[0]] == [True, True]
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        connection.execute(f"DROP VIEW public.{views[0]} CASCADE")
+    migrate.migrate(fresh_database, OPTIONS, report=quiet)
+    migrate.status(fresh_database).require_current()
+
+
 def test_altered_ahead_and_behind_are_distinguished(fresh_database):
     """The daemon refuses each, and the hint says what to do."""
     empty = migrate.status(fresh_database)
