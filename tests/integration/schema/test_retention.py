@@ -21,7 +21,7 @@ def migrated(migrated_database):
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
 def test_retention_is_raised_and_never_lowered_by_a_daemon(database_of, edition):
-    """A daemon that takes older readings has them kept; no policy of TimescaleDB drops them, not even an earlier one."""
+    """A daemon that takes older readings has them kept; no policy of TimescaleDB drops them; one of before goes."""
     dsn = database_of(edition)
     migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=90), report=quiet)
     with psycopg.connect(dsn, autocommit=True) as connection:
