@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from voltd import config, hints, models, readings
+from voltd import config, hints, models, readings, terminal
 from voltd.models import Reason
 from voltd.pipeline.decode import fast, fields, frame, origin, timestamp
 from voltd.pipeline.decode.topic import Route, TopicTable
@@ -254,8 +254,8 @@ class Decoder:
         recorded_at = self._clock.read(name, written, self._topics.zone(message.topic))
         ahead = recorded_at - message.received_at
         if ahead > self._max_future:
-            seconds = int(ahead.total_seconds())
-            detail = f"{name}: {seconds} s ahead of its arrival, limits.max_future_s = {self._limits.max_future_s}"
+            lead = terminal.lasting(ahead)
+            detail = f"{name}: {lead} ahead of its arrival, limits.max_future_s = {self._limits.max_future_s}"
             raise _Invalid(Reason.IN_FUTURE, detail, name)
         if -ahead > self._max_age:
             detail = f"{name}: {(-ahead).days} days before its arrival, limits.max_age_days = {self._max_age.days}"
