@@ -6,11 +6,19 @@ SIGINT and SIGTERM end a run in order; a second one ends it at once.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 
-from voltd import config
+import psycopg
+
+from voltd import config, terminal
 from voltd.commands import publishing
-from voltd.simulate.fleet.run import SimulateOptions, simulate
+from voltd.database import connections
+from voltd.simulate.fleet.fleet import Fleet
+from voltd.simulate.fleet.registry import write_registry
+from voltd.simulate.fleet.run import SimulateOptions, fleet_options, simulate
 from voltd.simulate.publish.target import MqttTarget
+
+_REGISTRAR_HINT = "--register needs the role volt_registrar or volt_owner: set database.migrate_dsn to a user with it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--offline-share", type=float, default=defaults.offline_share, metavar="P", help="share of the devices that are offline at a time, 0 to 0.5; their backlog follows as an array (default %(default)g)")  # fmt: skip # noqa: E501
     add("--rate", type=float, metavar="N", help="at most N messages a second (default: no limit)")
     add("--connections", type=int, default=defaults.connections, metavar="N", help="connections to the broker (default %(default)s)")  # fmt: skip # noqa: E501
+    add("--register", action="store_true", help="first write vehicles, meters and which meter feeds which vehicle into the registry, where they are missing")  # fmt: skip # noqa: E501
     add("--prefix", default=defaults.prefix, metavar="TEXT", help="put TEXT before every device id (default: nothing)")
 
 
@@ -39,6 +48,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
 
     Raises:
         BrokerUnavailable, BrokerRefused: the broker cannot be used.
+        ConfigurationError, StoreUnavailable: the registry cannot be written; nothing was published.
         UsageError: the options contradict each other, or make no fleet.
     """
     options = SimulateOptions(
@@ -58,6 +68,10 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         connections=args.connections,
         prefix=args.prefix,
     )
+    if args.register:
+        dsn = connections.dsn(settings, migrate=True)
+        with terminal.explained(_REGISTRAR_HINT), psycopg.connect(dsn) as connection:
+            write_registry(connection, Fleet(fleet_options(options, dt.datetime.now(dt.UTC))).registry())
     progress = publishing.Progress()
     with publishing.signals() as stop:
         tally = simulate(
@@ -65,4 +79,6 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         )
     progress.end()
     publishing.print_tally(tally, progress.elapsed_s)
+    if not args.register:
+        publishing.say("efficiency needs to know which meter feeds which vehicle: --register writes it, if nobody has")
     return 0
