@@ -174,15 +174,15 @@ def _connected(dsn: str, *, patience_s: float = math.inf) -> Iterator[Connection
 
 
 def _used_elsewhere(error: psycopg.Error) -> errors.SchemaError:
-    """Names what somebody has built on an object that this version makes anew, and says how to get it out of the way."""
+    """Names what others have built on objects that this version makes anew, and says how to get it out of the way."""
     users = (error.diag.message_detail or str(error)).splitlines()
     views = [found[1] for line in users if (found := re.match(r"(?:materialized )?view (.+?) depends on ", line))]
     definitions = ", ".join(f"pg_get_viewdef({_literal(view)}::regclass, true)" for view in dict.fromkeys(views))
     keep = f" (of views: SELECT {definitions})" if views else ""
     return errors.SchemaError(
         f"this version makes anew what others depend on; nothing was changed by this step: {'; '.join(users)}",
-        hint=f'keep their definitions{keep}, drop them, run "voltd migrate" again, then create them again; docs/analysts.md'
-        " and CHANGELOG.md say which columns there are now",
+        hint=f'keep their definitions{keep}, drop them, run "voltd migrate" again, then create them again;'
+        " docs/analysts.md has the columns of now",
     )
 
 
@@ -234,7 +234,10 @@ def _require_rights(connection: Connection) -> None:
         " WHERE nspname = 'volt_internal'"
     ).fetchone()
     if row is not None and not row[1]:
-        hint = f'as an administrator: GRANT volt_writer TO "{row[0]}", or volt_owner for migrate and dead-letters'
+        hint = (
+            f'as an administrator: GRANT volt_writer TO "{row[0]}" for the daemon; for migrate, and for dead-letters'
+            " show, replay and discard, set database.migrate_dsn to a user with the role volt_owner"
+        )
         raise errors.ConfigurationError(f"{row[0]} may not use the schema volt_internal", hint=hint)
 
 
