@@ -1,8 +1,8 @@
 """``make bench-analytics``: times the analysts' queries on servers of its own, against the figures that are wanted.
 
-``--quick`` takes a hundredth of the devices, ``--scale`` any share; ``--days`` takes fewer days; ``--only NAME`` runs one
-query. Exit codes: 0 every wanted figure was met, 1 some were not, 2 an answer was wrong. ``fleet`` says what the devices
-measured, ``fill`` stores it, ``asks`` has the queries, ``upkeep`` what ``refresh`` and ``late`` measure.
+``--quick`` takes a hundredth of the devices, ``--scale`` any share; ``--days`` takes fewer days; ``--only NAME`` runs
+one query. Exit codes: 0 every wanted figure was met, 1 some were not, 2 an answer was wrong. ``fleet`` says what the
+devices measured, ``fill`` stores it, ``asks`` has the queries, ``upkeep`` what ``refresh`` and ``late`` measure.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def main() -> int:
 
 
 def _measure(rig: Rig, devices: fleet.Fleet, only: str | None, runs: int) -> dict[str, Figure]:
-    print(f"{devices.vehicles} + {devices.vehicles} devices, {devices.lasting} + {devices.lasting} of them for {devices.days} days")
+    vehicles, lasting = devices.vehicles, devices.lasting
+    print(f"{vehicles} + {vehicles} devices, {lasting} + {lasting} of them for {devices.days} days")
     began = time.monotonic()
     upkeep.pause_jobs(rig)
     fill.fill(rig, devices)
