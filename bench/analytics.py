@@ -1,8 +1,8 @@
 """``make bench-analytics``: times the analysts' queries on servers of its own, against the figures that are wanted.
 
-``--quick`` takes a hundredth of the devices, ``--scale`` any share; ``--only NAME`` runs one query. Exit codes: 0 every
-wanted figure was met, 1 some were not, 2 an answer was wrong. ``fleet`` says what the devices measured, ``fill`` stores
-it, ``asks`` has the queries, ``upkeep`` what ``refresh`` and ``late`` measure.
+``--quick`` takes a hundredth of the devices, ``--scale`` any share; ``--days`` takes fewer days; ``--only NAME`` runs
+one query. Exit codes: 0 every wanted figure was met, 1 some were not, 2 an answer was wrong. ``fleet`` says what the
+devices measured, ``fill`` stores it, ``asks`` has the queries, ``upkeep`` what ``refresh`` and ``late`` measure.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a hundredth of the devices")
     parser.add_argument("--scale", type=float, help="this share of the devices (default 1)")
+    parser.add_argument("--days", type=int, default=30, help="of readings, and of a year as much less (default 30)")
     parser.add_argument("--only", metavar="NAME", help="one query")
     parser.add_argument("--runs", type=int, default=100, help="of a query (default 100), fewer where it takes a second")
     args = parser.parse_args()
@@ -59,7 +60,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     rig = Rig(print, postgres_conf=_CONF)
     try:
-        found = _measure(rig, fleet.sized(scale), args.only, args.runs)
+        found = _measure(rig, fleet.sized(scale, args.days), args.only, args.runs)
         machine = scenes.machine(rig)
     except asks.WrongAnswer as error:
         print(f"wrong answer: {error}", file=sys.stderr)
@@ -67,7 +68,7 @@ def main() -> int:
     finally:
         rig.close()
     print(f"\n{machine['cores']} x {machine['cpu']}; {machine['servers']}")
-    if scale == 1 and args.only is None:
+    if (scale, args.days, args.only) == (1, 30, None):
         RESULTS.mkdir(exist_ok=True)
         file = RESULTS / f"analytics-{dt.datetime.now(dt.UTC):%Y-%m-%d}-{rig.edition.file_suffix}.json"
         figures = {name: dataclasses.asdict(figure) for name, figure in found.items()}
@@ -77,7 +78,8 @@ def main() -> int:
 
 
 def _measure(rig: Rig, devices: fleet.Fleet, only: str | None, runs: int) -> dict[str, Figure]:
-    print(f"{devices.vehicles} + {devices.vehicles} devices, {devices.lasting} + {devices.lasting} of them for 30 days")
+    vehicles, lasting = devices.vehicles, devices.lasting
+    print(f"{vehicles} + {vehicles} devices, {lasting} + {lasting} of them for {devices.days} days")
     began = time.monotonic()
     upkeep.pause_jobs(rig)
     fill.fill(rig, devices)

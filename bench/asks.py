@@ -93,7 +93,7 @@ def queries(fleet: Fleet) -> dict[str, Query]:
             lambda vehicle, rows: _sums(fleet, [vehicle], fleet.begin, rows[0]),
         ),
         "fleet_7_days": of_fleet(7, 150),
-        "fleet_30_days": of_fleet(30, 500),
+        "fleet_30_days": of_fleet(fleet.days, 500),
         "all_yesterday": Query(
             1000,
             f"SELECT {sums.format('daily')} WHERE day = %s",

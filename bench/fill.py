@@ -21,7 +21,8 @@ def fill(rig: Rig, fleet: Fleet) -> None:
         for statement in _REGISTRY:
             connection.execute(statement, values)
     # All of them an hour before yesterday: a register's first reading tells no energy.
-    hours = [(fleet.begin + n * HOUR, fleet.lasting if n < 29 * 24 - 1 else fleet.vehicles) for n in range(30 * 24)]
+    last = fleet.days * 24 - 25
+    hours = [(fleet.begin + n * HOUR, fleet.lasting if n < last else fleet.vehicles) for n in range(fleet.days * 24)]
     slices = [(since, since + HOUR, devices) for since, devices in hours]
     slices.append((fleet.midnight, fleet.midnight + MINUTE, fleet.vehicles))
     _store(rig, fleet, slices)
@@ -48,9 +49,9 @@ def keep_a_year(rig: Rig, fleet: Fleet) -> None:
     jobs = [
         (
             f"{_DEVICE} INSERT INTO {table} {_KEPT[name]} ON CONFLICT DO NOTHING",
-            {"from": 10 * n, "to": min(10 * n + 10, 365)},
+            {"from": since, "to": min(since + 10, fleet.kept_days)},
         )
-        for n in range(37)
+        for since in range(0, fleet.kept_days, 10)
         for name, table in tables.items()
     ]
     _run(rig, fleet, "kept figures of a year", [(text, {**days, "devices": fleet.lasting}) for text, days in jobs])
@@ -71,11 +72,12 @@ def settle(rig: Rig) -> None:
 def _values(fleet: Fleet) -> dict[str, Any]:
     return {
         "origin": fleet.origin,
-        "year": fleet.minute(fleet.begin - 365 * DAY),
+        "year": fleet.minute(fleet.begin - fleet.kept_days * DAY),
         "devices": fleet.vehicles,
         "per_fleet": fleet.per_fleet,
         "zone": fleet.zone,
         "late": fleet.late,
+        "late_days": fleet.days - 2,
         "begin": fleet.minute(fleet.begin),
     }
 
@@ -136,7 +138,7 @@ WITH device AS MATERIALIZED (
     'F' || lpad(((i - 1) / %(per_fleet)s)::text, 3, '0') AS fleet_id,
     mod(i * 37, 96) * 15 AS starts, mod(i, 2) = 0 AS vehicle_register, mod(i, 4) >= 2 AS meter_register,
     CASE WHEN i <= %(late)s
-      THEN %(begin)s + (1 + (i - 1) * 28 / %(late)s) * 1440 + mod(i * 37, 96) * 15 + 100 END AS late_minute
+      THEN %(begin)s + (1 + (i - 1) * %(late_days)s / %(late)s) * 1440 + mod(i * 37, 96) * 15 + 100 END AS late_minute
   FROM generate_series(1, %(devices)s) AS i
 )"""
 _REGISTRY = (

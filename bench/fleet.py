@@ -24,9 +24,10 @@ class Fleet:
     Attributes:
         end: when the newest readings were recorded, a whole minute.
         vehicles: with readings of the day that ended at ``midnight``, and of a few hours around it; as many meters.
-        lasting: the first of them, with readings of 30 days and kept figures of a year before that.
+        lasting: the first of them, with readings of all days and kept figures of a year before that.
         per_fleet: vehicles of a fleet.
-        late: the first of them, of each of which one reading is missing, spread over the 30 days.
+        late: the first of them, of each of which one reading is missing, spread over the days.
+        days: of readings, 30 but where the benchmark is tried; the year is shorter in proportion.
     """
 
     end: dt.datetime
@@ -34,6 +35,7 @@ class Fleet:
     lasting: int
     per_fleet: int
     late: int
+    days: int = 30
 
     @property
     def closed(self) -> dt.datetime:
@@ -59,8 +61,13 @@ class Fleet:
 
     @property
     def begin(self) -> dt.datetime:
-        """Of the 30 days that end at ``midnight``."""
-        return self.midnight - 30 * DAY
+        """Of the days that end at ``midnight``."""
+        return self.midnight - self.days * DAY
+
+    @property
+    def kept_days(self) -> int:
+        """Of kept figures before ``begin``."""
+        return round(365 * self.days / 30)
 
     @property
     def origin(self) -> dt.datetime:
@@ -78,7 +85,7 @@ class Fleet:
 
     def late_at(self, vehicle: int) -> dt.datetime:
         """When the missing reading of one of the ``late`` vehicles was recorded, amid a charge."""
-        return self.begin + (1 + (vehicle - 1) * 28 // self.late) * DAY + (starts(vehicle) + 100) * MINUTE
+        return self.begin + (1 + (vehicle - 1) * (self.days - 2) // self.late) * DAY + (starts(vehicle) + 100) * MINUTE
 
     def dc_kwh(self, vehicle: int, since: dt.datetime, until: dt.datetime) -> float:
         """DC energy that is known without the missing readings; only interval energy lacks them."""
@@ -115,8 +122,8 @@ def starts(vehicle: int) -> int:
     return vehicle * 37 % 96 * 15
 
 
-def sized(scale: float) -> Fleet:
-    """The fleet at this share of its full size, with readings until now."""
+def sized(scale: float, days: int) -> Fleet:
+    """The fleet at this share of its full size, with readings of so many days until now."""
     end = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
     lasting, per_fleet = max(4, round(1000 * scale)), max(2, round(200 * scale))
-    return Fleet(end, max(2 * lasting, round(10_000 * scale)), lasting, per_fleet, min(lasting, 100))
+    return Fleet(end, max(2 * lasting, round(10_000 * scale)), lasting, per_fleet, min(lasting, 100), days)

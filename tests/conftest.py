@@ -7,10 +7,12 @@ VOLTD_TEST_DATABASE_DSN, VOLTD_TEST_MQTT_HOST, VOLTD_TEST_MQTT_PORT point at ser
 import contextlib
 import os
 import pathlib
+import re
 
 import hypothesis
 import psycopg
 import pytest
+from xdist.scheduler import loadfile
 
 from support import commands, databases, homes
 from voltd import errors, local
@@ -19,6 +21,12 @@ from voltd import errors, local
 hypothesis.settings.register_profile("voltd", deadline=None)
 hypothesis.settings.load_profile("voltd")
 
+# With several workers, the long files come first: none is left to one worker at the end. Those of a rank come by name:
+# acceptance tests wait, tests of the schema compute, and both at once keep the cores busy.
+_RANK = {
+    "faults": 0, "acceptance": 1, "integration/schema": 1, "integration/bench": 1, "integration": 2, "fuzz": 3,
+    "contract": 4,
+}  # fmt: skip
 _POSTGRES_CONF = ["max_wal_size = '256MB'"]  # of each server, and these may live in memory
 
 
@@ -35,15 +43,33 @@ def _progress_of(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Marks what needs servers. With several workers the long files come first: none is left to one at the end."""
+    """Marks what needs servers, and puts the files into their order."""
     for item in items:
         if "servers" in getattr(item, "fixturenames", ()):
             item.add_marker("servers")
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
-        folders = ("faults", "acceptance", "integration", "fuzz", "contract")
         here = pathlib.Path(__file__).parent
-        rank = {name: number for number, name in enumerate(folders)}
-        items.sort(key=lambda item: rank.get(item.path.relative_to(here).parts[0], len(rank)))
+
+        def place(item):
+            path = item.path.relative_to(here)
+            folders = (str(one) for one in path.parents)  # the innermost first
+            return next((_RANK[one] for one in folders if one in _RANK), len(_RANK)), path.name, path
+
+        items.sort(key=place)
+
+
+class _FilesByEdition(loadfile.LoadFileScheduling):
+    """Keeps the tests of a file on one worker, but those of either edition, which share nothing, on one each."""
+
+    def _split_scope(self, nodeid):
+        edition = re.search(r"[\[-](timescale|apache)[]-]", nodeid)
+        return super()._split_scope(nodeid) + (edition[1] if edition else "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """In place of xdist's own of the option ``--dist loadfile``."""
+    return _FilesByEdition(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish(session):

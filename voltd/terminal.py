@@ -20,6 +20,7 @@ import psycopg
 from voltd import errors
 from voltd.database import sqlstate
 
+_DAYS = {"today": dt.timedelta(), "yesterday": dt.timedelta(days=1)}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST = dt.timedelta(days=3660)
 _LARGEST = (1 << 63) - 1  # of PostgreSQL's bigint
@@ -32,8 +33,11 @@ def action(actions: Any, name: str, sentence: str, epilog: str = "") -> argparse
 
 
 def when(zone: str = "this machine's time zone") -> str:
-    """What WHEN is, for helps; ``zone`` is where times without offset are."""
-    return f"WHEN is a time like 2026-03-01T22:00Z ({zone} if it has no offset), or how long ago: 90s, 15m, 6h, 7d."
+    """What WHEN is, for helps; ``zone`` is where times without offset are, and where days begin."""
+    return (
+        f"WHEN is a time like 2026-03-01T22:00Z ({zone} if it has no offset), how long ago: 90s, 15m, 6h, 7d, or the"
+        " begin of today or yesterday."
+    )
 
 
 def span(text: str) -> dt.timedelta:
@@ -55,10 +59,15 @@ def time(text: str, zone: dt.tzinfo | None = None) -> dt.datetime:
 
 
 def moment(text: str, zone: dt.tzinfo | None = None) -> dt.datetime:
-    """A time as in ``time``, or how long ago that was."""
+    """A time as in ``time``, how long ago that was, or ``today`` or ``yesterday``: the midnight with which it began."""
     if re.fullmatch(r"[0-9]+[smhd]", text):
         return dt.datetime.now(dt.UTC) - span(text)
-    return time(text, zone)
+    if text in _DAYS:
+        return time(str(dt.datetime.now(zone).date() - _DAYS[text]), zone)
+    try:
+        return time(text, zone)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, no span such as 15m, 6h, 7d, nor today or yesterday") from None
 
 
 def given(text: str) -> str:

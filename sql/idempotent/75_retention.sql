@@ -1,6 +1,6 @@
 -- What: drops what is older than the settings say.
--- Why:  Community drops raw chunks by policy (80_policies); on Apache-2 the scheduler calls this, and on both it ages
---       dead letters and episodes of alerts. Two days of margin: raw readings are dropped only when no hour can need
+-- Why:  the scheduler calls this on both editions: TimescaleDB's own retention does not wait for the kept energy. It ages
+--       dead letters and episodes of alerts, too. Two days of margin: raw readings are dropped only when no hour can need
 --       them any more. SECURITY DEFINER because the daemon's role may not delete.
 -- Lock: ACCESS EXCLUSIVE on the chunks that are dropped; ROW EXCLUSIVE on dead_letter, alert and alert_delivery.
 
@@ -21,11 +21,9 @@ DECLARE
     'day', now() - make_interval(days => volt_internal.setting_number('raw_retention_days')::int + 2), 'UTC');
   dropped integer;
 BEGIN
-  IF NOT volt_internal.is_apache() THEN
-    RETURN 0;
-  END IF;
-  -- Only what is in the roll-ups.
-  SELECT least(older_than, watermark, energy_watermark) INTO older_than FROM volt_internal.rollup_state;
+  -- Only what is in the kept energy, and in the roll-ups where voltd keeps these, too.
+  SELECT least(older_than, energy_watermark, CASE WHEN volt_internal.is_apache() THEN watermark END) INTO older_than
+  FROM volt_internal.rollup_state;
   IF older_than = '-infinity' THEN
     RETURN 0;
   END IF;
@@ -37,7 +35,7 @@ BEGIN
   RETURN dropped;
 END $$;
 COMMENT ON FUNCTION volt_internal.drop_old_readings() IS
-  'Drops chunks of raw readings older than raw_retention_days and two days more; how many. Apache-2 edition only.';
+  'Drops chunks of raw readings older than raw_retention_days and two days more, once their energy is kept; how many.';
 
 CREATE OR REPLACE FUNCTION volt_internal.drop_old_dead_letters(at_most integer) RETURNS integer
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,8 +1,9 @@
--- What: TimescaleDB's own jobs: refresh of the continuous aggregates, columnstore and retention of raw readings.
+-- What: TimescaleDB's own jobs: refresh of the continuous aggregates, and columnstore of raw readings.
 -- Why:  late readings are taken for as long as raw ones are stored, so the refresh looks back that far and one day more,
---       and the retention drops a day after that: a refresh over dropped chunks would wipe hours that nothing can
---       compute again. Made again only when the settings changed, so that running jobs keep their schedule; the first
---       refresh waits, because until then everything is computed live and late readings show at once.
+--       and 75_retention drops a day after that: a refresh over dropped chunks would wipe hours that nothing can compute
+--       again. No retention policy: TimescaleDB's would not wait for the kept energy. Made again only when the settings
+--       changed, so that running jobs keep their schedule; the first refresh waits, because until then everything is
+--       computed live and late readings show at once.
 -- Lock: SHARE UPDATE EXCLUSIVE on the tables, short.
 
 CREATE OR REPLACE FUNCTION volt_internal.apply_policies() RETURNS void
@@ -10,7 +11,7 @@ LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
   raw_days integer := volt_internal.setting_number('raw_retention_days');
   columnstore_days integer := volt_internal.setting_number('columnstore_after_days');
-  wanted text := format('2 raw %s columnstore %s', raw_days, columnstore_days);
+  wanted text := format('3 raw %s columnstore %s', raw_days, columnstore_days);
   device text;
 BEGIN
   IF EXISTS (SELECT FROM volt_internal.setting WHERE name = 'policies' AND value = wanted) THEN
@@ -45,8 +46,6 @@ BEGIN
     CALL add_columnstore_policy(
       format('volt.%s_reading', device)::regclass, after => make_interval(days => columnstore_days));
     PERFORM remove_retention_policy(format('volt.%s_reading', device)::regclass, if_exists => true);
-    PERFORM add_retention_policy(
-      format('volt.%s_reading', device)::regclass, drop_after => make_interval(days => raw_days + 2));
   END LOOP;
   INSERT INTO volt_internal.setting (name, value) VALUES ('policies', wanted)
   ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now();

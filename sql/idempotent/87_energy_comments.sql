@@ -55,6 +55,23 @@ COMMENT ON COLUMN volt.efficiency_hourly.standby_kwh IS 'AC energy at or below s
 COMMENT ON COLUMN volt.efficiency_hourly.unassigned_kwh IS 'AC energy above standby that no vehicle took, kWh: a stranger, or leakage.';
 COMMENT ON COLUMN volt.efficiency_hourly.quality IS 'ok; partial: less than 80 % of the DC energy could be compared; shared_meter; suspect; estimated: only within a longer gap, or at an edge of the link; no_ac; no_dc; unassigned; idle.';
 
+COMMENT ON VIEW volt.efficiency_quarter_hourly IS
+  'Charging efficiency of vehicles by closed quarter hour, where energy was measured on either side; computed as it is read, so filter by vehicle or fleet, and time. What a gap of a register has is compared by the hour or day that contains it.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.vehicle_id IS 'The vehicle.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.fleet_id IS 'Its fleet as the hour began; NULL: none.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.quarter_hour IS 'Start of the quarter hour, UTC.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.meter_id IS 'Meter that fed it; NULL: none with readings.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.dc_kwh IS 'DC energy that reached the vehicle, all that was measured, kWh; NULL: nothing is known.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.ac_kwh IS 'AC energy of the linked meters, its share where others were fed too, kWh; NULL: nothing is known.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.comparable_dc_kwh IS 'dc_kwh scaled to the whole quarter hour, where both sides were measured, kWh; NULL: they cannot be compared.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.comparable_ac_kwh IS 'The same of ac_kwh.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.efficiency_pct IS '100 x comparable_dc_kwh / comparable_ac_kwh, %; NULL: nothing could be compared.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.efficiency_low_pct IS 'The same with what was not measured of DC as nothing and of AC as the highest power, %.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.efficiency_high_pct IS 'The same the other way round, %.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.standby_kwh IS 'AC energy at or below standby while nothing was delivered, kWh.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.unassigned_kwh IS 'AC energy above standby that no vehicle took, kWh: a stranger, or leakage.';
+COMMENT ON COLUMN volt.efficiency_quarter_hourly.quality IS 'ok; partial: too little was measured to compare; shared_meter; suspect; estimated: within a longer gap, or at an edge of the link; no_ac; no_dc; unassigned; idle.';
+
 COMMENT ON TABLE volt_internal.efficiency_hour IS 'What volt.efficiency_hourly shows.';
 COMMENT ON COLUMN volt_internal.efficiency_hour.vehicle_id IS 'The vehicle.';
 COMMENT ON COLUMN volt_internal.efficiency_hour.fleet_id IS 'Its fleet as the hour began; NULL: none.';

@@ -4,7 +4,7 @@
 -- Lock: ACCESS EXCLUSIVE on chunks that are dropped.
 
 -- name: drop_old_readings
--- How many chunks were dropped; always 0 on the Community edition, where a policy does it.
+-- How many chunks were dropped.
 SELECT volt_internal.drop_old_readings()
 
 -- name: drop_old_dead_letters

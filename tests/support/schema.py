@@ -5,6 +5,7 @@ Each edition has a few databases for a module; a test speaks of its own devices 
 
 import contextlib
 import datetime as dt
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -81,9 +82,12 @@ def store(connection: Connection, readings: Sequence[models.Reading], size: int 
             closing = rollup.begin_batch(connection)
             for table, rows in (("vehicle_reading", vehicles), ("meter_reading", meters)):
                 if rows:
-                    marks = ", ".join(["%s"] * len(rows[0]))
-                    into = f"volt.{table} ({', '.join(rows[0]._fields)})"
-                    cursor.executemany(f"INSERT INTO {into} VALUES ({marks}) ON CONFLICT DO NOTHING", rows)
+                    columns = ", ".join(rows[0]._fields)
+                    cursor.execute(
+                        f"INSERT INTO volt.{table} ({columns}) SELECT {columns}"
+                        f" FROM json_populate_recordset(NULL::volt.{table}, %s) ON CONFLICT DO NOTHING",
+                        (json.dumps([one._asdict() for one in rows], default=str),),
+                    )
             if closing is not None:
                 rollup.mark_late(connection, closing, vehicles, meters)
 

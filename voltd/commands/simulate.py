@@ -6,12 +6,20 @@ SIGINT and SIGTERM end a run in order; a second one ends it at once.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 
-from voltd import config
+import psycopg
+
+from voltd import config, terminal
 from voltd.commands import publishing
+from voltd.database import connections
 from voltd.simulate.families import catalogue
-from voltd.simulate.fleet.run import SimulateOptions, simulate
+from voltd.simulate.fleet.fleet import Fleet
+from voltd.simulate.fleet.registry import write_registry
+from voltd.simulate.fleet.run import SimulateOptions, fleet_options, simulate
 from voltd.simulate.publish.target import MqttTarget
+
+_REGISTRAR_HINT = "--register needs the role volt_registrar or volt_owner: set database.migrate_dsn to a user with it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rate", type=float, metavar="N", help="at most N messages a second (default: no limit)")
     add("--connections", type=int, default=defaults.connections, metavar="N", help="connections to the broker (default %(default)s)")  # fmt: skip # noqa: E501
     add("--as", dest="families", action="append", type=lambda text: text.split(","), default=[], metavar="FAMILY[,...]", help=f"speak as these device families do, shared out among the devices of their type: {', '.join(catalogue.FAMILIES)}, or {catalogue.OWN} for its own format (default: all of them); may be given again")  # fmt: skip # noqa: E501
+    add("--register", action="store_true", help="first write vehicles, meters and which meter feeds which vehicle into the registry, where they are missing")  # fmt: skip # noqa: E501
     add("--prefix", default=defaults.prefix, metavar="TEXT", help="put TEXT before every device id (default: nothing)")
 
 
@@ -41,6 +50,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
 
     Raises:
         BrokerUnavailable, BrokerRefused: the broker cannot be used.
+        ConfigurationError, StoreUnavailable: the registry cannot be written; nothing was published.
         UsageError: the options contradict each other, or make no fleet.
     """
     families = tuple(name.strip() for names in args.families for name in names)
@@ -65,6 +75,10 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     )
     if families:
         _explain(families, options.speed)
+    if args.register:
+        dsn = connections.dsn(settings, migrate=True)
+        with terminal.explained(_REGISTRAR_HINT), psycopg.connect(dsn) as connection:
+            write_registry(connection, Fleet(fleet_options(options, dt.datetime.now(dt.UTC))).registry())
     progress = publishing.Progress()
     with publishing.signals() as stop:
         tally = simulate(
@@ -72,6 +86,8 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
         )
     progress.end()
     publishing.print_tally(tally, progress.elapsed_s)
+    if not args.register:
+        publishing.say("efficiency needs to know which meter feeds which vehicle: --register writes it, if nobody has")
     return 0
 
 

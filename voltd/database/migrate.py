@@ -9,6 +9,7 @@ the next run continues.
 import contextlib
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -129,7 +130,8 @@ def migrate(dsn: str, options: MigrateOptions, *, report: Callable[[str], None])
 
     Raises:
         errors.StoreUnavailable: the connection broke or a lock was not to be had; what was committed stays, run again.
-        errors.SchemaError: not supported, altered or ahead, or a role may not do it; nothing was changed by this step.
+        errors.SchemaError: not supported, altered or ahead, a role may not do it, or others have built on what changes;
+            nothing was changed by this step.
         errors.ConfigurationError: the server does not know the time zone; nothing was changed.
     """
     with _connected(dsn) as connection, _only_runner(connection, report):
@@ -167,8 +169,27 @@ def _connected(dsn: str, *, patience_s: float = math.inf) -> Iterator[Connection
             str(error.diag.message_primary or error),
             hint=error.diag.message_hint or "is the timescaledb extension installed on the server?",
         ) from error
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise _used_elsewhere(error) from error
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
+
+
+def _used_elsewhere(error: psycopg.Error) -> errors.SchemaError:
+    """Names what others have built on objects that this version makes anew, and says how to get it out of the way."""
+    users = (error.diag.message_detail or str(error)).splitlines()
+    views = [found[1] for line in users if (found := re.match(r"(?:materialized )?view (.+?) depends on ", line))]
+    definitions = ", ".join(f"pg_get_viewdef({_literal(view)}::regclass, true)" for view in dict.fromkeys(views))
+    keep = f" (of views: SELECT {definitions})" if views else ""
+    return errors.SchemaError(
+        f"this version makes anew what others depend on; nothing was changed by this step: {'; '.join(users)}",
+        hint=f'keep their definitions{keep}, drop them, run "voltd migrate" again, then create them again;'
+        " docs/analysts.md has the columns of now",
+    )
+
+
+def _literal(text: str) -> str:
+    return sql.Literal(text).as_string(None)
 
 
 @contextlib.contextmanager
@@ -215,7 +236,10 @@ def _require_rights(connection: Connection) -> None:
         " WHERE nspname = 'volt_internal'"
     ).fetchone()
     if row is not None and not row[1]:
-        hint = f'as an administrator: GRANT volt_writer TO "{row[0]}", or volt_owner for migrate and dead-letters'
+        hint = (
+            f'as an administrator: GRANT volt_writer TO "{row[0]}" for the daemon; for migrate, and for dead-letters'
+            " show, replay and discard, set database.migrate_dsn to a user with the role volt_owner"
+        )
         raise errors.ConfigurationError(f"{row[0]} may not use the schema volt_internal", hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""Ages what the settings say is old: raw readings (Apache-2; Community has its own policy), dead letters, alerts.
+"""Ages what the settings say is old: raw readings whose energy is kept, dead letters, alerts.
 
 The scheduler calls ``run_once`` about once an hour. It deletes through functions of the schema's owner, because the
 daemon's role may not delete.
@@ -44,7 +44,7 @@ def run_once(connection: psycopg.Connection[Any]) -> RetentionResult:
 def ensure(connection: psycopg.Connection[Any], at_least_days: int) -> bool:
     """Raises the database's retention of raw readings where a daemon takes older ones; whether it had to.
 
-    To be called before such readings are written, or a policy may drop them as soon as they are stored.
+    To be called before such readings are written, or the retention may drop them as soon as they are stored.
 
     Raises:
         errors.StoreUnavailable: transient; nothing was changed.

@@ -25,6 +25,7 @@ _MARKED = {  # what marks of late readings call for, and how many devices a tran
 }.items()
 _STATEMENT_LIMIT = "10min"  # an hour of a large fleet may take longer than statements of jobs usually may
 _REACHES_BACK = dt.timedelta(minutes=15)
+_HOURS_AT_ONCE = 24  # of history, of which the efficiency is computed
 _VEHICLES_AT_ONCE = 500  # marks of vehicles of which the efficiency is computed, a transaction
 
 
@@ -147,14 +148,17 @@ def _run(connection: psycopg.Connection[Any], until: float) -> RollupResult:
         """Computes one closed hour; whether more are left."""
         return any([call("rollup_advance"), call("keep_energy")])
 
-    recomputed = 0
+    recomputed = turn = 0
     call("close_quarter_hours")
     left = advance()  # whatever else waits
     advanced = int(left)
     while True:
         energy = sum(call(name, at_once=at_once) for name, at_once in _MARKED)
-        # In turns: a stream of late readings must not hold back what follows from those before.
-        efficiency = call("keep_efficiency", at_once=_VEHICLES_AT_ONCE)
+        # In turns: a stream of late readings must not hold back what follows from those before. But each hour has its
+        # whole day computed: while history is caught up with, the hours of a day wait for each other.
+        due = not left or turn % _HOURS_AT_ONCE == 0
+        efficiency = call("keep_efficiency", at_once=_VEHICLES_AT_ONCE) if due else 0
+        turn += 1
         call("efficiency_is_kept")
         recomputed += energy + efficiency
         if not energy and left:  # one closed hour builds on the energy of the one before

@@ -20,7 +20,7 @@ def test_every_answer_is_what_the_devices_measured(database_of, broker):
         "VOLTD_TEST_MQTT_PORT": str(broker.port),
     }
     done = subprocess.run(
-        [sys.executable, BENCH / "analytics.py", "--scale", "0.0001", "--runs", "2"],
+        [sys.executable, BENCH / "analytics.py", "--scale", "0.0001", "--days", "8", "--runs", "2"],
         env=environ, capture_output=True, text=True, check=False, timeout=500,
     )  # fmt: skip
     table = [line.split()[0] for line in done.stdout.partition("\nquery ")[2].splitlines()[1:] if line]

@@ -64,7 +64,7 @@ def test_the_same_filters_everywhere(rig):
 
 @pytest.mark.parametrize(
     "words",
-    [["--topic", ""], ["--topic", "volt/#/x"], ["--topic", "volt/V+"], ["--since", "yesterday"], ["--since", ""],
+    [["--topic", ""], ["--topic", "volt/#/x"], ["--topic", "volt/V+"], ["--since", "monday"], ["--since", ""],
      ["--since", "99999999999d"], ["--since", "²d"], ["0"], ["99999999999999999999"], ["--reason", "bad"]],
 )  # fmt: skip
 def test_a_filter_that_says_nothing_is_not_all(rig, words):
@@ -144,7 +144,7 @@ def test_a_user_without_any_role_and_a_database_without_schema(rig, migrated_dat
     """Each learns what is missing, with the exit code of a configuration error."""
     nobody = {"database__dsn": f"{rig.dsn} options='-c role=pg_read_all_settings'"}
     assert "volt_reader" in rig.voltd("list", code=78, **nobody)
-    assert "volt_owner" in rig.voltd("replay", code=78, **nobody)
+    assert "replay and discard, set database.migrate_dsn" in rig.voltd("replay", code=78, **nobody)
     empty = {"database__dsn": conninfo.make_conninfo(migrated_database, dbname="postgres")}
     for words in (("list",), ("show", "1"), ("replay",), ("discard", "--yes")):
         assert "voltd migrate" in rig.voltd(*words, code=78, **empty)

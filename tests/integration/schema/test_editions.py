@@ -87,7 +87,7 @@ def test_registers_equal_the_oracle_in_any_order_of_arrival(database, seed):
 def _fleet(rng):
     """Both kinds, gaps, resets, drains, readings on the edge of hours, meters shared, exchanged and not linked."""
     readings: list[models.Reading] = []
-    for n in range(12):
+    for n in range(7):
         for when, value in _stream(rng):
             readings.append(
                 vehicle(f"f-{n}", when, register=value, soc=rng.randint(0, 100), odometer=when.timestamp() / 9)
@@ -98,7 +98,7 @@ def _fleet(rng):
         for hour in range(0, 28, 3):
             readings.append(vehicle(f"f-i{n}", at(hour), kwh=round(rng.random(), 4), speed=rng.randint(0, 130)))
             readings.append(meter(f"f-mi{n}", at(hour, 59, 59), kwh=round(rng.random(), 4)))
-    recent = [vehicle(f"f-i{n}", NOW - dt.timedelta(seconds=n), kwh=0.25) for n in range(12)]
+    recent = [vehicle(f"f-i{n}", NOW - dt.timedelta(seconds=n), kwh=0.25) for n in range(7)]
     return readings + recent
 
 
@@ -110,7 +110,7 @@ def test_both_editions_show_the_same_rows(connection_of):
     rng.shuffle(readings)
     half = len(readings) // 2
     for connection in connections:
-        for n in range(11):
+        for n in range(6):
             link(connection, f"f-{n}", f"f-m{n}", None, at(20))
             link(connection, f"f-i{n}", f"f-mi{n // 2}")
         link(connection, "f-3", "f-m4", at(20), None)

@@ -50,7 +50,7 @@ def history(connection_of, request):
         devices.append((kind, device))
     rng = random.Random(5)
     for number in range(10):  # as most devices are: regular, with a little jitter; a few messages lost
-        times = [at(-20, minute, rng.uniform(0, 2)) for minute in range(36 * 60) if rng.random() > 0.02]
+        times = [at(-20 * 24, minute, rng.uniform(0, 2)) for minute in range(36 * 60) if rng.random() > 0.02]
         readings += [
             vehicle(f"plain-{number}", when, kwh=0.1 if number % 2 else None,
                     register=None if number % 2 else 1000 + 0.1 * place, speed=30 if place % 300 < 20 else 0)
@@ -96,18 +96,22 @@ def test_what_comes_late(history):
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
 def test_as_time_goes_on(connection_of, edition):
-    """Quarter hour by quarter hour, with what has arrived by then; one message in fifty is hours late, some days."""
+    """Quarter hour by quarter hour, with what has arrived by then; one message in fifty is hours late, some days.
+
+    Both editions have the same tables and functions for this, so each device is tried on one of them.
+    """
     connection = connection_of(edition, "live")
+    half = slice(4) if edition == "timescale" else slice(4, 8)
     rng = random.Random(11)
     devices = []
     arriving = []
-    for seed in range(4000, 4008):
+    for seed in range(4000, 4008)[half]:
         device, kind, side = f"live-{seed}", "meter", awkward(seed)
         sides.register(connection, device, kind, side)
         devices.append((kind, device))
         arriving += _recent(device, kind, side)
     first = min(one.recorded_at for one in arriving)
-    for number in range(8):  # regular devices, some asleep for hours, some that change from one kind to the other
+    for number in range(8)[half]:  # regular ones, some asleep for hours, some that change from one kind to the other
         place = 0
         device = f"live-v{number}"
         devices.append(("vehicle", device))

@@ -77,6 +77,30 @@ def test_killed_half_way(fresh_database):
     assert migrate.migrate(fresh_database, OPTIONS, report=quiet).applied[0] == third
 
 
+def test_views_of_others_on_what_changes_are_named(fresh_database):
+    """A migration drops a view that analysts have built on: it says which, and how to keep them; then it goes on."""
+    views = ('"week \'s"', "month")
+
+    def build_on_it(line):
+        if "0013" in line:
+            with psycopg.connect(fresh_database, autocommit=True) as connection:
+                connection.execute("CREATE VIEW volt.efficiency_hourly AS SELECT 1 AS hour")
+                connection.execute("ALTER VIEW volt.efficiency_hourly OWNER TO volt_owner")
+                connection.execute(f"CREATE VIEW public.{views[0]} AS SELECT hour FROM volt.efficiency_hourly")
+                connection.execute(f"CREATE VIEW public.{views[1]} AS SELECT hour FROM public.{views[0]}")
+
+    with pytest.raises(errors.SchemaError) as raised:
+        migrate.migrate(fresh_database, OPTIONS, report=build_on_it)
+    assert all(f"view {view} depends on view" in str(raised.value) for view in views)
+    assert migrate.status(fresh_database).pending[0] == "0013_energy_kept.sql"
+    select = re.search(r"SELECT .*, true\)", raised.value.hint)[0]
+    assert ["FROM" in definition for definition in rows(fresh_database, select)[0]] == [True, True]
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        connection.execute(f"DROP VIEW public.{views[0]} CASCADE")
+    migrate.migrate(fresh_database, OPTIONS, report=quiet)
+    migrate.status(fresh_database).require_current()
+
+
 def test_altered_ahead_and_behind_are_distinguished(fresh_database):
     """The daemon refuses each, and the hint says what to do."""
     empty = migrate.status(fresh_database)
@@ -199,23 +223,22 @@ def test_a_time_zone_that_the_server_does_not_know_is_refused(fresh_database):
 
 
 def test_policies_follow_the_settings(database_of):
-    """Community: refresh looks back further than raw readings are kept, the retention drops later still."""
+    """Community: refresh looks back further than raw readings are kept; no policy drops, as voltd does it itself."""
     dsn = database_of("timescale")
     for days in (90, 30):
         migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=days, lower_retention=True), report=quiet)
         jobs = rows(
             dsn,
-            "SELECT proc_name, config FROM timescaledb_information.jobs"
+            "SELECT config->>'start_offset' FROM timescaledb_information.jobs"
             " WHERE proc_name IN ('policy_refresh_continuous_aggregate', 'policy_retention')",
         )
-        kept = {config.get("drop_after") or config["start_offset"] for _name, config in jobs}
-        assert kept == {f"{days + 1} days", f"{days + 2} days"}
-        assert len(jobs) == 6
+        assert jobs == 4 * [(f"{days + 1} days",)]
 
 
-def test_readings_older_than_the_retention_go_and_their_hours_stay(database_of):
-    """Apache-2: chunks are dropped after they were rolled up; a late mark for them changes nothing."""
-    dsn = database_of("apache")
+@pytest.mark.parametrize("of_edition", ["timescale", "apache"])
+def test_readings_older_than_the_retention_go_and_their_hours_stay(database_of, of_edition):
+    """Chunks are dropped once their energy is kept; a late mark for them changes nothing."""
+    dsn = database_of(of_edition)
     migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=5), report=quiet)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
@@ -227,11 +250,14 @@ def test_readings_older_than_the_retention_go_and_their_hours_stay(database_of):
             "INSERT INTO volt.dead_letter (received_at, topic, payload, reason, redelivery_key)"
             " VALUES (now() - INTERVAL '31 days', 't', '', 'not_json', 1), (now(), 't', '', 'not_json', 2)"
         )
-        assert retention.run_once(connection) == retention.RetentionResult(0, 1)  # nothing is rolled up yet
-        schema.keep(connection)
+        schema.compress(connection, "meter_reading", "2 days")
+        assert retention.run_once(connection) == retention.RetentionResult(0, 1)  # nothing is kept yet
+        schema.materialise(connection)
+        kept = connection.execute("SELECT q::text FROM volt.meter_quarter_hourly q ORDER BY 1").fetchall()
         assert retention.run_once(connection).chunks == 5
         connection.execute("INSERT INTO volt_internal.meter_rollup_dirty SELECT meter_id, hour FROM volt.meter_hourly")
         schema.keep(connection)
+        assert connection.execute("SELECT q::text FROM volt.meter_quarter_hourly q ORDER BY 1").fetchall() == kept != []
         assert connection.execute("SELECT count(*) FROM volt.meter_hourly").fetchone() == (12,)
         assert connection.execute("SELECT count(*) FROM volt.meter_reading").fetchone() == (7,)
         assert connection.execute("SELECT count(*) FROM volt.dead_letter").fetchone() == (1,)

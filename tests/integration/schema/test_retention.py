@@ -21,20 +21,19 @@ def migrated(migrated_database):
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
 def test_retention_is_raised_and_never_lowered_by_a_daemon(database_of, edition):
-    """A daemon that takes older readings has them kept: the setting and, on Community, TimescaleDB's policy."""
+    """A daemon that takes older readings has them kept; no policy of TimescaleDB drops them; one of before goes."""
     dsn = database_of(edition)
     migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=90), report=quiet)
     with psycopg.connect(dsn, autocommit=True) as connection:
+        if edition == "timescale":
+            connection.execute("SELECT add_retention_policy('volt.vehicle_reading', drop_after => INTERVAL '92 days')")
         connection.execute("SET ROLE volt_writer")
         assert retention.ensure(connection, 3650)
         assert not retention.ensure(connection, 90)
         connection.execute("RESET ROLE")
         assert connection.execute("SELECT volt_internal.setting_number('raw_retention_days')").fetchone() == (3650,)
-        dropping = connection.execute(
-            "SELECT DISTINCT config->>'drop_after' FROM timescaledb_information.jobs"
-            " WHERE proc_name = 'policy_retention'"
-        ).fetchall()
-    assert dropping == ([("3652 days",)] if edition == "timescale" else [])
+        dropping = "SELECT FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
+        assert connection.execute(dropping).fetchall() == []
 
 
 def test_migrate_lowers_the_retention_only_on_request(migrated):

@@ -130,3 +130,11 @@ def test_the_same_link_may_not_overlap(database):
     with pytest.raises(psycopg.errors.ExclusionViolation) as raised:
         database.execute("INSERT INTO volt.vehicle_meter VALUES ('v', 'n', NULL, '[2026-01-01,)')")
     assert raised.value.diag.constraint_name == "vehicle_meter_no_overlap"
+    assert raised.value.diag.message_primary == "v is linked to n already, from always to now on"
+    database.execute(raised.value.diag.message_hint.split("begins: ")[1])
+    database.execute("INSERT INTO volt.vehicle_meter VALUES ('v', 'n', NULL, '[2026-01-01,)')")
+    for _ in range(2):
+        database.execute("INSERT INTO volt.vehicle_meter VALUES ('v', 'm') ON CONFLICT DO NOTHING")  # repeats a link
+    database.execute("UPDATE volt.vehicle_meter SET valid = '[2025-01-01,)' WHERE vehicle_id = 'w'")
+    with pytest.raises(psycopg.errors.ExclusionViolation, match="delete that link, or let the new one end"):
+        database.execute("INSERT INTO volt.vehicle_meter VALUES ('w', 'm')")

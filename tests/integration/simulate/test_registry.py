@@ -1,10 +1,12 @@
 """The simulated fleet's registry in a real database."""
 
 import datetime as dt
+import os
 
 import psycopg
 import pytest
 
+from support import commands
 from voltd.simulate.fleet.fleet import Fleet, FleetOptions
 from voltd.simulate.fleet.registry import write_registry
 
@@ -33,6 +35,23 @@ def test_written_twice(connection):
         [START],
     ).fetchone()
     assert linked == (8,)
+
+
+def test_the_command_registers_its_fleet(migrated_database, broker, monkeypatch):
+    """With --register, before it publishes; the daemon's role may not, and the hint says who may."""
+    monkeypatch.setenv("VOLTD_MQTT__HOST", broker.host)
+    monkeypatch.setenv("VOLTD_MQTT__PORT", str(broker.port))
+    words = ["simulate", "--vehicles", "3", "--meters", "2", "--prefix", "X-", "--for", "0.2", "--register"]
+    monkeypatch.setenv("VOLTD_DATABASE__DSN", f"{migrated_database} options='-c role=volt_writer'")
+    refused = commands.run(words, dict(os.environ))
+    assert (refused.returncode, refused.stdout) == (78, "")
+    assert "volt_registrar" in refused.stderr
+    monkeypatch.setenv("VOLTD_DATABASE__MIGRATE_DSN", f"{migrated_database} options='-c role=volt_registrar'")
+    assert commands.run(words, dict(os.environ)).returncode == 0
+    with psycopg.connect(migrated_database) as connection:
+        linked = connection.execute("select count(*) from volt.vehicle_meter where vehicle_id like 'X-%'").fetchone()
+        assert (linked, _counts(connection)[1:3]) == ((2,), [3, 2])
+    assert "--register" in commands.run(words[:-1], dict(os.environ)).stderr
 
 
 def test_corrected_by_people(connection):

@@ -30,6 +30,11 @@ def message(payload, topic=VEHICLE, **fields):
     return models.Message(topic, payload, 1, NOW, size=len(payload), **fields)
 
 
+def test_how_far_ahead_is_said_for_people():
+    (letter,) = decoder().decode([message({"timestamp": "2026-05-01T13:05:00Z", "soc": 1})]).dead_letters
+    assert letter.detail == "timestamp: 1 h 5 min ahead of its arrival, limits.max_future_s = 300"
+
+
 def test_full_vehicle_reading():
     """Every field of the contract arrives in its column."""
     batch = decoder().decode(

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from voltd import hints
+from voltd import hints, terminal
 from voltd.models import Reason
 from voltd.pipeline.decode import fields
 from voltd.pipeline.decode.epoch import from_epoch
@@ -114,7 +114,7 @@ class Range:
         ahead = at - received_at
         if ahead > self._max_future:
             most = int(self._max_future.total_seconds())
-            detail = f"{name}: {int(ahead.total_seconds())} s ahead of its arrival, limits.max_future_s = {most}"
+            detail = f"{name}: {terminal.lasting(ahead)} ahead of its arrival, limits.max_future_s = {most}"
             raise fields.Invalid(Reason.IN_FUTURE, detail, name)
         if -ahead > self._max_age:
             detail = f"{name}: {(-ahead).days} days before its arrival, limits.max_age_days = {self._max_age.days}"
