@@ -61,7 +61,7 @@ BEGIN
     WHERE n.at < to_at
   ) h;
   WITH period AS MATERIALIZED (
-    SELECT * FROM volt_internal.vehicle_periods(of_vehicle, from_at || starts, to_at || ends)
+    SELECT * FROM volt_internal.vehicle_periods(of_vehicle, from_at || starts, to_at || ends, false)
   ), hour AS (
     SELECT jsonb_agg(jsonb_build_object(
       'hour', date_trunc('hour', h.at, 'UTC'),
