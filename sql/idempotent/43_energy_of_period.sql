@@ -32,6 +32,7 @@ BEGIN
       WHEN l.last_at <= from_at THEN
         CASE WHEN l.interval_at IS NULL AND register_at <= l.last_at THEN 'register' END
       WHEN l.rises AND l.first_at <= from_at AND register_kwh = l.began_kwh::numeric
+        AND (l.last_at >= to_at OR coalesce(register_at <= l.last_at, true))  -- else the next reading ends a gap
         AND (l.interval_at IS NULL OR l.last_at >= least(to_at, l.interval_at)) THEN 'register' END
     FROM looked l);
 END $$;

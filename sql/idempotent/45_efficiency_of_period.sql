@@ -3,15 +3,10 @@
 --       gap of a register counts only in a period that contains the gap whole.
 -- Lock: none on data.
 
--- Of earlier versions, without from_raw.
+-- Of earlier versions.
 DROP FUNCTION IF EXISTS volt_internal.vehicle_periods(text, timestamptz[], timestamptz[]);
 DROP FUNCTION IF EXISTS volt_internal.vehicle_sides(text, timestamptz, timestamptz);
-
-CREATE OR REPLACE FUNCTION volt_internal.standby_limit_kwh(during_s numeric) RETURNS numeric
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN volt_internal.setting_number('efficiency_standby_kw') * during_s / 3600;
-COMMENT ON FUNCTION volt_internal.standby_limit_kwh(numeric) IS
-  'What a meter measures at most in so many seconds while it feeds no vehicle, kWh, by the setting efficiency.standby_kw.';
+DROP FUNCTION IF EXISTS volt_internal.standby_limit_kwh(numeric);
 
 CREATE OR REPLACE FUNCTION volt_internal.vehicle_moved(of_vehicle text, from_at timestamptz, to_at timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -32,8 +27,10 @@ RETURNS TABLE (
   ac_peak_kw numeric, ac_gaps tstzrange[], ac_suspect boolean, others_kwh numeric, linked_s numeric, link_cuts boolean
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 #variable_conflict use_column
+DECLARE
+  standby_kw CONSTANT numeric := volt_internal.setting_number('efficiency_standby_kw');
 BEGIN
   RETURN QUERY
   WITH dc AS (
@@ -76,25 +73,32 @@ CREATE OR REPLACE FUNCTION volt_internal.vehicle_periods(
 RETURNS TABLE (
   -- include: efficiency_columns.sql
 )
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+  standby_kw CONSTANT numeric := volt_internal.setting_number('efficiency_standby_kw');
+BEGIN
+  RETURN QUERY
   WITH period AS (
     SELECT DISTINCT p.began_at, p.ended_at FROM unnest(starts, ends) AS p (began_at, ended_at)
   ), side AS (
     SELECT
       of_vehicle AS vehicle_id, p.began_at, p.ended_at, s.*,
       ARRAY(SELECT unnest(s.dc_gaps) UNION ALL SELECT unnest(s.ac_gaps)) AS each_gap,
-      volt_internal.standby_limit_kwh(s.length_s) AS standby_limit_kwh
+      standby_kw * s.length_s / 3600 AS standby_limit_kwh
     FROM period p
+    CROSS JOIN LATERAL generate_series(
+      volt_internal.quarter_hour(p.began_at), p.ended_at - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q (at)
     JOIN volt_internal.vehicle_sides(
       of_vehicle, (SELECT min(t) FROM unnest(starts) AS t), (SELECT max(t) FROM unnest(ends) AS t), from_raw) s
-      ON s.quarter_hour < p.ended_at AND s.quarter_hour + INTERVAL '15 minutes' > p.began_at
+      ON s.quarter_hour = q.at
   ),
   -- include: figures_of_sides.sql
   SELECT began_at, ended_at, dc_kwh, ac_kwh, comparable_dc_kwh, comparable_ac_kwh, efficiency_pct, efficiency_low_pct,
     efficiency_high_pct, standby_kwh, unassigned_kwh, meter_id, quality
   FROM figures;
-END;
+END $$;
 COMMENT ON FUNCTION volt_internal.vehicle_periods(text, timestamptz[], timestamptz[], boolean) IS
   'Energy and efficiency of one vehicle in some periods, kWh and %, as volt.vehicle_efficiency shows them. A period begins and '
   'ends on a quarter hour, or where the first of them begins and the last one ends.';
@@ -159,6 +163,8 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
+DECLARE
+  standby_kw CONSTANT numeric := volt_internal.setting_number('efficiency_standby_kw');
 BEGIN
   PERFORM volt_internal.check_period(from_at, to_at);
   RETURN QUERY
@@ -178,7 +184,7 @@ BEGIN
            WHEN s.ac_gaps IS NOT NULL THEN 'AC is known as a whole only: ' || volt_internal.ranges_text(s.ac_gaps)
            WHEN s.ac_covered_s < 0.8 * s.length_s THEN 'AC measured for less than 80 %' END,
       CASE WHEN s.linked_s < s.length_s THEN 'the link begins or ends' WHEN s.link_cuts THEN 'the link cuts what is known as a whole' END,
-      CASE WHEN s.ac_kwh <= volt_internal.standby_limit_kwh(s.length_s) THEN 'the meter is at standby'
+      CASE WHEN s.ac_kwh <= standby_kw * s.length_s / 3600 THEN 'the meter is at standby'
            WHEN s.others_kwh IS NOT NULL THEN 'other vehicles took energy from the meter'
            WHEN s.ac_kwh > 0 AND s.dc_kwh = 0 THEN 'the vehicle took nothing' END)
   FROM volt_internal.vehicle_sides(of_vehicle, from_at, to_at, false) s
