@@ -28,12 +28,14 @@ BEGIN
     )
     SELECT CASE
       WHEN l.first_at IS NULL THEN
-        CASE WHEN (l.interval_at IS NULL OR interval_s <= 900) AND (register_at IS NULL OR register_at <= from_at) THEN 'interval' END
+        CASE WHEN interval_s <= 900 AND (register_at IS NULL OR register_at <= from_at) THEN 'interval' END
       WHEN l.last_at <= from_at THEN
-        CASE WHEN l.interval_at IS NULL AND register_at <= l.last_at THEN 'register' END
+        CASE WHEN interval_s <= 900 AND l.interval_at IS NULL AND register_at <= l.last_at THEN 'register' END
       WHEN l.rises AND l.first_at <= from_at AND register_kwh = l.began_kwh::numeric
-        AND (l.last_at >= to_at OR coalesce(register_at <= l.last_at, true))  -- else the next reading ends a gap
-        AND (l.interval_at IS NULL OR l.last_at >= least(to_at, l.interval_at)) THEN 'register' END
+        -- Where the register does not go on to the end, neither the rest of a gap nor of a long interval may follow.
+        AND (l.last_at >= to_at OR (
+          interval_s <= 900 AND coalesce(register_at <= l.last_at, true) AND coalesce(l.interval_at <= l.last_at, true)))
+        THEN 'register' END
     FROM looked l);
 END $$;
 COMMENT ON FUNCTION volt_internal.plain_source(
@@ -67,10 +69,11 @@ BEGIN
     SELECT CASE WHEN by_register THEN r.before_at ELSE r.at - whole END AS since, r.before_at, r.at AS until, r.kwh,
       volt_internal.quarter_hour(r.at - INTERVAL '1 microsecond') AS last_quarter
     FROM reading r
-    WHERE r.kwh IS NOT NULL
+    WHERE r.kwh IS NOT NULL AND r.at > from_at AND r.at - quarter < to_at
   ), part AS (
     -- A piece of at most a quarter hour touches two of them at most.
-    SELECT q.quarter_hour, p.kwh, extract(epoch FROM p.until - p.since) AS whole_s, p.before_at, c.began_at, c.ended_at
+    SELECT q.quarter_hour, p.kwh, extract(epoch FROM p.until - p.since) AS whole_s, p.before_at, c.began_at, c.ended_at,
+      c.began_at = p.since AND c.ended_at = p.until AS is_whole
     FROM piece p
     CROSS JOIN LATERAL unnest(ARRAY[p.last_quarter, p.last_quarter - quarter]) AS q (quarter_hour)
     CROSS JOIN LATERAL (
@@ -83,7 +86,7 @@ BEGIN
       SELECT FROM unnest(moving) AS m (at)
       WHERE m.at >= greatest(p.quarter_hour, from_at) AND m.at < least(p.quarter_hour + quarter, to_at))
   FROM (
-    SELECT p.quarter_hour, sum(p.kwh * extract(epoch FROM p.ended_at - p.began_at) / p.whole_s) AS kwh,
+    SELECT p.quarter_hour, sum(CASE WHEN p.is_whole THEN p.kwh ELSE p.kwh * extract(epoch FROM p.ended_at - p.began_at) / p.whole_s END) AS kwh,
       sum(greatest(extract(epoch FROM p.ended_at - greatest(p.began_at, p.before_at)), 0)) AS covered_s,
       max(3600 * p.kwh / p.whole_s) AS peak_kw
     FROM part p
@@ -177,12 +180,14 @@ BEGIN
       GROUP BY s.day, s.is_known, s.usual_s, s.shorter, s.as_usual, s.longer
       UNION ALL
       -- The first interval of a day reaches into the day before.
-      SELECT (
-        SELECT coalesce(k.usual_s, 900) FROM volt_internal.device_interval k
-        WHERE k.device_type = '{device}' AND k.device_id = of_{device} AND k.day = watermark - INTERVAL '1 day')
+      SELECT coalesce((
+        SELECT k.usual_s FROM volt_internal.device_interval k
+        WHERE k.device_type = '{device}' AND k.device_id = of_{device} AND k.day = watermark - INTERVAL '1 day'), 900)
       WHERE watermark = date_trunc('day', watermark, 'UTC')
     )
-    SELECT CASE WHEN count(*) = count(d.usual_s) AND min(d.usual_s) = max(d.usual_s) THEN min(d.usual_s) END FROM of_day d);
+    SELECT CASE WHEN count(*) = 0 THEN 900
+                WHEN count(*) = count(d.usual_s) AND min(d.usual_s) = max(d.usual_s) THEN min(d.usual_s) END
+    FROM of_day d);
 END $$;
 COMMENT ON FUNCTION volt_internal.{device}_interval_now(text, timestamptz, timestamptz[], numeric[]) IS
   'The usual interval (s) of one {device} with its readings behind the watermark; NULL: none, another than that of what is kept, or several.';
@@ -194,13 +199,13 @@ DECLARE
   of_day CONSTANT timestamptz := date_trunc('day', quarter_at, 'UTC');
 BEGIN
   RETURN (
-    SELECT coalesce(k.usual_s, 900) FROM volt_internal.device_interval k
-    WHERE k.device_type = '{device}' AND k.device_id = of_{device} AND k.day = of_day
-      AND of_day = date_trunc('day', quarter_at + INTERVAL '30 minutes', 'UTC')
+    SELECT CASE
       -- Long intervals of the next day may reach into this one.
-      AND NOT EXISTS (
-        SELECT FROM volt_internal.device_interval n
-        WHERE n.device_type = '{device}' AND n.device_id = of_{device} AND n.day = of_day + INTERVAL '1 day' AND n.usual_s > 900));
+      WHEN of_day = date_trunc('day', quarter_at + INTERVAL '30 minutes', 'UTC')
+        AND coalesce(max(k.usual_s) FILTER (WHERE k.day > of_day), 0) <= 900
+        THEN coalesce(max(k.usual_s) FILTER (WHERE k.day = of_day), 900) END
+    FROM volt_internal.device_interval k
+    WHERE k.device_type = '{device}' AND k.device_id = of_{device} AND k.day IN (of_day, of_day + INTERVAL '1 day'));
 END $$;
 COMMENT ON FUNCTION volt_internal.{device}_interval_then(text, timestamptz) IS
   'The usual interval (s) of one {device} in a closed quarter hour and the next one; NULL: unknown, or not the only one.';

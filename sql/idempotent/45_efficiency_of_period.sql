@@ -1,4 +1,4 @@
--- What: charging efficiency of one vehicle over periods of any length, from raw readings: what may be compared, and the rest.
+-- What: charging efficiency of one vehicle over periods of any length: what may be compared, and the rest.
 -- Why:  DC and AC may be compared only where both were measured and the energy went into this vehicle. What flowed in a
 --       gap of a register counts only in a period that contains the gap whole.
 -- Lock: none on data.
@@ -142,7 +142,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION volt.vehicle_efficiency(text, timestamptz, timestamptz, text, text) IS
   'Charging efficiency of one vehicle within [from, to), by hour, by day of a time zone (by default that of its fleet), or '
-  'of the period as one, from raw readings, exact to the second. dc_kwh, ac_kwh: all that was measured, kWh; comparable_dc_kwh, comparable_ac_kwh: where '
+  'of the period as one, until now and exact to the second. dc_kwh, ac_kwh: all that was measured, kWh; comparable_dc_kwh, comparable_ac_kwh: where '
   'both sides were measured for at least 80 % of the quarter hour, each scaled to all of it, the vehicle stood and the meter '
   'ran above its standby; efficiency_pct: the one over the other, %; efficiency_low_pct, efficiency_high_pct: with what '
   'was not measured taken as nothing and as the highest power of its quarter hour. standby_kwh: AC at or below standby '

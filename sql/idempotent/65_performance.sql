@@ -42,23 +42,34 @@ DECLARE
   last_km double precision;
   rises boolean;
 BEGIN
-  -- One scan, with the hour before, in which the odometer of most vehicles has its last reading before the period.
-  WITH reading AS (
-    SELECT r.recorded_at, r.recorded_at >= from_at AS is_in, r.battery_temp_c, r.odometer_km, r.kwh_returned_dc,
-      r.dc_returned_register_kwh, lag(r.recorded_at) OVER w AS before_at, lag(r.odometer_km) OVER w AS before_km
+  -- One scan, with the hour before, in which the odometer of most vehicles has its last reading before the period. Most
+  -- values stay for many readings, so what is asked of them is asked once a value.
+  WITH value AS (
+    SELECT r.odometer_km, r.battery_temp_c, r.recorded_at >= from_at AS is_in, count(*) AS readings,
+      count(r.kwh_returned_dc) + count(r.dc_returned_register_kwh) AS returned, min(r.recorded_at) AS first_at,
+      max(r.recorded_at) AS last_at
     FROM volt.vehicle_reading r
     WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= from_at - INTERVAL '1 hour' AND r.recorded_at < to_at
-    WINDOW w AS (PARTITION BY r.odometer_km IS NULL ORDER BY r.recorded_at)
+    GROUP BY 1, 2, 3
+  ), odometer AS (
+    SELECT v.odometer_km, min(v.first_at) AS first_at, max(v.last_at) AS last_at FROM value v
+    WHERE v.odometer_km IS NOT NULL
+    GROUP BY v.odometer_km
+  ), step AS (
+    SELECT o.first_at - lag(o.last_at) OVER w AS since, o.odometer_km - lag(o.odometer_km) OVER w AS km FROM odometer o
+    WINDOW w AS (ORDER BY o.odometer_km)
   )
-  SELECT count(*) FILTER (WHERE r.is_in), avg(r.battery_temp_c::numeric) FILTER (WHERE r.is_in),
-    max(r.battery_temp_c) FILTER (WHERE r.is_in), min(r.battery_temp_c) FILTER (WHERE r.is_in),
-    count(r.kwh_returned_dc) FILTER (WHERE r.is_in) + count(r.dc_returned_register_kwh) FILTER (WHERE r.is_in),
-    max(r.odometer_km) FILTER (WHERE NOT r.is_in), max(r.odometer_km),
-    bool_and(r.odometer_km >= r.before_km AND r.odometer_km - r.before_km
-      <= 400 * date_part('epoch', r.recorded_at - r.before_at) / 3600)
+  SELECT coalesce(sum(v.readings) FILTER (WHERE v.is_in), 0),
+    sum(v.battery_temp_c::numeric * v.readings) FILTER (WHERE v.is_in)
+      / nullif(sum(v.readings) FILTER (WHERE v.is_in AND v.battery_temp_c IS NOT NULL), 0),
+    max(v.battery_temp_c) FILTER (WHERE v.is_in), min(v.battery_temp_c) FILTER (WHERE v.is_in),
+    coalesce(sum(v.returned) FILTER (WHERE v.is_in), 0),
+    max(v.odometer_km) FILTER (WHERE NOT v.is_in), max(v.odometer_km),
+    (SELECT coalesce(bool_and(s.since > INTERVAL '0' AND s.km <= 400 * date_part('epoch', s.since) / 3600), true)
+     FROM step s WHERE s.since IS NOT NULL)
   INTO readings, average_c, highest_c, lowest_c, returned, before_km, last_km, rises
-  FROM reading r;
-  IF before_km IS NOT NULL AND rises IS NOT FALSE THEN
+  FROM value v;
+  IF before_km IS NOT NULL AND rises THEN
     distance_km := last_km::numeric - before_km::numeric;
   ELSIF last_km IS NOT NULL OR EXISTS (
     SELECT FROM volt.vehicle_current c WHERE c.vehicle_id = of_vehicle AND c.odometer_at IS NOT NULL) THEN
@@ -138,7 +149,7 @@ BEGIN
     'quality', coalesce(whole.quality, 'no_data'));
 END $$;
 COMMENT ON FUNCTION volt.vehicle_performance(text, timestamptz, timestamptz) IS
-  'One vehicle within [from, to), by default the last 24 hours, at most 366 days, from raw readings: energy in kWh as '
+  'One vehicle within [from, to), by default the last 24 hours, at most 366 days: energy in kWh as '
   'volt.vehicle_efficiency has it, efficiencyRatio and efficiency from 0 to 1 (comparableDc / comparableAc), powerLoss what was '
   'compared and did not arrive, kWh; returned what flowed out of the battery, kWh, and is no part of the others; temperatures in degrees Celsius; distanceKm by the odometer, from the last reading before the period (within a week) on; every hour (UTC), the first and '
   'the last as far as they lie in the period. Null: unknown. NULL: an unknown vehicle.';
