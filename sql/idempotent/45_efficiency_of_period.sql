@@ -41,7 +41,8 @@ BEGIN
     FROM volt.vehicle_meter l
     WHERE l.vehicle_id = of_vehicle AND l.valid && tstzrange(from_at, to_at)
   ), ac AS (
-    SELECT of_vehicle AS vehicle_id, l.meter_id, q.*, q.length_s AS linked_s, EXISTS (SELECT FROM unnest(q.gaps) AS g WHERE NOT g <@ l.always) AS is_cut
+    SELECT of_vehicle AS vehicle_id, l.meter_id, q.*, q.length_s AS linked_s,
+      q.gaps IS NOT NULL AND EXISTS (SELECT FROM unnest(q.gaps) AS g WHERE NOT g <@ l.always) AS is_cut
     FROM link l CROSS JOIN LATERAL volt_internal.meter_quarters_of(l.meter_id, lower(l.valid), upper(l.valid), from_raw) q
   ), other AS (
     -- Vehicles that took energy from the same meter in the same quarter hour.
@@ -85,7 +86,7 @@ BEGIN
   ), side AS (
     SELECT
       of_vehicle AS vehicle_id, p.began_at, p.ended_at, s.*,
-      ARRAY(SELECT unnest(s.dc_gaps) UNION ALL SELECT unnest(s.ac_gaps)) AS each_gap,
+      coalesce(s.dc_gaps || s.ac_gaps, '{}') AS each_gap,
       standby_kw * s.length_s / 3600 AS standby_limit_kwh
     FROM period p
     CROSS JOIN LATERAL generate_series(
