@@ -1,4 +1,4 @@
-"""Energy of a period from what is kept of it: the same as from raw readings alone, whatever is closed, marked or cut."""
+"""Energy of a period from what is kept of it: the same as from raw readings, whatever is closed, marked or cut."""
 
 import datetime as dt
 import itertools
@@ -12,6 +12,7 @@ from support.energy.kept import efficiency_differences, period_differences
 from support.energy.scenarios import SCENARIOS
 from support.energy.world import World, on
 from support.schema import at, connection_of, keep_at, link, materialise, meter, store, vehicle
+from voltd import models
 
 __all__ = ["connection_of"]  # a fixture
 _SECOND, _MINUTE, _HOUR = dt.timedelta(seconds=1), dt.timedelta(minutes=1), dt.timedelta(hours=1)
@@ -38,7 +39,7 @@ def _period(rng, ends_about):
 
 
 def _regular(rng, first):
-    """Vehicles as most are, some asleep for hours, some that change from one kind of energy to the other, or send both."""
+    """Vehicles as most are, some asleep for hours, some that change from one kind of energy to the other."""
     for number in range(10):
         step = rng.choice([1, 1, 2, 5, 15])
         for place, minute in enumerate(range(0, 60 * 36, step)):
@@ -58,23 +59,23 @@ def test_as_time_goes_on(connection_of, edition):
     """Quarter hour by quarter hour, before and after each is closed; one message in fifty is hours late, some days."""
     connection = connection_of(edition, "live")
     rng = random.Random(13)
-    arriving = []
+    readings: list[models.Reading] = []
     devices = [("vehicle", f"live-v{number}") for number in range(10)] * 2
     for seed in range(4000, 4004):
         device, side = f"live-{seed}", awkward(seed)
         sides.register(connection, device, "meter", side)
         devices.append(("meter", device))
         days = (at(0) - min(one.at for one in side.readings)).days - 20
-        arriving += sides.readings(device, "meter", side, dt.timedelta(days=days))
-    first = min(one.recorded_at for one in arriving)
-    arriving += _regular(rng, first)
+        readings += sides.readings(device, "meter", side, dt.timedelta(days=days))
+    first = min(one.recorded_at for one in readings)
+    readings += _regular(rng, first)
     delays = [dt.timedelta()] * 80 + [8 * _MINUTE] * 4 + [3 * _HOUR, 24 * _HOUR]
-    arriving = sorted(((one.recorded_at + rng.choice(delays), one) for one in arriving), key=lambda pair: pair[0])
+    arriving = sorted(((one.recorded_at + rng.choice(delays), one) for one in readings), key=lambda pair: pair[0])
     now = first.replace(minute=0, second=0, microsecond=0)
     connection.execute("UPDATE volt_internal.rollup_state SET closing_watermark = %s", (now,))
     while arriving:
         now += dt.timedelta(minutes=rng.choice([15, 25, 50, 100]))
-        arrived = [one for at, one in arriving if at <= now]
+        arrived = [one for arrives_at, one in arriving if arrives_at <= now]
         del arriving[: len(arrived)]
         if not arrived:
             continue
@@ -110,7 +111,7 @@ def test_scenarios(connection_of):
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
 def test_two_vehicles_at_a_meter(connection_of, edition):
-    """Links that begin and end within quarter hours, shared meters, gaps, drives; and days after something came late."""
+    """Links that begin and end within quarter hours, shared meters, gaps, drives; and late readings."""
     world = World(connection_of(edition, "world"), "w")
     world.build()
     readings = list(world.readings())
@@ -140,8 +141,10 @@ def test_what_is_kept_is_read(connection):
     """Whoever changes a kept quarter hour sees it, until the device is marked."""
     end = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
     minutes = [end - n * _MINUTE for n in range(30 * 60)]
-    kinds = {"OP-i": lambda n: {"kwh": 0.1}, "OP-r": lambda n: {"register": 900 - n / 10}}
-    store(connection, [vehicle(f"{name}", when, **of(n)) for name, of in kinds.items() for n, when in enumerate(minutes)])
+    kinds = {"OP-i": lambda _n: {"kwh": 0.1}, "OP-r": lambda n: {"register": 900 - n / 10}}
+    store(
+        connection, [vehicle(f"{name}", when, **of(n)) for name, of in kinds.items() for n, when in enumerate(minutes)]
+    )
     link(connection, "OP-i", "OP-m")
     store(connection, [meter("OP-m", when, kwh=0.11) for when in minutes])
     materialise(connection)
