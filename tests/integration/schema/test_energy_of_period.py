@@ -178,4 +178,4 @@ def test_a_register_that_goes_on_after_a_gap(connection):
     ((energy,),) = connection.execute(
         "SELECT sum(kwh) FROM volt_internal.vehicle_quarters_of('OP-gap', %s, %s, false)", periods[1]
     ).fetchall()
-    assert energy == pytest.approx(1.0, abs=0.01)
+    assert float(energy) == pytest.approx(1.0, abs=0.01)
