@@ -1,15 +1,24 @@
--- What: charging efficiency of one vehicle over periods of any length, from raw readings: what may be compared, and the rest.
+-- What: charging efficiency of one vehicle over periods of any length: what may be compared, and the rest.
 -- Why:  DC and AC may be compared only where both were measured and the energy went into this vehicle. What flowed in a
 --       gap of a register counts only in a period that contains the gap whole.
 -- Lock: none on data.
 
-CREATE OR REPLACE FUNCTION volt_internal.standby_limit_kwh(during_s numeric) RETURNS numeric
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN volt_internal.setting_number('efficiency_standby_kw') * during_s / 3600;
-COMMENT ON FUNCTION volt_internal.standby_limit_kwh(numeric) IS
-  'What a meter measures at most in so many seconds while it feeds no vehicle, kWh, by the setting efficiency.standby_kw.';
+-- Of earlier versions.
+DROP FUNCTION IF EXISTS volt_internal.vehicle_periods(text, timestamptz[], timestamptz[]);
+DROP FUNCTION IF EXISTS volt_internal.vehicle_sides(text, timestamptz, timestamptz);
+DROP FUNCTION IF EXISTS volt_internal.standby_limit_kwh(numeric);
 
-CREATE OR REPLACE FUNCTION volt_internal.vehicle_sides(of_vehicle text, from_at timestamptz, to_at timestamptz)
+CREATE OR REPLACE FUNCTION volt_internal.vehicle_moved(of_vehicle text, from_at timestamptz, to_at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+  RETURN EXISTS (
+    SELECT FROM volt.vehicle_reading r
+    WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= from_at AND r.recorded_at < to_at AND r.speed_kmh > 5);
+END $$;
+COMMENT ON FUNCTION volt_internal.vehicle_moved(text, timestamptz, timestamptz) IS 'Whether a vehicle was faster than 5 km/h.';
+
+CREATE OR REPLACE FUNCTION volt_internal.vehicle_sides(of_vehicle text, from_at timestamptz, to_at timestamptz, from_raw boolean)
 RETURNS TABLE (
   quarter_hour timestamptz, length_s numeric, moved boolean,
   dc_kwh numeric, dc_covered_s numeric, dc_gap_s numeric, dc_low_kwh numeric, dc_high_kwh numeric, dc_peak_kw numeric,
@@ -18,35 +27,32 @@ RETURNS TABLE (
   ac_peak_kw numeric, ac_gaps tstzrange[], ac_suspect boolean, others_kwh numeric, linked_s numeric, link_cuts boolean
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 #variable_conflict use_column
+DECLARE
+  standby_kw CONSTANT numeric := volt_internal.setting_number('efficiency_standby_kw');
 BEGIN
   RETURN QUERY
-  WITH moving AS (
-    SELECT DISTINCT volt_internal.quarter_hour(r.recorded_at) AS quarter_hour
-    FROM volt.vehicle_reading r
-    WHERE r.vehicle_id = of_vehicle AND r.recorded_at >= from_at AND r.recorded_at < to_at AND r.speed_kmh > 5
-  ), dc AS (
-    SELECT of_vehicle AS vehicle_id, q.*, EXISTS (SELECT FROM moving v WHERE v.quarter_hour = q.quarter_hour) AS moved
-    FROM volt_internal.vehicle_energy_quarters(of_vehicle, from_at, to_at) q
+  WITH dc AS (
+    SELECT of_vehicle AS vehicle_id, q.* FROM volt_internal.vehicle_quarters_of(of_vehicle, from_at, to_at, from_raw) q
   ), link AS (
     SELECT l.meter_id, l.valid * tstzrange(from_at, to_at) AS valid,
       (SELECT range_agg(a.valid) FROM volt.vehicle_meter a WHERE a.vehicle_id = of_vehicle AND a.meter_id = l.meter_id) AS always
     FROM volt.vehicle_meter l
     WHERE l.vehicle_id = of_vehicle AND l.valid && tstzrange(from_at, to_at)
   ), ac AS (
-    SELECT of_vehicle AS vehicle_id, l.meter_id, q.*, q.length_s AS linked_s, EXISTS (SELECT FROM unnest(q.gaps) AS g WHERE NOT g <@ l.always) AS is_cut
-    FROM link l CROSS JOIN LATERAL volt_internal.meter_energy_quarters(l.meter_id, lower(l.valid), upper(l.valid)) q
+    SELECT of_vehicle AS vehicle_id, l.meter_id, q.*, q.length_s AS linked_s,
+      q.gaps IS NOT NULL AND EXISTS (SELECT FROM unnest(q.gaps) AS g WHERE NOT g <@ l.always) AS is_cut
+    FROM link l CROSS JOIN LATERAL volt_internal.meter_quarters_of(l.meter_id, lower(l.valid), upper(l.valid), from_raw) q
   ), other AS (
     -- Vehicles that took energy from the same meter in the same quarter hour.
     SELECT of_vehicle AS vehicle_id, l.meter_id, q.quarter_hour, sum(q.kwh) AS kwh
     FROM link l
     JOIN volt.vehicle_meter o ON o.meter_id = l.meter_id AND o.vehicle_id <> of_vehicle AND o.valid && l.valid
-    CROSS JOIN LATERAL volt_internal.vehicle_energy_quarters(o.vehicle_id, lower(o.valid * l.valid), upper(o.valid * l.valid)) q
-    WHERE q.kwh > 0 AND NOT EXISTS (
-      SELECT FROM volt.vehicle_reading r
-      WHERE r.vehicle_id = o.vehicle_id AND r.recorded_at >= q.quarter_hour
-        AND r.recorded_at < q.quarter_hour + INTERVAL '15 minutes' AND r.speed_kmh > 5)
+    CROSS JOIN LATERAL volt_internal.vehicle_quarters_of(
+      o.vehicle_id, lower(o.valid * l.valid), upper(o.valid * l.valid), from_raw) q
+    WHERE q.kwh > 0 AND NOT CASE WHEN q.length_s = 900 THEN q.moved
+      ELSE volt_internal.vehicle_moved(o.vehicle_id, q.quarter_hour, q.quarter_hour + INTERVAL '15 minutes') END
     GROUP BY l.meter_id, q.quarter_hour
   ),
   -- include: both_sides.sql
@@ -58,34 +64,43 @@ BEGIN
     s.others_kwh, s.linked_s, s.link_cuts
   FROM both_sides s;
 END $$;
-COMMENT ON FUNCTION volt_internal.vehicle_sides(text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION volt_internal.vehicle_sides(text, timestamptz, timestamptz, boolean) IS
   'Both sides of one vehicle''s charging by quarter hour: DC of the vehicle, AC of the meter that fed it while the link was '
   'valid (its share, where other vehicles took energy from the same meter), named as in vehicle_energy_quarters.';
 
-CREATE OR REPLACE FUNCTION volt_internal.vehicle_periods(of_vehicle text, starts timestamptz[], ends timestamptz[])
+CREATE OR REPLACE FUNCTION volt_internal.vehicle_periods(
+  of_vehicle text, starts timestamptz[], ends timestamptz[], from_raw boolean
+)
 RETURNS TABLE (
   -- include: efficiency_columns.sql
 )
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+  standby_kw CONSTANT numeric := volt_internal.setting_number('efficiency_standby_kw');
+BEGIN
+  RETURN QUERY
   WITH period AS (
     SELECT DISTINCT p.began_at, p.ended_at FROM unnest(starts, ends) AS p (began_at, ended_at)
   ), side AS (
     SELECT
       of_vehicle AS vehicle_id, p.began_at, p.ended_at, s.*,
-      ARRAY(SELECT unnest(s.dc_gaps) UNION ALL SELECT unnest(s.ac_gaps)) AS each_gap,
-      volt_internal.standby_limit_kwh(s.length_s) AS standby_limit_kwh
+      coalesce(s.dc_gaps || s.ac_gaps, '{}') AS each_gap,
+      standby_kw * s.length_s / 3600 AS standby_limit_kwh
     FROM period p
+    CROSS JOIN LATERAL generate_series(
+      volt_internal.quarter_hour(p.began_at), p.ended_at - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q (at)
     JOIN volt_internal.vehicle_sides(
-      of_vehicle, (SELECT min(t) FROM unnest(starts) AS t), (SELECT max(t) FROM unnest(ends) AS t)) s
-      ON s.quarter_hour < p.ended_at AND s.quarter_hour + INTERVAL '15 minutes' > p.began_at
+      of_vehicle, (SELECT min(t) FROM unnest(starts) AS t), (SELECT max(t) FROM unnest(ends) AS t), from_raw) s
+      ON s.quarter_hour = q.at
   ),
   -- include: figures_of_sides.sql
   SELECT began_at, ended_at, dc_kwh, ac_kwh, comparable_dc_kwh, comparable_ac_kwh, efficiency_pct, efficiency_low_pct,
     efficiency_high_pct, standby_kwh, unassigned_kwh, meter_id, quality
   FROM figures;
-END;
-COMMENT ON FUNCTION volt_internal.vehicle_periods(text, timestamptz[], timestamptz[]) IS
+END $$;
+COMMENT ON FUNCTION volt_internal.vehicle_periods(text, timestamptz[], timestamptz[], boolean) IS
   'Energy and efficiency of one vehicle in some periods, kWh and %, as volt.vehicle_efficiency shows them. A period begins and '
   'ends on a quarter hour, or where the first of them begins and the last one ends.';
 
@@ -124,11 +139,11 @@ BEGIN
     RAISE invalid_parameter_value USING
       MESSAGE = format('there is no step %L', step), HINT = 'hour, day or period';
   END IF;
-  RETURN QUERY SELECT p.* FROM volt_internal.vehicle_periods(of_vehicle, starts, starts[2:] || to_at) p ORDER BY 1;
+  RETURN QUERY SELECT p.* FROM volt_internal.vehicle_periods(of_vehicle, starts, starts[2:] || to_at, false) p ORDER BY 1;
 END $$;
 COMMENT ON FUNCTION volt.vehicle_efficiency(text, timestamptz, timestamptz, text, text) IS
   'Charging efficiency of one vehicle within [from, to), by hour, by day of a time zone (by default that of its fleet), or '
-  'of the period as one, from raw readings, exact to the second. dc_kwh, ac_kwh: all that was measured, kWh; comparable_dc_kwh, comparable_ac_kwh: where '
+  'of the period as one, until now and exact to the second. dc_kwh, ac_kwh: all that was measured, kWh; comparable_dc_kwh, comparable_ac_kwh: where '
   'both sides were measured for at least 80 % of the quarter hour, each scaled to all of it, the vehicle stood and the meter '
   'ran above its standby; efficiency_pct: the one over the other, %; efficiency_low_pct, efficiency_high_pct: with what '
   'was not measured taken as nothing and as the highest power of its quarter hour. standby_kwh: AC at or below standby '
@@ -149,6 +164,8 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
+DECLARE
+  standby_kw CONSTANT numeric := volt_internal.setting_number('efficiency_standby_kw');
 BEGIN
   PERFORM volt_internal.check_period(from_at, to_at);
   RETURN QUERY
@@ -168,10 +185,10 @@ BEGIN
            WHEN s.ac_gaps IS NOT NULL THEN 'AC is known as a whole only: ' || volt_internal.ranges_text(s.ac_gaps)
            WHEN s.ac_covered_s < 0.8 * s.length_s THEN 'AC measured for less than 80 %' END,
       CASE WHEN s.linked_s < s.length_s THEN 'the link begins or ends' WHEN s.link_cuts THEN 'the link cuts what is known as a whole' END,
-      CASE WHEN s.ac_kwh <= volt_internal.standby_limit_kwh(s.length_s) THEN 'the meter is at standby'
+      CASE WHEN s.ac_kwh <= standby_kw * s.length_s / 3600 THEN 'the meter is at standby'
            WHEN s.others_kwh IS NOT NULL THEN 'other vehicles took energy from the meter'
            WHEN s.ac_kwh > 0 AND s.dc_kwh = 0 THEN 'the vehicle took nothing' END)
-  FROM volt_internal.vehicle_sides(of_vehicle, from_at, to_at) s
+  FROM volt_internal.vehicle_sides(of_vehicle, from_at, to_at, false) s
   ORDER BY s.quarter_hour;
 END $$;
 COMMENT ON FUNCTION volt.explain_efficiency(text, timestamptz, timestamptz) IS

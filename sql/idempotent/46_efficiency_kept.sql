@@ -17,6 +17,7 @@ DECLARE
   first_at CONSTANT timestamptz := (SELECT min(at) FROM unnest(starts) AS at);
   last_at CONSTANT timestamptz := (SELECT max(at) FROM unnest(ends) AS at);
   raw_since CONSTANT timestamptz := volt_internal.computable_since();
+  standby_kw CONSTANT numeric := volt_internal.setting_number('efficiency_standby_kw');
 BEGIN
   RETURN QUERY
   WITH period AS MATERIALIZED (
@@ -84,7 +85,7 @@ BEGIN
   , side AS MATERIALIZED (
     SELECT s.*, 900::numeric AS length_s, p.began_at, p.ended_at,
       coalesce(s.dc_gaps || s.ac_gaps, '{}') AS each_gap,
-      volt_internal.standby_limit_kwh(900) AS standby_limit_kwh
+      standby_kw * 900 / 3600 AS standby_limit_kwh
     FROM both_sides s
     JOIN period p ON p.vehicle_id = s.vehicle_id AND s.quarter_hour >= p.began_at AND s.quarter_hour < p.ended_at
   ),

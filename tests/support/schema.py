@@ -14,7 +14,7 @@ import pytest
 
 from support import databases
 from voltd import models
-from voltd.database import rollup
+from voltd.database import queries, rollup
 
 NOW = dt.datetime.now(dt.UTC)
 Connection = psycopg.Connection[Any]
@@ -97,6 +97,19 @@ def keep(connection: Connection) -> rollup.RollupResult:
     result = rollup.run_once(connection, within_s=300)
     assert result.finished
     return result
+
+
+def keep_at(connection: Connection, now: dt.datetime) -> None:
+    """What ``rollup.run_once`` does at that time."""
+    connection.execute(
+        "UPDATE volt_internal.rollup_state SET closing_watermark ="
+        " greatest(closing_watermark, volt_internal.quarter_hour(%s::timestamptz - INTERVAL '20 minutes'))",
+        (now,),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        text = queries.text
+        patch.setattr(queries, "text", lambda name: "SELECT 1" if name == "close_quarter_hours" else text(name))
+        keep(connection)
 
 
 def materialise(connection: Connection) -> None:

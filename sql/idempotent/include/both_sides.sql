@@ -1,5 +1,5 @@
 -- Beside each other: dc (what a vehicle took), ac (what its linked meters measured) and other (what other vehicles took at
--- these meters), each by vehicle and quarter hour.
+-- these meters), each by vehicle and quarter hour; standby_kw: up to which power a meter is at standby.
 by_meter AS (
   SELECT a.vehicle_id, a.meter_id, a.quarter_hour, sum(a.kwh) AS kwh, sum(a.covered_s) AS covered_s, sum(a.gap_s) AS gap_s,
     sum(a.low_kwh) AS low_kwh, sum(a.high_kwh) AS high_kwh, max(a.peak_kw) AS peak_kw,
@@ -17,7 +17,7 @@ by_meter AS (
   -- Of several meters one that runs, and of these the one whose energy is nearest to what the vehicle took.
   SELECT DISTINCT ON (m.vehicle_id, m.quarter_hour) m.*
   FROM shared m
-  ORDER BY m.vehicle_id, m.quarter_hour, m.kwh > volt_internal.standby_limit_kwh(m.linked_s) DESC,
+  ORDER BY m.vehicle_id, m.quarter_hour, m.kwh > standby_kw * m.linked_s / 3600 DESC,
     CASE WHEN m.charged_kwh > 0 THEN abs(m.kwh * m.share - m.charged_kwh) ELSE -m.kwh END, m.meter_id
 ), both_sides AS (
   SELECT

@@ -11,7 +11,7 @@ gap AS (
     FROM side s CROSS JOIN LATERAL unnest(s.each_gap) AS g
   ) g
   GROUP BY g.vehicle_id, g.began_at, g.ended_at
-), stretch AS (
+), stretch AS MATERIALIZED (
   SELECT
     s.vehicle_id,
     s.began_at,
@@ -27,17 +27,17 @@ gap AS (
     sum(s.standby_limit_kwh) AS standby_limit_kwh,
     sum(s.dc_kwh) FILTER (WHERE NOT s.moved) AS charged_kwh,
     bool_or(s.others_kwh IS NOT NULL) AS others,
-    bool_or(s.link_cuts OR s.linked_s < s.length_s OR (cardinality(s.each_gap) > 0 AND s.others_kwh IS NOT NULL) OR EXISTS (
+    bool_or(s.link_cuts OR s.linked_s < s.length_s OR (cardinality(s.each_gap) > 0 AND (s.others_kwh IS NOT NULL OR EXISTS (
       SELECT FROM unnest(s.each_gap) AS g
       CROSS JOIN LATERAL (SELECT tstzrange(lower(g) + INTERVAL '30 seconds', upper(g) - INTERVAL '30 seconds') AS core) c
-      WHERE c.core && tstzrange(s.began_at, s.ended_at) AND NOT c.core <@ tstzrange(s.began_at, s.ended_at))) AS is_cut,
+      WHERE c.core && tstzrange(s.began_at, s.ended_at) AND NOT c.core <@ tstzrange(s.began_at, s.ended_at))))) AS is_cut,
     bool_or(s.moved) AS moved,
     bool_or(coalesce(s.dc_suspect, false) OR coalesce(s.ac_suspect, false)) AS suspect,
     bool_or(s.others_kwh IS NOT NULL AND s.dc_kwh > 0) AS shared
   FROM side s
   LEFT JOIN gap g ON g.vehicle_id = s.vehicle_id AND g.began_at = s.began_at AND g.ended_at = s.ended_at AND g.quarters @> s.quarter_hour
   GROUP BY s.vehicle_id, s.began_at, s.ended_at, coalesce(lower(g.quarters), s.quarter_hour)
-), weighed AS (
+), weighed AS MATERIALIZED (
   SELECT
     t.*,
     NOT t.is_cut AND NOT t.moved AND NOT t.suspect AND t.dc_kwh > 0 AND t.dc_coverage >= 0.8 AND t.ac_coverage >= 0.8

@@ -9,8 +9,7 @@ from support.energy import sides
 from support.energy.awkward import awkward
 from support.energy.kept import quarter_differences
 from support.energy.scenarios import SCENARIOS
-from support.schema import at, connection_of, keep, materialise, meter, store, vehicle
-from voltd.database import queries
+from support.schema import at, connection_of, keep_at, materialise, meter, store, vehicle
 
 __all__ = ["connection_of"]  # a fixture
 
@@ -136,22 +135,9 @@ def test_as_time_goes_on(connection_of, edition):
         arrived = [one for at, one in arriving if at <= now]
         del arriving[: len(arrived)]
         store(connection, arrived, 500)
-        _keep_at(connection, now)
+        keep_at(connection, now)
     for kind, device in devices:
         _same_as_defined(connection, kind, device)
-
-
-def _keep_at(connection, now):
-    """What ``rollup.run_once`` does at that time."""
-    connection.execute(
-        "UPDATE volt_internal.rollup_state SET closing_watermark ="
-        " greatest(closing_watermark, volt_internal.quarter_hour(%s::timestamptz - INTERVAL '20 minutes'))",
-        (now,),
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        text = queries.text
-        patch.setattr(queries, "text", lambda name: "SELECT 1" if name == "close_quarter_hours" else text(name))
-        keep(connection)
 
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
@@ -176,9 +162,9 @@ def test_a_reading_right_behind_a_closed_quarter_hour(connection):
     noon = day + dt.timedelta(hours=12)
     minutes = [vehicle("behind", noon + dt.timedelta(minutes=n), kwh=0.1) for n in range(-60, 15) if n]
     store(connection, minutes)
-    _keep_at(connection, noon + dt.timedelta(minutes=20))
+    keep_at(connection, noon + dt.timedelta(minutes=20))
     store(connection, [vehicle("behind", noon, kwh=0.1)])
-    _keep_at(connection, noon + dt.timedelta(minutes=50))
+    keep_at(connection, noon + dt.timedelta(minutes=50))
     _same_as_defined(connection, "vehicle", "behind")
 
 
@@ -197,8 +183,8 @@ def test_many_registers_that_come_late(connection):
     )
     missing = range(75, 125, 5)
     store(connection, readings([n for n in range(5, 180, 5) if n not in missing]), 5000)
-    _keep_at(connection, day + dt.timedelta(hours=2, minutes=50))
+    keep_at(connection, day + dt.timedelta(hours=2, minutes=50))
     store(connection, readings(missing), 5000)
-    _keep_at(connection, day + dt.timedelta(hours=3))
+    keep_at(connection, day + dt.timedelta(hours=3))
     for name in names[::50]:
         _same_as_defined(connection, "meter", name)

@@ -1,4 +1,7 @@
-"""What is kept of energy and efficiency, and what the functions on raw readings give: quarter hours, hours and days."""
+"""What is kept of energy and efficiency, and what the functions on raw readings give: quarter hours, hours and days.
+
+Also what the functions give from what is kept, as far as they take it from there.
+"""
 
 import datetime as dt
 from collections.abc import Collection, Iterable
@@ -40,7 +43,10 @@ _DAYS = """
 _HOURS_KEPT = f"SELECT e.hour, e.fleet_id, {_FIGURES} FROM volt.efficiency_hourly e WHERE vehicle_id = %(vehicle)s"
 _HOURS_GIVEN = f"""
   SELECT e.began_at, m.fleet_id, {_FIGURES}
-  FROM volt.vehicle_efficiency(%(vehicle)s, %(start)s, %(until)s, 'hour', 'UTC') e
+  FROM volt_internal.vehicle_periods(
+    %(vehicle)s,
+    ARRAY(SELECT generate_series(%(start)s, %(until)s::timestamptz - INTERVAL '1 hour', INTERVAL '1 hour')),
+    ARRAY(SELECT generate_series(%(start)s + INTERVAL '1 hour', %(until)s, INTERVAL '1 hour')), true) e
   LEFT JOIN volt.fleet_membership m ON m.vehicle_id = %(vehicle)s AND m.valid @> e.began_at
   WHERE e.dc_kwh > 0 OR e.ac_kwh > 0"""
 _DAYS_KEPT = f"""
@@ -49,8 +55,17 @@ _DAYS_KEPT = f"""
 _DAYS_GIVEN = f"""{_DAYS} {_FIGURES}
   FROM day d
   CROSS JOIN LATERAL
-    volt.vehicle_efficiency(%(vehicle)s, d.began_at, least(d.ended_at, %(until)s), 'period') e
+    volt_internal.vehicle_periods(%(vehicle)s, ARRAY[d.began_at], ARRAY[least(d.ended_at, %(until)s)], true) e
   WHERE d.began_at < %(until)s AND (e.dc_kwh > 0 OR e.ac_kwh > 0)"""
+
+
+_OF_PERIOD = """
+  SELECT q.quarter_hour, q.length_s, q.kwh, round(q.covered_s, 6), round(q.gap_s, 6), q.low_kwh, q.high_kwh,
+    round(q.peak_kw, 6), q.gaps, q.suspect, q.source, q.moved
+  FROM volt_internal.{kind}_quarters_of(%(device)s, %(start)s, %(until)s, {from_raw}) q"""
+_PERIODS = f"""
+  SELECT e.began_at, e.ended_at, {_FIGURES}
+  FROM volt_internal.vehicle_periods(%(vehicle)s, %(starts)s, %(ends)s, %(from_raw)s) e"""
 
 
 def _rows(connection: Connection, statement: str, **values: object) -> list[tuple[Any, ...]]:
@@ -79,6 +94,26 @@ def quarter_differences(
             **values,
         ),
     )
+
+
+def period_differences(
+    connection: Connection, kind: str, device: str, start: dt.datetime, until: dt.datetime
+) -> list[str]:
+    """Quarter hours of one device from ``start`` to ``until`` that differ from those of raw readings alone."""
+    values = {"device": device, "start": start, "until": until}
+    found, given = (
+        _rows(connection, _OF_PERIOD.format(kind=kind, from_raw=from_raw), **values) for from_raw in (False, True)
+    )
+    return _compared(f"{device} from {start} to {until}", found, given)
+
+
+def efficiency_differences(
+    connection: Connection, vehicle: str, starts: list[dt.datetime], ends: list[dt.datetime]
+) -> list[str]:
+    """Efficiency of one vehicle in periods that differs from that of raw readings alone."""
+    values = {"vehicle": vehicle, "starts": starts, "ends": ends}
+    found, given = (_rows(connection, _PERIODS, from_raw=from_raw, **values) for from_raw in (False, True))
+    return _compared(f"efficiency of {vehicle}", found, given)
 
 
 def differences(
