@@ -105,6 +105,7 @@ DECLARE
 BEGIN
   WITH reading AS MATERIALIZED (
     SELECT r.{device}_id, r.recorded_at, r.interval_kwh, r.register_kwh,
+      volt_internal.quarter_hour(r.recorded_at - INTERVAL '1 microsecond') AS quarter_hour,
       max(r.recorded_at) FILTER (WHERE r.interval_kwh IS NOT NULL) OVER w AS before_at,
       max(r.recorded_at) FILTER (WHERE r.register_kwh IS NOT NULL) OVER w AS since,
       max(r.register_kwh) OVER w AS before_kwh
@@ -118,36 +119,79 @@ BEGIN
     -- Any order does, and this one is the quickest.
     WINDOW w AS (PARTITION BY r.{device}_id COLLATE "C" ORDER BY r.recorded_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
   ), known AS MATERIALIZED (
-    SELECT k.device_id AS {device}_id, k.last_at, k.usual_s, k.shorter, k.as_usual, k.longer,
+    SELECT {device}_id, k.{device}_id IS NOT NULL AS is_learnt, k.last_at, k.usual_s, k.shorter, k.as_usual, k.longer,
+      coalesce(v.interval_s, k.usual_s, 900) AS interval_s,
+      make_interval(secs => coalesce(v.interval_s, k.usual_s, 900)) AS whole,
       -- A spacing is taken in whole seconds, of at least one.
       CASE WHEN k.usual_s > 1 THEN make_interval(secs => k.usual_s - 0.5) END AS shortest,
       make_interval(secs => k.usual_s + 0.5) AS too_long
-    FROM volt_internal.device_interval k WHERE k.device_type = '{device}' AND k.day = of_day
-  ), spacing AS (
-    SELECT r.{device}_id, r.recorded_at,
-      r.recorded_at - CASE WHEN r.before_at >= of_day THEN r.before_at ELSE k.last_at END AS spacing,
-      k.{device}_id IS NULL AS is_new, k.shortest, k.too_long
-    FROM reading r LEFT JOIN known k USING ({device}_id)
-    WHERE learns AND r.interval_kwh IS NOT NULL AND r.recorded_at >= from_at AND r.recorded_at < to_at
-  ), counted AS MATERIALIZED (
-    SELECT s.{device}_id, min(s.recorded_at) AS first_at, max(s.recorded_at) AS last_at, bool_or(s.is_new) AS is_new,
-      count(*) FILTER (WHERE s.spacing < s.shortest) AS shorter, count(*) FILTER (WHERE s.spacing >= s.too_long) AS longer,
-      count(s.spacing) FILTER (WHERE s.too_long IS NOT NULL) AS spacings
-    FROM spacing s GROUP BY s.{device}_id
+    FROM (
+      SELECT i.device_id AS {device}_id, i.last_at, i.usual_s, i.shorter, i.as_usual, i.longer
+      FROM volt_internal.device_interval i WHERE i.device_type = '{device}' AND i.day = of_day
+    ) k
+    FULL JOIN (SELECT x.{device}_id, x.interval_s FROM volt.{device} x WHERE x.interval_s IS NOT NULL) v USING ({device}_id)
+  ), by_quarter AS MATERIALIZED (
+    SELECT r.{device}_id, r.quarter_hour,
+      bool_or(r.interval_kwh IS NOT NULL) AS has_interval,
+      min(r.recorded_at) FILTER (WHERE r.register_kwh IS NOT NULL) AS first_at,
+      max(r.recorded_at) FILTER (WHERE r.register_kwh IS NOT NULL) AS last_at,
+      max(r.register_kwh) AS register_kwh,
+      bool_and(r.register_kwh >= r.before_kwh) AS rises,
+      max((r.register_kwh - r.before_kwh) / date_part('epoch', r.recorded_at - r.since)) * 3600 AS highest_kw,
+      max(r.recorded_at - r.since) FILTER (WHERE r.register_kwh IS NOT NULL) AS widest,
+      max(r.recorded_at - r.since) FILTER (WHERE r.register_kwh > r.before_kwh AND r.since >= of_day) AS widest_today,
+      max(r.recorded_at - r.since) FILTER (WHERE r.register_kwh > r.before_kwh AND r.since < of_day) AS widest_before,
+      -- How long its intervals are.
+      min(r.recorded_at) FILTER (WHERE c.counts) AS first_interval_at,
+      max(r.recorded_at) FILTER (WHERE c.counts) AS last_interval_at,
+      count(*) FILTER (WHERE c.counts AND c.spacing < k.shortest) AS shorter,
+      count(*) FILTER (WHERE c.counts AND c.spacing >= k.too_long) AS longer,
+      count(c.spacing) FILTER (WHERE c.counts AND k.usual_s IS NOT NULL) AS spacings,
+      -- What lies in this quarter hour alone.
+      sum(r.interval_kwh::numeric) FILTER (WHERE r.recorded_at - k.whole >= r.quarter_hour) AS interval_kwh,
+      sum(least(k.whole, r.recorded_at - r.before_at))
+        FILTER (WHERE r.interval_kwh IS NOT NULL AND r.recorded_at - k.whole >= r.quarter_hour) AS covered,
+      max(r.interval_kwh) FILTER (WHERE r.recorded_at - k.whole >= r.quarter_hour) AS most_kwh,
+      min(r.since) FILTER (WHERE r.register_kwh IS NOT NULL AND r.since >= r.quarter_hour) AS since,
+      min(r.before_kwh) FILTER (WHERE r.register_kwh IS NOT NULL AND r.since >= r.quarter_hour) AS before_kwh,
+      max(CASE WHEN r.since >= r.quarter_hour THEN
+        3600 * (r.register_kwh::numeric - r.before_kwh::numeric) / extract(epoch FROM r.recorded_at - r.since) END) AS peak_kw
+    FROM reading r
+    LEFT JOIN known k USING ({device}_id)
+    CROSS JOIN LATERAL (
+      SELECT learns AND r.interval_kwh IS NOT NULL AND r.recorded_at >= from_at AND r.recorded_at < to_at AS counts,
+        r.recorded_at - CASE WHEN r.before_at >= of_day THEN r.before_at ELSE k.last_at END AS spacing
+    ) c
+    GROUP BY r.{device}_id, r.quarter_hour
+  ), seen AS MATERIALIZED (
+    SELECT s.{device}_id, bool_or(s.has_interval AND s.quarter_hour >= from_at) AS has_interval,
+      bool_or(s.has_interval) AS has_any_interval, min(s.first_at) AS first_at, max(s.last_at) AS last_at,
+      max(s.register_kwh) FILTER (WHERE s.quarter_hour < from_at) AS began_kwh, bool_and(s.rises) AS rises,
+      max(s.highest_kw) AS highest_kw, max(s.widest) AS widest, max(s.widest_today) AS widest_today,
+      max(s.widest_before) AS widest_before, min(s.first_interval_at) AS first_interval_at,
+      max(s.last_interval_at) AS last_interval_at, sum(s.shorter) AS shorter, sum(s.longer) AS longer,
+      sum(s.spacings) - sum(s.shorter) - sum(s.longer) AS as_usual
+    FROM by_quarter s GROUP BY s.{device}_id
+  ), fresh AS MATERIALIZED (
+    SELECT s.{device}_id FROM seen s LEFT JOIN known k USING ({device}_id)
+    WHERE s.last_interval_at IS NOT NULL AND k.is_learnt IS NOT TRUE
   ), fresh_spacing AS MATERIALIZED (
-    SELECT s.{device}_id, volt_internal.whole_seconds(s.spacing) AS s FROM spacing s WHERE s.is_new
-  ), fresh AS (
+    SELECT r.{device}_id, volt_internal.whole_seconds(r.recorded_at - CASE WHEN r.before_at >= of_day THEN r.before_at END) AS s
+    FROM reading r
+    WHERE EXISTS (SELECT FROM fresh) AND r.{device}_id IN (SELECT f.{device}_id FROM fresh f)
+      AND r.interval_kwh IS NOT NULL AND r.recorded_at >= from_at AND r.recorded_at < to_at
+  ), usual AS (
     SELECT f.{device}_id, percentile_disc(0.5) WITHIN GROUP (ORDER BY f.s) AS s FROM fresh_spacing f GROUP BY f.{device}_id
   ), learnt AS MATERIALIZED (
-    SELECT c.{device}_id, c.first_at, c.last_at, false AS is_new, NULL::integer AS new_s, c.shorter,
-      c.spacings - c.shorter - c.longer AS as_usual, c.longer
-    FROM counted c WHERE NOT c.is_new
+    SELECT s.{device}_id, s.first_interval_at AS first_at, s.last_interval_at AS last_at, false AS is_new,
+      NULL::integer AS new_s, s.shorter, s.as_usual, s.longer
+    FROM seen s JOIN known k USING ({device}_id)
+    WHERE s.last_interval_at IS NOT NULL AND k.is_learnt
     UNION ALL
-    SELECT c.{device}_id, c.first_at, c.last_at, true, f.s, count(*) FILTER (WHERE p.s < f.s),
-      count(*) FILTER (WHERE p.s = f.s), count(*) FILTER (WHERE p.s > f.s)
-    FROM counted c JOIN fresh f USING ({device}_id) JOIN fresh_spacing p USING ({device}_id)
-    WHERE c.is_new
-    GROUP BY c.{device}_id, c.first_at, c.last_at, f.s
+    SELECT s.{device}_id, s.first_interval_at, s.last_interval_at, true, u.s, count(*) FILTER (WHERE p.s < u.s),
+      count(*) FILTER (WHERE p.s = u.s), count(*) FILTER (WHERE p.s > u.s)
+    FROM usual u JOIN fresh_spacing p USING ({device}_id) JOIN seen s USING ({device}_id)
+    GROUP BY s.{device}_id, s.first_interval_at, s.last_interval_at, u.s
   ), noted AS (
     INSERT INTO volt_internal.device_interval AS k
       (device_type, device_id, day, last_at, usual_s, shorter, as_usual, longer)
@@ -155,18 +199,6 @@ BEGIN
     ON CONFLICT (device_type, day, device_id) DO UPDATE SET
       last_at = excluded.last_at, shorter = k.shorter + excluded.shorter, as_usual = k.as_usual + excluded.as_usual,
       longer = k.longer + excluded.longer
-  ), seen AS MATERIALIZED (
-    SELECT r.{device}_id, bool_or(r.interval_kwh IS NOT NULL AND r.recorded_at > from_at) AS has_interval,
-      bool_or(r.interval_kwh IS NOT NULL) AS has_any_interval,
-      min(r.recorded_at) FILTER (WHERE r.register_kwh IS NOT NULL) AS first_at,
-      max(r.recorded_at) FILTER (WHERE r.register_kwh IS NOT NULL) AS last_at,
-      max(r.register_kwh) FILTER (WHERE r.recorded_at <= from_at) AS began_kwh,
-      bool_and(r.register_kwh >= r.before_kwh) AS rises,
-      max((r.register_kwh - r.before_kwh) / date_part('epoch', r.recorded_at - r.since)) * 3600 AS highest_kw,
-      max(r.recorded_at - r.since) FILTER (WHERE r.register_kwh IS NOT NULL) AS widest,
-      max(r.recorded_at - r.since) FILTER (WHERE r.register_kwh > r.before_kwh AND r.since >= of_day) AS widest_today,
-      max(r.recorded_at - r.since) FILTER (WHERE r.register_kwh > r.before_kwh AND r.since < of_day) AS widest_before
-    FROM reading r GROUP BY r.{device}_id
   ), spaced AS MATERIALIZED (
     -- Those with a stretch that may be a gap, and how their registers report, as far as the day has come.
     SELECT s.{device}_id, v.interval_s IS NULL AND s.widest_today > quarter AS is_provisional,
@@ -196,7 +228,7 @@ BEGIN
           ELSE s.first_at > i.since OR s.widest > quarter END THEN 'definition'
         WHEN s.first_at IS NULL THEN CASE
           WHEN i.s IS NULL OR i.s > reach_s THEN 'definition'
-          WHEN c.register_at > from_at AND narrow OR i.s > around_s THEN 'wider'
+          WHEN c.register_at > from_at AND narrow OR i.s > around_s OR l.is_new THEN 'wider'
           WHEN c.register_at > from_at THEN 'definition'
           ELSE 'sums' END
         WHEN s.rises IS FALSE OR s.highest_kw > coalesce(v.max_power_kw, most_kw) THEN 'definition'
@@ -204,7 +236,7 @@ BEGIN
         WHEN s.last_at <= from_at THEN CASE WHEN s.has_interval THEN 'definition' ELSE 'sums' END
         WHEN s.first_at > from_at OR q.register_kwh IS DISTINCT FROM s.began_kwh::numeric OR s.has_interval AND s.last_at < to_at
           THEN 'definition'
-        WHEN s.widest > quarter AND (p.is_long IS NOT FALSE OR s.has_any_interval OR k.{device}_id IS NOT NULL OR EXISTS (
+        WHEN s.widest > quarter AND (p.is_long IS NOT FALSE OR s.has_any_interval OR k.is_learnt OR EXISTS (
           SELECT FROM volt_internal.device_interval t
           WHERE t.device_type = '{device}' AND t.device_id = s.{device}_id AND t.day = day_ends)) THEN 'definition'
         ELSE 'sums'
@@ -223,7 +255,7 @@ BEGIN
     -- Of a device with its first readings behind the slice nothing is known yet.
     CROSS JOIN LATERAL (
       SELECT u.s, l.first_at - make_interval(secs => u.s) AS since
-      FROM (SELECT coalesce(v.interval_s, k.usual_s, l.new_s, CASE WHEN k.{device}_id IS NOT NULL OR l.is_new THEN 900 END) AS s) u
+      FROM (SELECT coalesce(v.interval_s, k.usual_s, l.new_s, CASE WHEN k.is_learnt OR l.is_new THEN 900 END) AS s) u
     ) i
     LEFT JOIN volt_internal.{device}_quarter q ON q.{device}_id = s.{device}_id AND q.quarter_hour = from_at - quarter
     -- vehicle: LEFT JOIN (SELECT vehicle_id, dc_register_at AS register_at FROM volt.vehicle_current) c ON c.vehicle_id = s.vehicle_id
@@ -242,48 +274,52 @@ BEGIN
     FROM device d CROSS JOIN volt_internal.rollup_state s
     WHERE d.way = 'sums' AND d.is_provisional AND s.energy_watermark < day_ends
     ON CONFLICT DO NOTHING
-  ), piece AS MATERIALIZED (
-    SELECT r.{device}_id, NULL::integer AS interval_s, r.since, r.since AS covers_from, r.recorded_at AS until,
-      volt_internal.quarter_hour(r.recorded_at - INTERVAL '1 microsecond') AS quarter_hour,
+  ), cut AS MATERIALIZED (
+    -- What lies in more than one quarter hour.
+    SELECT r.{device}_id, NULL::integer AS interval_s, r.since, r.since AS covers_from, r.recorded_at AS until, r.quarter_hour,
       r.register_kwh::numeric - r.before_kwh::numeric AS kwh, r.register_kwh, r.before_kwh
     FROM reading r JOIN device d USING ({device}_id)
     WHERE d.way = 'sums' AND d.has_register AND r.register_kwh IS NOT NULL AND r.recorded_at > from_at AND r.since < to_at
+      AND r.since < r.quarter_hour
     UNION ALL
     SELECT r.{device}_id, d.interval_s, r.recorded_at - d.whole, greatest(r.recorded_at - d.whole, r.before_at), r.recorded_at,
-      volt_internal.quarter_hour(r.recorded_at - INTERVAL '1 microsecond'), r.interval_kwh::numeric, NULL, NULL
+      r.quarter_hour, r.interval_kwh::numeric, NULL, NULL
     FROM reading r
     JOIN (
       SELECT *, make_interval(secs => interval_s) AS whole FROM device WHERE way = 'sums' AND NOT has_register) d USING ({device}_id)
     WHERE r.interval_kwh IS NOT NULL AND r.recorded_at > from_at AND r.recorded_at - d.whole < to_at
+      AND r.recorded_at - around < r.quarter_hour AND r.recorded_at - d.whole < r.quarter_hour
   ), part AS (
-    SELECT p.{device}_id, p.quarter_hour, p.interval_s, p.since, p.until, greatest(p.covers_from, p.quarter_hour) AS covers_from,
-      p.until AS covers_until, p.register_kwh, p.kwh AS whole_kwh,
-      CASE WHEN p.since >= p.quarter_hour THEN p.kwh
-           ELSE p.kwh * extract(epoch FROM p.until - p.quarter_hour) / extract(epoch FROM p.until - p.since) END AS kwh
-    FROM piece p
+    SELECT s.{device}_id, s.quarter_hour, s.register_kwh::numeric - s.before_kwh::numeric AS kwh, NULL::numeric AS whole_kwh,
+      s.last_at - s.since AS covered, s.peak_kw, NULL::tstzrange AS gap, s.register_kwh, true AS has_register
+    FROM by_quarter s JOIN device d USING ({device}_id)
+    WHERE d.way = 'sums' AND d.has_register AND s.since IS NOT NULL
     UNION ALL
-    SELECT p.{device}_id, c.at, p.interval_s, p.since, p.until, greatest(p.covers_from, c.at),
-      greatest(p.covers_from, c.at + quarter), p.before_kwh, p.kwh,
-      p.kwh * extract(epoch FROM c.at + quarter - greatest(p.since, c.at)) / extract(epoch FROM p.until - p.since)
-    FROM piece p
-    CROSS JOIN LATERAL generate_series(volt_internal.quarter_hour(p.since), p.quarter_hour - quarter, quarter) AS c (at)
-    WHERE p.since < p.quarter_hour
-  ), summed AS (
-    SELECT p.{device}_id, p.quarter_hour, sum(p.kwh) AS kwh,
-      sum(date_part('epoch', p.covers_until - p.covers_from)) AS covered_s,
-      sum(p.kwh) FILTER (WHERE g.gap IS NULL) AS low_kwh,
-      sum(CASE WHEN g.gap IS NULL THEN p.kwh ELSE p.whole_kwh END) AS high_kwh,
-      max(3600 * p.whole_kwh / extract(epoch FROM p.until - p.since)) FILTER (WHERE g.gap IS NULL) AS peak_kw,
-      array_agg(g.gap) FILTER (WHERE g.gap IS NOT NULL) AS gaps,
-      bool_or(p.interval_s IS NULL) AS has_register, max(p.register_kwh) AS register_kwh
-    FROM part p
+    SELECT s.{device}_id, s.quarter_hour, s.interval_kwh, NULL, s.covered,
+      3600 * s.most_kwh::numeric / extract(epoch FROM make_interval(secs => d.interval_s)), NULL, NULL, false
+    FROM by_quarter s JOIN device d USING ({device}_id)
+    WHERE d.way = 'sums' AND NOT d.has_register AND s.interval_kwh IS NOT NULL
+    UNION ALL
+    SELECT c.{device}_id, q.at, s.kwh, c.kwh, greatest(c.covers_from, e.until) - greatest(c.covers_from, q.at),
+      CASE WHEN g.gap IS NULL THEN 3600 * c.kwh / extract(epoch FROM c.until - c.since) END, g.gap,
+      CASE WHEN q.at = c.quarter_hour THEN c.register_kwh ELSE c.before_kwh END, c.interval_s IS NULL
+    FROM cut c
+    CROSS JOIN LATERAL generate_series(volt_internal.quarter_hour(c.since), c.quarter_hour, quarter) AS q (at)
+    CROSS JOIN LATERAL (SELECT least(q.at + quarter, c.until) AS until) e
     CROSS JOIN LATERAL (
-      SELECT CASE WHEN p.interval_s > 900 AND p.whole_kwh > 0 AND abs(p.kwh - p.whole_kwh) >= 1e-9
-                  THEN tstzrange(p.since, p.until) END AS gap) g
+      SELECT c.kwh * extract(epoch FROM e.until - greatest(c.since, q.at)) / extract(epoch FROM c.until - c.since) AS kwh) s
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN c.interval_s > 900 AND c.kwh > 0 AND abs(s.kwh - c.kwh) >= 1e-9 THEN tstzrange(c.since, c.until) END AS gap) g
+  ), summed AS (
+    SELECT p.{device}_id, p.quarter_hour, sum(p.kwh) AS kwh, sum(p.covered) AS covered,
+      sum(p.kwh) FILTER (WHERE p.gap IS NULL) AS low_kwh, sum(CASE WHEN p.gap IS NULL THEN p.kwh ELSE p.whole_kwh END) AS high_kwh,
+      max(p.peak_kw) AS peak_kw, array_agg(p.gap) FILTER (WHERE p.gap IS NOT NULL) AS gaps,
+      bool_or(p.has_register) AS has_register, max(p.register_kwh) AS register_kwh
+    FROM part p
     WHERE p.quarter_hour >= from_at AND p.quarter_hour < to_at
     GROUP BY p.{device}_id, p.quarter_hour
   ), figure AS MATERIALIZED (
-    SELECT s.{device}_id, s.quarter_hour, round(s.kwh, 9) AS kwh, round(s.covered_s::numeric, 6) AS covered_s,
+    SELECT s.{device}_id, s.quarter_hour, round(s.kwh, 9) AS kwh, round(extract(epoch FROM s.covered), 6) AS covered_s,
       round(coalesce(s.low_kwh, 0), 9) AS low_kwh, round(s.high_kwh, 9) AS high_kwh,
       -- vehicle: m.vehicle_id IS NOT NULL AS moved,
       round(coalesce(s.peak_kw, 0), 6) AS peak_kw,
@@ -305,8 +341,8 @@ BEGIN
     SELECT d.{device}_id FROM device d WHERE d.way = 'wider'
     UNION ALL
     -- Between its readings all of a narrow look may lie.
-    SELECT k.{device}_id FROM known k LEFT JOIN volt.{device} v USING ({device}_id)
-    WHERE narrow AND coalesce(v.interval_s, k.usual_s, 900) > around_s AND coalesce(v.interval_s, k.usual_s, 900) <= reach_s
+    SELECT k.{device}_id FROM known k
+    WHERE narrow AND k.is_learnt AND k.interval_s > around_s AND k.interval_s <= reach_s
       AND (only_{device}s IS NULL OR k.{device}_id = ANY (only_{device}s))
       AND NOT EXISTS (SELECT FROM device d WHERE d.{device}_id = k.{device}_id)
   ), left_over AS (
