@@ -142,26 +142,30 @@ BEGIN
       max(r.recorded_at - r.since) FILTER (WHERE r.register_kwh > r.before_kwh AND r.since >= of_day) AS widest_today,
       max(r.recorded_at - r.since) FILTER (WHERE r.register_kwh > r.before_kwh AND r.since < of_day) AS widest_before,
       -- How long its intervals are.
-      min(r.recorded_at) FILTER (WHERE c.counts) AS first_interval_at,
-      max(r.recorded_at) FILTER (WHERE c.counts) AS last_interval_at,
-      count(*) FILTER (WHERE c.counts AND c.spacing < k.shortest) AS shorter,
-      count(*) FILTER (WHERE c.counts AND c.spacing >= k.too_long) AS longer,
-      count(c.spacing) FILTER (WHERE c.counts AND k.usual_s IS NOT NULL) AS spacings,
+      min(r.counted_at) AS first_interval_at, max(r.counted_at) AS last_interval_at,
+      count(*) FILTER (WHERE r.spacing < r.shortest) AS shorter, count(*) FILTER (WHERE r.spacing >= r.too_long) AS longer,
+      count(r.spacing) FILTER (WHERE r.too_long IS NOT NULL) AS spacings,
       -- What lies in this quarter hour alone.
-      sum(r.interval_kwh::numeric) FILTER (WHERE r.recorded_at - k.whole >= r.quarter_hour) AS interval_kwh,
-      sum(least(k.whole, r.recorded_at - r.before_at))
-        FILTER (WHERE r.interval_kwh IS NOT NULL AND r.recorded_at - k.whole >= r.quarter_hour) AS covered,
-      max(r.interval_kwh) FILTER (WHERE r.recorded_at - k.whole >= r.quarter_hour) AS most_kwh,
-      min(r.since) FILTER (WHERE r.register_kwh IS NOT NULL AND r.since >= r.quarter_hour) AS since,
-      min(r.before_kwh) FILTER (WHERE r.register_kwh IS NOT NULL AND r.since >= r.quarter_hour) AS before_kwh,
-      max(CASE WHEN r.since >= r.quarter_hour THEN
-        3600 * (r.register_kwh::numeric - r.before_kwh::numeric) / extract(epoch FROM r.recorded_at - r.since) END) AS peak_kw
-    FROM reading r
-    LEFT JOIN known k USING ({device}_id)
-    CROSS JOIN LATERAL (
-      SELECT learns AND r.interval_kwh IS NOT NULL AND r.recorded_at >= from_at AND r.recorded_at < to_at AS counts,
-        r.recorded_at - CASE WHEN r.before_at >= of_day THEN r.before_at ELSE k.last_at END AS spacing
-    ) c
+      sum(r.whole_kwh::numeric) AS interval_kwh, max(r.whole_kwh) AS most_kwh, sum(r.covers) AS covered,
+      min(r.rises_from) AS since, min(r.rises_kwh) AS before_kwh,
+      max(3600 * (CASE WHEN r.rises_from IS NOT NULL THEN r.register_kwh END::numeric - r.rises_kwh::numeric)
+        / extract(epoch FROM r.recorded_at - r.rises_from)) AS peak_kw
+    FROM (
+      SELECT r.*, k.shortest, k.too_long, CASE WHEN c.counts THEN r.recorded_at END AS counted_at,
+        CASE WHEN c.counts THEN r.recorded_at - CASE WHEN r.before_at >= of_day THEN r.before_at ELSE k.last_at END END AS spacing,
+        CASE WHEN w.is_whole THEN r.interval_kwh END AS whole_kwh,
+        CASE WHEN w.is_whole THEN least(k.whole, r.recorded_at - r.before_at) END AS covers,
+        CASE WHEN w.rises THEN r.since END AS rises_from, CASE WHEN w.rises THEN r.before_kwh END AS rises_kwh
+      FROM reading r
+      LEFT JOIN known k USING ({device}_id)
+      CROSS JOIN LATERAL (
+        SELECT learns AND r.interval_kwh IS NOT NULL AND r.recorded_at >= from_at AND r.recorded_at < to_at AS counts) c
+      CROSS JOIN LATERAL (
+        SELECT r.interval_kwh IS NOT NULL AND r.recorded_at - k.whole >= r.quarter_hour AND i.inside AS is_whole,
+          r.register_kwh IS NOT NULL AND r.since >= r.quarter_hour AND i.inside AS rises
+        FROM (SELECT r.quarter_hour >= from_at AND r.quarter_hour < to_at AS inside) i) w
+      OFFSET 0
+    ) r
     GROUP BY r.{device}_id, r.quarter_hour
   ), seen AS MATERIALIZED (
     SELECT s.{device}_id, bool_or(s.has_interval AND s.quarter_hour >= from_at) AS has_interval,
