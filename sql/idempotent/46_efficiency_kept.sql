@@ -17,6 +17,7 @@ DECLARE
   first_at CONSTANT timestamptz := (SELECT min(at) FROM unnest(starts) AS at);
   last_at CONSTANT timestamptz := (SELECT max(at) FROM unnest(ends) AS at);
   raw_since CONSTANT timestamptz := volt_internal.computable_since();
+  standby_limit CONSTANT numeric := volt_internal.standby_limit_kwh(900);
 BEGIN
   RETURN QUERY
   WITH period AS MATERIALIZED (
@@ -29,11 +30,14 @@ BEGIN
     JOIN volt_internal.vehicle_quarter q
       ON q.vehicle_id = w.vehicle_id AND q.quarter_hour >= w.from_at AND q.quarter_hour < w.to_at
         AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
+  ), pair AS MATERIALIZED (
+    SELECT a.vehicle_id, a.meter_id, range_agg(a.valid) AS always
+    FROM volt.vehicle_meter a WHERE a.vehicle_id = ANY (of_vehicles) GROUP BY a.vehicle_id, a.meter_id
   ), link AS MATERIALIZED (
-    SELECT l.vehicle_id, l.meter_id, l.valid * tstzrange(w.from_at, w.to_at) AS valid,
-      (SELECT range_agg(a.valid) FROM volt.vehicle_meter a WHERE a.vehicle_id = l.vehicle_id AND a.meter_id = l.meter_id) AS always
+    SELECT l.vehicle_id, l.meter_id, l.valid * tstzrange(w.from_at, w.to_at) AS valid, a.always
     FROM wanted w
     JOIN volt.vehicle_meter l ON l.vehicle_id = w.vehicle_id AND l.valid && tstzrange(w.from_at, w.to_at)
+    JOIN pair a ON a.vehicle_id = l.vehicle_id AND a.meter_id = l.meter_id
   ), linked AS MATERIALIZED (
     SELECT l.vehicle_id, l.always, q.*, c.during,
       extract(epoch FROM upper(c.during) - lower(c.during)) AS linked_s
@@ -58,11 +62,15 @@ BEGIN
     CROSS JOIN LATERAL (SELECT l.linked_s / 900 AS share) s
     LEFT JOIN LATERAL volt_internal.meter_energy_quarters(l.meter_id, lower(l.during), upper(l.during)) p ON true
     WHERE l.linked_s < 900 AND (p.quarter_hour IS NOT NULL OR l.quarter_hour < raw_since)
+  ), neighbour AS MATERIALIZED (
+    -- By meters alone: the index of overlaps is slow at that.
+    SELECT o.vehicle_id, o.meter_id, o.valid FROM volt.vehicle_meter o
+    WHERE o.meter_id = ANY (ARRAY(SELECT DISTINCT l.meter_id FROM link l))
   ), beside AS MATERIALIZED (
     SELECT l.vehicle_id, l.meter_id, q.vehicle_id AS other_id, q.quarter_hour, q.kwh, c.during,
       extract(epoch FROM upper(c.during) - lower(c.during)) AS linked_s
     FROM link l
-    JOIN volt.vehicle_meter o ON o.meter_id = l.meter_id AND o.vehicle_id <> l.vehicle_id AND o.valid && l.valid
+    JOIN neighbour o ON o.meter_id = l.meter_id AND o.vehicle_id <> l.vehicle_id AND o.valid && l.valid
     JOIN volt_internal.vehicle_quarter q
       ON q.vehicle_id = o.vehicle_id AND q.quarter_hour > lower(l.valid) - quarter AND q.quarter_hour < upper(l.valid)
         AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
@@ -84,7 +92,7 @@ BEGIN
   , side AS MATERIALIZED (
     SELECT s.*, 900::numeric AS length_s, p.began_at, p.ended_at,
       coalesce(s.dc_gaps || s.ac_gaps, '{}') AS each_gap,
-      volt_internal.standby_limit_kwh(900) AS standby_limit_kwh
+      standby_limit AS standby_limit_kwh
     FROM both_sides s
     JOIN period p ON p.vehicle_id = s.vehicle_id AND s.quarter_hour >= p.began_at AND s.quarter_hour < p.ended_at
   ),

@@ -17,7 +17,7 @@ by_meter AS (
   -- Of several meters one that runs, and of these the one whose energy is nearest to what the vehicle took.
   SELECT DISTINCT ON (m.vehicle_id, m.quarter_hour) m.*
   FROM shared m
-  ORDER BY m.vehicle_id, m.quarter_hour, m.kwh > volt_internal.standby_limit_kwh(m.linked_s) DESC,
+  ORDER BY m.vehicle_id, m.quarter_hour, 3600 * m.kwh > (SELECT volt_internal.setting_number('efficiency_standby_kw')) * m.linked_s DESC,
     CASE WHEN m.charged_kwh > 0 THEN abs(m.kwh * m.share - m.charged_kwh) ELSE -m.kwh END, m.meter_id
 ), both_sides AS (
   SELECT
