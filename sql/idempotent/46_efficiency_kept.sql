@@ -195,11 +195,17 @@ BEGIN
     WHERE d.began_at < least(i.to_at, closed_until) AND d.ended_at > i.from_at
   ) w;
 
-  DELETE FROM volt_internal.efficiency_hour e USING unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
-  WHERE e.vehicle_id = i.vehicle_id AND e.hour >= i.from_at AND e.hour < i.to_at
+  -- By their keys: few vehicles must not have the hours and days of all others read.
+  DELETE FROM volt_internal.efficiency_hour e USING unnest(ids, days, starts) AS w (vehicle_id, day, began_at)
+  WHERE w.day IS NULL AND e.vehicle_id = w.vehicle_id AND e.hour = w.began_at
     AND e.hour >= (SELECT min(at) FROM unnest(froms) AS at) AND e.hour < (SELECT max(at) FROM unnest(tos) AS at);
-  DELETE FROM volt_internal.efficiency_day e USING unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
-  WHERE e.vehicle_id = i.vehicle_id AND e.began_at < i.to_at AND e.ended_at > i.from_at;
+  DELETE FROM volt_internal.efficiency_day WHERE ctid = ANY (ARRAY(
+    SELECT e.ctid
+    FROM unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
+    CROSS JOIN LATERAL (
+      SELECT d.ctid FROM volt_internal.efficiency_day d
+      WHERE d.vehicle_id = i.vehicle_id AND d.began_at > i.from_at - INTERVAL '2 days' AND d.began_at < i.to_at
+        AND d.ended_at > i.from_at OFFSET 0) e));
 
   WITH figures AS MATERIALIZED (
     SELECT w.day, w.ended_at AS whole_until, w.fleet_id, k.*

@@ -5,6 +5,10 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import psycopg
+import pytest
+
+from support.schema import keep
+from voltd.database import queries
 
 Connection = psycopg.Connection[Any]
 _NUMBERS = (
@@ -102,3 +106,29 @@ def differences(
                 _rows(connection, by_function, **values),
             )
     return found
+
+
+def same_as_defined(connection: Connection, kind: str, device: str) -> None:
+    """What is kept of a device is what the definition gives for all of its time."""
+    ((first, last),) = _rows(
+        connection,
+        f"SELECT min(recorded_at), max(recorded_at) FROM volt.{kind}_reading WHERE {kind}_id = %(device)s",
+        device=device,
+    )
+    ((watermark,),) = _rows(connection, "SELECT energy_watermark FROM volt_internal.rollup_state")
+    start = first.replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
+    end = min(last.replace(minute=0, second=0, microsecond=0) + dt.timedelta(days=2), watermark)
+    assert quarter_differences(connection, kind, device, start, end) == []
+
+
+def keep_at(connection: Connection, now: dt.datetime) -> None:
+    """What ``rollup.run_once`` does at that time."""
+    connection.execute(
+        "UPDATE volt_internal.rollup_state SET closing_watermark ="
+        " greatest(closing_watermark, volt_internal.quarter_hour(%s::timestamptz - INTERVAL '20 minutes'))",
+        (now,),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        text = queries.text
+        patch.setattr(queries, "text", lambda name: "SELECT 1" if name == "close_quarter_hours" else text(name))
+        keep(connection)
