@@ -12,17 +12,30 @@ COMMENT ON FUNCTION volt_internal.piece_reach() IS
 
 -- each device:
 CREATE OR REPLACE FUNCTION volt_internal.learn_{device}_day(of_{device}s text[], of_day timestamptz, to_at timestamptz)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+SET work_mem = '64MB' AS $$
 BEGIN
-  WITH spacing AS (
-    SELECT r.{device}_id, r.recorded_at, volt_internal.whole_seconds(
-      r.recorded_at - lag(r.recorded_at) OVER (PARTITION BY r.{device}_id ORDER BY r.recorded_at)) AS s
-    FROM volt_internal.{device}_energy_reading r
+  WITH reading AS (
+    SELECT r.{device}_id, r.recorded_at, date_part('epoch',
+      r.recorded_at - lag(r.recorded_at) OVER (PARTITION BY r.{device}_id COLLATE "C" ORDER BY r.recorded_at)) AS s
+    FROM volt.{device}_reading r
     WHERE r.{device}_id = ANY (of_{device}s) AND r.recorded_at >= of_day
-      AND r.recorded_at < least(to_at, of_day + INTERVAL '1 day') AND r.interval_kwh IS NOT NULL
+      AND r.recorded_at < least(to_at, of_day + INTERVAL '1 day')
+      -- vehicle: AND r.kwh_delivered_dc IS NOT NULL
+      -- meter: AND r.kwh_consumed_ac IS NOT NULL
+  ), spacing AS MATERIALIZED (
+    -- In whole seconds: there are few of them a device.
+    SELECT w.{device}_id, w.s, max(w.recorded_at) AS last_at, count(*) AS readings
+    FROM (SELECT {device}_id, recorded_at, CASE WHEN s IS NOT NULL THEN greatest(floor(s + 0.5), 1)::integer END AS s FROM reading) w
+    GROUP BY w.{device}_id, w.s
   ), usual AS (
-    SELECT {device}_id, max(recorded_at) AS last_at, percentile_disc(0.5) WITHIN GROUP (ORDER BY s) AS s
-    FROM spacing GROUP BY {device}_id
+    SELECT c.{device}_id, max(c.last_at) AS last_at, min(c.s) FILTER (WHERE 2 * c.so_far >= c.spacings) AS s
+    FROM (
+      SELECT *, sum(readings) FILTER (WHERE s IS NOT NULL) OVER (PARTITION BY {device}_id) AS spacings,
+        sum(readings) OVER (PARTITION BY {device}_id ORDER BY s) AS so_far
+      FROM spacing
+    ) c
+    GROUP BY c.{device}_id
   ), before AS (
     SELECT * FROM volt_internal.device_interval k
     WHERE k.device_type = '{device}' AND k.day = of_day AND k.device_id = ANY (of_{device}s)
@@ -33,8 +46,8 @@ BEGIN
   ), learnt AS (
     INSERT INTO volt_internal.device_interval AS k
       (device_type, device_id, day, last_at, usual_s, shorter, as_usual, longer)
-    SELECT '{device}', u.{device}_id, of_day, u.last_at, u.s, count(*) FILTER (WHERE p.s < u.s),
-      count(*) FILTER (WHERE p.s = u.s), count(*) FILTER (WHERE p.s > u.s)
+    SELECT '{device}', u.{device}_id, of_day, u.last_at, u.s, coalesce(sum(p.readings) FILTER (WHERE p.s < u.s), 0),
+      coalesce(sum(p.readings) FILTER (WHERE p.s = u.s), 0), coalesce(sum(p.readings) FILTER (WHERE p.s > u.s), 0)
     FROM usual u JOIN spacing p USING ({device}_id)
     GROUP BY u.{device}_id, u.last_at, u.s
     ON CONFLICT (device_type, day, device_id) DO UPDATE SET
