@@ -38,20 +38,26 @@ def _readings(rng, start, end):
     registers("loses", [when for when in _jittering(rng, start, end) if rng.random() > 0.1])
     registers("each-minute", [
         when for when in _jittering(rng, start, end, 1, 2) if (when - start) / MINUTE % 300 > 15.2])  # fmt: skip
-    registers("changes", [*_jittering(rng, start, start + 14 * 60 * MINUTE), *_jittering(rng, start + 14 * 60 * MINUTE, end, 5)])
+    registers(
+        "changes",
+        [*_jittering(rng, start, start + 14 * 60 * MINUTE), *_jittering(rng, start + 14 * 60 * MINUTE, end, 5)],
+    )
     registers("hourly-besides", _jittering(rng, start, end))
-    found["hourly-besides"] += [meter("hourly-besides", start + hour * 60 * MINUTE + 7 * MINUTE, kwh=1) for hour in range(5, 20)]
+    hours = [start + dt.timedelta(hours=hour, minutes=7) for hour in range(5, 20)]
+    found["hourly-besides"] += [meter("hourly-besides", when, kwh=1) for when in hours]
     for number in range(3):  # the median is a little less or more than 900 s, another one each day
         name = f"sums-interval-{number}"
         times = _jittering(rng, start, end, seconds=4)
         found[name] = [meter(name, when, kwh=rng.choice([0, 0.5, 0.6])) for when in times]
-    found["sums-known-interval"] = [
-        meter("sums-known-interval", when, kwh=0.5) for when in _jittering(rng, start, end) if rng.random() > 0.1]  # fmt: skip
+    times = [when for when in _jittering(rng, start, end) if rng.random() > 0.1]
+    found["sums-known-interval"] = [meter("sums-known-interval", when, kwh=0.5) for when in times]
     return found
 
 
 def _register(connection):
-    connection.execute("INSERT INTO volt.meter (meter_id, interval_s) VALUES ('sums-known', 900), ('claims-5-minutes', 300)")
+    connection.execute(
+        "INSERT INTO volt.meter (meter_id, interval_s) VALUES ('sums-known', 900), ('claims-5-minutes', 300)"
+    )
     connection.execute("INSERT INTO volt.meter (meter_id, interval_s) VALUES ('sums-known-interval', 900)")
 
 
@@ -91,15 +97,10 @@ def test_as_time_goes_on(connection_of, edition):
         store(connection, arrived, 500)
         keep_at(connection, now)
         if arriving and rng.random() < 0.1:
-            _known_so_far(connection, readings, now)
+            for name in (one for one in readings if one.startswith("sums-register")):
+                same_as_defined(connection, "meter", name)
     for name in readings:
         same_as_defined(connection, "meter", name)
-
-
-def _known_so_far(connection, readings, now):
-    for name in readings:
-        if name.startswith("sums-register"):
-            same_as_defined(connection, "meter", name)
 
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
@@ -116,10 +117,44 @@ def test_sums_tell_them(connection_of, edition):
     for number in range(8):
         with connection.transaction(force_rollback=True):
             (found,) = connection.execute(
-                "SELECT volt_internal.keep_meter_quarters(s.energy_watermark, s.energy_watermark + INTERVAL '15 minutes')"
-                " FROM volt_internal.rollup_state s"
+                "SELECT volt_internal.keep_meter_quarters(energy_watermark, energy_watermark + INTERVAL '15 minutes')"
+                " FROM volt_internal.rollup_state"
             ).fetchone()
             others.update(found)
         keep_at(connection, start + dt.timedelta(hours=12, minutes=35 + 15 * number))
     assert [one for one in others if one.startswith("sums")] == []
     assert {"loses", "claims-5-minutes"} <= others
+
+
+@pytest.mark.parametrize("edition", ["timescale", "apache"])
+def test_many_are_marked(connection_of, edition):
+    """What a setting concerns is computed at once, and only what has become another has its efficiency computed."""
+    connection = connection_of(edition, "quarterly marks")
+    rng = random.Random(6)
+    start = at(0).replace(hour=0) - dt.timedelta(days=3)
+    names = [f"many-{number}" for number in range(210)]
+    times = {name: _jittering(rng, start, start + dt.timedelta(hours=8)) for name in names}
+    # One in seventy has a step that some powers can make and others cannot.
+    store(connection, [
+        meter(name, when, register=100 + 0.5 * place + 150 * (place > 15) * (number % 70 == 0))
+        for number, name in enumerate(names) for place, when in enumerate(times[name])
+    ], 5000)  # fmt: skip
+    connection.execute(
+        "INSERT INTO volt.vehicle_meter (vehicle_id, meter_id) SELECT 'v-' || m, m FROM unnest(%s::text[]) AS m",
+        (names,),
+    )
+    connection.execute(
+        "INSERT INTO volt.meter_current (meter_id, recorded_at, ac_register_kwh, ac_register_at)"
+        " SELECT m, %s, 100, %s FROM unnest(%s::text[]) AS m",
+        (start, start + dt.timedelta(hours=7.5), names),
+    )
+    materialise(connection)
+    connection.execute("UPDATE volt_internal.setting SET value = '800' WHERE name = 'efficiency_max_power_kw'")
+    while connection.execute("SELECT volt_internal.keep_marked_meters(50)").fetchone() != (0,):
+        pass
+    changed = {one for (one,) in connection.execute("SELECT vehicle_id FROM volt_internal.efficiency_dirty")}
+    assert {f"v-many-{number}" for number in (0, 70, 140)} <= changed
+    assert len(changed) < 100
+    materialise(connection)
+    for name in names[::35]:
+        same_as_defined(connection, "meter", name)
