@@ -299,11 +299,11 @@ BEGIN
       AND (only_{device}s IS NULL OR k.{device}_id = ANY (only_{device}s))
       AND NOT EXISTS (SELECT FROM device d WHERE d.{device}_id = k.{device}_id)
   ), left_over AS (
-    -- Also of those that need the definition: what is computed by sums must not build on what was there.
     DELETE FROM volt_internal.{device}_quarter k
     WHERE k.{device}_id = ANY (only_{device}s) AND k.quarter_hour >= from_at AND k.quarter_hour < to_at
       AND NOT EXISTS (SELECT FROM figure f WHERE f.{device}_id = k.{device}_id AND f.quarter_hour = k.quarter_hour)
       AND NOT EXISTS (SELECT FROM further w WHERE w.{device}_id = k.{device}_id)
+      AND NOT EXISTS (SELECT FROM device d WHERE d.{device}_id = k.{device}_id AND d.way = 'definition')
     RETURNING k.{device}_id
   )
   SELECT

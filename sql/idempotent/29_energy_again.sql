@@ -121,17 +121,31 @@ DECLARE
   -- A piece of energy reaches into the quarter hours around the readings.
   around CONSTANT interval := INTERVAL '30 minutes';
   begins_at CONSTANT timestamptz := from_at - around;
-  ends_at CONSTANT timestamptz := (SELECT least(to_at + around, s.energy_watermark) FROM volt_internal.rollup_state s);
+  watermark CONSTANT timestamptz := (SELECT s.energy_watermark FROM volt_internal.rollup_state s);
+  ends_at CONSTANT timestamptz := least(to_at + around, watermark);
   slice_from timestamptz := begins_at;
   slice_to timestamptz;
+  day_ends timestamptz;
+  others text[];
+  left_{device}s text[] := of_{device}s;
 BEGIN
-  WHILE slice_from < ends_at LOOP
+  WHILE slice_from < ends_at AND cardinality(left_{device}s) > 0 LOOP
     slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', ends_at);
+    day_ends := date_trunc('day', slice_from, 'UTC') + INTERVAL '1 day';
+    others := volt_internal.keep_{device}_quarters(slice_from, slice_to, left_{device}s);
+    -- From here on, as sums must not build on what is still to be computed.
     INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
-    SELECT '{device}', other, slice_from, slice_to, true
-    FROM unnest(volt_internal.keep_{device}_quarters(slice_from, slice_to, of_{device}s)) AS other;
+    SELECT '{device}', o.id, p.from_at, p.to_at, true
+    FROM unnest(others) AS o (id)
+    CROSS JOIN (VALUES (slice_from, least(day_ends, ends_at)), (day_ends, ends_at)) AS p (from_at, to_at)
+    WHERE p.from_at < p.to_at;
+    left_{device}s := ARRAY(SELECT unnest(left_{device}s) EXCEPT SELECT unnest(others));
     slice_from := slice_to;
   END LOOP;
+  -- Nor must the sums of the next quarter hour.
+  DELETE FROM volt_internal.{device}_quarter k
+  WHERE k.{device}_id = ANY (of_{device}s) AND k.{device}_id <> ALL (left_{device}s) AND k.quarter_hour >= ends_at - INTERVAL '15 minutes'
+    AND k.quarter_hour < watermark AND ends_at = watermark;
   -- Of a quarter hour that a link cuts a part may be another while the whole is the same.
   PERFORM volt_internal.mark_efficiency('{device}', array_agg(DISTINCT d.id), volt_internal.quarter_hour(b.at),
     volt_internal.quarter_hour(b.at) + INTERVAL '15 minutes')
