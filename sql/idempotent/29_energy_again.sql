@@ -89,15 +89,7 @@ BEGIN
       -- vehicle: EXISTS (SELECT FROM moving m WHERE m.quarter_hour = f.quarter_hour),
       round(f.peak_kw, 6), f.gaps, f.suspect, f.source, f.register_kwh
     FROM fresh f
-    ON CONFLICT ({device}_id, quarter_hour) DO UPDATE SET
-      -- vehicle: moved = excluded.moved,
-      kwh = excluded.kwh, covered_s = excluded.covered_s, gap_s = excluded.gap_s, low_kwh = excluded.low_kwh,
-      high_kwh = excluded.high_kwh, peak_kw = excluded.peak_kw, gaps = excluded.gaps, suspect = excluded.suspect,
-      source = excluded.source, register_kwh = excluded.register_kwh
-    WHERE (k.kwh, k.covered_s, k.gap_s, k.low_kwh, k.high_kwh, k.peak_kw, k.gaps, k.suspect, k.source, k.register_kwh)
-      IS DISTINCT FROM (excluded.kwh, excluded.covered_s, excluded.gap_s, excluded.low_kwh, excluded.high_kwh,
-        excluded.peak_kw, excluded.gaps, excluded.suspect, excluded.source, excluded.register_kwh)
-      -- vehicle: OR k.moved <> excluded.moved
+    -- include: quarter_differs.sql
     RETURNING k.quarter_hour
   )
   SELECT min(c.quarter_hour), max(c.quarter_hour) + quarter INTO changed_from, changed_to
@@ -127,19 +119,43 @@ CREATE OR REPLACE FUNCTION volt_internal.keep_many_{device}s(of_{device}s text[]
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   -- A piece of energy reaches into the quarter hours around the readings.
-  ends_at CONSTANT timestamptz := (
-    SELECT least(to_at + INTERVAL '15 minutes', s.energy_watermark) FROM volt_internal.rollup_state s);
-  slice_from timestamptz := from_at - INTERVAL '15 minutes';
+  around CONSTANT interval := INTERVAL '30 minutes';
+  begins_at CONSTANT timestamptz := from_at - around;
+  watermark CONSTANT timestamptz := (SELECT s.energy_watermark FROM volt_internal.rollup_state s);
+  ends_at CONSTANT timestamptz := least(to_at + around, watermark);
+  slice_from timestamptz := begins_at;
   slice_to timestamptz;
+  day_ends timestamptz;
+  others text[];
+  left_{device}s text[] := of_{device}s;
 BEGIN
-  WHILE slice_from < ends_at LOOP
+  WHILE slice_from < ends_at AND cardinality(left_{device}s) > 0 LOOP
     slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', ends_at);
+    day_ends := date_trunc('day', slice_from, 'UTC') + INTERVAL '1 day';
+    others := volt_internal.keep_{device}_quarters(slice_from, slice_to, left_{device}s);
+    -- From here on, as sums must not build on what is still to be computed.
     INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
-    SELECT '{device}', other, slice_from, slice_to, true
-    FROM unnest(volt_internal.keep_{device}_quarters(slice_from, slice_to, of_{device}s)) AS other;
+    SELECT '{device}', o.id, p.from_at, p.to_at, true
+    FROM unnest(others) AS o (id)
+    CROSS JOIN (VALUES (slice_from, least(day_ends, ends_at)), (day_ends, ends_at)) AS p (from_at, to_at)
+    WHERE p.from_at < p.to_at;
+    left_{device}s := ARRAY(SELECT unnest(left_{device}s) EXCEPT SELECT unnest(others));
     slice_from := slice_to;
   END LOOP;
-  PERFORM volt_internal.mark_efficiency('{device}', of_{device}s, from_at - INTERVAL '15 minutes', ends_at);
+  -- Nor must the sums of the next quarter hour.
+  DELETE FROM volt_internal.{device}_quarter k
+  WHERE k.{device}_id = ANY (of_{device}s) AND k.{device}_id <> ALL (left_{device}s) AND k.quarter_hour >= ends_at - INTERVAL '15 minutes'
+    AND k.quarter_hour < watermark AND ends_at = watermark;
+  -- Of a quarter hour that a link cuts a part may be another while the whole is the same.
+  PERFORM volt_internal.mark_efficiency('{device}', array_agg(DISTINCT d.id), volt_internal.quarter_hour(b.at),
+    volt_internal.quarter_hour(b.at) + INTERVAL '15 minutes')
+  FROM unnest(of_{device}s) AS d (id)
+  -- vehicle: JOIN volt.vehicle_meter o ON o.vehicle_id = d.id
+  -- vehicle: JOIN volt.vehicle_meter l ON l.meter_id = o.meter_id
+  -- meter: JOIN volt.vehicle_meter l ON l.meter_id = d.id
+  CROSS JOIN LATERAL unnest(ARRAY[lower(l.valid), upper(l.valid)]) AS b (at)
+  WHERE b.at > begins_at AND b.at < ends_at AND b.at <> volt_internal.quarter_hour(b.at)
+  GROUP BY volt_internal.quarter_hour(b.at);
 END $$;
 COMMENT ON FUNCTION volt_internal.keep_many_{device}s(text[], timestamptz, timestamptz) IS
   'Computes the kept energy of many {device}s in a period again; those that need the definition are marked.';
@@ -173,7 +189,7 @@ BEGIN
   )
   SELECT t.day, t.are_many, array_agg(DISTINCT t.device_id) AS ids,
     -- A reading right behind the watermark tells of the quarter hour before it.
-    CASE WHEN min(t.from_at) < watermark + quarter THEN least(min(t.from_at), watermark - quarter) END AS from_at,
+    CASE WHEN min(t.from_at) < watermark + volt_internal.piece_reach() THEN least(min(t.from_at), watermark - quarter) END AS from_at,
     least(max(t.to_at), watermark) AS to_at
   INTO marked
   FROM taken t GROUP BY t.day, t.are_many;
@@ -226,8 +242,8 @@ BEGIN ATOMIC
   WITH ended AS (
     DELETE FROM volt_internal.energy_provisional p WHERE p.day < before RETURNING p.device_type, p.device_id, p.day
   )
-  INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
-  SELECT e.device_type, e.device_id, e.day, e.day + INTERVAL '1 day', true FROM ended e;
+  INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
+  SELECT e.device_type, e.device_id, e.day, e.day + INTERVAL '1 day' FROM ended e;
   DELETE FROM volt_internal.device_interval k
   WHERE k.day < before - make_interval(days => volt_internal.setting_number('raw_retention_days')::int + 3);
 END;

@@ -30,11 +30,14 @@ BEGIN
     JOIN volt_internal.vehicle_quarter q
       ON q.vehicle_id = w.vehicle_id AND q.quarter_hour >= w.from_at AND q.quarter_hour < w.to_at
         AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
+  ), pair AS MATERIALIZED (
+    SELECT a.vehicle_id, a.meter_id, range_agg(a.valid) AS always
+    FROM volt.vehicle_meter a WHERE a.vehicle_id = ANY (of_vehicles) GROUP BY a.vehicle_id, a.meter_id
   ), link AS MATERIALIZED (
-    SELECT l.vehicle_id, l.meter_id, l.valid * tstzrange(w.from_at, w.to_at) AS valid,
-      (SELECT range_agg(a.valid) FROM volt.vehicle_meter a WHERE a.vehicle_id = l.vehicle_id AND a.meter_id = l.meter_id) AS always
+    SELECT l.vehicle_id, l.meter_id, l.valid * tstzrange(w.from_at, w.to_at) AS valid, a.always
     FROM wanted w
     JOIN volt.vehicle_meter l ON l.vehicle_id = w.vehicle_id AND l.valid && tstzrange(w.from_at, w.to_at)
+    JOIN pair a ON a.vehicle_id = l.vehicle_id AND a.meter_id = l.meter_id
   ), linked AS MATERIALIZED (
     SELECT l.vehicle_id, l.always, q.*, c.during,
       extract(epoch FROM upper(c.during) - lower(c.during)) AS linked_s
@@ -59,11 +62,15 @@ BEGIN
     CROSS JOIN LATERAL (SELECT l.linked_s / 900 AS share) s
     LEFT JOIN LATERAL volt_internal.meter_energy_quarters(l.meter_id, lower(l.during), upper(l.during)) p ON true
     WHERE l.linked_s < 900 AND (p.quarter_hour IS NOT NULL OR l.quarter_hour < raw_since)
+  ), neighbour AS MATERIALIZED (
+    -- By meters alone: the index of overlaps is slow at that.
+    SELECT o.vehicle_id, o.meter_id, o.valid FROM volt.vehicle_meter o
+    WHERE o.meter_id = ANY (ARRAY(SELECT DISTINCT l.meter_id FROM link l))
   ), beside AS MATERIALIZED (
     SELECT l.vehicle_id, l.meter_id, q.vehicle_id AS other_id, q.quarter_hour, q.kwh, c.during,
       extract(epoch FROM upper(c.during) - lower(c.during)) AS linked_s
     FROM link l
-    JOIN volt.vehicle_meter o ON o.meter_id = l.meter_id AND o.vehicle_id <> l.vehicle_id AND o.valid && l.valid
+    JOIN neighbour o ON o.meter_id = l.meter_id AND o.vehicle_id <> l.vehicle_id AND o.valid && l.valid
     JOIN volt_internal.vehicle_quarter q
       ON q.vehicle_id = o.vehicle_id AND q.quarter_hour > lower(l.valid) - quarter AND q.quarter_hour < upper(l.valid)
         AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
@@ -188,11 +195,17 @@ BEGIN
     WHERE d.began_at < least(i.to_at, closed_until) AND d.ended_at > i.from_at
   ) w;
 
-  DELETE FROM volt_internal.efficiency_hour e USING unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
-  WHERE e.vehicle_id = i.vehicle_id AND e.hour >= i.from_at AND e.hour < i.to_at
+  -- By their keys: few vehicles must not have the hours and days of all others read.
+  DELETE FROM volt_internal.efficiency_hour e USING unnest(ids, days, starts) AS w (vehicle_id, day, began_at)
+  WHERE w.day IS NULL AND e.vehicle_id = w.vehicle_id AND e.hour = w.began_at
     AND e.hour >= (SELECT min(at) FROM unnest(froms) AS at) AND e.hour < (SELECT max(at) FROM unnest(tos) AS at);
-  DELETE FROM volt_internal.efficiency_day e USING unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
-  WHERE e.vehicle_id = i.vehicle_id AND e.began_at < i.to_at AND e.ended_at > i.from_at;
+  DELETE FROM volt_internal.efficiency_day WHERE ctid = ANY (ARRAY(
+    SELECT e.ctid
+    FROM unnest(vehicles, froms, tos) AS i (vehicle_id, from_at, to_at)
+    CROSS JOIN LATERAL (
+      SELECT d.ctid FROM volt_internal.efficiency_day d
+      WHERE d.vehicle_id = i.vehicle_id AND d.began_at > i.from_at - INTERVAL '2 days' AND d.began_at < i.to_at
+        AND d.ended_at > i.from_at OFFSET 0) e));
 
   WITH figures AS MATERIALIZED (
     SELECT w.day, w.ended_at AS whole_until, w.fleet_id, k.*

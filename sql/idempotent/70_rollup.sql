@@ -8,7 +8,7 @@
 CREATE OR REPLACE FUNCTION volt_internal.close_quarter_hours() RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  -- What the 15 minutes after a quarter hour say of its end must be in, and a little grace: so few must be marked.
+  -- What the piece_reach() after a quarter hour says of its end must be in, and a little grace: so few must be marked.
   closing timestamptz := volt_internal.quarter_hour(now() - INTERVAL '20 minutes');
 BEGIN
   IF (SELECT closing_watermark >= closing FROM volt_internal.rollup_state) THEN

@@ -24,7 +24,7 @@ _MARKED = {  # what marks of late readings call for, and how many devices a tran
     "keep_marked_meters": 50,
 }.items()
 _STATEMENT_LIMIT = "10min"  # an hour of a large fleet may take longer than statements of jobs usually may
-_REACHES_BACK = dt.timedelta(minutes=15)
+_REACHES_BACK = dt.timedelta(minutes=16)  # volt_internal.piece_reach()
 _HOURS_AT_ONCE = 24  # of history, of which the efficiency is computed
 _VEHICLES_AT_ONCE = 500  # marks of vehicles of which the efficiency is computed, a transaction
 

@@ -7,7 +7,7 @@ import pytest
 
 from support.energy import sides
 from support.energy.awkward import awkward
-from support.energy.kept import quarter_differences
+from support.energy.kept import same_as_defined
 from support.energy.scenarios import SCENARIOS
 from support.schema import at, connection_of, keep_at, materialise, meter, store, vehicle
 
@@ -18,17 +18,6 @@ def _recent(device, kind, side):
     """Its readings, moved by whole days to the last weeks, so that no retention drops them."""
     days = (at(0) - min(one.at for one in side.readings)).days - 20
     return sides.readings(device, kind, side, dt.timedelta(days=days))
-
-
-def _same_as_defined(connection, kind, device):
-    """What is kept of a device is what the definition gives for all of its time."""
-    ((first, last),) = connection.execute(
-        f"SELECT min(recorded_at), max(recorded_at) FROM volt.{kind}_reading WHERE {kind}_id = %s", (device,)
-    ).fetchall()
-    ((watermark,),) = connection.execute("SELECT energy_watermark FROM volt_internal.rollup_state").fetchall()
-    start = first.replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
-    end = min(last.replace(minute=0, second=0, microsecond=0) + dt.timedelta(days=2), watermark)
-    assert quarter_differences(connection, kind, device, start, end) == []
 
 
 @pytest.fixture(scope="module", params=["timescale", "apache"])
@@ -65,7 +54,7 @@ def test_as_history_is_caught_up_with(history):
     """Slice by slice, most devices by sums, the others by the definition: the figures are the same."""
     connection, devices = history
     for kind, device in devices:
-        _same_as_defined(connection, kind, device)
+        same_as_defined(connection, kind, device)
     (plain,) = connection.execute(
         "SELECT count(*) FROM volt_internal.vehicle_quarter WHERE vehicle_id LIKE 'plain-%'"
     ).fetchone()
@@ -90,7 +79,7 @@ def test_what_comes_late(history):
     store(connection, late, 10)
     materialise(connection)
     for kind, device in devices:
-        _same_as_defined(connection, kind, device)
+        same_as_defined(connection, kind, device)
 
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
@@ -137,7 +126,7 @@ def test_as_time_goes_on(connection_of, edition):
         store(connection, arrived, 500)
         keep_at(connection, now)
     for kind, device in devices:
-        _same_as_defined(connection, kind, device)
+        same_as_defined(connection, kind, device)
 
 
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
@@ -165,7 +154,7 @@ def test_a_reading_right_behind_a_closed_quarter_hour(connection):
     keep_at(connection, noon + dt.timedelta(minutes=20))
     store(connection, [vehicle("behind", noon, kwh=0.1)])
     keep_at(connection, noon + dt.timedelta(minutes=50))
-    _same_as_defined(connection, "vehicle", "behind")
+    same_as_defined(connection, "vehicle", "behind")
 
 
 def test_many_registers_that_come_late(connection):
@@ -187,4 +176,4 @@ def test_many_registers_that_come_late(connection):
     store(connection, readings(missing), 5000)
     keep_at(connection, day + dt.timedelta(hours=3))
     for name in names[::50]:
-        _same_as_defined(connection, "meter", name)
+        same_as_defined(connection, "meter", name)

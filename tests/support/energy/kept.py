@@ -137,3 +137,16 @@ def differences(
                 _rows(connection, by_function, **values),
             )
     return found
+
+
+def same_as_defined(connection: Connection, kind: str, device: str) -> None:
+    """What is kept of a device is what the definition gives for all of its time."""
+    ((first, last),) = _rows(
+        connection,
+        f"SELECT min(recorded_at), max(recorded_at) FROM volt.{kind}_reading WHERE {kind}_id = %(device)s",
+        device=device,
+    )
+    ((watermark,),) = _rows(connection, "SELECT energy_watermark FROM volt_internal.rollup_state")
+    start = first.replace(minute=0, second=0, microsecond=0) - dt.timedelta(days=2)
+    end = min(last.replace(minute=0, second=0, microsecond=0) + dt.timedelta(days=2), watermark)
+    assert quarter_differences(connection, kind, device, start, end) == []
