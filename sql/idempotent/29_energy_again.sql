@@ -143,9 +143,11 @@ BEGIN
     slice_from := slice_to;
   END LOOP;
   -- Nor must the sums of the next quarter hour.
-  DELETE FROM volt_internal.{device}_quarter k
-  WHERE k.{device}_id = ANY (of_{device}s) AND k.{device}_id <> ALL (left_{device}s) AND k.quarter_hour >= ends_at - INTERVAL '15 minutes'
-    AND k.quarter_hour < watermark AND ends_at = watermark;
+  IF ends_at = watermark THEN
+    DELETE FROM volt_internal.{device}_quarter k
+    WHERE k.{device}_id = ANY (of_{device}s) AND k.{device}_id <> ALL (left_{device}s)
+      AND k.quarter_hour >= ends_at - INTERVAL '15 minutes' AND k.quarter_hour < watermark;
+  END IF;
   -- Of a quarter hour that a link cuts a part may be another while the whole is the same.
   PERFORM volt_internal.mark_efficiency('{device}', array_agg(DISTINCT d.id), volt_internal.quarter_hour(b.at),
     volt_internal.quarter_hour(b.at) + INTERVAL '15 minutes')

@@ -34,7 +34,7 @@ def test_what_it_writes_takes_what_it_heard(make_daemon, publisher, database, tm
         assert f"{base}/tele/{{id}}: tasmota, which the settings do not enable\n" in found.stdout
         assert found.returncode == 1
         section = file.read_text().split("[devices.tasmota]\n")[1]
-        assert f'topics = ["{base}/tele/{{id}}"]' in section
+        assert f'"{base}/tele/{{id}}"' in section.splitlines()[0]
         again = _doctor(daemon, "--write", file)
         assert (again.returncode, f"{file} cannot be written" in again.stderr) == (78, True)
         daemon.env["VOLTD_DEVICES"] = json.dumps({"tasmota": {"topics": [f"{base}/tele/{{id}}"]}})

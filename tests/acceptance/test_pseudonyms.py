@@ -35,7 +35,9 @@ def published(broker):
     """Everything that is published on voltd's own topics."""
     found = []
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    client.on_message = lambda _client, _userdata, one: found.append(f"{one.topic} {one.payload.decode(errors='replace')}")
+    client.on_message = lambda _client, _userdata, one: found.append(
+        f"{one.topic} {one.payload.decode(errors='replace')}"
+    )
     client.on_connect = lambda one, *_: one.subscribe("voltd/#")
     client.connect(broker.host, broker.port)
     client.loop_start()
