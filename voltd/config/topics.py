@@ -55,6 +55,29 @@ def overlapping(filters: Sequence[str]) -> tuple[int, int] | None:
     return None
 
 
+def covering(filters: Sequence[str]) -> tuple[int, int] | None:
+    """The places of the first two filters of which one matches every topic of the other; None: there are none.
+
+    Filters like ``+/online`` and ``zigbee2mqtt/+`` meet in one topic alone, which no device has: they are no mistake.
+    """
+    levels = [_levels(one) for one in filters]
+    for one, other in itertools.combinations(range(len(filters)), 2):
+        if _covers(levels[one], levels[other]) or _covers(levels[other], levels[one]):
+            return one, other
+    return None
+
+
+def _covers(one: list[str], other: list[str]) -> bool:
+    if one[0] != other[0] and other[0].startswith("$"):
+        return False
+    for place, level in enumerate(one):
+        if level == "#":
+            return True
+        if place >= len(other) or other[place] == "#" or level not in ("+", other[place]):
+            return False
+    return len(one) == len(other)
+
+
 Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
 
 

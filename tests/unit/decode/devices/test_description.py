@@ -102,7 +102,7 @@ def test_names_the_mistake(described, tmp_path, old, new, says):
             "devices.tasmota.topics: 'volt/{a}/{id}' and 'volt/{id}/{b}' match the same topics",
             "name each once",
         ),
-        ({"tasmota": {"topics": ["volt/vehicle/{id}", "+/{id}/x"]}}, "overlap", "different topics"),
+        ({"tasmota": {"topics": ["volt/{id}", "+/{id}"]}}, "overlap", "different topics"),
     ],
 )
 def test_names_the_wrong_setting(devices, says, hint):

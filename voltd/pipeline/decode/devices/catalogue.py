@@ -80,7 +80,7 @@ def enabled(settings: config.Settings) -> tuple[Enabled, ...]:
         *(("mqtt.topics", one) for one in (*own.vehicle, *own.meter, *own.ingest)),
         *((f"devices.{one.name}", topic_filter) for one in found for topic_filter in one.filters),
     ]
-    if pair := topics.overlapping([topic_filter for _, topic_filter in every]):
+    if pair := topics.covering([topic_filter for _, topic_filter in every]):
         (where, one), (there, other) = (every[place] for place in pair)
         raise errors.ConfigurationError(
             f"{one!r} of {where} and {other!r} of {there} overlap: the broker may send a message that matches both "

@@ -31,8 +31,22 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _paths(given: Any) -> tuple[str, ...]:
+    paths = (given,) if isinstance(given, str) else given
+    if not isinstance(paths, list | tuple) or not all(isinstance(one, str) for one in paths):
+        raise ValueError("should be a path, or a list of paths")
+    if not 1 <= len(paths) <= _MOST_PATHS:
+        raise ValueError(f"should be 1 to {_MOST_PATHS} paths")
+    return tuple(_path(one) for one in paths)
+
+
+def _patterns(given: tuple[str, ...]) -> tuple[str, ...]:
+    if not given:
+        raise ValueError("should have at least one pattern")
+    return tuple(_pattern(one) for one in given)
+
+
 Path = Annotated[str, Field(min_length=1, max_length=256), pydantic.AfterValidator(_path)]
-TopicPattern = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_pattern)]
 MetricName = Annotated[str, Field(min_length=1, max_length=256)]
 Word = float | str
 
@@ -79,7 +93,7 @@ class DocumentField(Source):
         unless: where a value is that makes it another thing's, so that it is left out.
     """
 
-    path: Path | Annotated[tuple[Path, ...], Field(min_length=2, max_length=_MOST_PATHS)]
+    path: Annotated[tuple[str, ...], pydantic.BeforeValidator(_paths)]
     take: Literal["sum", "first", "max", "mean"] | None = None
     less: Path | None = None
     unless: Path | None = None
@@ -87,7 +101,7 @@ class DocumentField(Source):
     @property
     def paths(self) -> tuple[str, ...]:
         """Where its values are."""
-        return (self.path,) if isinstance(self.path, str) else self.path
+        return self.path
 
     @pydantic.model_validator(mode="after")
     def _several(self) -> Self:
@@ -227,7 +241,7 @@ class Description(config.Section):
     """
 
     title: Annotated[str, Field(min_length=1, max_length=100)]
-    topics: Annotated[tuple[TopicPattern, ...], Field(min_length=1)]
+    topics: Annotated[tuple[str, ...], pydantic.AfterValidator(_patterns)]
     device: DeviceType
     id: str = "{id}"
     document: tuple[Document, ...] = ()
