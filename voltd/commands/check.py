@@ -9,7 +9,7 @@ import argparse
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ from voltd import config, errors
 from voltd.alerts import channels
 from voltd.database import connections, edition, migrate, policies, queries, sqlstate
 from voltd.host import host_clock, witnesses
-from voltd.pipeline.consume import clients
+from voltd.pipeline.consume import clients, pseudonyms
 from voltd.pipeline.consume.client_id import probe
 from voltd.pipeline.decode.devices import catalogue, families
 from voltd.rules import load
@@ -41,9 +41,13 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace, settings: config.Settings) -> int:
     """Prints a line per test; 0 if all are ok, 78 if one needs an administrator, 1 if a server cannot be reached."""
     print(f"ok    configuration: instance {settings.instance}, client id {settings.client_id}")
+    described = _check("device families", lambda: _families(settings))
+    hidden = _check("pseudonyms", lambda: _pseudonyms(settings))
+    filters = families.of(settings).filters if not max(described, hidden) else ()
     return max(
-        _check("device families", lambda: _families(settings)),
-        _check("broker", lambda: _broker(settings)),
+        described,
+        hidden,
+        _check("broker", lambda: _broker(settings, filters)),
         _check("database", lambda: _database(settings)),
         _check("spool", lambda: _spool(settings)),
         _check("alerts", lambda: _alerts(settings)),
@@ -70,13 +74,24 @@ def _families(settings: config.Settings) -> list[str]:
     return [f"device families: {', '.join(topics)}"] if topics else []
 
 
-def _broker(settings: config.Settings) -> list[str]:
+def _pseudonyms(settings: config.Settings) -> list[str]:
+    if pseudonyms.of(settings) is None or settings.pseudonyms.key_file is None:
+        return []
+    if settings.pseudonyms.key_file.stat().st_mode & 0o077:
+        raise errors.ConfigurationError(
+            f"pseudonyms.key_file = {str(settings.pseudonyms.key_file)!r} can be read by others than its owner",
+            hint="chmod 600 it: with the key anybody can say the pseudonym of a VIN",
+        )
+    return [f"pseudonyms: on, key {settings.pseudonyms.key_id}"]
+
+
+def _broker(settings: config.Settings, filters: Sequence[str]) -> list[str]:
     mqtt = settings.mqtt
     where = f"{mqtt.host}:{mqtt.port}"
     answered = threading.Event()
     answer: list[Any] = []
     refused: list[str] = []
-    wanted = clients.observer_subscriptions(mqtt, families.of(settings).filters)
+    wanted = clients.observer_subscriptions(mqtt, filters)
 
     def on_connect(client: Any, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         answer.extend((reason, properties))

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--offline-share", type=float, default=defaults.offline_share, metavar="P", help="share of the devices that are offline at a time, 0 to 0.5; their backlog follows as an array (default %(default)g)")  # fmt: skip # noqa: E501
     add("--rate", type=float, metavar="N", help="at most N messages a second (default: no limit)")
     add("--connections", type=int, default=defaults.connections, metavar="N", help="connections to the broker (default %(default)s)")  # fmt: skip # noqa: E501
-    add("--as", dest="families", action="append", type=lambda text: text.split(","), default=[], metavar="FAMILY[,...]", help=f"speak as these device families do, shared out among the devices of their type: {', '.join(catalogue.FAMILIES)}, or {catalogue.OWN} for its own format (default: all of them); may be given again")  # fmt: skip # noqa: E501
+    add("--as", dest="families", action="append", type=lambda text: text.split(","), default=[], metavar="FAMILY[,...]", help=f"speak as these device families do, shared out among the devices of their type: {', '.join(catalogue.FAMILIES)}, or {catalogue.OWN} for its own format, which is the default; may be given again")  # fmt: skip # noqa: E501
     add("--register", action="store_true", help="first write vehicles, meters and which meter feeds which vehicle into the registry, where they are missing")  # fmt: skip # noqa: E501
     add("--prefix", default=defaults.prefix, metavar="TEXT", help="put TEXT before every device id (default: nothing)")
 

@@ -134,6 +134,7 @@ class Jobs:
             self._connection(timeout_s=0.5) as connection,
         ):
             connection.execute(queries.text("forget_daemon"), {"instance": self._settings.instance})
+            self._note_pseudonyms_of(connection)
         if self._pool is not None:
             self._pool.close(timeout=0.5)
 
@@ -222,14 +223,18 @@ class Jobs:
 
     def _note_pseudonyms(self) -> None:
         """Vehicles that were heard with a new key: which pseudonym they had with the one before."""
+        if self._pseudonyms is not None and self._pseudonyms.renamed:
+            with self._connection() as connection:
+                self._note_pseudonyms_of(connection)
+
+    def _note_pseudonyms_of(self, connection: psycopg.Connection[Any]) -> None:
         changes = dict(self._pseudonyms.renamed) if self._pseudonyms is not None else {}
-        if self._pseudonyms is None or not changes:
-            return
-        with self._connection() as connection:
+        if changes:
             arguments = {"previous": list(changes), "current": list(changes.values())}
             connection.execute(queries.text("insert_pseudonym_changes"), arguments)
         for previous in changes:
-            self._pseudonyms.renamed.pop(previous, None)
+            if self._pseudonyms is not None:
+                self._pseudonyms.renamed.pop(previous, None)
 
     def _watch_policies(self) -> None:
         if self._policies is None:

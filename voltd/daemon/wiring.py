@@ -115,6 +115,7 @@ class Wiring:
                 ready=self.database_ready.require,
                 committed=self.current.note,
                 clock_guard=self._clock_guard(),
+                renamed=self._pseudonyms,
             )
         )
         self.reporter = status.Reporter(settings, self.counters)
@@ -141,8 +142,10 @@ class Wiring:
 
     def _decoder(self, others: families.Families | None = None) -> decoder.Decoder:
         settings = self._settings
+        # Some families know what a device said before: each decoder is another thread's, so it has readers of its own.
+        others = others or families.of(settings)
         return decoder.Decoder(
-            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, others or self._families
+            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, others
         )
 
     def _clock_guard(self) -> clock.ClockGuard:
@@ -153,5 +156,5 @@ class Wiring:
             settings.max_age_days,
             self.clock,
             settings.timestamps,
-            others=self._families,
+            others=families.of(settings),
         )

@@ -49,6 +49,20 @@ def test_no_vin_is_left_in_a_payload(vin, before, after, lower):
             assert ONES.of(vin).encode() in found
 
 
+@pytest.mark.parametrize("before", ["\\n", "\\t", "\\u0020", "\\u000a", "\\u00e4", "_", "-", ":", '"'])
+def test_a_vin_behind_an_escape(before):
+    assert VIN.encode() not in ONES.content(f'{{"a":"{before}{VIN}"}}'.encode())
+
+
+def test_an_escaped_backslash_stays():
+    assert ONES.content(b'"C:\\\\u0041"') == b'"C:\\\\u0041"'
+
+
+def test_sparkplug_is_looked_into():
+    found = ONES.message(support.message("spBv1.0/g/DDATA/n/d", b"\x00\xff" + VIN.encode() + b"\x00"))
+    assert (VIN.encode() in found.payload, len(found.payload)) == (False, 20)
+
+
 def _escaped(text):
     return "".join(f"\\u{ord(letter):04x}" for letter in text)
 
@@ -79,11 +93,19 @@ def test_topic_and_payload_of_a_message():
 
 
 @pytest.mark.parametrize(
-    "payload", [b"\x1f\x8b\x08", b"\x78\x9c1", VIN.encode("utf-16"), f'{{"{VIN}"'.encode("utf-16-le")]
+    "payload",
+    [
+        b"\x1f\x8b\x08",
+        b"\x78\x9c1",
+        b"\xfd7zXZ\xff",
+        f'"{VIN}"'.encode("utf-16-be"),
+        VIN.encode("utf-16"),
+        f'{{"{VIN}"'.encode("utf-16-le"),
+    ],
 )
 def test_what_cannot_be_looked_into_is_left_out(payload):
     found = ONES.message(support.message("t", payload))
-    assert found.payload == b"%d bytes were left out: compressed or in UTF-16, they may have held a VIN" % len(payload)
+    assert found.payload == b"%d bytes were left out: no UTF-8, they may have held a VIN" % len(payload)
 
 
 def test_after_a_change_of_the_key_both_are_known():

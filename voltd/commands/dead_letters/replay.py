@@ -20,6 +20,7 @@ import psycopg
 from voltd import config, models
 from voltd.commands.dead_letters import tally
 from voltd.database import connections, migrate, queries, retention, rollup
+from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.current import state
 from voltd.pipeline.decode import clock, decoder, fields
 from voltd.pipeline.decode.devices import families
@@ -98,6 +99,7 @@ class _Replay:
         self._options = options
         self._keep_days = settings.raw_retention_days
         others = families.of(settings)
+        self._pseudonyms = pseudonyms.of(settings)
         wanted = (settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, others)
         self._decoder = decoder.Decoder(*wanted)
         self._retimer = clock.Retimer(*wanted)
@@ -159,7 +161,10 @@ class _Replay:
 
     def _replay(self, letters: list[_Letter], oldest: dt.datetime) -> None:
         refused: dict[int, str] = {}  # by index in letters, which is the packet id of its message
-        batch = self._decoder.decode([_message(index, letter) for index, letter in enumerate(letters)], replayed=True)
+        messages = [_message(index, letter) for index, letter in enumerate(letters)]
+        if self._pseudonyms is not None:  # for what was refused before they were switched on
+            messages = [self._pseudonyms.message(message) for message in messages]
+        batch = self._decoder.decode(messages, replayed=True)
         if self._options.filters["reason"] == models.Reason.IN_FUTURE:
             batch = self._retimer.received_when_dated(batch, self._now())
         _drop_older(batch, oldest, refused)

@@ -19,23 +19,14 @@ LENGTH = 17
 _MARK = "Q"
 _LEAST_KEY_BYTES = 16
 _CACHED = 200_000
-_OPAQUE = (
-    b"\x1f\x8b",
-    b"\x28\xb5",
-    b"\x78\x01",
-    b"\x78\x9c",
-    b"\x78\xda",
-    b"\xff\xfe",
-    b"\xfe\xff",
-    b"{\0",
-    b"[\0",
-    b"\0{",
-    b"\0[",
-)
+_BINARY_TOPICS = "spBv1.0/"  # Sparkplug: protobuf, in which texts stand as they are
 # ISO 3779: 17 characters without I, O and Q; of all makers the last four are digits.
-_VIN = re.compile(rb"(?<![A-Za-z0-9])(?=[0-9]*[A-Za-z])[A-HJ-NPR-Za-hj-npr-z0-9]{13}[0-9]{4}(?![A-Za-z0-9])")
+_VIN = re.compile(
+    # behind an escape of JSON, such as \\n, a word begins, too
+    rb"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))(?=[0-9]*[A-Za-z])[A-HJ-NPR-Za-hj-npr-z0-9]{13}[0-9]{4}(?![A-Za-z0-9])"
+)
 # JSON may write any letter or digit like this.
-_ESCAPED = re.compile(rb"\\u00(3[0-9]|4[1-9A-Fa-f]|5[0-9Aa]|6[1-9A-Fa-f]|7[0-9Aa])")
+_ESCAPED = re.compile(rb"(?<!\\)\\u00(3[0-9]|4[1-9A-Fa-f]|5[0-9Aa]|6[1-9A-Fa-f]|7[0-9Aa])")
 
 
 class Pseudonyms:
@@ -73,7 +64,8 @@ class Pseudonyms:
     def message(self, message: models.Message) -> models.Message:
         """A message with pseudonyms in topic and payload.
 
-        A payload that is compressed or in UTF-16 cannot be looked into: it is left out, and its dead letter says so.
+        A payload that is no UTF-8 (compressed, UTF-16) cannot be looked into: it is left out, and its dead letter says
+        so. Sparkplug's protobuf is looked into.
         """
         topic = self._topics.get(message.topic)
         if topic is None:
@@ -81,8 +73,8 @@ class Pseudonyms:
                 self._topics.clear()
             topic = self._topics[message.topic] = self.text(message.topic)
         payload = message.payload
-        if payload[:2] in _OPAQUE:
-            payload = b"%d bytes were left out: compressed or in UTF-16, they may have held a VIN" % len(payload)
+        if not topic.startswith(_BINARY_TOPICS) and _is_opaque(payload):
+            payload = b"%d bytes were left out: no UTF-8, they may have held a VIN" % len(payload)
         return message._replace(topic=topic, payload=self.content(payload))
 
     def _replaced(self, found: re.Match[bytes]) -> bytes:
@@ -95,6 +87,14 @@ class Pseudonyms:
             if self._previous is not None:
                 self.renamed[_pseudonym(*self._previous, vin)] = known.decode()
         return known
+
+
+def _is_opaque(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return True
+    return b"\0" in payload.rstrip(b"\0")  # UTF-16 without a mark
 
 
 def is_vin(text: str) -> bool:

@@ -160,7 +160,5 @@ def parts(payload: bytes) -> int:
 
 
 def _cost(message: models.Message) -> int:
-    payload = len(message.payload)
-    if message.size and message.size < payload:  # grown since it was put: see models.Message
-        payload = message.size
-    return payload + len(message.topic) + _OVERHEAD_BYTES
+    # Its size as published, as long as it is in flight: the payload may be another one by now, longer or shorter.
+    return (message.size or len(message.payload)) + len(message.topic) + _OVERHEAD_BYTES

@@ -101,6 +101,7 @@ class Decoder:
             ):
                 self._slowly(batch, index, message, arrival)
             index += 1
+        self._translation.add_born(batch, gathered)
         if gathering is None and gathered.held:
             self.complete(batch, gathered, None)
         return batch
@@ -109,8 +110,8 @@ class Decoder:
         """Adds the gathered readings that are complete by ``now``; None: all. Returns how many messages they were."""
         before = len(batch.messages)
         self._translation.add_overdue(batch, gathering, now)
-        for group, at in gathering.complete(now):
-            self._translation.add_group(batch, group, at)
+        for group in gathering.complete(now):
+            self._translation.add_group(batch, group)
         return len(batch.messages) - before
 
     def _slowly(self, batch: models.Batch, index: int, message: models.Message, arrival: fast.Arrival) -> None:

@@ -17,6 +17,7 @@ from voltd.pipeline.decode.devices import gather
 from voltd.pipeline.flush import policy
 
 _IDLE_S = 0.5
+_LONGEST_HELD_S = 75.0  # longer than anything is gathered; by the monotonic clock
 _PIECE_MESSAGES = 500  # decoded at once: the longest that ``next`` waits for is a few milliseconds
 _MOST_ELEMENTS = 50_000  # readings and dead letters of arrays
 
@@ -37,7 +38,9 @@ class DecodeAhead:
         self._lock = threading.Lock()  # while a piece is decoded into the batch, and while the batch is taken
         self._batch, self._bytes = models.Batch([]), 0
         self._gathering = gather.Gather()
-        self._passed = self._held_from = 0  # messages decoded; and how many before the first one that is held
+        # Messages decoded, how many of them before the first one that may be held, and since when.
+        self._passed = self._held_from = 0
+        self._held_since = time.monotonic()
         self._some = threading.Event()
         self._room = threading.Event()
         self._room.set()
@@ -107,22 +110,23 @@ class DecodeAhead:
         return bool(messages)
 
     def _decode(self, messages: list[models.Message]) -> None:
-        held = self._gathering.held
+        if not self._gathering.held:
+            self._held_from, self._held_since = self._passed, time.monotonic()
+        before = len(self._batch.messages)
         self._decoder.decode(messages, self._batch, self._gathering)
-        if not held:
-            self._held_from = self._passed
         self._passed += len(messages)
-        self._bytes += sum(len(message.payload) for message in messages)
-        self._note_room()
+        self._note_room(before)
 
     def _complete(self, now: dt.datetime | None) -> None:
         """Adds the readings that are gathered by now; None: all of them."""
-        if self._decoder.complete(self._batch, self._gathering, now):
-            self._held_from = self._passed
-            self._note_room()
+        before = len(self._batch.messages)
+        self._decoder.complete(self._batch, self._gathering, now)
+        self._note_room(before)
 
-    def _note_room(self) -> None:
+    def _note_room(self, before: int) -> None:
+        """Counts the messages that the batch has got; a decoder may have made a payload longer."""
         batch = self._batch
+        self._bytes += sum(len(message.payload) for message in batch.messages[before:])
         if not batch.messages:
             return
         if (
@@ -140,6 +144,10 @@ class DecodeAhead:
         return max(0.0, min(_IDLE_S, (due - dt.datetime.now(dt.UTC)).total_seconds()))
 
     def _now(self) -> dt.datetime | None:
-        """What is complete at this time; None: everything, as the broker sends no more while half a window waits."""
-        waits = self._passed - self._held_from
-        return None if 2 * waits >= self._window.receive_maximum else dt.datetime.now(dt.UTC)
+        """What is complete at this time; None: everything.
+
+        The broker sends no more while a window of acks waits. And this host's clock may have been set back.
+        """
+        waits, waited_s = self._passed - self._held_from, time.monotonic() - self._held_since
+        everything = 2 * waits >= self._window.receive_maximum or waited_s > _LONGEST_HELD_S
+        return None if everything else dt.datetime.now(dt.UTC)

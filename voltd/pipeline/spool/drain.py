@@ -15,6 +15,7 @@ import structlog
 
 from voltd import backoff, errors, metrics, models
 from voltd.host import host_clock
+from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.decode import clock, decoder
 from voltd.pipeline.flush import flusher, outage, policy
 from voltd.pipeline.spool import file
@@ -38,6 +39,7 @@ class Drain:
         ready: raises StoreUnavailable until the store may be written to; called before the first write.
         committed: called with batch and result after COMMIT; must not block or raise.
         clock_guard: says when this host's clock is wrong, or was wrong when messages were spooled; None: trusted.
+        renamed: pseudonyms of VINs, for what was spooled before they were switched on; None: VINs stay.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Drain:
         ready: Callable[[], None] = lambda: None,
         committed: Callable[[models.Batch, models.WriteResult], None] = lambda _batch, _result: None,
         clock_guard: clock.ClockGuard | None = None,
+        renamed: pseudonyms.Pseudonyms | None = None,
     ) -> None:
         self._spool = spool
         self._decoder = decoder
@@ -62,6 +65,7 @@ class Drain:
         self._ready: Callable[[], None] | None = ready
         self._committed = committed
         self._clock_guard = clock_guard
+        self._pseudonyms = renamed
         self._stopping = threading.Event()
         self._done = 0  # through which number the store has everything
         self._complain_at = 0.0
@@ -105,7 +109,10 @@ class Drain:
             if self._spool.messages and self._done:  # the store has them, and removing them failed
                 self._forget()
             return False
-        batch = self._timed(self._decoder.decode(spooled.messages), earlier=spooled.earlier)
+        messages = spooled.messages
+        if self._pseudonyms is not None:
+            messages = [self._pseudonyms.message(message) for message in messages]
+        batch = self._timed(self._decoder.decode(messages), earlier=spooled.earlier)
         result = self._store.write(batch)
         self._done = spooled.through
         self._outage.store_answered()

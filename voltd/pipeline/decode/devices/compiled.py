@@ -66,7 +66,7 @@ class _Compiler:
         self._ignored = dict(fields.FieldReader(device_type, limits).sentinels)
         self._tree: _Tree = {}
         self._counter = itertools.count()
-        self._constants: dict[str, Any] = {"odd": _odd, "total": _total, "utc": utc}
+        self._constants: dict[str, Any] = {"odd": _odd, "total": _total, "whole": _whole, "utc": utc}
         self._lines: list[str] = []
         self._unless: dict[str, str] = {}
 
@@ -146,12 +146,13 @@ class _Compiler:
             self._lines += [f"if {leaf}.__class__ is list or {leaf} in {ignored}: odd()" for leaf in leaves]
         if source.take:
             take = self._constant(source.take)
+            total = "whole" if measured.whole else "total"
             if len(leaves) > 1:
                 there = (" and " if measured.whole else " or ").join(f"{leaf} is not None" for leaf in leaves)
                 otherwise = "None" if measured.whole else value
-                self._lines.append(f"{value} = total([{', '.join(leaves)}], {take}) if {there} else {otherwise}")
+                self._lines.append(f"{value} = {total}([{', '.join(leaves)}], {take}) if {there} else {otherwise}")
             else:
-                self._lines.append(f"if {value}.__class__ is list: {value} = total({value}, {take})")
+                self._lines.append(f"if {value}.__class__ is list: {value} = {total}({value}, {take})")
         lines = []
         if source.less:
             less = self._leaf(path.parse(source.less), _Number)
@@ -222,6 +223,15 @@ def _total(values: list[Any], take: str) -> Any:
     """What ``take`` makes of numbers and lists of them."""
     flat = [one for value in values for one in (value if value.__class__ is list else (value,))]
     return taken.several(flat, take)
+
+
+def _whole(values: list[Any], take: str) -> Any:
+    """The same; None where one of them is missing."""
+    return (
+        None
+        if any(None in value if value.__class__ is list else value is None for value in values)
+        else _total(values, take)
+    )
 
 
 def _utc_in(zone: zoneinfo.ZoneInfo | None, *, epoch: bool) -> Callable[[Any], dt.datetime | None]:

@@ -124,10 +124,9 @@ class DocumentReader:
         raws = [None if raw is path.MISSING or measured.is_none(raw) else raw for raw in raws]
         if source.take is None:
             return raws[0]
-        if measured.whole and None in raws:
-            return None
-        values = [one for raw in raws for one in (raw if raw.__class__ is list else [raw])]
-        return taken.several([None if measured.is_none(one) else measured.number(one) for one in values], source.take)
+        flat = [one for raw in raws for one in (raw if raw.__class__ is list else [raw])]
+        values = [None if measured.is_none(one) else measured.number(one) for one in flat]
+        return None if measured.whole and None in values else taken.several(values, source.take)
 
     def _id_of(self, value: dict[str, Any], device_id: str | None) -> str:
         written = path.look_up(value, self._id) if self._id else None

@@ -8,7 +8,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from voltd import config, models
+from voltd import config, errors, models
 from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.decode import fields, timestamp
 from voltd.pipeline.decode.devices import catalogue, description, document, ocpp, pattern, shelly, taken, value
@@ -200,7 +200,7 @@ def of(settings: config.Settings, ask: Ask | None = None) -> Families:
     """
     enabled = catalogue.enabled(settings)
     # The ids that the settings know by their VINs come as pseudonyms.
-    if any(pseudonyms.is_vin(name) for one in enabled for name in one.settings.ids):
+    if any(pseudonyms.is_vin(name) for one in enabled for pair in one.settings.ids.items() for name in pair):
         renamed = pseudonyms.of(settings)
         if renamed is not None:
             enabled = tuple(_renamed(one, renamed) for one in enabled)
@@ -208,5 +208,15 @@ def of(settings: config.Settings, ask: Ask | None = None) -> Families:
 
 
 def _renamed(one: catalogue.Enabled, renamed: pseudonyms.Pseudonyms) -> catalogue.Enabled:
+    """The same, with the ids by which its devices come.
+
+    Raises:
+        ConfigurationError: a device would be called by its VIN.
+    """
+    shown = [name for name in one.settings.ids.values() if pseudonyms.is_vin(name)]
+    if shown:
+        raise errors.ConfigurationError(
+            f"devices.{one.name}.ids gives a device a VIN as its id, and pseudonyms are on", hint="give it another name"
+        )
     ids = {renamed.text(name): device_id for name, device_id in one.settings.ids.items()}
     return dataclasses.replace(one, settings=one.settings.model_copy(update={"ids": ids}))

@@ -20,6 +20,7 @@ from voltd.readings import DeviceType
 Key = tuple[DeviceType, str]
 _LATITUDE, _LONGITUDE = map(list(readings.fields(DeviceType.VEHICLE)).index, ("latitude", "longitude"))
 _MOST_DEVICES = 200_000
+_MOST_WAITING = 2_000  # messages of one node
 Waiting = tuple[models.Message, Any, dt.datetime]  # a message, its route, and until when it waits
 _TICK = dt.timedelta(microseconds=1)
 
@@ -30,29 +31,35 @@ class Group:
 
     Attributes:
         key: its type and id.
-        at: when the first of it arrived, aware UTC.
+        at: the time of the reading, aware UTC.
+        arrived_at: when the first of it arrived.
         due: when the moment is over.
         messages: that it came in, at least one.
         columns: of the reading; None is missing.
+        redelivered: all of its messages are: of several values of a field only the last one counts, as nobody knows
+            their times, and some may be stored already.
         parts: of columns that are sums over messages: by column the values by part, and how many belong together.
     """
 
     key: Key
     at: dt.datetime
+    arrived_at: dt.datetime
     due: dt.datetime
     messages: list[models.Message]
     columns: list[Any]
     bad: list[tuple[models.Message, fields.Refusal]] = dataclasses.field(default_factory=list)
+    redelivered: bool = False
     parts: dict[int, tuple[dict[int, float], int]] = dataclasses.field(default_factory=dict)
 
-    def takes(self, more: taken.Taken) -> bool:
-        """Whether it can have these values too: none of them is there with another value."""
+    def takes(self, message: models.Message, more: taken.Taken) -> bool:
+        """Whether it can have these values too: none of them is there with another value, and no part of a sum."""
+        if self.redelivered or message.redelivered:
+            return self.redelivered and message.redelivered
         for there, value in zip(self.columns, more.columns, strict=True):
             if value is not None and there is not None and there != value:
                 return False
-        return not more.parts or all(
-            self.parts.get(column, ({}, 0))[0].get(part, value) == value for column, part, _, value in more.parts
-        )
+        # A part that comes once more is of the next sum, even where its value is the same.
+        return not any(part in self.parts.get(column, ({}, 0))[0] for column, part, _, _ in more.parts)
 
     def add(self, message: models.Message, more: taken.Taken) -> None:
         """Adds the values of a message."""
@@ -83,6 +90,7 @@ class Gather:
         self._last: dict[Key, dt.datetime] = {}
         self._ended: list[Group] = []
         self._waiting: dict[str, list[Waiting]] = {}
+        self._born: set[str] = set()
 
     @property
     def held(self) -> bool:
@@ -101,17 +109,39 @@ class Gather:
         """Adds what a message said. Another value for a field that is there begins a new reading."""
         key = (one.device_type, one.device_id)
         group = self._groups.get(key)
-        if group is not None and (message.received_at >= group.due or not group.takes(one)):
-            self._ended.append(self._groups.pop(key))
+        if group is not None and (message.received_at >= group.due or not group.takes(message, one)):
+            self.end(key)
             group = None
         if group is None:
-            group = Group(key, message.received_at, message.received_at + within, [], [None] * len(one.columns))
+            arrived_at, nothing = message.received_at, [None] * len(one.columns)
+            group = Group(key, self.moment(key, arrived_at), arrived_at, arrived_at + within, [], nothing)
+            group.redelivered = message.redelivered
             self._groups[key] = group
         group.add(message, one)
 
-    def wait(self, node: str, waiting: Waiting) -> None:
-        """Keeps a message until its node is heard, or its time is over."""
-        self._waiting.setdefault(node, []).append(waiting)
+    def end(self, key: Key) -> None:
+        """What the device says from now on is another reading."""
+        if key in self._groups:
+            self._ended.append(self._groups.pop(key))
+
+    def wait(self, node: str, waiting: Waiting) -> bool:
+        """Keeps a message until its node is heard, or its time is over; False: too many of that node wait already."""
+        some = self._waiting.setdefault(node, [])
+        if len(some) >= _MOST_WAITING:
+            return False
+        some.append(waiting)
+        return True
+
+    def heard(self, node: str) -> None:
+        """A birth of the node has come: what waits for it may be readable."""
+        if node in self._waiting:
+            self._born.add(node)
+
+    def born(self) -> Iterator[tuple[str, list[Waiting]]]:
+        """Takes out the messages of the nodes of which a birth has come since the last call."""
+        born, self._born = self._born, set()
+        for node in born:
+            yield node, self._waiting.pop(node, [])
 
     def waited(self, node: str) -> list[Waiting]:
         """Takes out the messages of a node."""
@@ -122,13 +152,12 @@ class Gather:
         over = [node for node, some in self._waiting.items() if now is None or some[0][2] <= now]
         return [one for node in over for one in self._waiting.pop(node)]
 
-    def complete(self, now: dt.datetime | None) -> Iterator[tuple[Group, dt.datetime]]:
-        """Takes out the groups whose moment is over, each with the time of its reading; None: all of them."""
+    def complete(self, now: dt.datetime | None) -> Iterator[Group]:
+        """Takes out the groups whose moment is over; None: all of them."""
         over = [key for key, group in self._groups.items() if now is None or group.due <= now]
         groups = [*self._ended, *(self._groups.pop(key) for key in over)]
         self._ended = []
-        for group in groups:
-            yield group, self.moment(group.key, group.at)
+        yield from groups
 
     def moment(self, key: Key, arrived_at: dt.datetime) -> dt.datetime:
         """The time of a reading that arrived then.

@@ -46,27 +46,31 @@ class Translation:
             self._add(heard, route, batch, gathering, replayed=replayed)
             return
         if heard.message is None:
-            gathering.wait(heard.node, (message, route, heard.until or message.received_at))
+            if not gathering.wait(heard.node, (message, route, heard.until or message.received_at)):
+                self._add(message, route, batch, gathering, replayed=replayed)
             return
         self._add(heard.message, route, batch, gathering, replayed=replayed)
-        if heard.born or heard.died:
-            for waiting in gathering.waited(heard.node):
-                self._add_waiting(heard, waiting, batch, gathering)
+        if heard.died:
+            for late, its_route, _ in gathering.waited(heard.node):
+                self._add(late, its_route, batch, gathering, replayed=False)
+        elif heard.born:
+            gathering.heard(heard.node)
 
     def add_overdue(self, batch: models.Batch, gathering: gather.Gather, now: dt.datetime | None) -> None:
         """Adds the messages that have waited for too long by ``now``; None: all that wait. They will be refused."""
         for message, route, _ in gathering.overdue(now):
             self._add(message, route, batch, gathering, replayed=False)
 
-    def _add_waiting(
-        self, heard: taken.Heard, waiting: gather.Waiting, batch: models.Batch, gathering: gather.Gather
-    ) -> None:
-        message, route, _ = waiting
-        again = message if heard.died else route.listener.again(message)
-        if again is None:
-            gathering.wait(heard.node, waiting)
-        else:
-            self._add(again, route, batch, gathering, replayed=False)
+    def add_born(self, batch: models.Batch, gathering: gather.Gather) -> None:
+        """Adds what waited for births that have come; once for many of them."""
+        for node, some in gathering.born():
+            for waiting in some:
+                message, route, _ = waiting
+                again = route.listener.again(message)
+                if again is not None:
+                    self._add(again, route, batch, gathering, replayed=False)
+                elif not gathering.wait(node, waiting):
+                    self._add(message, route, batch, gathering, replayed=False)
 
     def _add(
         self,
@@ -94,7 +98,7 @@ class Translation:
             _place(message, batch)
             batch.dead_letters.append(letters.defect(message, error))
 
-    def add_group(self, batch: models.Batch, group: gather.Group, at: dt.datetime) -> None:
+    def add_group(self, batch: models.Batch, group: gather.Group) -> None:
         """Adds a gathered reading with its messages."""
         index = len(batch.messages)
         batch.messages += group.messages
@@ -107,7 +111,7 @@ class Translation:
         if columns.count(None) == len(columns):  # parts of a sum, and not all of them
             _alive(batch, index, group.messages[0], device_type, device_id)
             return
-        _row(batch, index, device_type, device_id, (at, columns, group.at), by_arrival=True)
+        _row(batch, index, device_type, device_id, (group.at, columns, group.arrived_at), by_arrival=True)
 
     def _read(self, message: models.Message, route: families.FamilyRoute) -> Sequence[taken.Taken]:
         limit = self._limits.max_payload_bytes
@@ -182,7 +186,10 @@ class Translation:
                     heard = one.alive and not message.retained
                     _alive(batch, index, message, one.device_type, one.device_id, heard=heard)
             else:
-                at = one.at or gathering.moment((one.device_type, one.device_id), message.received_at)
+                at = one.at
+                if at is None:
+                    gathering.end((one.device_type, one.device_id))
+                    at = gathering.moment((one.device_type, one.device_id), message.received_at)
                 times = (at, one.columns, message.received_at)
                 _row(batch, index, one.device_type, one.device_id, times, by_arrival=one.at is None)
 

@@ -105,7 +105,7 @@ class Nodes:
         if kind == "NBIRTH":
             self._born(node, payload, metrics)
         else:
-            self._count(node, payload)
+            self._count(node, payload, redelivered=message.redelivered)
         if not node.born:
             self._ask_rebirth(node, command, message.received_at)
         is_birth = kind in _BIRTHS
@@ -169,9 +169,14 @@ class Nodes:
         node.seq = node.session = None
         return True
 
-    def _count(self, node: _Node, payload: Any) -> None:
-        """After a gap a birth may have been missed, and aliases may mean something else."""
+    def _count(self, node: _Node, payload: Any, *, redelivered: bool) -> None:
+        """After a gap a birth may have been missed, and aliases may mean something else.
+
+        The number of a redelivered message may have been counted already.
+        """
         seq = payload.seq
+        if redelivered:
+            return
         if not seq and not payload.HasField("seq"):
             return
         if node.seq is not None and seq not in (node.seq, (node.seq + 1) % _SEQUENCE):
