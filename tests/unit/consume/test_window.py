@@ -2,6 +2,8 @@
 
 import datetime as dt
 
+import pytest
+
 from voltd import models
 from voltd.pipeline.consume.window import Window
 
@@ -116,3 +118,13 @@ def test_white_space_before_an_array_does_not_hide_its_elements():
     for packet_id in range(1, 101):
         window.put(message(packet_id, array))
     assert len(window.take(1000, 1 << 30, 0.0, 0.0)) < 50
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * 5000])
+def test_a_payload_that_a_decoder_has_changed_costs_what_it_did(payload):
+    window = Window(1 << 30)
+    message = models.Message("t", b"x" * 1000, 1, NOW, size=1000)
+    window.put(message)
+    (taken,) = window.take(10, 1 << 30, 0.0, 0.0)
+    window.release([taken._replace(payload=payload)])
+    assert (window.in_flight, window.in_flight_bytes) == (0, 0)

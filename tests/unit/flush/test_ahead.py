@@ -10,6 +10,7 @@ from voltd import config, models
 from voltd.pipeline.consume import window as consume_window
 from voltd.pipeline.decode import decoder as decode
 from voltd.pipeline.decode import fast
+from voltd.pipeline.decode.devices import families
 from voltd.pipeline.flush import ahead as decode_ahead
 from voltd.pipeline.flush import policy
 
@@ -110,3 +111,28 @@ def test_a_failure_is_the_flushers(made, monkeypatch):
     settled(window, 0)
     with pytest.raises(ZeroDivisionError):
         ahead.next()
+
+
+def test_half_a_window_behind_a_held_message_ends_its_wait():
+    """Whatever else is complete meanwhile: the broker sends no more while the acks behind it wait."""
+    devices = {"ovms": config.DeviceFamily(gather_s=60.0), "teslamate": config.DeviceFamily(gather_s=0.05)}
+    settings = config.Settings(devices=devices, batch={"linger_ms": 0})
+    window = consume_window.Window(1 << 30, 200)
+    others = families.of(settings)
+    decoder = decode.Decoder(settings.mqtt.topics, settings.limits, 90, settings.timestamps, others)
+    ahead = decode_ahead.DecodeAhead(window, decoder, policy.of(settings))
+    ahead.start()
+    stored = set()
+    try:
+        window.put(models.Message("ovms/u/EV1/metric/v/b/soc", b"50", 1, dt.datetime.now(dt.UTC)))
+        for number in range(2, 201):
+            now = dt.datetime.now(dt.UTC)
+            window.put(models.Message(f"teslamate/cars/{number}/battery_level", b"50", number, now))
+            time.sleep(0.002)
+        ends = time.monotonic() + 10
+        while 1 not in stored and time.monotonic() < ends:
+            batch = ahead.next()
+            stored |= {one.packet_id for one in batch.messages} if batch else set()
+    finally:
+        ahead.stop()
+    assert 1 in stored

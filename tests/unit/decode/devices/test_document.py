@@ -111,6 +111,8 @@ def test_refuses(payload, reason, says):
         ({"a": 1.5, "b": 2, "p": 1, "q": 2}, 3.5, 3.0),
         ({"a": 1.5, "b": None, "p": 1, "q": None}, None, 1.0),
         ({"a": "1.5", "p": 1}, None, 1.0),
+        ({"a": [1, 2], "b": [3], "p": [1, None]}, 6.0, 1.0),
+        ({"a": [1, None], "b": 3, "p": 1}, None, 1.0),
     ],
 )
 def test_a_sum_of_registers_needs_all_of_them(payload, kwh, kw):

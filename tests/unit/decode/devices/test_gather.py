@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support import families as support
 from voltd import models
 from voltd.models import Reason
-from voltd.pipeline.decode.devices import gather
+from voltd.pipeline.decode.devices import gather, taken
 
 OVMS = "ovms/alice/EV1/metric/v/"
 SETTINGS = support.settings(ovms={"gather_s": 1.0}, tasmota={})
@@ -204,3 +204,35 @@ def test_two_values_that_contradict_each_other_are_two_readings(stations):
     batch = support.decode(stations, support.message("s/7/us", '{"l1":230,"other":231}', packet_id=3))
     assert [one.packet_id for one in batch.messages] == [3]
     assert [one.voltage_v for one in batch.meters] == [230.0, 231.0]
+
+
+def test_what_is_redelivered_is_one_reading_with_the_last_values():
+    """Nobody knows the times, and some of it may be stored already: a register must not run backwards."""
+    again = [ovms("v/c/kwh", value, redelivered=True) for value in ("9.0", "9.5", "0.0", "0.5")]
+    batch = support.decode(SETTINGS, *again, ovms("v/b/soc", "60", redelivered=True), ovms("v/c/kwh", "0.6"))
+    assert [(one.dc_register_kwh, one.soc_pct) for one in batch.vehicles] == [(0.5, 60.0), (0.6, None)]
+    assert (len(batch.messages), batch.gathered) == (6, {0: 5})
+
+
+def test_parts_of_a_sum_are_of_one_telegram():
+    """A part that comes once more is of the next sum, even where its value is the same."""
+    given_ = support.settings(dsmr_reader_split={})
+    base = "dsmr/reading/electricity_delivered_"
+
+    def telegram(first, second, after_s):
+        parts = ((f"{base}1", first), (f"{base}2", second))
+        return [support.message(topic, value, after_s) for topic, value in parts]
+
+    batch = support.decode(given_, *telegram("5", "1.5", 0.0), *telegram("5", "2.5", 0.5), *telegram("6", "2.5", 0.9))
+    assert [one.ac_register_kwh for one in batch.meters] == [6.5, 7.5, 8.5]
+
+
+def test_an_older_value_is_not_dated_behind_a_newer_one():
+    """Also where the newer one cannot wait, as its message is of two devices."""
+    key = (models.DeviceType.METER, "m")
+    held = gather.Gather()
+    first = support.message("t", "1")
+    held.add(first, taken.Taken(*key, None, [1.0, *[None] * 7]), dt.timedelta(seconds=1))
+    held.end(key)
+    later = held.moment(key, support.NOW)
+    assert [group.at < later for group in held.complete(None)] == [True]
