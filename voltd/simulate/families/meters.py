@@ -140,13 +140,13 @@ def evcc(measured: Measured) -> Texts:
     charging = meter.power_kw > _CHARGING_KW
     currents = [meter.current_a if phase < count else 0.0 for phase in range(3)]
     return {
-        "updated": str(int(measured.at.timestamp())),
         "loadpoints/1/chargePower": number(meter.power_kw * 1000, 3),
-        "loadpoints/1/chargeCurrents": number(sum(currents), 3),
-        **{f"loadpoints/1/chargeCurrents/l{phase}": number(one, 3) for phase, one in enumerate(currents, 1)},
         "loadpoints/1/chargeTotalImport": number(measured.register_kwh, 3),
+        **{f"loadpoints/1/chargeCurrents/l{phase}": number(one, 3) for phase, one in enumerate(currents, 1)},
+        "loadpoints/1/chargeCurrents": number(sum(currents), 3),
         "loadpoints/1/charging": "true" if charging else "false",
         "loadpoints/1/vehicleName": "",
+        "updated": str(int(measured.at.timestamp())),
     }
 
 
