@@ -58,6 +58,7 @@ bench-analytics: setup  ## times the analysts' queries on 100 million readings, 
 
 bench-decode: setup  ## CPU time of decoding one message, of voltd's own format and of device families
 	@$(BIN)/python bench/decode.py
+	@$(BIN)/python bench/sparkplug.py
 
 fuzz: setup      ## poison from bytes to rows on a private database; INPUTS=1000000 SEED=7
 	@nice -n 10 $(BIN)/python tests/fuzz/run.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(FUZZ_ARGS)
