@@ -226,7 +226,7 @@ def _decoder(
 def _same_shape(topic: str, section: str) -> str:
     """A filter for topics like this one: of a device, the level that looks like its id."""
     levels = topic.split("/")
-    if section == "ingest" or len(levels) == 1:
+    if section == "ingest" or len(levels) == 1 or len(topic) == listen.MOST_CHARACTERS:  # "+" may be a character more
         return topic
     ids = [at for at, level in enumerate(levels) if level.lower() not in _NO_ID]
     behind = [at for at in ids if at and levels[at - 1].lower().rstrip("s") in ("vehicle", "meter")]

@@ -97,7 +97,8 @@ def test_what_the_settings_take_is_said_to_be_taken():
 
 
 def test_an_envelope_on_a_misspelt_topic_goes_into_ingest():
-    _, text = examined(("volt/Ingest", '{"vehicleId":"V1","timestamp":"2026-05-01T11:59:58Z","soc":5}'))
+    reading = {"vehicleId": "V1", "timestamp": "2026-05-01T11:59:58Z", "soc": 5}
+    _, text = examined(("volt/Ingest", json.dumps({"type": "VEHICLE", "payload": reading})))
     assert text == '[mqtt.topics]\ningest = ["volt/ingest", "volt/Ingest"]\n'
 
 
@@ -137,7 +138,7 @@ def test_an_error_of_one_family_leaves_the_others(monkeypatch):
     topics_of = fit.topics_of
 
     def fails(bases, described, template):
-        if described.title == "OVMS":
+        if described.title == "OVMS v3":
             raise KeyError("site")
         return topics_of(bases, described, template)
 
