@@ -153,6 +153,9 @@ def topics_of(
     fixed = {level for text in described.topics for level in text.split("/")}
     by_shape: dict[tuple[int, ...], set[Base]] = {}
     for base in others:
+        if (moved := _moved(base, described, names)) is not None:
+            by_shape.setdefault((len(moved), -1), set()).add(moved)
+            continue
         free = [at for at, level in enumerate(base) if level not in fixed]
         places = (free if len(free) >= len(names) else list(range(len(base))))[-len(names) :] if names else []
         named = dict(zip(reversed(places), reversed(names), strict=False))
@@ -160,6 +163,17 @@ def topics_of(
         by_shape.setdefault((len(base), *places), set()).add(tuple(levels))
     found = ["/".join(levels) for same in by_shape.values() for levels in sorted(_few(same))]
     return (*usual, *found)
+
+
+def _moved(base: Base, described: description.Description, names: Iterable[str]) -> Base | None:
+    """The family's own topics behind other levels; None: its topics are others, or no word behind them says so."""
+    for text in described.topics:
+        tail = tuple(text.split("/")[1:])
+        words = [level for level in tail if not level.startswith("{")]
+        named = all(f"{{{name}}}" in tail for name in names)
+        if words and named and len(tail) < len(base) and _matches("/".join(tail), base[-len(tail) :]):
+            return (*(_fixed(level) for level in base[: -len(tail)]), *tail)
+    return None
 
 
 def _few(same: set[Base]) -> set[Base]:

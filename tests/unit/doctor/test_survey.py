@@ -117,6 +117,13 @@ def test_a_family_that_needs_two_levels_gets_both():
     assert fit.topics_of(bases, described["ctek"]) == ("garage/{id}/{evse}",)
 
 
+def test_the_words_behind_an_id_tell_which_level_it_is():
+    described = catalogue.described(support.settings().devices_directory)
+    bases = [("gw", f"CS{number}", "up", "request", "MeterValues", str(number)) for number in range(12)]
+    assert fit.topics_of(bases, described["ocpp"]) == ("gw/{id}/up/request/{action}/{message}",)
+    assert fit.topics_of([("gw", "cp", "CS1")], described["ocpp"]) == ("gw/cp/{id}",)
+
+
 def test_a_level_with_braces_is_written_as_any():
     described = catalogue.described(support.settings().devices_directory)
     assert fit.topics_of([("a{b}", "EV1")], described["ovms"]) == ("+/{id}",)
