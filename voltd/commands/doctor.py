@@ -14,7 +14,7 @@ import psycopg
 
 from voltd import config, errors, terminal
 from voltd.database import connections, queries
-from voltd.doctor import listen, report, survey
+from voltd.doctor import listen, proposal, report, survey
 from voltd.models import DeviceType
 from voltd.pipeline.decode.devices import catalogue
 
@@ -45,17 +45,17 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     print(f"Listening on {settings.mqtt.host}:{settings.mqtt.port} for {seconds:g} s.", file=sys.stderr)
     heard = listen.listen(settings, seconds)
     groups = survey.survey(heard, settings, described)
+    text = proposal.settings_text(groups, settings, described)
     for line in report.lines(groups, seconds, _registered(settings)):
         print(line)
     if heard.left_out:
-        print(f"\n{heard.left_out} messages on further topics were not looked at.")
-    text = survey.settings_text(groups, settings, described)
+        print(f"\n{heard.left_out} messages on further or very long topics were not looked at.")
     if text and args.write:
         _write(args.write, text)
         print(f"\nWritten to {args.write}: add its lines to voltd.toml.")
     elif text:
         print(f"\nThese lines of voltd.toml take what is not taken yet (--write FILE writes them):\n\n{text}", end="")
-    return 1 if text else 0
+    return 1 if text or any(group.trouble for group in groups) else 0
 
 
 def _seconds(text: str) -> float:

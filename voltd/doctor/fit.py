@@ -17,6 +17,8 @@ from voltd.pipeline.decode.devices import catalogue, description, families, patt
 
 Base = tuple[str, ...]
 _ENOUGH = 3  # different messages, where a family is somewhere else than it is by default
+_MOST_PATTERNS = 10  # in the settings; beyond, a further level is named
+_MOST_LEVELS = 100
 
 
 @dataclasses.dataclass(slots=True)
@@ -88,10 +90,15 @@ class Probe:
         topics = "/".join(f"{{l{number}}}" for number in range(levels))
         last = f"{{l{levels - 1}}}"
         at = config.DeviceFamily(topics=(topics,), id=last, gather_s=0)
+        # Each part of a sum measures something, though it makes no reading without the others.
+        alone = {"id": None, "part": 1, "parts": 1}
         every = self._described.model_copy(
             update={
-                kind: tuple(one.model_copy(update={"id": None}) for one in getattr(self._described, kind))
-                for kind in ("document", "value", "alive", "special")
+                "value": tuple(one.model_copy(update=alone) for one in self._described.value),
+                **{
+                    kind: tuple(one.model_copy(update={"id": None}) for one in getattr(self._described, kind))
+                    for kind in ("document", "alive", "special")
+                },
             }
         )
         enabled = catalogue.Enabled(self._family, every, at)
@@ -102,7 +109,7 @@ class Probe:
 def _base(rest: str, levels: Base) -> Base | None:
     """The levels of a topic before those of a message; None: it does not end like that."""
     wanted = rest.split("/") if rest else []
-    if "#" in wanted or len(levels) <= len(wanted):
+    if "#" in wanted or not len(wanted) < len(levels) <= _MOST_LEVELS:
         return None
     tail = "/".join(levels[len(levels) - len(wanted) :])
     if wanted and pattern.Pattern(rest).levels(tail) is None:
@@ -111,30 +118,79 @@ def _base(rest: str, levels: Base) -> Base | None:
 
 
 def _usual(described: description.Description, base: Base) -> bool:
-    return any(pattern.Pattern(text).levels("/".join(base)) is not None for text in described.topics)
+    return any(_matches(text, base) for text in described.topics)
+
+
+def _matches(text: str, base: Base) -> bool:
+    return pattern.Pattern(text).levels("/".join(base)) is not None
 
 
 def _convinces(fit: Fit, described: description.Description) -> bool:
     """Whether it is more than a chance that something ends like this, away from where the family usually is."""
+    special = {one.topic for one in described.messages if isinstance(one, description.Special)}
+    if special & fit.topics.keys():  # no other device writes what these readers take
+        return True
     documents = {one.topic for one in described.document if one.topic}
     return len(fit.topics) >= _ENOUGH or (bool(documents & fit.topics.keys()) and len(fit.topics) > 1)
 
 
-def topics_of(bases: Iterable[Base], described: description.Description) -> tuple[str, ...]:
-    """Patterns for the settings that match these bases; empty: the family's own do."""
+def topics_of(
+    bases: Iterable[Base], described: description.Description, template: str | None = None
+) -> tuple[str, ...]:
+    """Patterns for the settings that match these bases; the family's own ones where they match them all.
+
+    Args:
+        bases: where its devices publish.
+        described: the family.
+        template: of the device's id, where it is not the family's.
+    """
     bases = sorted(set(bases))
-    if all(_usual(described, base) for base in bases):
-        return ()
-    found = []
-    for length in sorted({len(base) for base in bases}):
-        same = [base for base in bases if len(base) == length]
-        varying = [at for at in range(length) if len({base[at] for base in same}) > 1]
-        if not varying:
-            fixed = {level for text in described.topics for level in text.split("/")}
-            varying = [max((at for at in range(length) if same[0][at] not in fixed), default=length - 1)]
-        levels = list(same[0])
-        for at in varying[:-1]:
-            levels[at] = f"{{level{at + 1}}}"
-        levels[varying[-1]] = "{id}"
-        found.append("/".join(levels))
-    return tuple(found)
+    usual = [text for text in described.topics if any(_matches(text, base) for base in bases)]
+    others = [base for base in bases if not _usual(described, base)]
+    if not others:
+        return described.topics
+    names = _needed(described, template)
+    fixed = {level for text in described.topics for level in text.split("/")}
+    by_shape: dict[tuple[int, ...], set[Base]] = {}
+    for base in others:
+        if (moved := _moved(base, described, names)) is not None:
+            by_shape.setdefault((len(moved), -1), set()).add(moved)
+            continue
+        free = [at for at, level in enumerate(base) if level not in fixed]
+        places = (free if len(free) >= len(names) else list(range(len(base))))[-len(names) :] if names else []
+        named = dict(zip(reversed(places), reversed(names), strict=False))
+        levels = [f"{{{named[at]}}}" if at in named else _fixed(level) for at, level in enumerate(base)]
+        by_shape.setdefault((len(base), *places), set()).add(tuple(levels))
+    found = ["/".join(levels) for same in by_shape.values() for levels in sorted(_few(same))]
+    return (*usual, *found)
+
+
+def _moved(base: Base, described: description.Description, names: Iterable[str]) -> Base | None:
+    """The family's own topics behind other levels; None: its topics are others, or no word behind them says so."""
+    for text in described.topics:
+        tail = tuple(text.split("/")[1:])
+        words = [level for level in tail if not level.startswith("{")]
+        named = all(f"{{{name}}}" in tail for name in names)
+        if words and named and len(tail) < len(base) and _matches("/".join(tail), base[-len(tail) :]):
+            return (*(_fixed(level) for level in base[: -len(tail)]), *tail)
+    return None
+
+
+def _few(same: set[Base]) -> set[Base]:
+    """The same patterns, with as many varying levels named as it takes to have few of them."""
+    while len(same) > _MOST_PATTERNS:
+        at = max(range(len(next(iter(same)))), key=lambda at: len({levels[at] for levels in same}))
+        same = {(*levels[:at], f"{{level{at + 1}}}", *levels[at + 1 :]) for levels in same}
+    return same
+
+
+def _needed(described: description.Description, template: str | None) -> list[str]:
+    """The levels of its topics that the family makes ids of, in their order."""
+    templates = [template or described.id, *(one.id for one in described.messages if one.id)]
+    return [
+        name for name in pattern.Pattern(described.topics[0]).names if any(f"{{{name}}}" in one for one in templates)
+    ]
+
+
+def _fixed(level: str) -> str:
+    return "+" if set(level) & set("{}") else level

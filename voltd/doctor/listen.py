@@ -19,6 +19,7 @@ from voltd import config, errors, models
 from voltd.pipeline.consume import clients, pseudonyms
 
 _MOST_TOPICS = 50_000
+MOST_CHARACTERS = 1024  # of a topic; a filter of the settings is no longer
 _MOST_SAMPLES = 20  # payloads kept of a topic
 _MOST_BYTES = 1 << 16  # of a payload that is kept
 _HANDSHAKE_S = 10.0
@@ -47,7 +48,7 @@ class Heard:
     Attributes:
         seconds: for how long.
         topics: by name.
-        left_out: messages on further topics.
+        left_out: messages on further topics, and on topics that are too long for the settings.
     """
 
     seconds: float
@@ -58,7 +59,7 @@ class Heard:
         """Takes one message into account."""
         topic = self.topics.get(message.topic)
         if topic is None:
-            if len(self.topics) >= _MOST_TOPICS:
+            if len(self.topics) >= _MOST_TOPICS or len(message.topic) > MOST_CHARACTERS:
                 self.left_out += 1
                 return
             topic = self.topics[message.topic] = Topic()

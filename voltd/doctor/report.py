@@ -21,7 +21,7 @@ def lines(
         seconds: for how long was listened.
         registered: the devices of the registry; None: the database was not asked.
     """
-    heard = sum(len(group.topics) for group in groups)
+    heard = sum(len(group.topics) + len(group.passed) for group in groups)
     if not heard:
         yield f"Nothing was heard in {seconds:g} s: neither a message nor a retained one."
         yield "Do devices publish to this broker, and may this login read their topics? Listen longer with --listen."
@@ -48,6 +48,12 @@ def _group(group: survey.Group, registered: Collection[tuple[DeviceType, str]] |
         yield f"  refused {count} times: {terminal.printable(why)}"
     if group.unknown:
         yield f"  fields that nothing reads: {_some(sorted(group.unknown))}"
+    if group.passed:
+        count = len(group.passed)
+        verb = "topic of this family is" if count == 1 else "topics of this family are"
+        yield f"  {count} {verb} passed over, such as {terminal.printable(min(group.passed))}"
+    if group.trouble:
+        yield f"  left out of the settings: {terminal.printable(group.trouble)}"
 
 
 def _kind(group: survey.Group) -> str:
@@ -57,6 +63,8 @@ def _kind(group: survey.Group) -> str:
         return f"{group.kind}, as in the settings"
     if group.kind == survey.OWN:
         return f"{group.kind}, on a topic that no filter of the settings matches"
+    if group.enabled:
+        return f"{group.kind}, on topics that the settings do not name"
     return f"{group.kind}, which the settings do not enable"
 
 
@@ -66,6 +74,12 @@ def _devices(group: survey.Group, registered: Collection[tuple[DeviceType, str]]
         missing = sorted(one for one in ids if registered is not None and (device_type, one) not in registered)
         if missing:
             yield f"  not in the registry: {_some(missing)}"
+    for device_type, device_id, other in group.same[:_MOST]:
+        family = group.kind if group.kind != survey.OWN else other.kind
+        yield (
+            f"  {terminal.printable(device_id)}: the same {device_type} id as {_some(other.patterns)}: "
+            f"give one of them an id, [devices.{family}] id = ..."
+        )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from voltd import config, models, readings
 from voltd.doctor import fit, listen
 from voltd.models import DeviceType
 from voltd.pipeline.decode import decoder
-from voltd.pipeline.decode.devices import catalogue, description, families
+from voltd.pipeline.decode.devices import catalogue, description, families, pattern
 from voltd.pipeline.decode.topic import TopicTable
 
 OWN = "voltd's own format"
@@ -30,18 +30,25 @@ class Group:
         patterns: filters or patterns that match its topics.
         topics: by name.
         configured: the settings take them as they are.
+        enabled: the settings name the family.
         rate: messages in a second, without retained ones.
         retained: retained messages.
         devices: ids, by device type.
         example: of a topic, the reading that would be stored.
         refused: why messages would be dead letters, with how many of those kept.
         unknown: fields that nothing reads.
+        section: of voltd's own format elsewhere, the key of ``[mqtt.topics]`` that it belongs to.
+        bases: of a family, where its devices publish.
+        passed: topics of these devices that the family does not read.
+        same: ids that another group has too: device type, id, and the patterns of that group.
+        trouble: why the settings cannot take it as it is, and what to do; empty: they can.
     """
 
     kind: str
     patterns: tuple[str, ...]
     topics: list[str]
     configured: bool = False
+    enabled: bool = False
     rate: float = 0.0
     retained: int = 0
     devices: dict[DeviceType, set[str]] = dataclasses.field(default_factory=dict)
@@ -49,6 +56,11 @@ class Group:
     refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     unknown: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     readings: list[models.Reading] = dataclasses.field(default_factory=list)
+    section: str = ""
+    bases: set[str] = dataclasses.field(default_factory=set)
+    passed: list[str] = dataclasses.field(default_factory=list)
+    same: list[tuple[DeviceType, str, Group]] = dataclasses.field(default_factory=list)
+    trouble: str = ""
 
 
 def survey(
@@ -73,34 +85,71 @@ def survey(
         patterns = next((tuple(one.text for one in each.topics) for each in enabled if each.name == kind), ())
         own = (*settings.mqtt.topics.vehicle, *settings.mqtt.topics.meter, *settings.mqtt.topics.ingest)
         group = Group(kind, patterns or own, names, configured=True)
+        group.bases = {base for name in names for text in patterns if (base := _base_of(name, text))}
         groups.append(_filled(group, heard, _decoder(settings, settings.mqtt.topics, configured)))
     groups += _families(listen.Heard(heard.seconds, rest), settings, described)
-    left = {name: topic for name, topic in rest.items() if not any(name in group.topics for group in groups)}
-    elsewhere = _own_elsewhere(listen.Heard(heard.seconds, left), settings)
-    groups += elsewhere
-    groups += _others(
-        listen.Heard(
-            heard.seconds,
-            {name: topic for name, topic in left.items() if not any(name in group.topics for group in elsewhere)},
-        )
-    )
+    left = _without(rest, groups)
+    groups += _own_elsewhere(listen.Heard(heard.seconds, left), settings)
+    left = _without(left, groups)
+    _pass_over(left, groups)
+    groups += _others(listen.Heard(heard.seconds, _without(left, groups)))
+    _compare(groups)
     return groups
+
+
+def _without(topics: Mapping[str, listen.Topic], groups: Iterable[Group]) -> dict[str, listen.Topic]:
+    """The topics that are in none of the groups."""
+    known = {name for group in groups for name in (*group.topics, *group.passed)}
+    return {name: topic for name, topic in topics.items() if name not in known}
+
+
+def _base_of(topic: str, text: str) -> str | None:
+    base = "/".join(topic.split("/")[: text.count("/") + 1])
+    return base if pattern.Pattern(text).levels(base) is not None else None
+
+
+def _pass_over(topics: Iterable[str], groups: Iterable[Group]) -> None:
+    """Gives families the topics of their devices that they do not read."""
+    by_base = {base: group for group in groups for base in group.bases}
+    for name in topics:
+        levels = name.split("/")
+        prefixes = ("/".join(levels[:length]) for length in range(len(levels), 0, -1))
+        if (group := next((by_base[one] for one in prefixes if one in by_base), None)) is not None:
+            group.passed.append(name)
+
+
+def _compare(groups: Iterable[Group]) -> None:
+    """Notes which ids two groups have."""
+    first: dict[tuple[DeviceType, str], Group] = {}
+    for group in groups:
+        for device_type, ids in group.devices.items():
+            for device_id in sorted(ids):
+                other = first.setdefault((device_type, device_id), group)
+                if other is not group and {other.kind, group.kind} != {OWN}:
+                    group.same.append((device_type, device_id, other))
 
 
 def _families(
     heard: listen.Heard, settings: config.Settings, described: Mapping[str, description.Description]
 ) -> list[Group]:
-    """Families that the settings do not name."""
+    """Families at topics that the settings do not name."""
     groups = []
     fits = fit.find(heard, described)
     for family in sorted({one.family for one in fits.values()}):
         of_it = {name: one for name, one in fits.items() if one.family == family}
-        topics = fit.topics_of((one.base for one in of_it.values()), described[family])
-        one = catalogue.Enabled(family, described[family], config.DeviceFamily(topics=topics, gather_s=0))
-        patterns = tuple(topic.text for topic in one.topics)
-        group = Group(family, patterns, sorted(of_it))
-        found = families.Families([one], settings.limits, settings.timestamps)
-        groups.append(_filled(group, heard, _decoder(settings, _topics(), found)))
+        bases = {one.base for one in of_it.values()}
+        group = Group(family, tuple("/".join(base) for base in sorted(bases)), sorted(of_it))
+        group.bases, group.enabled = set(group.patterns), family in settings.devices
+        try:
+            there = settings.devices.get(family, config.DeviceFamily())
+            group.patterns = fit.topics_of(bases, described[family], there.id)
+            at = there.model_copy(update={"topics": group.patterns, "gather_s": 0})
+            one = catalogue.Enabled(family, described[family], at)
+            found = families.Families([one], settings.limits, settings.timestamps)
+            _filled(group, heard, _decoder(settings, _topics(), found))
+        except Exception as error:  # noqa: BLE001 the other groups are reported all the same
+            group.trouble = f"{error!r}: write [devices.{family}] topics yourself, like {described[family].topics[0]!r}"
+        groups.append(group)
     return groups
 
 
@@ -115,7 +164,7 @@ def _own_elsewhere(heard: listen.Heard, settings: config.Settings) -> list[Group
                 break
     groups = []
     for (section, topic_filter), names in by_filter.items():
-        group = Group(OWN, (topic_filter,), sorted(names))
+        group = Group(OWN, (topic_filter,), sorted(names), section=section)
         groups.append(_filled(group, heard, _decoder(settings, _topics(**{section: (topic_filter,)}))))
     return groups
 
@@ -128,8 +177,8 @@ def _others(heard: listen.Heard) -> list[Group]:
     groups = []
     for names in by_shape.values():
         levels = [name.split("/") for name in names]
-        pattern = "/".join(at[0] if len(set(at)) == 1 else "+" for at in zip(*levels, strict=True))
-        group = Group("", (pattern,), sorted(names))
+        shape = "/".join(at[0] if len(set(at)) == 1 else "+" for at in zip(*levels, strict=True))
+        group = Group("", (shape,), sorted(names))
         _count(group, heard)
         groups.append(group)
     return groups
@@ -177,7 +226,7 @@ def _decoder(
 def _same_shape(topic: str, section: str) -> str:
     """A filter for topics like this one: of a device, the level that looks like its id."""
     levels = topic.split("/")
-    if section == "ingest" or len(levels) == 1:
+    if section == "ingest" or len(levels) == 1 or len(topic) == listen.MOST_CHARACTERS:  # "+" may be a character more
         return topic
     ids = [at for at, level in enumerate(levels) if level.lower() not in _NO_ID]
     behind = [at for at in ids if at and levels[at - 1].lower().rstrip("s") in ("vehicle", "meter")]
@@ -199,24 +248,3 @@ def as_payload(reading: models.Reading) -> str:
         else:
             found[names[column]] = json.loads(value) if column == "diagnostics" else value
     return json.dumps(found, ensure_ascii=False)
-
-
-def settings_text(
-    groups: Iterable[Group], settings: config.Settings, described: Mapping[str, description.Description]
-) -> str:
-    """The lines of voltd.toml that would take all of it, beside what is there."""
-    lines: list[str] = []
-    own: dict[str, list[str]] = {}
-    for group in groups:
-        if group.kind == OWN and not group.configured:
-            section = "vehicle" if DeviceType.VEHICLE in group.devices else "meter"
-            own.setdefault(section, []).extend(group.patterns)
-        elif group.kind and not group.configured:
-            lines += ["", f"[devices.{group.kind}]"]
-            if group.patterns != described[group.kind].topics:
-                lines.append(f"topics = {json.dumps(list(group.patterns))}")
-    if own:
-        there = settings.mqtt.topics
-        every = {section: [*getattr(there, section), *filters] for section, filters in own.items()}
-        lines = ["[mqtt.topics]", *(f"{section} = {json.dumps(filters)}" for section, filters in every.items()), *lines]
-    return "\n".join(lines).strip() + ("\n" if lines else "")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import pytest
 
 from support import families as support
-from voltd.doctor import listen, report, survey
+from voltd.doctor import fit, listen, proposal, report, survey
 from voltd.models import DeviceType
 from voltd.pipeline.decode.devices import catalogue
 
@@ -26,7 +27,7 @@ def examined(*messages, **devices):
     given = support.settings(**devices)
     described = catalogue.described(given.devices_directory)
     groups = survey.survey(heard(*messages), given, described)
-    return groups, survey.settings_text(groups, given, described)
+    return groups, proposal.settings_text(groups, given, described)
 
 
 def ovms(base="ovms/alice/EV1", count=4):
@@ -50,8 +51,10 @@ def test_a_family_at_its_usual_place():
     ("bases", "topics"),
     [
         (["home/cars/EV1", "home/cars/EV2"], ["home/cars/{id}"]),
-        (["a/x/EV1", "b/x/EV2"], ["{level1}/x/{id}"]),
+        (["a/x/EV1", "b/x/EV2"], ["a/x/{id}", "b/x/{id}"]),
+        ([f"{user}/x/EV{user}" for user in range(11)], ["{level1}/x/{id}"]),
         (["EV1/ovms"], ["{id}/ovms"]),
+        (["ovms/alice/EV1", "home/EV2"], ["ovms/{user}/{id}", "home/{id}"]),
     ],
 )
 def test_a_family_elsewhere(bases, topics):
@@ -91,6 +94,150 @@ def test_what_the_settings_take_is_said_to_be_taken():
     assert [(one.kind, one.configured) for one in groups] == [(survey.OWN, True), ("ovms", True)]
     assert list(groups[0].refused) == ["missing_field: no timestamp"]
     assert text == ""
+
+
+def test_an_envelope_on_a_misspelt_topic_goes_into_ingest():
+    reading = {"vehicleId": "V1", "timestamp": "2026-05-01T11:59:58Z", "soc": 5}
+    _, text = examined(("volt/Ingest", json.dumps({"type": "VEHICLE", "payload": reading})))
+    assert text == '[mqtt.topics]\ningest = ["volt/ingest", "volt/Ingest"]\n'
+
+
+EVCC = [("loadpoints/1/chargePower", "7400"), ("loadpoints/1/chargeTotalImport", "5"), ("site/grid/power", "300")]
+
+
+def test_ids_are_of_the_levels_that_the_family_names():
+    groups, text = examined(*((f"home/depot/{rest}", value) for rest, value in EVCC))
+    assert [(one.kind, one.devices) for one in groups] == [("evcc", {DeviceType.METER: {"depot-1", "depot-grid"}})]
+    assert text == '[devices.evcc]\ntopics = ["home/{site}"]\n'
+
+
+def test_a_family_that_needs_two_levels_gets_both():
+    described = catalogue.described(support.settings().devices_directory)
+    bases = [("garage", "C1", "1"), ("garage", "C1", "2"), ("garage", "C2", "1")]
+    assert fit.topics_of(bases, described["ctek"]) == ("garage/{id}/{evse}",)
+
+
+def test_the_words_behind_an_id_tell_which_level_it_is():
+    described = catalogue.described(support.settings().devices_directory)
+    bases = [("gw", f"CS{number}", "up", "request", "MeterValues", str(number)) for number in range(12)]
+    assert fit.topics_of(bases, described["ocpp"]) == ("gw/{id}/up/request/{action}/{message}",)
+    assert fit.topics_of([("gw", "cp", "CS1")], described["ocpp"]) == ("gw/cp/{id}",)
+
+
+def test_a_level_with_braces_is_written_as_any():
+    described = catalogue.described(support.settings().devices_directory)
+    assert fit.topics_of([("a{b}", "EV1")], described["ovms"]) == ("+/{id}",)
+
+
+def test_tasmota_with_its_levels_turned_round():
+    groups, text = examined(
+        *(
+            (f"{base}/{rest}", payload)
+            for base in ("tele/plug1", "plug2/tele")
+            for rest, payload in (("SENSOR", PLUG), ("LWT", "Online"))
+        )
+    )
+    assert [one.devices for one in groups] == [{DeviceType.METER: {"plug1", "plug2"}}]
+    assert text == '[devices.tasmota]\ntopics = ["tele/{id}", "{id}/tele"]\n'
+
+
+def test_an_error_of_one_family_leaves_the_others(monkeypatch):
+    topics_of = fit.topics_of
+
+    def fails(bases, described, template):
+        if described.title == "OVMS v3":
+            raise KeyError("site")
+        return topics_of(bases, described, template)
+
+    monkeypatch.setattr(fit, "topics_of", fails)
+    groups, text = examined(*ovms(), ("tele/plug/SENSOR", PLUG))
+    assert [(one.kind, bool(one.trouble)) for one in groups] == [("ovms", True), ("tasmota", False)]
+    assert text == "[devices.tasmota]\n"
+    assert "write [devices.ovms] topics yourself" in "\n".join(report.lines(groups, 10, None))
+
+
+def test_what_the_daemon_would_refuse_is_left_out():
+    given = support.settings(tasmota={})
+    described = catalogue.described(given.devices_directory)
+    covered = survey.Group("tasmota", ("tele/plug",), ["tele/plug/SENSOR"])
+    own = survey.Group(survey.OWN, ("volt/#",), ["volt/x"], section="vehicle")
+    fine = survey.Group(survey.OWN, ("cars/+",), ["cars/V1"], section="vehicle")
+    groups = [covered, own, fine]
+    text = proposal.settings_text(groups, given, described)
+    assert text == '[mqtt.topics]\nvehicle = ["volt/vehicle/+/telemetry", "cars/+"]\n'
+    assert ["overlap" in one.trouble or "needs the level" in one.trouble for one in groups] == [True, True, False]
+    assert "  left out of the settings: " in "\n".join(report.lines(groups[:1], 10, None))
+
+
+def test_a_family_of_the_settings_gets_its_whole_section():
+    plugs = [("tele/plug/SENSOR", PLUG), ("home/new/SENSOR", PLUG), ("home/new/LWT", "Online")]
+    there = {"topics": ["tele/{id}"], "gather_s": 2.0, "ids": {"plug": "P.1"}}
+    groups, text = examined(*plugs, tasmota=there)
+    assert [(one.kind, one.configured, one.enabled) for one in groups] == [
+        ("tasmota", True, False),
+        ("tasmota", False, True),
+    ]
+    assert text.startswith("# in place of the section that is there\n[devices.tasmota]\n")
+    assert tomllib.loads(text) == {"devices": {"tasmota": there | {"topics": ["tele/{id}", "home/{id}"]}}}
+    assert examined(*plugs, tasmota=tomllib.loads(text)["devices"]["tasmota"])[1] == ""
+
+
+def test_a_family_that_is_configured_elsewhere():
+    _, text = examined(*ovms(), ovms={"topics": ["cars/{id}"]})
+    assert tomllib.loads(text) == {"devices": {"ovms": {"topics": ["cars/{id}", "ovms/{user}/{id}"]}}}
+
+
+def test_one_id_of_two_groups_is_said():
+    groups, _ = examined(
+        ("tele/plug/SENSOR", PLUG), ("volt/meter/plug/telemetry", '{"timestamp":1777636798,"power":1}')
+    )
+    assert (
+        "  plug: the same meter id as volt/vehicle/+/telemetry, volt/meter/+/telemetry, volt/ingest: "
+        "give one of them an id, [devices.tasmota] id = ..."
+    ) in list(report.lines(groups, 10, None))
+
+
+def test_special_readers_convince_on_their_own():
+    rpc = {
+        "src": "shelly",
+        "method": "NotifyStatus",
+        "params": {"ts": 1777636798.0, "switch:0": {"id": 0, "apower": 47.0}},
+    }
+    values = {"connectorId": 1, "meterValue": [{"timestamp": "2026-05-01T11:59:58Z", "sampledValue": [{"value": "5"}]}]}
+    groups, text = examined(("home/plug/events/rpc", json.dumps(rpc)), ("gate/CS1", json.dumps(values)))
+    assert {one.kind for one in groups} == {"shelly", "ocpp"}
+    assert tomllib.loads(text)["devices"] == {"ocpp": {"topics": ["gate/{id}"]}, "shelly": {"topics": ["home/{id}"]}}
+
+
+def test_parts_of_a_sum_belong_to_the_family():
+    parts = [(f"P1-Dongle/energy_delivered_tariff{number}", "12.5") for number in (1, 2)]
+    groups, text = examined(*parts[:1])
+    assert [(one.kind, len(one.topics)) for one in groups] == [("p1_dongle", 1)]
+    groups, text = examined(*parts)
+    assert [(one.kind, len(one.topics)) for one in groups] == [("p1_dongle", 2)]
+    assert text == "[devices.p1_dongle]\n"
+
+
+@pytest.mark.parametrize("devices", [{}, {"tasmota": {}}])
+def test_what_a_family_does_not_read_is_passed_over(devices):
+    groups, _ = examined(
+        ("tele/plug/SENSOR", PLUG), ("tele/plug/STATE", "{}"), ("tele/plug/a/b", "1"), ("x", "1"), **devices
+    )
+    assert [(one.kind, one.topics, one.passed) for one in groups] == [
+        ("tasmota", ["tele/plug/SENSOR"], ["tele/plug/STATE", "tele/plug/a/b"]),
+        ("", ["x"], []),
+    ]
+    lines = list(report.lines(groups, 10, None))
+    assert lines[0] == "Heard 4 topics in 10 s."
+    assert "  2 topics of this family are passed over, such as tele/plug/STATE" in lines
+
+
+def test_a_topic_of_any_length_and_any_letters():
+    assert heard(("x" * 1025, "1")).left_out == 1
+    assert examined(("a/" * 512, "1"), ("/" * 1024, OWN), ("x" * 1024, OWN), ("volt/" * 200, OWN))[0]
+    _, text = examined(*ovms("\N{AUTOMOBILE}\x7f\x9b/EV1"))
+    assert "\N{AUTOMOBILE}\\U0000007f\\U0000009b" in text
+    assert tomllib.loads(text)["devices"]["ovms"]["topics"] == ["\N{AUTOMOBILE}\x7f\x9b/{id}"]
 
 
 def test_our_own_status_is_no_device():
