@@ -163,6 +163,48 @@ WHERE c.last_seen_at > %(since)s AND (
     UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = '{device}'))
 -- end
 
+-- name: devices_due
+-- since: devices that were heard since then, with the time of their newest reading; those heard last are first.
+SELECT device_type, device_id, recorded_at
+FROM (
+  SELECT 'vehicle' AS device_type, vehicle_id AS device_id, recorded_at, last_seen_at FROM volt.vehicle_current
+  WHERE last_seen_at > %(since)s
+  UNION ALL
+  SELECT 'meter', meter_id, recorded_at, last_seen_at FROM volt.meter_current WHERE last_seen_at > %(since)s
+) AS heard
+WHERE recorded_at IS NOT NULL
+ORDER BY last_seen_at DESC
+
+-- name: vehicle_units
+-- ids text[], newest timestamptz[] (pairs), oldest (the earliest of these): what these vehicles measured in the hour up to
+-- their newest reading, at most 1000 readings each, oldest first. Columns: vehicle, seconds since 1970, and those of
+-- voltd.unit_proof.proof.COLUMNS in their order.
+SELECT w.id, r.*
+FROM unnest(%(ids)s::text[], %(newest)s::timestamptz[]) AS w (id, newest)
+CROSS JOIN LATERAL (
+  SELECT extract(epoch FROM recorded_at)::float8 AS at, soc_pct, speed_kmh, kwh_delivered_dc, dc_register_kwh, latitude,
+    longitude, charging_power_kw, odometer_km, kwh_returned_dc, dc_returned_register_kwh, ac_register_kwh
+  FROM volt.vehicle_reading
+  WHERE vehicle_id = w.id AND recorded_at <= w.newest AND recorded_at > w.newest - INTERVAL '1 hour'
+    AND recorded_at > %(oldest)s::timestamptz - INTERVAL '1 hour'
+  ORDER BY recorded_at DESC LIMIT 1000
+) AS r
+ORDER BY w.id, r.at
+
+-- name: meter_units
+-- As vehicle_units, of meters.
+SELECT w.id, r.*
+FROM unnest(%(ids)s::text[], %(newest)s::timestamptz[]) AS w (id, newest)
+CROSS JOIN LATERAL (
+  SELECT extract(epoch FROM recorded_at)::float8 AS at, kwh_consumed_ac, ac_register_kwh, power_kw, kwh_returned_ac,
+    ac_returned_register_kwh
+  FROM volt.meter_reading
+  WHERE meter_id = w.id AND recorded_at <= w.newest AND recorded_at > w.newest - INTERVAL '1 hour'
+    AND recorded_at > %(oldest)s::timestamptz - INTERVAL '1 hour'
+  ORDER BY recorded_at DESC LIMIT 1000
+) AS r
+ORDER BY w.id, r.at
+
 -- name: hourly_figures
 -- metrics text[], belows, aboves float8[] (triples), rules text[]: figures of the vehicle-hours in [since, until) that may
 -- be trusted, of vehicles that have one outside [below, above] or a state under these rules, hour by hour.
