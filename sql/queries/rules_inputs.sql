@@ -163,7 +163,7 @@ WHERE c.last_seen_at > %(since)s AND (
     UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = '{device}'))
 -- end
 
--- name: devices_due
+-- name: devices_heard_last
 -- since: devices that were heard since then, with the time of their newest reading; those heard last are first.
 SELECT device_type, device_id, recorded_at
 FROM (
@@ -176,34 +176,37 @@ WHERE recorded_at IS NOT NULL
 ORDER BY last_seen_at DESC
 
 -- name: vehicle_units
--- ids text[], newest timestamptz[] (pairs), oldest (the earliest of these): what these vehicles measured in the hour up to
--- their newest reading, at most 1000 readings each, oldest first. Columns: vehicle, seconds since 1970, and those of
+-- ids text[], oldest (no newest reading of them is older): what these vehicles measured in the hour up to their newest
+-- reading, at most 1000 readings each, oldest first. Columns: vehicle, seconds since 1970, and those of
 -- voltd.unit_proof.proof.COLUMNS in their order.
-SELECT w.id, r.*
-FROM unnest(%(ids)s::text[], %(newest)s::timestamptz[]) AS w (id, newest)
+SELECT c.vehicle_id, r.*
+FROM volt.vehicle_current c
 CROSS JOIN LATERAL (
-  SELECT extract(epoch FROM recorded_at)::float8 AS at, soc_pct, speed_kmh, kwh_delivered_dc, dc_register_kwh, latitude,
-    longitude, charging_power_kw, odometer_km, kwh_returned_dc, dc_returned_register_kwh, ac_register_kwh
-  FROM volt.vehicle_reading
-  WHERE vehicle_id = w.id AND recorded_at <= w.newest AND recorded_at > w.newest - INTERVAL '1 hour'
-    AND recorded_at > %(oldest)s::timestamptz - INTERVAL '1 hour'
-  ORDER BY recorded_at DESC LIMIT 1000
+  SELECT extract(epoch FROM v.recorded_at)::float8 AS at, v.soc_pct, v.speed_kmh, v.kwh_delivered_dc, v.dc_register_kwh,
+    v.latitude, v.longitude, v.charging_power_kw, v.odometer_km, v.kwh_returned_dc, v.dc_returned_register_kwh,
+    v.ac_register_kwh
+  FROM volt.vehicle_reading v
+  WHERE v.vehicle_id = c.vehicle_id AND v.recorded_at <= c.recorded_at
+    AND v.recorded_at > c.recorded_at - INTERVAL '1 hour' AND v.recorded_at > %(oldest)s::timestamptz - INTERVAL '1 hour'
+  ORDER BY v.recorded_at DESC LIMIT 1000
 ) AS r
-ORDER BY w.id, r.at
+WHERE c.vehicle_id = ANY (%(ids)s::text[])
+ORDER BY c.vehicle_id, r.at
 
 -- name: meter_units
 -- As vehicle_units, of meters.
-SELECT w.id, r.*
-FROM unnest(%(ids)s::text[], %(newest)s::timestamptz[]) AS w (id, newest)
+SELECT c.meter_id, r.*
+FROM volt.meter_current c
 CROSS JOIN LATERAL (
-  SELECT extract(epoch FROM recorded_at)::float8 AS at, kwh_consumed_ac, ac_register_kwh, power_kw, kwh_returned_ac,
-    ac_returned_register_kwh
-  FROM volt.meter_reading
-  WHERE meter_id = w.id AND recorded_at <= w.newest AND recorded_at > w.newest - INTERVAL '1 hour'
-    AND recorded_at > %(oldest)s::timestamptz - INTERVAL '1 hour'
-  ORDER BY recorded_at DESC LIMIT 1000
+  SELECT extract(epoch FROM m.recorded_at)::float8 AS at, m.kwh_consumed_ac, m.ac_register_kwh, m.power_kw,
+    m.kwh_returned_ac, m.ac_returned_register_kwh
+  FROM volt.meter_reading m
+  WHERE m.meter_id = c.meter_id AND m.recorded_at <= c.recorded_at
+    AND m.recorded_at > c.recorded_at - INTERVAL '1 hour' AND m.recorded_at > %(oldest)s::timestamptz - INTERVAL '1 hour'
+  ORDER BY m.recorded_at DESC LIMIT 1000
 ) AS r
-ORDER BY w.id, r.at
+WHERE c.meter_id = ANY (%(ids)s::text[])
+ORDER BY c.meter_id, r.at
 
 -- name: hourly_figures
 -- metrics text[], belows, aboves float8[] (triples), rules text[]: figures of the vehicle-hours in [since, until) that may

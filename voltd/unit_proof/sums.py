@@ -213,10 +213,12 @@ def _turn(one: _Leg, other: _Leg) -> float:
 
 
 def _runs(points: Sequence[Point], longest_s: float, *, resets: bool = False) -> Iterator[list[Point]]:
-    """Stretches of at least two points without a gap; with ``resets`` none of them falls."""
+    """Stretches of at least two points without a gap, each time once; with ``resets`` none of them falls."""
     run: list[Point] = []
     for point in points:
-        if run and (not 0 < point[0] - run[-1][0] <= longest_s or (resets and point[1] < run[-1][1])):
+        if run and point[0] == run[-1][0]:
+            continue
+        if run and (point[0] - run[-1][0] > longest_s or (resets and point[1] < run[-1][1])):
             if len(run) > 1:
                 yield run
             run = []

@@ -47,9 +47,7 @@ def _store(rig, device, since, until, every_s=60, **columns):
 
 
 def _meter(rig, since, until, factor=1, device="M1"):
-    _store(
-        rig, "meter", device, since, until, power_kw="7.4", ac_register_kwh=f"(1290.396 + 7.4 * s / 3600) * {factor}"
-    )
+    _store(rig, device, since, until, power_kw="7.4", ac_register_kwh=f"(1290.396 + 7.4 * s / 3600) * {factor}")
 
 
 def _alerts(rig):
@@ -120,7 +118,9 @@ def test_no_rule_no_look(rig):
 @pytest.mark.parametrize("device_type", DeviceType)
 def test_the_queries_have_the_columns_of_the_proof(rig, device_type):
     with psycopg.connect(rig.dsn) as connection:
-        found = connection.execute(
-            queries.text(f"{device_type.value}_units"), {"ids": ["X"], "newest": [T0], "oldest": T0}
-        )
-        assert [one.name for one in found.description or ()] == ["id", "at", *proof.COLUMNS[device_type]]
+        found = connection.execute(queries.text(f"{device_type.value}_units"), {"ids": ["X"], "oldest": T0})
+        assert [one.name for one in found.description or ()] == [
+            f"{device_type.value}_id",
+            "at",
+            *proof.COLUMNS[device_type],
+        ]

@@ -231,6 +231,11 @@ def test_values_that_come_one_by_one():
     assert [factor for _, factor, _ in said(METER, given)] == [1000.0]
 
 
+def test_messages_that_come_twice():
+    given = {column: [one for one in points for _ in "ab"] for column, points in meter(1000).items()}
+    assert [factor for _, factor, _ in said(METER, given)] == [1000.0]
+
+
 def test_the_doctor_needs_less():
     given = meter(1000, every_s=5, minutes=1)
     assert said(METER, given) == []

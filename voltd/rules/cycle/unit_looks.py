@@ -17,26 +17,26 @@ import psycopg
 
 from voltd.database import queries
 from voltd.readings import DeviceType
-from voltd.rules import model, observation, rule_state
+from voltd.rules import model, observation, rule_state, scope
 from voltd.rules.cycle import daemon_health
 from voltd.unit_proof import compare, proof
 
-AT_ONCE = 5
+AT_ONCE = 3
 _AGAIN_S = 900.0
-_LIST_EVERY_S = 60.0
-_MOST_LISTED = 300  # as many as there are cycles in a minute, times AT_ONCE
+_LIST_EVERY_S, _LISTED_FOR_S = 60.0, 600.0  # a list that is done, and one that is not
+_MOST_LISTED = 1800  # as many as there are cycles in ten minutes, times AT_ONCE
 
 _Connection = psycopg.Connection[Any]
 
 
 class _Due(NamedTuple):
-    device_type: DeviceType
+    device_type: scope.DeviceType
     device_id: str
-    newest: dt.datetime
+    recorded_at: dt.datetime  # newest reading when it was listed
 
     @property
     def key(self) -> observation.DeviceKey:
-        return (self.device_type.value, self.device_id)
+        return self[:2]
 
 
 class Looked(NamedTuple):
@@ -73,7 +73,7 @@ class UnitLooks:
         """
         if busy or not self._rules:
             return Looked([], {})
-        if clock_s - self._listed_at >= _LIST_EVERY_S:
+        if clock_s - self._listed_at >= (_LISTED_FOR_S if self._due else _LIST_EVERY_S):
             self._listed_at = clock_s
             self._list(connection, states, now, clock_s)
         these, self._due = self._due[:AT_ONCE], self._due[AT_ONCE:]
@@ -91,11 +91,15 @@ class UnitLooks:
 
     def _list(self, connection: _Connection, states: observation.States, now: dt.datetime, clock_s: float) -> None:
         wanted = {"since": now - dt.timedelta(seconds=_AGAIN_S)}
-        heard = [_Due(DeviceType(one[0]), *one[1:]) for one in connection.execute(queries.text("devices_due"), wanted)]
-        ages = {one.key: clock_s - self._looked_at.get(one.key, float("-inf")) for one in heard}
-        self._looked_at = {key: at for key, at in self._looked_at.items() if key in ages}
-        due = [one for one in heard if ages[one.key] >= _AGAIN_S]  # the newest first
-        due.sort(key=lambda one: (not self._of_device(states, one.key), -ages[one.key]))
+        heard = [_Due(*one) for one in connection.execute(queries.text("devices_heard_last"), wanted)]
+        looked_at, self._looked_at = self._looked_at, {}
+        never = float("-inf")
+        for one in heard:
+            if one.key in looked_at:
+                self._looked_at[one.key] = looked_at[one.key]
+        alerting = {key[1:] for key in states if key[0] in self._rules}
+        due = [one for one in heard if clock_s - self._looked_at.get(one.key, never) >= _AGAIN_S]
+        due.sort(key=lambda one: (one.key not in alerting, self._looked_at.get(one.key, never)))
         self._due = due[:_MOST_LISTED]
 
     def _of_device(self, states: observation.States, key: observation.DeviceKey) -> dict[observation.StateKey, Any]:
@@ -106,12 +110,12 @@ def _verdicts(
     connection: _Connection, these: Iterable[_Due]
 ) -> Iterator[tuple[observation.DeviceKey, list[compare.Verdict]]]:
     for device_type in DeviceType:
-        of_type = [one for one in these if one.device_type is device_type]
+        of_type = [one for one in these if one.device_type == device_type]
         if not of_type:
             continue
-        newest = [one.newest for one in of_type]
-        wanted = {"ids": [one.device_id for one in of_type], "newest": newest, "oldest": min(newest)}
-        rows = connection.execute(queries.text(f"{device_type.value}_units"), wanted)
+        oldest = min(one.recorded_at for one in of_type)
+        wanted = {"ids": [one.device_id for one in of_type], "oldest": oldest}
+        rows = connection.execute(queries.text(f"{device_type.value}_units"), wanted, binary=True)
         for device_id, values in itertools.groupby(rows, operator.itemgetter(0)):
             given = proof.series(device_type, (one[1:] for one in values))
             yield (device_type.value, device_id), proof.verdicts(device_type, given)
