@@ -98,6 +98,8 @@ class Metrics:
     spool_bytes: int = 0  # what they take on disk
     alerts_open: int = 0  # episodes, as of the last evaluation cycle; 0 if another daemon leads
     alerts_sent_total: int = 0  # transitions that a channel has taken
+    units_in_doubt: int = 0  # devices with an open alert on units; 0 if another daemon leads
+    unit_in_doubt: str = ""  # one of them, with the words; empty: there is none
     deliveries_failed_total: int = 0  # failed attempts to notify
     channels_failing: list[str] = dataclasses.field(default_factory=list)  # whose last attempt failed, by name in order
     # Jobs of TimescaleDB that failed or are overdue, by name; None: this daemon does not lead, or the edition has none.

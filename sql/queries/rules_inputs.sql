@@ -163,6 +163,51 @@ WHERE c.last_seen_at > %(since)s AND (
     UNION ALL SELECT device_id FROM volt.device_clock WHERE device_type = '{device}'))
 -- end
 
+-- name: devices_heard_last
+-- since: devices that were heard since then, with the time of their newest reading; those heard last are first.
+SELECT device_type, device_id, recorded_at
+FROM (
+  SELECT 'vehicle' AS device_type, vehicle_id AS device_id, recorded_at, last_seen_at FROM volt.vehicle_current
+  WHERE last_seen_at > %(since)s
+  UNION ALL
+  SELECT 'meter', meter_id, recorded_at, last_seen_at FROM volt.meter_current WHERE last_seen_at > %(since)s
+) AS heard
+WHERE recorded_at IS NOT NULL
+ORDER BY last_seen_at DESC
+
+-- name: vehicle_units
+-- ids text[], oldest (no newest reading of them is older): what these vehicles measured in the hour up to their newest
+-- reading, at most 1000 readings each, oldest first. Columns: vehicle, seconds since 1970, and those of
+-- voltd.unit_proof.proof.COLUMNS in their order.
+SELECT c.vehicle_id, r.*
+FROM volt.vehicle_current c
+CROSS JOIN LATERAL (
+  SELECT extract(epoch FROM v.recorded_at)::float8 AS at, v.soc_pct, v.speed_kmh, v.kwh_delivered_dc, v.dc_register_kwh,
+    v.latitude, v.longitude, v.charging_power_kw, v.odometer_km, v.kwh_returned_dc, v.dc_returned_register_kwh,
+    v.ac_register_kwh
+  FROM volt.vehicle_reading v
+  WHERE v.vehicle_id = c.vehicle_id AND v.recorded_at <= c.recorded_at
+    AND v.recorded_at > c.recorded_at - INTERVAL '1 hour' AND v.recorded_at > %(oldest)s::timestamptz - INTERVAL '1 hour'
+  ORDER BY v.recorded_at DESC LIMIT 1000
+) AS r
+WHERE c.vehicle_id = ANY (%(ids)s::text[])
+ORDER BY c.vehicle_id, r.at
+
+-- name: meter_units
+-- As vehicle_units, of meters.
+SELECT c.meter_id, r.*
+FROM volt.meter_current c
+CROSS JOIN LATERAL (
+  SELECT extract(epoch FROM m.recorded_at)::float8 AS at, m.kwh_consumed_ac, m.ac_register_kwh, m.power_kw,
+    m.kwh_returned_ac, m.ac_returned_register_kwh
+  FROM volt.meter_reading m
+  WHERE m.meter_id = c.meter_id AND m.recorded_at <= c.recorded_at
+    AND m.recorded_at > c.recorded_at - INTERVAL '1 hour' AND m.recorded_at > %(oldest)s::timestamptz - INTERVAL '1 hour'
+  ORDER BY m.recorded_at DESC LIMIT 1000
+) AS r
+WHERE c.meter_id = ANY (%(ids)s::text[])
+ORDER BY c.meter_id, r.at
+
 -- name: hourly_figures
 -- metrics text[], belows, aboves float8[] (triples), rules text[]: figures of the vehicle-hours in [since, until) that may
 -- be trusted, of vehicles that have one outside [below, above] or a state under these rules, hour by hour.

@@ -72,3 +72,11 @@ def test_the_number_of_names_is_bounded():
     assert counters.unknown_fields_total == 5000
     assert len(counters.unknown_names) == 200
     assert len(json.dumps(counters.snapshot())) < 5000
+
+
+def test_status_says_how_many_devices_have_a_unit_in_doubt():
+    counters = metrics.Metrics()
+    assert "units         none in doubt" in status.show(status.Reporter(config.Settings(), counters).build())
+    counters.units_in_doubt, counters.unit_in_doubt = 2, "meter M1: power says kW"
+    shown = status.show(status.Reporter(config.Settings(), counters).build())
+    assert "units         of 2 devices in doubt, such as meter M1: power says kW" in shown

@@ -143,6 +143,11 @@ def notes(rules: Sequence[model.Rule]) -> list[str]:
         if rule.metric is model.Metric.INGEST_LAG_S
     ]
     found += [
+        f"{rule.name}: not tested, as units are looked at while devices send; voltd doctor does it as well"
+        for rule in enabled
+        if rule.metric is model.Metric.UNIT_FACTOR
+    ]
+    found += [
         f"{rule.name}: an outage of voltd or the broker counts as inactivity here, and a retained message as a sign of"
         " life; a duplicate, for the daemon a sign of life, is not stored and does not count"
         for rule in enabled

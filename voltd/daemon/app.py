@@ -248,7 +248,9 @@ class Daemon:
             counters.readings_spooled, counters.spool_bytes = wired.spool.readings, wired.spool.bytes
             counters.dropped_total = wired.spool.dropped
         if wired.alerting is not None:
-            counters.alerts_open = wired.alerting.cycle.firing
+            cycle = wired.alerting.cycle
+            counters.alerts_open, doubts = cycle.firing, cycle.units_in_doubt
+            counters.units_in_doubt, counters.unit_in_doubt = len(doubts), next(iter(doubts), "")
         counters.clock = wired.clock.describe()
         built = wired.reporter.build()
         topic = clients.status_topic(self._settings.instance)

@@ -148,6 +148,7 @@ def show(status: dict[str, Any]) -> str:
         ("bad fields", _bad_fields(status)),
         ("unknown", _unknown(status)),
         ("alerts", f"{status['alerts_open']} open, {status['alerts_sent_total']} notified"),
+        ("units", _units(status)),
         ("channels", f"failing: {status['channels_failing']}" if status["channels_failing"] else "ok"),
         ("sessions lost", str(status["session_lost_total"])),
         *_timescaledb_jobs(status),
@@ -178,6 +179,14 @@ def _timescaledb_jobs(status: dict[str, Any]) -> list[tuple[str, str]]:
     if failing is None:
         return []
     return [("timescaledb", f'jobs failing: {", ".join(failing)}; see "voltd check"' if failing else "jobs ok")]
+
+
+def _units(status: dict[str, Any]) -> str:
+    """Devices whose values contradict each other by a factor between units, by open alerts."""
+    count = status.get("units_in_doubt", 0)
+    if not count:
+        return "none in doubt"
+    return f"of {count} device{'s' * (count != 1)} in doubt, such as {status['unit_in_doubt']}"
 
 
 def _bad_fields(status: dict[str, Any]) -> str:

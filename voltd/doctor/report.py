@@ -44,6 +44,10 @@ def _group(group: survey.Group, registered: Collection[tuple[DeviceType, str]] |
         yield f"  becomes  {terminal.printable(survey.as_payload(group.example[1]))}"
     else:
         yield "  none of its messages makes a reading"
+    for devices in group.units.values():
+        device_id, words = next(iter(devices.items()))
+        others = f" and {len(devices) - 1} more" if len(devices) > 1 else ""
+        yield f"  unit in doubt, of {terminal.printable(device_id)}{others}: {words}"
     for why, count in group.refused.most_common(_MOST):
         yield f"  refused {count} times: {terminal.printable(why)}"
     if group.unknown:

@@ -14,6 +14,7 @@ from voltd.models import DeviceType
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.decode.devices import catalogue, description, families, pattern
 from voltd.pipeline.decode.topic import TopicTable
+from voltd.unit_proof import proof
 
 OWN = "voltd's own format"
 _NOWHERE = "$voltd-doctor"  # a filter that no topic matches
@@ -42,6 +43,8 @@ class Group:
         passed: topics of these devices that the family does not read.
         same: ids that another group has too: device type, id, and the patterns of that group.
         trouble: why the settings cannot take it as it is, and what to do; empty: they can.
+        readings: what the messages that were kept make.
+        units: what looks wrong with the unit of a field, by field and factor; of each the devices, with the words.
     """
 
     kind: str
@@ -61,6 +64,7 @@ class Group:
     passed: list[str] = dataclasses.field(default_factory=list)
     same: list[tuple[DeviceType, str, Group]] = dataclasses.field(default_factory=list)
     trouble: str = ""
+    units: dict[tuple[str, float], dict[str, str]] = dataclasses.field(default_factory=dict)
 
 
 def survey(
@@ -200,7 +204,18 @@ def _filled(group: Group, heard: listen.Heard, one: decoder.Decoder) -> Group:
             group.example = (name, found[-1])
         group.refused.update(f"{letter.reason}: {letter.detail}" for letter in batch.dead_letters)
         group.unknown.update({name: count for (_, name), count in batch.unknown_names.items()})
+    _prove_units(group)
     return group
+
+
+def _prove_units(group: Group) -> None:
+    by_device: dict[tuple[DeviceType, str], list[models.Reading]] = collections.defaultdict(list)
+    for reading in group.readings:
+        device_type = DeviceType.METER if isinstance(reading, models.MeterReading) else DeviceType.VEHICLE
+        by_device[device_type, reading[0]].append(reading)
+    for (device_type, device_id), found in by_device.items():
+        for one in proof.suspicions(device_type, proof.of_readings(device_type, found), proof.BRIEF):
+            group.units.setdefault((one.field, one.factor), {})[device_id] = one.words
 
 
 def _count(group: Group, heard: listen.Heard) -> None:

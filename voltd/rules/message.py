@@ -17,6 +17,7 @@ SUBJECT = {
     model.Metric.PAIR_OFFSET_S: ("clocks of vehicle and meter apart by", " s"),
     model.Metric.SILENCE: ("silent for", " s"),
     model.Metric.CLOCK_SKEW_S: ("clock off by", " s"),
+    model.Metric.UNIT_FACTOR: ("a value too large or too small", " times"),
     model.Metric.INGEST_LAG_S: ("messages waiting for", " s"),
 }
 _ENDED = {

@@ -35,6 +35,7 @@ class Metric(enum.StrEnum):
     PAIR_OFFSET_S = "pair_offset_s"  # seconds between the clocks of vehicle and meter, without sign
     SILENCE = "silence"  # seconds without a sign of life
     CLOCK_SKEW_S = "clock_skew_s"  # seconds between device time and arrival, without sign
+    UNIT_FACTOR = "unit_factor"  # how many times too large, or too small, a value is by what else the device says
     INGEST_LAG_S = "ingest_lag_s"  # seconds that the oldest message has waited, or that the broker has been away
 
 
@@ -60,6 +61,7 @@ _WATCHABLE: dict[Metric, tuple[scope.DeviceType, ...]] = {
     **dict.fromkeys(HOURLY, ("vehicle",)),
     Metric.SILENCE: ("vehicle", "meter"),
     Metric.CLOCK_SKEW_S: ("vehicle", "meter"),
+    Metric.UNIT_FACTOR: ("vehicle", "meter"),
     Metric.INGEST_LAG_S: ("system",),
 }
 

@@ -42,6 +42,7 @@ class Observation(NamedTuple):
     correlation_pct: float | None = None
     pair_offset_s: float | None = None
     clock_skew_s: float | None = None
+    unit_factor: float | None = None
     ingest_lag_s: float | None = None
     charging: bool = False
     spooling: bool = False

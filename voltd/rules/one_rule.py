@@ -6,14 +6,19 @@ Called by ``evaluate`` if the device has a state or a row beyond a limit; calls 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from voltd.rules import confirmation, hourly, metric_value, model, observation, rule_state, step
+from voltd.rules import confirmation, hourly, metric_value, model, observation, rule_state, scope, step
 
 _NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
-_ALONE = (*model.HOURLY, model.Metric.CLOCK_SKEW_S)  # in rows of their own, with an order of their own
+_ALONE = (
+    *model.HOURLY,
+    model.Metric.CLOCK_SKEW_S,
+    model.Metric.UNIT_FACTOR,
+)  # in rows of their own, with an order of their own
 _ALONE_COLUMNS = tuple(observation.COLUMN[metric] for metric in _ALONE)
 
 
@@ -37,9 +42,30 @@ def evaluate(
     values = _values(form, every, column, context.now, telemetry=telemetry)
     after, transitions = step.step(form, before, values, context.now, evaluated_at, heard_since=context.healthy_since)
     window = (min(reread), max(reread)) if reread else None
+    after, transitions, changed = _with_note(form, device, before, after, transitions)
     inactive = after.phase is before.phase is rule_state.Phase.INACTIVE
     if transitions or window or (after != before and not inactive):
-        yield observation.Outcome(rule.name, device, after, transitions, window)
+        yield observation.Outcome(rule.name, device, after, transitions, window, changed)
+
+
+def _with_note(
+    form: model.Rule,
+    device: scope.Device,
+    before: rule_state.State,
+    after: rule_state.State,
+    transitions: tuple[rule_state.Transition, ...],
+) -> tuple[rule_state.State, tuple[rule_state.Transition, ...], rule_state.Transition | None]:
+    """With the words of what was found on units; and the transition with a new message, if only the words change."""
+    if form.metric is not model.Metric.UNIT_FACTOR or after.phase is not rule_state.Phase.FIRING:
+        return after, transitions, None
+    note = device.note or before.note
+    after = dataclasses.replace(after, note=note)
+    transitions = tuple(one._replace(note=note) for one in transitions)
+    if transitions or note == before.note:
+        return after, transitions, None
+    at = after.last_seen_at or after.opened_at or _NEVER
+    changed = rule_state.transition(rule_state.TransitionKind.FIRED, form, after, at, after.peak_value)
+    return after, (), changed._replace(note=note)
 
 
 def _initial(metric: model.Metric, key: observation.DeviceKey, context: observation.Context) -> rule_state.State:

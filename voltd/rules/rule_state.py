@@ -46,7 +46,7 @@ class State:
             once nothing has contradicted it for long enough. None: none waits.
         interval_s: the device's usual interval when the excursion began; None: not known.
         recent: the last values in a row, for steps of severity that need several.
-        note: message of a firing inactivity instead of its duration.
+        note: message of a firing inactivity instead of its duration, or of a unit that is in doubt.
     """
 
     phase: Phase = Phase.INACTIVE

@@ -18,7 +18,7 @@ DeviceType = Literal["vehicle", "meter", "system"]
 class Device(NamedTuple):
     """A device as rules know it. An unregistered one has neither fleet nor model, and counts as active.
 
-    ``note`` is what voltd itself reports of an outage, for people.
+    ``note`` is what voltd itself reports of an outage, or found on the device's units, for people.
     """
 
     device_type: DeviceType

@@ -29,7 +29,7 @@ def test_each_rule_is_a_line_in_plain_words(tmp_path, capsys):
 def test_columns_are_aligned(capsys):
     assert cli.main(["rules", "check", str(resources.share("config") / "rules.toml")]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 8
     for column in ("FOR", "FIRES WHEN", "RESOLVES WHEN", "SEVERITY"):
         at = head.index(column)
         assert {(line[at - 2 : at], line[at].isspace()) for line in lines} == {("  ", False)}

@@ -267,6 +267,58 @@ def test_the_report():
     )
 
 
+DESCRIBED = """
+title = "Depot chargers"
+topics = ["depot/{id}"]
+device = "meter"
+[[document]]
+topic = "state"
+time = "at"
+[document.fields]
+kwhConsumedAcTotal = { path = "total", unit = "UNIT" }
+power = { path = "power", unit = "W" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("unit", "looks", "ratio", "power"),
+    [
+        ("Wh", None, None, None),
+        ("kWh", "looks like Wh", "1,000", "looks like MW"),
+        ("Wmin", "looks 60 times too small", "0.0167", "looks 60 times too large"),
+    ],
+)
+def test_a_wrong_description_is_found(tmp_path, unit, looks, ratio, power):
+    """Chargers whose register counts Wh, described in another unit."""
+    (tmp_path / "depot.toml").write_text(DESCRIBED.replace("UNIT", unit))
+    given = support.settings(tmp_path, depot={})
+    messages = [
+        (
+            f"depot/c{number}/state",
+            json.dumps({"at": 1777600800 + second, "total": 1290396 + 2 * second, "power": 7200}),
+        )
+        for number in range(2)
+        for second in range(0, 40, 4)
+    ]
+    (group,) = survey.survey(heard(*messages), given, catalogue.described(given.devices_directory))
+    lines = [line for line in report.lines([group], 40, None) if "unit in doubt" in line]
+    said = (
+        f"  unit in doubt, of c0 and 1 more: kwhConsumedAcTotal says kWh, {looks}: {ratio} times the integral of power"
+        f" over 36 seconds; or power says kW, {power}"
+    )
+    assert lines == ([said] if looks else [])
+
+
+def test_a_state_of_charge_between_0_and_1():
+    groups, _ = examined(
+        *(
+            ("volt/vehicle/V1/telemetry", f'{{"timestamp":"2026-05-01T11:59:0{second}Z","soc":0.5{second}}}')
+            for second in range(6)
+        )
+    )
+    assert list(groups[0].units) == [("soc", 0.01)]
+
+
 def test_silence():
     assert "Nothing was heard in 30 s" in next(report.lines([], 30, None))
 

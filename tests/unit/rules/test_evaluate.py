@@ -51,6 +51,7 @@ def _row(seconds, kind="vehicle", *, received=None, **values):
         ("overspeed", "warning", {"speed_kmh": 120.1}, {"speed_kmh": 115.0}, {"speed_kmh": 114.9}),
         ("battery_overheat", "critical", {"battery_temp_c": 80.1}, {"battery_temp_c": 75.0}, {"battery_temp_c": 74.9}),
         ("efficiency_low", "warning", {"efficiency_pct": 84.99}, {"efficiency_pct": 86.99}, {"efficiency_pct": 87.0}),
+        ("unit_suspect", "info", {"unit_factor": 1.6}, {}, {"unit_factor": 1.0}),
         ("ingest_lag", "critical", {"ingest_lag_s": 30.1}, {"ingest_lag_s": 5.0}, {"ingest_lag_s": 4.9}),
         ("ingest_lag", "critical", {"ingest_lag_s": 0, "spooling": True}, {"ingest_lag_s": 6}, {"ingest_lag_s": 1}),
     ],
@@ -58,7 +59,7 @@ def _row(seconds, kind="vehicle", *, received=None, **values):
 def test_each_shipped_rule_raises_holds_and_resolves(rule, severity, fires, stays, ends):
     checks, kind = Checks(), "system" if rule == "ingest_lag" else "vehicle"
     calm = dict.fromkeys(set(fires) - {"charging", "spooling"}, 50.0 if rule != "ingest_lag" else 1.0)
-    calm = calm if rule != "efficiency_low" else {"efficiency_pct": 93.0}
+    calm = {"efficiency_low": {"efficiency_pct": 93.0}, "unit_suspect": {"unit_factor": 1.0}}.get(rule, calm)
     assert checks.check(0, _row(0, kind, **calm)) == []
     confirmed = rule in ("soc_low", "battery_overheat")
     assert not confirmed or checks.check(30, _row(30, kind, **fires)) == []

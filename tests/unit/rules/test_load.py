@@ -11,7 +11,7 @@ RULE = '[rules.hot]\nmetric = "battery_temp_c"\napplies_to = ["vehicle"]\nfire_a
 
 
 def test_shipped_rules_are_the_documented_ones():
-    """config/rules.toml, shipped beside the code, holds the seven rules with their switch points and severities."""
+    """config/rules.toml, shipped beside the code, holds the eight rules with their switch points and severities."""
     rules = load.load(resources.share("config") / "rules.toml")
     found = {
         one.name: (
@@ -31,6 +31,7 @@ def test_shipped_rules_are_the_documented_ones():
         "stale": ("silence", None, None, 300, None, "warning"),
         "efficiency_low": ("efficiency_pct", 85, 86.99, None, None, "warning"),
         "clock_skew": ("clock_skew_s", None, None, 30, 5, "warning"),
+        "unit_suspect": ("unit_factor", None, None, 1.5, None, "info"),
         "ingest_lag": ("ingest_lag_s", None, None, 30, 5, "critical"),
     }
     assert all(one.enabled for one in rules)

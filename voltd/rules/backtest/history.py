@@ -273,4 +273,4 @@ def _limits(rules: list[tuple[int, model.Rule]], metric: model.Metric) -> tuple[
 
 def testable(rule: model.Rule) -> bool:
     """Whether there is history of what the rule watches."""
-    return rule.metric is not model.Metric.INGEST_LAG_S
+    return rule.metric not in (model.Metric.INGEST_LAG_S, model.Metric.UNIT_FACTOR)

@@ -76,6 +76,7 @@ class EvaluationCycle:
         self._began_at: dt.datetime | None = None
         self._all_at = self._saved_at = float("-inf")
         self.firing = 0  # episodes that are open, as of the last cycle
+        self.units_in_doubt: list[str] = []  # of these, those on units: device and words
 
     def use(self, rules: Iterable[model.Rule], channels: Iterable[interfaces.NotificationTarget]) -> None:
         """From the next cycle on; states continue, and the writer looks for what these rules need."""
@@ -88,7 +89,7 @@ class EvaluationCycle:
         """Another daemon leads, or may have led: the cache is loaded again before the next cycle."""
         with self._shared:
             self._outdated = True
-            self.firing = 0
+            self.firing, self.units_in_doubt = 0, []
             self._excursions.leave_out(frozenset())
 
     def drop_offline(self) -> None:
@@ -131,6 +132,7 @@ class EvaluationCycle:
         self._cache = cached
         self.drop_offline()
         self.firing = len(cached.episodes)
+        self.units_in_doubt = cached.notes(model.Metric.UNIT_FACTOR)
         with self._shared:
             if not self._outdated:
                 feedback.update(self._excursions, cached)
@@ -207,7 +209,7 @@ class EvaluationCycle:
         registry = registered.devices(connection, devices | {key[1:] for key in states})
         outcomes = self._rules.evaluate(
             found.rows,
-            registry | daemon_health.with_notes(notes),
+            registry | daemon_health.with_notes(notes) | registered.with_notes(registry, found.words),
             found.last_seen,
             states,
             now=now,

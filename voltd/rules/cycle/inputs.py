@@ -17,7 +17,7 @@ import psycopg
 from voltd.database import queries
 from voltd.host import host_clock
 from voltd.rules import device_clocks, message, model, observation, rhythm, rule_state
-from voltd.rules.cycle import daemon_health, hourly_figures, telemetry
+from voltd.rules.cycle import daemon_health, hourly_figures, telemetry, unit_looks
 
 _INACTIVITY_EVERY_S = 5.0
 _SKEW_EVERY_S = 60.0
@@ -37,6 +37,7 @@ class CycleInputs:
     last_seen: dict[observation.DeviceKey, dt.datetime | None] = dataclasses.field(default_factory=dict)
     activity: dict[observation.DeviceKey, rhythm.DeviceActivity] = dataclasses.field(default_factory=dict)
     efficiency_until: dt.datetime | None = None
+    words: dict[observation.DeviceKey, str] = dataclasses.field(default_factory=dict)  # on units that are in doubt
 
     @property
     def devices(self) -> set[observation.DeviceKey]:
@@ -59,6 +60,7 @@ class CycleReader:
         self._inactivity_at = self._skew_at = float("-inf")
         self._host_looks = 0
         self._hourly = hourly_figures.HourlyReader(self.rules)
+        self._units = unit_looks.UnitLooks(self.rules)
         self._inactivity_every_s = min((_INACTIVITY_EVERY_S, *(one / 4 for one in self._limits(model.Metric.SILENCE))))
 
     @property
@@ -110,7 +112,9 @@ class CycleReader:
             self._inactivity_at = clock_s
             self._inactivity(connection, found, now, healthy_since)
         rows, found.efficiency_until = self._hourly.read(connection, now, healthy_since, efficiency_until)
-        found.rows += rows
+        units = self._units.read(connection, states, now, clock_s, busy=busy)
+        found.rows += [*rows, *units.rows]
+        found.words = units.words
         return found
 
     def _inactivity(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg
@@ -22,3 +22,10 @@ def devices(
         return {}
     wanted = {"vehicles": ids["vehicle"], "meters": ids["meter"]}
     return {row[:2]: scope.Device(*row) for row in connection.execute(queries.text("registry_of_devices"), wanted)}
+
+
+def with_notes(
+    registry: Mapping[observation.DeviceKey, scope.Device], notes: Mapping[observation.DeviceKey, str]
+) -> dict[observation.DeviceKey, scope.Device]:
+    """The devices of which there is something to say."""
+    return {key: (registry.get(key) or scope.Device(*key))._replace(note=note) for key, note in notes.items()}

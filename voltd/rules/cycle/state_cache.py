@@ -70,6 +70,15 @@ class StateCache:
             if outcome.key in episodes:
                 self.episodes[outcome.key] = episodes[outcome.key]
 
+    def notes(self, metric: model.Metric) -> list[str]:
+        """Of the open episodes of rules on this metric that have a note: device and note, in the order of devices."""
+        found = []
+        for key in self.episodes:
+            one = self.states[key]
+            if one.note is not None and one.watches.split(" ", 1)[0] == metric:
+                found.append(f"{key[1]} {key[2]}: {one.note}")
+        return sorted(found)
+
     def drop(self, keys: Iterable[observation.StateKey]) -> None:
         """Removes these states and episodes."""
         for key in keys:
