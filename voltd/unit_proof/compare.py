@@ -19,9 +19,9 @@ class Evidence(NamedTuple):
     """What a comparison takes at least.
 
     Attributes:
-        seconds: without a gap.
-        points: readings of either side in it.
-        km: driven, by the larger of both sides.
+        seconds: of energy, without a gap.
+        points: readings of either side, without a gap.
+        km: driven without a gap, by the larger of both sides.
         moved: whether a state of charge below 1 needs a drive, or a charge, that 1 % of a battery does not allow.
     """
 

@@ -40,7 +40,7 @@ def verdicts(given: Mapping[str, Sequence[sums.Point]], evidence: compare.Eviden
 def _driven(
     amounts: Sequence[sums.Total], references: Sequence[sums.Total], evidence: compare.Evidence
 ) -> compare.Compared | None:
-    found = compare.compare(amounts, references, _SCALE, evidence)
+    found = compare.compare(amounts, references, _SCALE, evidence._replace(seconds=0.0))
     return compare.first(one for one in found if max(one.amount, one.reference) >= evidence.km)
 
 

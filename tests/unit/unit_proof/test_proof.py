@@ -291,3 +291,24 @@ def test_numbers():
     assert [compare.number(one) for one in (1003.4, 12.0, 1.609344, 0.001, 0.000123456)] == [
         "1,003", "12", "1.61", "0.001", "0.000123",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_is_stored_raises_nothing(seed):
+    """Any values that the readings allow, at any times; half of them constant, or missing."""
+    rng = random.Random(seed)
+    for device_type in DeviceType:
+        fields = readings.fields(device_type)
+        of_column = []
+        for column in proof.COLUMNS[device_type]:
+            low, high = fields[column].low, fields[column].high
+            kept = rng.choice((low, high, 0.0, rng.uniform(low, high)))
+            of_column.append(
+                rng.choice(
+                    (lambda k=kept: k, lambda lo=low, hi=high: rng.uniform(lo, hi), lambda: None, lambda k=kept: k)
+                )
+            )
+        ats = itertools.accumulate(rng.choice((0.0, 1e-6, 1.0, 60.0, 4000.0)) for _ in range(200))
+        given = proof.series(device_type, ([at, *(value() for value in of_column)] for at in ats))
+        for evidence in (proof.LASTING, proof.BRIEF):
+            proof.verdicts(device_type, given, evidence)
