@@ -180,9 +180,9 @@ def known_names(device_type: DeviceType) -> frozenset[str]:
 
 
 @functools.cache
-def wire_names() -> Mapping[str, str]:
-    """What payloads call the columns; a column of both readings has one name."""
-    return {column: field.wire for device_type in DeviceType for column, field in fields(device_type).items()}
+def wire_names(device_type: DeviceType) -> Mapping[str, str]:
+    """What payloads call the columns."""
+    return {column: field.wire for column, field in fields(device_type).items()}
 
 
 @functools.cache

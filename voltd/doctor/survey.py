@@ -251,7 +251,8 @@ def _same_shape(topic: str, section: str) -> str:
 
 def as_payload(reading: models.Reading) -> str:
     """A reading as voltd's own format would write it."""
-    names = readings.wire_names()
+    is_vehicle = isinstance(reading, models.VehicleReading)
+    names = readings.wire_names(DeviceType.VEHICLE if is_vehicle else DeviceType.METER)
     found: dict[str, Any] = {}
     for column, value in reading._asdict().items():
         if value is None or column == "received_at":

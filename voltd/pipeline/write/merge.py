@@ -184,7 +184,7 @@ class Merge:
         index, element = source
         message, kind = self.batch.messages[index], self.device_type
         payload = dead_letters.payload_of(message, element)
-        wire_names = readings.wire_names()
+        wire_names = readings.wire_names(kind)
         said = "; ".join(
             f"{wire_names[name]}: {_shown(value)} is stored, {_shown(getattr(reading, name))} came"
             for name, value in standing.items()
