@@ -48,7 +48,7 @@ def main() -> int:
 
     def read(one: models.Message) -> bool:
         heard = listener.hear(one)
-        if not isinstance(heard, models.Message) or not reader.read(heard, route.device_type, "d"):
+        if not isinstance(heard, models.Message) or not reader.read(heard, "d"):
             raise AssertionError("nothing is read of it")
         return True
 

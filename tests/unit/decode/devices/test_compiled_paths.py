@@ -28,7 +28,7 @@ def test_one_value_in_several_fields(order, returned):
     assert quick is not None
     slow = document.DocumentReader(described, METER, limits, timestamp.TimestampReader(epoch=True, as_text=True), None)
     message = models.Message("t", payload, 1, None, size=len(payload))
-    assert list(quick(payload)[2]) == list(slow._slowly(message, METER, "m").columns)
+    assert list(quick(payload)[2]) == list(slow._slowly(message, "m").columns)
 
 
 def test_what_no_compiled_form_reads():

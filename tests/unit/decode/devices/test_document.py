@@ -61,7 +61,7 @@ def test_both_ways_read_the_same(others, limits):
         if not written or len(written) > 64 or columns.count(None) == len(columns):
             return
         message = support.message("x", payload)
-        slow = reader._slowly(message, DeviceType.METER, None)
+        slow = reader._slowly(message, None)
         assert (slow.at, slow.device_id, tuple(slow.columns), list(slow.bad)) == (at, written, columns, [])
         taken.append(value)
 
@@ -74,7 +74,7 @@ def test_each_field_has_its_fate():
     payload = json.dumps(
         {"n": "m1", "t": 1777636740, "E": {"Total": "x", "Back": 3, "Power": [1, 2]}, "V": 5e9, "I": 3}
     )
-    (found,) = reader.read(support.message("x", payload), DeviceType.METER, None)
+    (found,) = reader.read(support.message("x", payload), None)
     assert found.at == dt.datetime(2026, 5, 1, 11, 59, tzinfo=dt.UTC)
     assert found.columns[:5] == [None, None, None, 3.0, -0.003]
     assert [(one.reason, one.field, one.detail) for one in found.bad] == [
@@ -100,7 +100,7 @@ def test_each_field_has_its_fate():
 def test_refuses(payload, reason, says):
     reader, _ = of()
     with pytest.raises(fields.Invalid) as refused:
-        reader.read(support.message("x", payload), DeviceType.METER, None)
+        reader.read(support.message("x", payload), None)
     assert refused.value.refusal.reason is reason
     assert says in refused.value.refusal.detail
 
@@ -125,31 +125,31 @@ def test_a_sum_of_registers_needs_all_of_them(payload, kwh, kw):
     )
     clock = timestamp.TimestampReader(epoch=True, as_text=True)
     reader = document.DocumentReader(found, DeviceType.METER, config.Limits(), clock, None)
-    (one,) = reader.read(support.message("x", json.dumps(payload)), DeviceType.METER, "m")
+    (one,) = reader.read(support.message("x", json.dumps(payload)), "m")
     assert (one.columns[1], one.columns[4]) == (kwh, kw)
 
 
 def test_a_local_time_without_a_zone_is_dated_by_arrival():
     reader, _ = of()
-    (found,) = reader.read(support.message("x", '{"n":"m1","t":"2026-05-01T11:59:00","I":1}'), DeviceType.METER, None)
+    (found,) = reader.read(support.message("x", '{"n":"m1","t":"2026-05-01T11:59:00","I":1}'), None)
     assert found.at is None
 
 
 @pytest.mark.parametrize("payload", ["null", "", '"<invalid>"', " null\n"])
 def test_no_value_is_passed_over_where_others_are(payload):
     reader, _ = of({"others": "pass"})
-    (found,) = reader.read(support.message("x", payload), DeviceType.METER, "m1")
+    (found,) = reader.read(support.message("x", payload), "m1")
     assert (found.at, found.alive, set(found.columns)) == (None, True, {None})
     with pytest.raises(fields.Invalid):
-        of()[0].read(support.message("x", payload), DeviceType.METER, "m1")
+        of()[0].read(support.message("x", payload), "m1")
 
 
 def test_a_value_is_left_out_where_another_makes_it_another_things():
     reader, quick = of()
     payload = b'{"n":"m1","t":1777636740,"I":3,"V":5000,"E":{"other":1}}'
     assert quick(payload)[2][2:4] == (5.0, None)
-    (found,) = reader.read(support.message("x", payload), DeviceType.METER, None)
-    slow = reader._slowly(support.message("x", payload), DeviceType.METER, None)
+    (found,) = reader.read(support.message("x", payload), None)
+    slow = reader._slowly(support.message("x", payload), None)
     assert list(found.columns) == list(slow.columns)
     assert quick(b'{"n":"m1","t":1777636740,"I":3,"E":{"other":null}}')[2][3] == 3.0
 
@@ -157,5 +157,5 @@ def test_a_value_is_left_out_where_another_makes_it_another_things():
 @pytest.mark.parametrize("at", ["1777636740", "5", '"1970-01-01T00:00:00Z"', '"soon"'])
 def test_what_is_passed_over_is_not_refused_for_its_time(at):
     reader, _ = of({"others": "pass"})
-    (found,) = reader.read(support.message("x", f'{{"n":"m1","t":{at},"temperature":21}}'), DeviceType.METER, None)
+    (found,) = reader.read(support.message("x", f'{{"n":"m1","t":{at},"temperature":21}}'), None)
     assert (found.at, found.bad) == (None, ())

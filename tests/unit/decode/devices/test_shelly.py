@@ -267,6 +267,6 @@ def test_invented_devices_do_not_fill_the_memory(monkeypatch):
     reader = shelly.ShellyReader(description.Special(reader="shelly"), models.DeviceType.METER, config.Limits(), None)
     for number in range(100):
         sent = notified({"ts": 1736607010.49, "switch:0": {"apower": 1}})
-        reader.read(sent, models.DeviceType.METER, f"s{number}")
+        reader.read(sent, f"s{number}")
     assert len(reader._known) <= 10
     assert len(reader._notified) <= 10

@@ -40,6 +40,7 @@ class DocumentReader:
         zone: zoneinfo.ZoneInfo | None,
     ) -> None:
         self._document = document
+        self._device_type = device_type
         self._clock = clock
         self._zone = zone
         self._fields = fields.FieldReader(device_type, limits)
@@ -57,7 +58,7 @@ class DocumentReader:
         self._id = path.parse(document.id_path) if document.id_path else None
         self._quick = compiled.compile_document(document, device_type, limits, zone, epoch=clock.epoch)
 
-    def read(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+    def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
         """See ``taken.Reader``."""
         if self._quick is not None:
             try:
@@ -68,12 +69,12 @@ class DocumentReader:
                 if written is None or device_id is None:
                     device_id = device_id or written
                     if device_id is not None and len(device_id) <= readings.ID_LENGTH:
-                        return (taken.Taken(device_type, device_id, at, columns),)
-        return (self._slowly(message, device_type, device_id),)
+                        return (taken.Taken(self._device_type, device_id, at, columns),)
+        return (self._slowly(message, device_id),)
 
-    def _slowly(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> taken.Taken:
+    def _slowly(self, message: models.Message, device_id: str | None) -> taken.Taken:
         if self._document.others == "pass" and device_id is not None and value.is_none(message.payload):
-            return taken.Taken(device_type, device_id, None, [None] * self._fields.width)
+            return taken.Taken(self._device_type, device_id, None, [None] * self._fields.width)
         payload = frame.bare(message.payload)
         try:
             parsed = _parsed(payload)
@@ -81,9 +82,9 @@ class DocumentReader:
             raise fields.Invalid(Reason.NOT_JSON, frame.explain(message.payload, error)) from None
         if parsed.__class__ is not dict:
             raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(parsed))
-        return self.read_object(parsed, device_type, device_id)
+        return self.read_object(parsed, device_id)
 
-    def read_object(self, parsed: dict[str, Any], device_type: DeviceType, device_id: str | None) -> taken.Taken:
+    def read_object(self, parsed: dict[str, Any], device_id: str | None) -> taken.Taken:
         """What a parsed document says, field by field.
 
         Raises:
@@ -91,14 +92,14 @@ class DocumentReader:
         """
         found = self._measured(parsed)
         if not found and self._document.others == "pass":
-            return taken.Taken(device_type, self._id_of(parsed, device_id), None, [None] * self._fields.width)
+            return taken.Taken(self._device_type, self._id_of(parsed, device_id), None, [None] * self._fields.width)
         if not found:
             paths = ", ".join(one for source, *_ in self._sources.values() for one in source.paths)
             raise fields.Invalid(Reason.NO_MEASUREMENT, f"nothing of what is read from it: {paths}")
         at = self._time_of(parsed)
         read = self._fields.read(found, None)
         bad = [self._explained(one) for one in read.bad]
-        return taken.Taken(device_type, self._id_of(parsed, device_id), at, read.columns, bad, read.ignored)
+        return taken.Taken(self._device_type, self._id_of(parsed, device_id), at, read.columns, bad, read.ignored)
 
     def _explained(self, refused: fields.Refusal) -> fields.Refusal:
         if refused.field not in self._sources:

@@ -53,14 +53,14 @@ class _All:
     def __init__(self, readers: Sequence[taken.Reader]) -> None:
         self._readers = readers
 
-    def read(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+    def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
         """See ``taken.Reader``."""
         found: list[taken.Taken] = []
         nothing: list[taken.Taken] = []
         refused: fields.Invalid | None = None
         for reader in self._readers:
             try:
-                for one in reader.read(message, device_type, device_id):
+                for one in reader.read(message, device_id):
                     (found if one.bad or one.columns.count(None) < len(one.columns) else nothing).append(one)
             except fields.Invalid as invalid:
                 refused = invalid
@@ -69,17 +69,6 @@ class _All:
         if refused is not None and not nothing:
             raise refused
         return nothing[:1]
-
-
-class _As:
-    """Readings of another device type than the other documents of the topic are of."""
-
-    def __init__(self, reader: taken.Reader, device_type: DeviceType) -> None:
-        self._reader, self._device_type = reader, device_type
-
-    def read(self, message: models.Message, _device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
-        """See ``taken.Reader``."""
-        return self._reader.read(message, self._device_type, device_id)
 
 
 class Families:
@@ -148,7 +137,7 @@ class Families:
         for (rest, template), readers in by_topic.items():
             first, device_type = readers[0]
             if len(readers) > 1:
-                first = _All([one if kind is device_type else _As(one, kind) for one, kind in readers])
+                first = _All([one for one, _ in readers])
             route = FamilyRoute(
                 one.name,
                 device_type,

@@ -45,7 +45,7 @@ class OcppReader:
         self._transactions: dict[tuple[str, Any], int] = {}
         self._connectors: dict[str, set[int]] = {}
 
-    def read(self, message: models.Message, _device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+    def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
         """See ``taken.Reader``."""
         if device_id is None:
             raise fields.Invalid(Reason.MISSING_FIELD, "the topic has no device id")

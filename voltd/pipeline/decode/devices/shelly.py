@@ -91,7 +91,7 @@ class ShellyReader:
         self._known: dict[tuple[str, str], dict[_Steps, Any]] = {}
         self._notified: dict[str, dt.datetime] = {}
 
-    def read(self, message: models.Message, _device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+    def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
         """See ``taken.Reader``."""
         if device_id is None:
             raise fields.Invalid(Reason.MISSING_FIELD, "the topic has no device id")
@@ -106,7 +106,7 @@ class ShellyReader:
         recently = notified is not None and abs(message.received_at - notified) < _PREFERRED_FOR
         if component is None or recently:
             return (self._alive(meter_id),)
-        return component.reader.read(message, _METER, meter_id)
+        return component.reader.read(message, meter_id)
 
     def _notification(self, message: models.Message, device_id: str) -> Sequence[taken.Taken]:
         try:
@@ -126,7 +126,7 @@ class ShellyReader:
             if found and component and status.__class__ is dict:
                 meter_id = _meter_id(device_id, found[2])
                 changed = self._changed((device_id, name), component, status)
-                one = component.reader.read_object(changed, _METER, meter_id)._replace(at=at)
+                one = component.reader.read_object(changed, meter_id)._replace(at=at)
                 meters[meter_id] = _together(meters.get(meter_id), one)
         measured = [one for one in meters.values() if one.bad or one.columns != self._nothing]
         if measured and at is not None:

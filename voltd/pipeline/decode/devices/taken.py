@@ -54,7 +54,7 @@ def together(found: Sequence[Taken]) -> Sequence[Taken]:
 class Reader(Protocol):
     """Reads the messages of one topic pattern."""
 
-    def read(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> Sequence[Taken]:
+    def read(self, message: models.Message, device_id: str | None) -> Sequence[Taken]:
         """What the message says; ``device_id`` is the topic's, None where it has none. Never blocks.
 
         Raises:

@@ -121,7 +121,7 @@ class Translation:
                 Reason.TOO_LARGE, f"payload of {size} bytes is over limits.max_payload_bytes = {limit}"
             )
         found = []
-        read = route.reader.read(message, route.device_type, route.device_id)
+        read = route.reader.read(message, route.device_id)
         for one in read:
             if one.device_id != route.device_id and one.device_id in route.ids:
                 one = one._replace(device_id=route.ids[one.device_id])  # noqa: PLW2901 the same, by its name here

@@ -27,6 +27,7 @@ class ValueReader:
 
     def __init__(self, value: description.Value, device_type: DeviceType, limits: config.Limits) -> None:
         self._value = value
+        self._device_type = device_type
         self._measured = taken.Measured(value, value.field, device_type, as_text=True)
         self._path = path.parse(value.path) if value.path else None
         self._fields = fields.FieldReader(device_type, limits)
@@ -36,7 +37,7 @@ class ValueReader:
         self._plain = value.parts == 1 and value.field not in readings.POSITION and not has_sentinel
         self._where = value.path or value.topic
 
-    def read(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+    def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
         """See ``taken.Reader``."""
         if device_id is None:
             raise fields.Invalid(Reason.MISSING_FIELD, "the topic has no device id")
@@ -45,31 +46,32 @@ class ValueReader:
             raise fields.Invalid(Reason.NO_MEASUREMENT, f"nothing at {self._value.path}")
         number = self._measured.number(raw)
         if self._measured.is_none(raw) or self._measured.is_none(number):
-            return (taken.Taken(device_type, device_id, None, self._nothing),)
+            return (taken.Taken(self._device_type, device_id, None, self._nothing),)
         value = self._measured.value(number if self._measured.is_number else raw)
         if self._plain and value.__class__ is float and self._measured.field.low <= value <= self._measured.field.high:
             columns = self._nothing.copy()
             columns[self._measured.place] = value
-            return (taken.Taken(device_type, device_id, None, columns),)
+            return (taken.Taken(self._device_type, device_id, None, columns),)
         found = self._fields.read({self._value.field: value}, None)
         if self._value.parts > 1 and not found.bad:
             column = self._measured.place
             part = (column, self._value.part, self._value.parts, found.columns[column])
             parts = (part,) if part[3] is not None else ()
-            return (taken.Taken(device_type, device_id, None, self._nothing, ignored=found.ignored, parts=parts),)
+            return (taken.Taken(self._device_type, device_id, None, self._nothing, ignored=found.ignored, parts=parts),)
         bad = [self._measured.refusal(one, self._where) for one in found.bad]
-        return (taken.Taken(device_type, device_id, None, found.columns, bad, found.ignored),)
+        return (taken.Taken(self._device_type, device_id, None, found.columns, bad, found.ignored),)
 
 
 class AliveReader:
     """Reads messages that say whether a device is connected."""
 
     def __init__(self, alive: description.Alive, device_type: DeviceType) -> None:
+        self._device_type = device_type
         self._online = frozenset(word.lower() for word in alive.online)
         self._path = path.parse(alive.path) if alive.path else None
         self._nothing = [None] * len(readings.fields(device_type))
 
-    def read(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+    def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
         """See ``taken.Reader``."""
         if device_id is None:
             raise fields.Invalid(Reason.MISSING_FIELD, "the topic has no device id")
@@ -77,7 +79,7 @@ class AliveReader:
         if word.__class__ is bool:
             word = str(word)
         alive = word.__class__ is str and word.lower() in self._online
-        return (taken.Taken(device_type, device_id, None, self._nothing, alive=alive),)
+        return (taken.Taken(self._device_type, device_id, None, self._nothing, alive=alive),)
 
 
 def is_none(payload: bytes) -> bool:

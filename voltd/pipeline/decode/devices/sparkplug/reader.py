@@ -51,6 +51,7 @@ class SparkplugReader:
     """
 
     def __init__(self, special: description.Sparkplug, device_type: DeviceType, limits: config.Limits) -> None:
+        self._device_type = device_type
         self._ends = special.kind.endswith("DEATH")
         self._fields = fields.FieldReader(device_type, limits)
         self._nothing: list[Any] = [None] * self._fields.width
@@ -77,7 +78,7 @@ class SparkplugReader:
             field.high,
         )
 
-    def read(self, message: models.Message, device_type: DeviceType, device_id: str | None) -> Sequence[taken.Taken]:
+    def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
         """See ``taken.Reader``. A message without any of the fields is no sign of life: gateways send those, too."""
         if device_id is None:
             raise fields.Invalid(Reason.MISSING_FIELD, "the topic has no device id")
@@ -86,8 +87,8 @@ class SparkplugReader:
         if not self._ends:
             self._sort(payload.timestamp, metrics, by_time)
         if not by_time:
-            return (taken.Taken(device_type, device_id, None, self._nothing, alive=False),)
-        return [self._taken(device_type, device_id, at_ms, found) for at_ms, found in by_time.items()]
+            return (taken.Taken(self._device_type, device_id, None, self._nothing, alive=False),)
+        return [self._taken(device_id, at_ms, found) for at_ms, found in by_time.items()]
 
     def _sort(self, sent_ms: int, metrics: list[Any], by_time: dict[int, _Found]) -> None:
         """The values by their time, ms since 1970; 0: none."""
@@ -124,7 +125,7 @@ class SparkplugReader:
                 columns[place] = None
                 others[field] = None if raw is None or measured.is_none(raw) else measured.value(raw)
 
-    def _taken(self, device_type: DeviceType, device_id: str, at_ms: int, found: _Found) -> taken.Taken:
+    def _taken(self, device_id: str, at_ms: int, found: _Found) -> taken.Taken:
         at = None
         if at_ms:
             try:
@@ -132,16 +133,16 @@ class SparkplugReader:
             except (ValueError, OverflowError, OSError):
                 detail = f"the time is no ms since 1970: {at_ms}"
                 bad = [fields.Refusal(Reason.BAD_TIME, detail, field) for field in self._names(found)]
-                return taken.Taken(device_type, device_id, None, self._nothing, bad)
+                return taken.Taken(self._device_type, device_id, None, self._nothing, bad)
         columns, others = found
         if not others:
-            return taken.Taken(device_type, device_id, at, columns)
+            return taken.Taken(self._device_type, device_id, at, columns)
         read = self._fields.read(others, None)
         for place, value in enumerate(read.columns):
             if value is not None and columns[place] is None:  # a negative one may be another field's
                 columns[place] = value
         bad = [self._explained(one) for one in read.bad]
-        return taken.Taken(device_type, device_id, at, columns, bad, read.ignored)
+        return taken.Taken(self._device_type, device_id, at, columns, bad, read.ignored)
 
     def _names(self, found: _Found) -> list[str]:
         columns, others = found
