@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Self
 
 import pydantic
@@ -45,14 +45,7 @@ def _overlap(one: list[str], other: list[str]) -> bool:
 
 def overlapping(filters: Sequence[str]) -> tuple[int, int] | None:
     """The places of the first two filters that one topic can match; None: there are none."""
-    levels = [_levels(one) for one in filters]
-    for one, other in itertools.combinations(range(len(filters)), 2):
-        mine, yours = levels[one], levels[other]
-        # 4.7.2: a wildcard at the beginning matches no topic that begins with $
-        system = any(name.startswith("$") for name in (mine[0], yours[0]))
-        if (mine[0] == yours[0] or not system) and _overlap(mine, yours):
-            return one, other
-    return None
+    return _first_pair(filters, _overlap)
 
 
 def covering(filters: Sequence[str]) -> tuple[int, int] | None:
@@ -60,16 +53,21 @@ def covering(filters: Sequence[str]) -> tuple[int, int] | None:
 
     Filters like ``+/online`` and ``zigbee2mqtt/+`` meet in one topic alone, which no device has: they are no mistake.
     """
+    return _first_pair(filters, lambda one, other: _covers(one, other) or _covers(other, one))
+
+
+def _first_pair(filters: Sequence[str], collide: Callable[[list[str], list[str]], bool]) -> tuple[int, int] | None:
     levels = [_levels(one) for one in filters]
     for one, other in itertools.combinations(range(len(filters)), 2):
-        if _covers(levels[one], levels[other]) or _covers(levels[other], levels[one]):
+        mine, yours = levels[one], levels[other]
+        # 4.7.2: a wildcard at the beginning matches no topic that begins with $
+        system = any(name.startswith("$") for name in (mine[0], yours[0]))
+        if (mine[0] == yours[0] or not system) and collide(mine, yours):
             return one, other
     return None
 
 
 def _covers(one: list[str], other: list[str]) -> bool:
-    if one[0] != other[0] and other[0].startswith("$"):
-        return False
     for place, level in enumerate(one):
         if level == "#":
             return True
