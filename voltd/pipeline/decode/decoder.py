@@ -179,7 +179,7 @@ class Decoder:
                 continue
             payload = bytes(text)
             try:
-                self._one(batch, (index, position), message, route, _value(payload), payload=payload)
+                self._one(batch, (index, position), message, route, letters.parsed(payload), payload=payload)
             except _Invalid as invalid:
                 device = (route.device_type, route.device_id)
                 batch.dead_letters.append(letters.refused(message, payload, invalid, device, position))
@@ -290,10 +290,3 @@ def _elements(payload: bytes) -> Sequence[bytes | msgspec.Raw]:
         return frame.elements(payload)
     except ValueError as error:
         raise _Invalid(Reason.NOT_JSON, frame.explain(payload, error)) from None
-
-
-def _value(text: bytes) -> Any:
-    try:
-        return frame.parse(text)
-    except ValueError as error:
-        raise _Invalid(Reason.NOT_JSON, frame.explain(text, error)) from None

@@ -1,12 +1,14 @@
-"""The dead letter of what ``decode`` refuses. Pure."""
+"""What ``decode`` refuses: the dead letter of it, and of what is no JSON. Pure."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import structlog
 
 from voltd import models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fields
+from voltd.pipeline.decode import fields, frame
 
 _log = structlog.get_logger()
 
@@ -27,6 +29,23 @@ def refused(
         device_id = None
     reason, detail, field = invalid.refusal
     return models.DeadLetter(message, payload, reason, detail, element, field, device_type, device_id)
+
+
+def parsed(text: bytes, payload: bytes | None = None) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: without what stands around it.
+        payload: as published, which the refusal explains; None: the text.
+
+    Raises:
+        fields.Invalid: it is no JSON.
+    """
+    try:
+        return frame.parse(text)
+    except ValueError as error:
+        shown = text if payload is None else payload
+        raise fields.Invalid(Reason.NOT_JSON, frame.explain(shown, error)) from None
 
 
 def defect(message: models.Message, error: Exception) -> models.DeadLetter:

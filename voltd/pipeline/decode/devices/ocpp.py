@@ -13,7 +13,7 @@ from typing import Any
 
 from voltd import config, hints, models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fields, frame, timestamp
+from voltd.pipeline.decode import fields, frame, letters, timestamp
 from voltd.pipeline.decode.devices import description, ocpp_samples, taken
 from voltd.readings import DeviceType
 
@@ -118,10 +118,7 @@ def _body(payload: bytes) -> Mapping[str, Any]:
     Raises:
         fields.Invalid: it is neither request nor frame.
     """
-    try:
-        value = frame.parse(frame.bare(payload))
-    except ValueError as error:
-        raise fields.Invalid(Reason.NOT_JSON, frame.explain(payload, error)) from None
+    value = letters.parsed(frame.bare(payload), payload)
     if value.__class__ is list and value and value[0].__class__ is int:
         value = value[3] if value[0] == _CALL and len(value) > 3 else {}  # noqa: PLR2004
     elif value.__class__ is dict:

@@ -14,7 +14,7 @@ from typing import Any
 
 from voltd import config, hints, models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fields, frame, timestamp
+from voltd.pipeline.decode import fields, frame, letters, timestamp
 from voltd.pipeline.decode.devices import description, document, path, taken
 from voltd.readings import DeviceType
 
@@ -109,10 +109,7 @@ class ShellyReader:
         return component.reader.read(message, meter_id)
 
     def _notification(self, message: models.Message, device_id: str) -> Sequence[taken.Taken]:
-        try:
-            value = frame.parse(frame.bare(message.payload))
-        except ValueError as error:
-            raise fields.Invalid(Reason.NOT_JSON, frame.explain(message.payload, error)) from None
+        value = letters.parsed(frame.bare(message.payload), message.payload)
         if value.__class__ is not dict:
             raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(value))
         params = value.get("params")

@@ -7,7 +7,7 @@ from typing import Any
 
 from voltd import config, models, readings
 from voltd.models import Reason
-from voltd.pipeline.decode import fields, frame
+from voltd.pipeline.decode import fields, frame, letters
 from voltd.pipeline.decode.devices import description, path, taken
 from voltd.readings import DeviceType
 
@@ -97,10 +97,7 @@ def plain(payload: bytes, steps: tuple[path.Step, ...] | None) -> Any:
         raise fields.Invalid(Reason.NOT_AN_OBJECT, f"one value belongs here, not {len(payload)} bytes")
     payload = frame.bare(payload)
     if steps is not None:
-        try:
-            return path.look_up(frame.parse(payload), steps)
-        except ValueError as error:
-            raise fields.Invalid(Reason.NOT_JSON, frame.explain(payload, error)) from None
+        return path.look_up(letters.parsed(payload), steps)
     try:
         text = payload.decode().strip()
     except UnicodeDecodeError as error:
@@ -108,10 +105,7 @@ def plain(payload: bytes, steps: tuple[path.Step, ...] | None) -> Any:
     if text.lower() in _NONE:
         return None
     if text[0] == '"':
-        try:
-            text = frame.parse(payload)
-        except ValueError as error:
-            raise fields.Invalid(Reason.NOT_JSON, frame.explain(payload, error)) from None
+        text = letters.parsed(payload)
         return None if text.__class__ is str and text.strip().lower() in _NONE else text
     if text[0] in "{[":
         raise fields.Invalid(Reason.NOT_AN_OBJECT, "one value belongs here, not an object or array")
