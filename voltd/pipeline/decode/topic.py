@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from voltd import config, models
-from voltd.pipeline.decode.devices import families
+from voltd.pipeline.decode.devices import families, pattern
 
 _MOST_CACHED = 200_000
 
@@ -88,11 +88,5 @@ def _expression(topic_filter: str) -> re.Pattern[str]:
     Of a shared subscription, ``$share/<group>/<filter>`` (4.8.2), the filter counts.
     """
     levels = (topic_filter.split("/", 2)[2] if topic_filter.startswith("$share/") else topic_filter).split("/")
-    last = max((position for position, level in enumerate(levels) if level == "+"), default=-1)
-    parts = [
-        "(?P<id>[^/]*)" if at == last else "[^/]*" if level == "+" else re.escape(level)
-        for at, level in enumerate(levels)
-    ]
-    if levels[-1] == "#":  # also the level above it
-        return re.compile("/".join(parts[:-1]) + "(/.*)?" if parts[:-1] else ".*", re.DOTALL)
-    return re.compile("/".join(parts), re.DOTALL)
+    last = max((position for position, level in enumerate(levels) if level == "+"), default=None)
+    return pattern.expression(levels, {} if last is None else {last: "id"})

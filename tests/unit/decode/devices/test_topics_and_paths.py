@@ -9,16 +9,18 @@ from paho.mqtt import client as paho
 
 from voltd.pipeline.decode.devices import path, pattern
 
+ENDING = st.sampled_from(["", "/#"])
 LEVEL = st.sampled_from(["a", "b", "", "tele", "{id}", "{area}", "+"])
 TOPIC = st.lists(st.sampled_from(["a", "b", "", "tele", "x y"]), min_size=1, max_size=4).map("/".join)
 
 
 @given(
     levels=st.lists(LEVEL, min_size=1, max_size=4, unique_by=lambda level: level if "{" in level else object()),
+    ending=ENDING,
     topic=TOPIC,
 )
-def test_matches_what_its_filter_matches(levels, topic):
-    text = "/".join(levels)
+def test_matches_what_its_filter_matches(levels, ending, topic):
+    text = "/".join(levels) + ending
     if not text:
         return
     found = pattern.Pattern(text)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 _NAMED = re.compile(r"\{([a-z][a-z0-9_]*)\}", re.ASCII)
@@ -27,28 +28,24 @@ class Pattern:
         self.text = text
         levels = text.split("/")
         self.names: tuple[str, ...] = ()
-        filters, parts = [], []
+        named: dict[int, str] = {}
         for position, level in enumerate(levels):
             if found := _NAMED.fullmatch(level):
                 if found[1] in self.names:
                     raise ValueError(f"{text!r} is no topic pattern: {{{found[1]}}} is there twice")
                 self.names += (found[1],)
-                filters.append("+")
-                parts.append(f"(?P<{found[1]}>[^/]*)")
+                named[position] = found[1]
             elif level == "#" and position == len(levels) - 1:
-                filters.append("#")
-                parts.append(".*")
+                continue
             elif set(level) & set("{}#") or ("+" in level and level != "+"):
                 raise ValueError(
                     f"{text!r} is no topic pattern: {{name}} and + are whole levels, # is the last one; not {level!r}"
                 )
-            else:
-                filters.append(level)
-                parts.append("[^/]*" if level == "+" else re.escape(level))
         if not text or len(text) > 1024:  # noqa: PLR2004
             raise ValueError("a topic pattern has 1 to 1024 characters")
+        filters = ["+" if position in named else level for position, level in enumerate(levels)]
         self.topic_filter = "/".join(filters)
-        self._expression = re.compile("/".join(parts), re.DOTALL)
+        self._expression = expression(filters, named)
 
     def levels(self, topic: str) -> dict[str, str] | None:
         """The named levels of a topic; None where it does not match."""
@@ -67,6 +64,17 @@ class Pattern:
                 return f"{template!r} needs the level {{{name}}} of the topic; {self.text!r} has {there}"
         rest = _NAMED.sub("", template)
         return f"{template!r}: a brace belongs to no name" if set(rest) & set("{}") else None
+
+
+def expression(levels: Sequence[str], named: Mapping[int, str]) -> re.Pattern[str]:
+    """A topic filter (MQTT 5, 4.7), by its levels, as a regular expression; its groups are the levels with names."""
+    parts = [
+        f"(?P<{named[at]}>[^/]*)" if at in named else "[^/]*" if level == "+" else re.escape(level)
+        for at, level in enumerate(levels)
+    ]
+    if levels[-1] == "#":  # also the level above it
+        return re.compile("/".join(parts[:-1]) + "(/.*)?" if parts[:-1] else ".*", re.DOTALL)
+    return re.compile("/".join(parts), re.DOTALL)
 
 
 def fill(template: str, levels: dict[str, str]) -> str:
