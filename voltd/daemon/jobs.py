@@ -228,13 +228,13 @@ class Jobs:
                 self._note_pseudonyms_of(connection)
 
     def _note_pseudonyms_of(self, connection: psycopg.Connection[Any]) -> None:
-        changes = dict(self._pseudonyms.renamed) if self._pseudonyms is not None else {}
-        if changes:
-            arguments = {"previous": list(changes), "current": list(changes.values())}
-            connection.execute(queries.text("insert_pseudonym_changes"), arguments)
+        if self._pseudonyms is None or not self._pseudonyms.renamed:
+            return
+        changes = dict(self._pseudonyms.renamed)
+        arguments = {"previous": list(changes), "current": list(changes.values())}
+        connection.execute(queries.text("insert_pseudonym_changes"), arguments)
         for previous in changes:
-            if self._pseudonyms is not None:
-                self._pseudonyms.renamed.pop(previous, None)
+            self._pseudonyms.renamed.pop(previous, None)
 
     def _watch_policies(self) -> None:
         if self._policies is None:
