@@ -31,7 +31,8 @@ class Wiring:
     def __init__(self, settings: config.Settings) -> None:
         self._settings = settings
         self._pseudonyms = pseudonyms.of(settings)
-        self._families = families.of(settings)
+        self._enabled = families.enabled(settings)
+        self._families = self._compiled()
         self.signals = signals.Signals()
         self.counters = metrics.Metrics()
         self.clock = host_clock.HostClock()
@@ -92,7 +93,7 @@ class Wiring:
         batches = policy.of(settings)
         self.flusher = flusher.Flusher(
             self.window,
-            self._decoder(families.of(settings, self._ask)),
+            self._decoder(self._ask),
             self.store,
             batches,
             self.counters,
@@ -140,12 +141,14 @@ class Wiring:
     def _ask(self, topic: str, payload: bytes) -> None:
         self.consumer.publish(consumer.Outgoing(topic, payload))
 
-    def _decoder(self, others: families.Families | None = None) -> decoder.Decoder:
+    def _compiled(self, ask: families.Ask | None = None) -> families.Families:
+        """Readers that know what a device said before: each decoder is another thread's, so it has its own ones."""
+        return families.Families(self._enabled, self._settings.limits, self._settings.timestamps, ask)
+
+    def _decoder(self, ask: families.Ask | None = None) -> decoder.Decoder:
         settings = self._settings
-        # Some families know what a device said before: each decoder is another thread's, so it has readers of its own.
-        others = others or families.of(settings)
         return decoder.Decoder(
-            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, others
+            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, self._compiled(ask)
         )
 
     def _clock_guard(self) -> clock.ClockGuard:
@@ -156,5 +159,5 @@ class Wiring:
             settings.max_age_days,
             self.clock,
             settings.timestamps,
-            others=families.of(settings),
+            others=self._compiled(),
         )

@@ -185,15 +185,24 @@ def of(settings: config.Settings, ask: Ask | None = None) -> Families:
     """The families that the settings enable; ``ask`` is for the stream, see ``Families``.
 
     Raises:
-        ConfigurationError: see ``catalogue.enabled`` and ``pseudonyms.of``; or what a family needs is missing.
+        ConfigurationError: see ``enabled``; or what a family needs is missing.
     """
-    enabled = catalogue.enabled(settings)
+    return Families(enabled(settings), settings.limits, settings.timestamps, ask)
+
+
+def enabled(settings: config.Settings) -> tuple[catalogue.Enabled, ...]:
+    """The descriptions of the families that the settings enable, with the ids by which their devices come.
+
+    Raises:
+        ConfigurationError: see ``catalogue.enabled`` and ``pseudonyms.of``.
+    """
+    found = catalogue.enabled(settings)
     # The ids that the settings know by their VINs come as pseudonyms.
-    if any(pseudonyms.is_vin(name) for one in enabled for pair in one.settings.ids.items() for name in pair):
+    if any(pseudonyms.is_vin(name) for one in found for pair in one.settings.ids.items() for name in pair):
         renamed = pseudonyms.of(settings)
         if renamed is not None:
-            enabled = tuple(_renamed(one, renamed) for one in enabled)
-    return Families(enabled, settings.limits, settings.timestamps, ask)
+            return tuple(_renamed(one, renamed) for one in found)
+    return found
 
 
 def _renamed(one: catalogue.Enabled, renamed: pseudonyms.Pseudonyms) -> catalogue.Enabled:
