@@ -14,10 +14,10 @@ import paho.mqtt.client as paho
 import psycopg
 import pytest
 
+from support.families import shipped
 from voltd import config, models
 from voltd.database import connections
 from voltd.pipeline.decode import decoder
-from voltd.pipeline.decode.devices import catalogue as described
 from voltd.pipeline.decode.devices import families, gather
 from voltd.pipeline.write import store as write
 from voltd.simulate.families import catalogue
@@ -29,7 +29,7 @@ HOURS = 12
 START = (dt.datetime.now(dt.UTC) - dt.timedelta(days=1)).replace(hour=6, minute=0, second=0, microsecond=0)
 END = START + dt.timedelta(hours=HOURS)
 SECOND = dt.timedelta(seconds=1)
-SPOKEN = tuple(name for name in catalogue.FAMILIES if name in described.shipped())
+SPOKEN = tuple(name for name in catalogue.FAMILIES if name in shipped())
 STEP_KWH = {"teslamate": 0.01, "zigbee2mqtt": 0.01}
 CLOCKS_S = 5.0  # the skew of a clock, the arrival, a time without fractions
 

@@ -1,35 +1,17 @@
 """Charging stations and gateways with formats of their own: EVerest, CTEK, ocpp2mqtt, ha-ocpp-relay."""
 
 import datetime as dt
+import functools
 
 import pytest
 
-from voltd import config, models
+from support import families
 from voltd.models import Reason
-from voltd.pipeline.decode import decoder as decode
-from voltd.pipeline.decode.devices import families
 
 NOW = dt.datetime(2022, 10, 11, 16, 45, 21, tzinfo=dt.UTC)
 AT = dt.datetime(2022, 10, 11, 16, 45, 20, tzinfo=dt.UTC)
-
-
-def decoded(family, *sent, received_at=NOW, retained=False):
-    settings = config.Settings(devices={family: {}})
-    reader = decode.Decoder(settings.mqtt.topics, settings.limits, 90, settings.timestamps, families.of(settings))
-    messages = [
-        models.Message(topic, payload.encode(), 1, received_at, size=len(payload), retained=retained)
-        for topic, payload in sent
-    ]
-    return reader.decode(messages)
-
-
-def values(batch):
-    """The readings with what is there, without receipt; nothing is refused."""
-    assert batch.dead_letters == []
-    return [
-        {name: value for name, value in one._asdict().items() if value is not None and name != "received_at"}
-        for one in batch.meters
-    ]
+decoded = functools.partial(families.decoded, received_at=NOW)
+values = families.meters
 
 
 @pytest.mark.parametrize("at", ["1665506720.0", '"2022-10-11T16:45:20Z"'])

@@ -49,7 +49,7 @@ def test_an_own_description_is_found_beside_those_of_voltd(described, tmp_path):
     assert found[0].filters == ("plugs/+/state", "plugs/+/energy")
 
 
-@pytest.mark.parametrize("name", catalogue.shipped())
+@pytest.mark.parametrize("name", support.shipped())
 def test_those_of_voltd_are_right(name):
     """And say where their facts are from."""
     (one,) = catalogue.enabled(support.settings(**{name: {}}))

@@ -1,36 +1,18 @@
 """P1 and HAN meter readers: dsmr-reader, P1 Dongle, plan-d, dsmr2mqtt, esp8266_p1meter, amsreader."""
 
 import datetime as dt
+import functools
 
 import pytest
 
-from voltd import config, models
+from support import families
 from voltd.models import Reason
-from voltd.pipeline.decode import decoder as decode
 from voltd.pipeline.decode import fields, timestamp
-from voltd.pipeline.decode.devices import families
 
 NOW = dt.datetime(2023, 3, 10, 17, 0, 30, tzinfo=dt.UTC)
 AT = dt.datetime(2023, 3, 10, 17, 0, 22, tzinfo=dt.UTC)
-
-
-def decoded(family, *sent, received_at=NOW, retained=False, **settings):
-    every = config.Settings(devices={family: settings})
-    reader = decode.Decoder(every.mqtt.topics, every.limits, 90, every.timestamps, families.of(every))
-    messages = [
-        models.Message(topic, payload.encode(), 1, received_at, size=len(payload), retained=retained)
-        for topic, payload in sent
-    ]
-    return reader.decode(messages)
-
-
-def values(batch):
-    """The readings with what is there, without receipt; nothing is refused."""
-    assert batch.dead_letters == []
-    return [
-        {name: value for name, value in one._asdict().items() if value is not None and name != "received_at"}
-        for one in batch.meters
-    ]
+decoded = functools.partial(families.decoded, received_at=NOW)
+values = families.meters
 
 
 @pytest.mark.parametrize(

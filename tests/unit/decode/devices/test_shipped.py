@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from support import families as support
 from voltd import config
 from voltd.pipeline.decode.devices import catalogue, compiled
 from voltd.rules import charging_status
@@ -14,14 +15,14 @@ ROOT = pathlib.Path(__file__).parents[4]
 SHIPPED = ROOT / "voltd" / "pipeline" / "decode" / "devices" / "shipped"
 
 
-@pytest.mark.parametrize("name", catalogue.shipped())
+@pytest.mark.parametrize("name", support.shipped())
 def test_each_family_says_where_its_facts_are_from_and_is_documented(name):
     assert "# Facts: " in (SHIPPED / f"{name}.toml").read_text()
     documented = (ROOT / "docs" / "devices.md").read_text()
     assert f"[devices.{name}]" in documented or f"`{name}`" in documented
 
 
-@pytest.mark.parametrize("name", catalogue.shipped())
+@pytest.mark.parametrize("name", support.shipped())
 def test_each_document_is_compiled(name):
     family = catalogue.load(SHIPPED / f"{name}.toml")
     for document in family.document:

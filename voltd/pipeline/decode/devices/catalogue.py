@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import pathlib
 import tomllib
 from collections.abc import Mapping
@@ -186,9 +185,3 @@ def _check_ids(found: Enabled, topic: pattern.Pattern) -> None:
             raise errors.ConfigurationError(
                 f"devices.{found.name}: {problem}", hint=f"write the topics like {found.description.topics[0]!r}"
             )
-
-
-@functools.cache
-def shipped() -> tuple[str, ...]:
-    """The families that voltd describes."""
-    return tuple(sorted(file.stem for file in _SHIPPED.glob("*.toml")))
