@@ -15,10 +15,13 @@ from voltd.doctor import listen
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.decode.devices import catalogue, description, families, pattern
 
+ANY_DAYS = 36_500  # a reading of any age
+NOWHERE = config.Topics(vehicle=("$voltd-doctor",), meter=(), ingest=())  # a filter that no topic matches
 Base = tuple[str, ...]
 _ENOUGH = 3  # different messages, where a family is somewhere else than it is by default
 _MOST_PATTERNS = 10  # in the settings; beyond, a further level is named
 _MOST_LEVELS = 100
+_pattern = functools.cache(pattern.Pattern)  # asked for each topic
 
 
 @dataclasses.dataclass(slots=True)
@@ -102,8 +105,8 @@ class Probe:
             }
         )
         enabled = catalogue.Enabled(self._family, every, at)
-        none = config.Topics(vehicle=("$voltd-doctor",), meter=(), ingest=())
-        return decoder.Decoder(none, settings.limits, 36_500, settings.timestamps, families.Families([enabled]))
+        found = families.Families([enabled])
+        return decoder.Decoder(NOWHERE, settings.limits, ANY_DAYS, settings.timestamps, found)
 
 
 def _base(rest: str, levels: Base) -> Base | None:
@@ -112,7 +115,7 @@ def _base(rest: str, levels: Base) -> Base | None:
     if "#" in wanted or not len(wanted) < len(levels) <= _MOST_LEVELS:
         return None
     tail = "/".join(levels[len(levels) - len(wanted) :])
-    if wanted and pattern.Pattern(rest).levels(tail) is None:
+    if wanted and _pattern(rest).levels(tail) is None:
         return None
     return levels[: len(levels) - len(wanted)]
 
@@ -122,7 +125,7 @@ def _usual(described: description.Description, base: Base) -> bool:
 
 
 def _matches(text: str, base: Base) -> bool:
-    return pattern.Pattern(text).levels("/".join(base)) is not None
+    return _pattern(text).levels("/".join(base)) is not None
 
 
 def _convinces(fit: Fit, described: description.Description) -> bool:

@@ -17,9 +17,7 @@ from voltd.pipeline.decode.topic import TopicTable
 from voltd.unit_proof import proof
 
 OWN = "voltd's own format"
-_NOWHERE = "$voltd-doctor"  # a filter that no topic matches
 _NO_ID = frozenset({"", "volt", "vehicle", "vehicles", "meter", "meters", "telemetry"})
-_ANY_DAYS = 36_500
 
 
 @dataclasses.dataclass(slots=True)
@@ -150,7 +148,7 @@ def _families(
             at = there.model_copy(update={"topics": group.patterns, "gather_s": 0})
             one = catalogue.Enabled(family, described[family], at)
             found = families.Families([one], settings.limits, settings.timestamps)
-            _filled(group, heard, _decoder(settings, _topics(), found))
+            _filled(group, heard, _decoder(settings, fit.NOWHERE, found))
         except Exception as error:  # noqa: BLE001 the other groups are reported all the same
             group.trouble = f"{error!r}: write [devices.{family}] topics yourself, like {described[family].topics[0]!r}"
         groups.append(group)
@@ -160,16 +158,19 @@ def _families(
 def _own_elsewhere(heard: listen.Heard, settings: config.Settings) -> list[Group]:
     """Readings in voltd's own format on topics that no filter matches."""
     by_filter: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    decoders: dict[tuple[str, str], decoder.Decoder] = {}  # made once for all topics of a shape
     for name, topic in heard.topics.items():
         for section in ("vehicle", "meter", "ingest"):
-            batch = _decoder(settings, _topics(**{section: (_same_shape(name, section),)})).decode(topic.samples[-1:])
+            key = (section, _same_shape(name, section))
+            one = decoders.get(key) or decoders.setdefault(key, _decoder(settings, _only(*key)))
+            batch = one.decode(topic.samples[-1:])
             if batch.readings and not batch.unknown_fields:
-                by_filter[section, _same_shape(name, section)].append(name)
+                by_filter[key].append(name)
                 break
     groups = []
     for (section, topic_filter), names in by_filter.items():
         group = Group(OWN, (topic_filter,), sorted(names), section=section)
-        groups.append(_filled(group, heard, _decoder(settings, _topics(**{section: (topic_filter,)}))))
+        groups.append(_filled(group, heard, decoders[section, topic_filter]))
     return groups
 
 
@@ -227,15 +228,15 @@ def _width(reading: models.Reading) -> int:
     return sum(value is not None for value in reading)
 
 
-def _topics(**filters: tuple[str, ...]) -> config.Topics:
-    empty: dict[str, Any] = {"vehicle": (), "meter": (), "ingest": ()}
-    return config.Topics(**(empty | (filters or {"ingest": (_NOWHERE,)})))
+def _only(section: str, topic_filter: str) -> config.Topics:
+    filters: dict[str, Any] = {"vehicle": (), "meter": (), "ingest": (), section: (topic_filter,)}
+    return config.Topics(**filters)
 
 
 def _decoder(
     settings: config.Settings, topics: config.Topics, others: families.Families | None = None
 ) -> decoder.Decoder:
-    return decoder.Decoder(topics, settings.limits, _ANY_DAYS, settings.timestamps, others)
+    return decoder.Decoder(topics, settings.limits, fit.ANY_DAYS, settings.timestamps, others)
 
 
 def _same_shape(topic: str, section: str) -> str:
