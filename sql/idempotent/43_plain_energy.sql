@@ -1,7 +1,7 @@
 -- What: energy of a short period from the readings around it, where these are enough, and whether they are.
 -- Why:  the definition (27_energy_quarters) reads days around a period. Most devices report regularly, and their registers
---       only rise: the conditions are those of 28_energy_kept, for one device and a period that need not be of whole
---       quarter hours.
+--       only rise: the conditions are those of 28_energy_kept, but that no piece is over 15 minutes, for one device and a
+--       period that need not be of whole quarter hours.
 -- Lock: none on data.
 
 CREATE OR REPLACE FUNCTION volt_internal.plain_source(
