@@ -16,7 +16,7 @@ import psycopg
 
 from voltd import config, errors
 from voltd.alerts import channels
-from voltd.database import connections, edition, migrate, policies, queries, sqlstate
+from voltd.database import connections, edition, policies, queries, schema_state, sqlstate
 from voltd.host import host_clock, witnesses
 from voltd.pipeline.consume import clients, pseudonyms
 from voltd.pipeline.consume.client_id import probe
@@ -148,7 +148,7 @@ def _client_id(settings: config.Settings) -> list[str]:
 
 
 def _database(settings: config.Settings) -> list[str]:
-    state = migrate.status(connections.dsn(settings))
+    state = schema_state.status(connections.dsn(settings))
     found = edition.require_supported(state.server)
     state.require_current()
     _require_privileges(settings)

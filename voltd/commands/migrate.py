@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from voltd import config
-from voltd.database import connections, migrate
+from voltd.database import connections, migrate, schema_state
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
     """
     dsn = connections.dsn(settings, migrate=True)
     if args.check:
-        migrate.status(dsn).require_current()
+        schema_state.status(dsn).require_current()
         print("schema: up to date")
         return 0
     options = migrate.MigrateOptions(

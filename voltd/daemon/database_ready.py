@@ -10,7 +10,7 @@ import psycopg
 import structlog
 
 from voltd import config
-from voltd.database import connections, migrate, retention, sqlstate
+from voltd.database import connections, retention, schema_state, sqlstate
 from voltd.host import host_clock, witnesses
 
 _log = structlog.get_logger()
@@ -36,7 +36,7 @@ class DatabaseReady:
             SchemaError: the schema is not the one that this version expects; nothing was written.
             StoreUnavailable: transient; ask again.
         """
-        migrate.status(connections.dsn(self._settings)).require_current()
+        schema_state.status(connections.dsn(self._settings)).require_current()
         try:
             with connections.connector(self._settings, patience_s=_ANSWER_S)() as connection:
                 self._clock.note_database(witnesses.database(connection))

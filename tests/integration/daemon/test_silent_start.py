@@ -9,7 +9,7 @@ from psycopg import conninfo
 from support import harness, proxies
 from voltd import config
 from voltd.daemon import app, database_ready
-from voltd.database import migrate
+from voltd.database import schema_state
 
 
 class Mute(proxies.Proxy):
@@ -53,7 +53,7 @@ def make(through, tmp_path):
 
 def test_the_spool_takes_what_comes(make, monkeypatch):
     """No answer is no database: readings are taken all the same."""
-    monkeypatch.setattr(migrate, "_ANSWER_S", 0.5)
+    monkeypatch.setattr(schema_state, "_ANSWER_S", 0.5)
     daemon = make(spool=True)
     assert daemon._wait_for_schema()
     assert daemon._wiring.outage.spooling
@@ -62,8 +62,8 @@ def test_the_spool_takes_what_comes(make, monkeypatch):
 def test_the_second_question_is_not_answered(migrated_database, make, monkeypatch):
     """The same, where the database falls silent a moment later."""
     monkeypatch.setattr(database_ready, "_ANSWER_S", 0.5)
-    asked = migrate.status(migrated_database)
-    monkeypatch.setattr(migrate, "status", lambda _dsn: asked)
+    asked = schema_state.status(migrated_database)
+    monkeypatch.setattr(schema_state, "status", lambda _dsn: asked)
     daemon = make(spool=True)
     assert daemon._wait_for_schema()
     assert daemon._wiring.outage.spooling

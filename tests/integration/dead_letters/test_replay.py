@@ -9,7 +9,7 @@ import pytest
 
 from support import dead_letters, harness
 from support.dead_letters import NOW, reading
-from voltd.database import migrate
+from voltd.database import schema_state
 
 MORE: dict[str, Any] = {"limits__max_array_readings": "100"}
 
@@ -206,7 +206,7 @@ def test_the_owner_can_replay_on_both_editions(database_of, tmp_path, edition):
     assert "2 dead letters" in rig.voltd("discard", "--yes", **owner)
     with contextlib.closing(psycopg.connect(rig.dsn)) as connection:
         assert connection.execute("SELECT count(*) FROM volt.meter_current").fetchone() == (1,)
-    assert migrate.status(rig.dsn).current
+    assert schema_state.status(rig.dsn).current
 
 
 def test_what_a_clock_that_was_wrong_had_refused(rig):

@@ -11,7 +11,7 @@ from psycopg import conninfo
 import voltd
 from support import schema
 from voltd import errors
-from voltd.database import edition, files, migrate, queries, retention, rollup
+from voltd.database import edition, files, migrate, queries, retention, rollup, schema_state
 
 OPTIONS = migrate.MigrateOptions()
 
@@ -38,7 +38,7 @@ def test_twice_is_once(migrated):
     assert {row[3] for row in ledger} == {voltd.__version__}
     assert migrate.migrate(migrated, OPTIONS, report=quiet).applied == []
     assert rows(migrated, "SELECT * FROM volt_internal.migration ORDER BY name") == ledger
-    migrate.status(migrated).require_current()
+    schema_state.status(migrated).require_current()
 
 
 def test_two_at_once(fresh_database):
@@ -53,7 +53,7 @@ def test_two_at_once(fresh_database):
     for one in threads:
         one.join()
     assert sorted(name for result in results for name in result.applied) == [one.name for one in files.migrations()]
-    migrate.status(fresh_database).require_current()
+    schema_state.status(fresh_database).require_current()
 
 
 def test_killed_half_way(fresh_database):
@@ -69,7 +69,7 @@ def test_killed_half_way(fresh_database):
 
     with pytest.raises(errors.StoreUnavailable):
         migrate.migrate(fresh_database, OPTIONS, report=kill_at_third)
-    state = migrate.status(fresh_database)
+    state = schema_state.status(fresh_database)
     assert state.pending[0] == third
     assert rows(fresh_database, "SELECT to_regclass('volt.vehicle_current')") == [(None,)]
     with pytest.raises(errors.SchemaError, match="behind"):
@@ -92,29 +92,29 @@ def test_views_of_others_on_what_changes_are_named(fresh_database):
     with pytest.raises(errors.SchemaError) as raised:
         migrate.migrate(fresh_database, OPTIONS, report=build_on_it)
     assert all(f"view {view} depends on view" in str(raised.value) for view in views)
-    assert migrate.status(fresh_database).pending[0] == "0013_energy_kept.sql"
+    assert schema_state.status(fresh_database).pending[0] == "0013_energy_kept.sql"
     select = re.search(r"SELECT .*, true\)", raised.value.hint)[0]
     assert ["FROM" in definition for definition in rows(fresh_database, select)[0]] == [True, True]
     with psycopg.connect(fresh_database, autocommit=True) as connection:
         connection.execute(f"DROP VIEW public.{views[0]} CASCADE")
     migrate.migrate(fresh_database, OPTIONS, report=quiet)
-    migrate.status(fresh_database).require_current()
+    schema_state.status(fresh_database).require_current()
 
 
 def test_altered_ahead_and_behind_are_distinguished(fresh_database):
     """The daemon refuses each, and the hint says what to do."""
-    empty = migrate.status(fresh_database)
+    empty = schema_state.status(fresh_database)
     assert empty.pending == [one.name for one in files.migrations()]
     migrate.migrate(fresh_database, OPTIONS, report=quiet)
     with psycopg.connect(fresh_database, autocommit=True) as connection:
         connection.execute("UPDATE volt_internal.setting SET value = 'older' WHERE name = 'idempotent_sha256'")
-        assert migrate.status(fresh_database).pending == ["views and policies"]
+        assert schema_state.status(fresh_database).pending == ["views and policies"]
         connection.execute("UPDATE volt_internal.migration SET sha256 = 'x' WHERE name LIKE '0001%'")
         with pytest.raises(errors.SchemaError, match="changed after"):
             migrate.migrate(fresh_database, OPTIONS, report=quiet)
         connection.execute("UPDATE volt_internal.migration SET name = '9999_future.sql' WHERE name LIKE '0001%'")
         with pytest.raises(errors.SchemaError, match="newer voltd") as raised:
-            migrate.status(fresh_database).require_current()
+            schema_state.status(fresh_database).require_current()
     assert raised.value.hint
 
 
@@ -148,7 +148,7 @@ def test_the_owner_of_a_database_may_migrate_it(fresh_database):
             dsn = conninfo.make_conninfo(fresh_database, user=name, password="x")
             migrate.migrate(dsn, OPTIONS, report=quiet)
             assert migrate.migrate(dsn, OPTIONS, report=quiet).applied == []
-            migrate.status(dsn).require_current()
+            schema_state.status(dsn).require_current()
         finally:
             admin.execute(f"ALTER DATABASE {database} OWNER TO CURRENT_USER")
             admin.execute("DROP SCHEMA IF EXISTS volt, volt_internal CASCADE")
@@ -304,7 +304,7 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
         assert shown() == before
         ((closing,),) = connection.execute("SELECT closing_watermark FROM volt_internal.rollup_state").fetchall()
         monkeypatch.undo()
-        assert migrate.status(dsn).pending == ["views and policies"]
+        assert schema_state.status(dsn).pending == ["views and policies"]
         migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=5), report=quiet)
         assert rollup.begin_batch(connection) == closing
         refresh = (
@@ -334,7 +334,10 @@ def test_a_database_from_before_the_first_release_is_refused(fresh_database):
     with psycopg.connect(fresh_database, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA volt CREATE TABLE migration (name text, sha256 text)")
         connection.execute("INSERT INTO volt.migration VALUES ('0001_registry.sql', 'x'), ('0020_any.sql', 'y')")
-    for run in (lambda: migrate.migrate(fresh_database, OPTIONS, report=quiet), lambda: migrate.status(fresh_database)):
+    for run in (
+        lambda: migrate.migrate(fresh_database, OPTIONS, report=quiet),
+        lambda: schema_state.status(fresh_database),
+    ):
         with pytest.raises(errors.SchemaError, match=r"before 0\.1\.0") as raised:
             run()
         assert "new database" in raised.value.hint

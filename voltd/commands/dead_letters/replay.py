@@ -19,7 +19,7 @@ import psycopg
 
 from voltd import config, models
 from voltd.commands.dead_letters import tally
-from voltd.database import connections, migrate, queries, retention, rollup
+from voltd.database import connections, queries, retention, rollup, schema_state
 from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.current import state
 from voltd.pipeline.decode import clock, decoder, fields
@@ -68,7 +68,7 @@ def run(settings: config.Settings, options: Options) -> int:
         StoreUnavailable, psycopg.Error: dead letters marked until then are stored; call it again for the rest.
     """
     dsn = connections.dsn(settings, migrate=True)
-    migrate.status(dsn).require_current()
+    schema_state.status(dsn).require_current()
     # The password, if any, is in the connection string already; the daemon's is not the owner's.
     database = settings.database.model_copy(update={"dsn": dsn, "password": None})
     connect = connections.connector(settings.model_copy(update={"database": database}))
