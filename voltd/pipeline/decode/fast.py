@@ -10,13 +10,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from voltd import models, readings
-from voltd.pipeline.decode import epoch, topic
+from voltd.pipeline.decode import epoch
 from voltd.readings import ID_LENGTH, DeviceType, Kind
 
 _MOST_BRACKETS = 200  # the other parser's limit of nesting; fewer brackets cannot nest deeper
@@ -130,8 +130,20 @@ class Arrival(NamedTuple):
     sentinels: Mapping[DeviceType, Sentinels] = {}
 
 
+class Addressed(Protocol):
+    """What a topic says of its messages, as ``topic.Route`` has it."""
+
+    @property
+    def device_type(self) -> DeviceType | None:
+        """None: what is published on the envelope topic."""
+
+    @property
+    def device_id(self) -> str | None:
+        """None where no level names it."""
+
+
 def add(
-    batch: models.Batch, source: models.Source, route: topic.Route, text: bytes | msgspec.Raw, arrival: Arrival
+    batch: models.Batch, source: models.Source, route: Addressed, text: bytes | msgspec.Raw, arrival: Arrival
 ) -> bool:
     """Adds the reading if there is nothing wrong with it; False leaves it to the slow way, which says what is."""
     try:
@@ -157,7 +169,7 @@ def add(
 
 
 def add_array(
-    batch: models.Batch, index: int, route: topic.Route, payload: bytes, arrival: Arrival, *, most: int
+    batch: models.Batch, index: int, route: Addressed, payload: bytes, arrival: Arrival, *, most: int
 ) -> bool:
     """Adds a whole array of readings of one device type if there is nothing wrong with any; else adds none."""
     if route.device_type is None or b"\\u0000" in payload:
