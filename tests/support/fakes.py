@@ -12,12 +12,16 @@ from voltd.pipeline.write import fold
 
 
 class FakeStore:
-    """Keeps committed rows in dictionaries; on request it is away or loses the answer of a COMMIT."""
+    """Keeps committed rows in dictionaries; on request it is away or loses the answer of a COMMIT.
 
-    def __init__(self) -> None:
-        self.vehicles: dict[tuple[str, dt.datetime], Any] = {}  # rows by the key of their table
-        self.meters: dict[tuple[str, dt.datetime], Any] = {}
-        self.dead_letters: list[models.DeadLetter] = []
+    Args:
+        other: a store of the same tables, on a connection of its own.
+    """
+
+    def __init__(self, other: "FakeStore | None" = None) -> None:
+        self.vehicles: dict[tuple[str, dt.datetime], Any] = other.vehicles if other else {}  # rows by their table's key
+        self.meters: dict[tuple[str, dt.datetime], Any] = other.meters if other else {}
+        self.dead_letters: list[models.DeadLetter] = other.dead_letters if other else []
         self.failures: collections.deque[str] = collections.deque()
         self._unanswered: tuple[models.Batch, models.WriteResult] | None = None
         self._earlier: list[models.WriteResult] = []
@@ -51,6 +55,13 @@ class FakeStore:
             raise errors.CommitUnknown("reply lost, as requested")
         result.earlier, self._earlier = self._earlier, []
         return result
+
+    def late_results(self) -> list[models.WriteResult]:
+        if self._unanswered:
+            self._earlier.append(self._unanswered[1])
+            self._unanswered = None
+        found, self._earlier = self._earlier, []
+        return found
 
 
 def _insert(

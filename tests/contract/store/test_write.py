@@ -91,6 +91,16 @@ def test_lost_reply_of_a_commit(store_rig):
     assert store_rig.dead_letters() == ["not_json"]
 
 
+def test_lost_reply_of_a_commit_whose_batch_is_not_given_again(store_rig):
+    """It went into the spool: what the COMMIT came to is reported once, for the counters."""
+    store_rig.lose_next_reply()
+    with pytest.raises(errors.CommitUnknown):
+        store_rig.store.write(batch(1, "malformed"))
+    (late,) = store_rig.store.late_results()
+    assert (late.vehicles_written, len(late.dead_letters)) == (1, 1)
+    assert store_rig.store.late_results() == store_rig.store.write(batch(2)).earlier == []
+
+
 def test_empty_rows_of_one_kind_are_fine(store_rig):
     result = store_rig.store.write(batch("malformed"))
     assert (result.vehicles_written, len(result.dead_letters)) == (0, 1)

@@ -11,6 +11,8 @@ from voltd import config, metrics
 from voltd.pipeline.consume import window
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.flush import flusher, outage, policy
+from voltd.pipeline.spool import drain
+from voltd.pipeline.spool import file as spool
 
 TOPIC = "volt/vehicle/V1/telemetry"
 
@@ -18,21 +20,24 @@ TOPIC = "volt/vehicle/V1/telemetry"
 class Rig:
     """A flusher with fakes on both sides."""
 
-    def __init__(self, **settings):
+    def __init__(self, *, kept=None, **settings):
         self.settings = config.Settings(**settings)
         self.window = window.Window(self.settings.limits.max_held_bytes)
         self.broker = FakeBroker(self.settings.mqtt.receive_maximum)
         self.store = FakeStore()
         self.counters = metrics.Metrics()
         self.acked = []
+        self.decoder = decoder.Decoder(self.settings.mqtt.topics, self.settings.limits, 90)
+        self.outage = outage.Outage(self.counters)
         self.flusher = flusher.Flusher(
             self.window,
-            decoder.Decoder(self.settings.mqtt.topics, self.settings.limits, 90),
+            self.decoder,
             self.store,
             policy.of(self.settings),
             self.counters,
-            outage=outage.Outage(self.counters),
+            outage=self.outage,
             ack=self._ack,
+            spool=kept,
         )
         self.broker.connect(self.window)
 
@@ -109,6 +114,27 @@ def test_lost_reply_of_a_commit_stores_and_counts_once(quick):
     rig.drain()
     assert (rig.counters.readings_written_total, rig.counters.readings_duplicate_total) == (1, 0)
     assert len(rig.store.dead_letters) == 1
+
+
+def test_lost_reply_of_the_last_commit_is_counted_though_the_batch_is_spooled(quick, tmp_path):
+    """The server crashes at COMMIT and is back later than spool.after_s; then nothing more arrives."""
+    kept = spool.SpoolFile(tmp_path / "spool.sqlite3", 1 << 20, 0)
+    rig = Rig(**quick | {"spool": {"after_s": 0, "min_free_bytes": 0}}, kept=kept)
+    rig.store.fail("unanswered")
+    for payload in (body(1), b"malformed"):
+        rig.broker.publish(TOPIC, payload)
+    thread = threading.Thread(target=rig.flusher.run)
+    thread.start()
+    try:
+        harness.wait_for(lambda: kept.messages == 2, 5, "the spool")
+        later = FakeStore(rig.store)
+        drain.Drain(kept, rig.decoder, later, policy.of(rig.settings), rig.counters, outage=rig.outage).step()
+        counted = rig.counters.messages_dead_lettered_total
+        harness.wait_for(lambda: counted == {"not_json": 1}, 5, "its being counted")
+    finally:
+        rig.flusher.stop(1)
+        thread.join(5)
+    assert (rig.counters.readings_written_total, len(rig.store.dead_letters)) == (1, 1)
 
 
 def test_store_that_stays_away_leaves_the_batch_with_the_broker(quick):

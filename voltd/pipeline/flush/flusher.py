@@ -50,6 +50,16 @@ class Store(Protocol):
         """
         ...
 
+    def late_results(self) -> list[models.WriteResult]:
+        """What became of batches that were not given again after ``CommitUnknown``, as far as they are stored.
+
+        Each result once, here or as ``earlier`` of the next batch's. Costs nothing where no COMMIT is open.
+
+        Raises:
+            StoreUnavailable: it is still unknown; call again.
+        """
+        ...
+
 
 class Flusher:
     """The loop between window and store; ``run`` is its thread.
@@ -122,6 +132,18 @@ class Flusher:
                     return
             elif ended:
                 return
+            else:
+                self._count_late()
+
+    def _count_late(self) -> None:
+        """Counts a batch that went into the spool though the store had committed it; to be called between batches."""
+        if self._outage.spooling:
+            return
+        try:
+            for result in self._store.late_results():
+                self._counters.count(result)
+        except errors.StoreUnavailable as error:
+            _log.debug("commit.not_looked_up", error=str(error))
 
     def _flush(self, batch: models.Batch) -> bool:
         started = self._counters.batch_since = time.monotonic()

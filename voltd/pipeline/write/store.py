@@ -88,12 +88,11 @@ class PostgresStore:
 
     def write(self, batch: models.Batch) -> models.WriteResult:
         """See ``flusher.Store.write``. A COMMIT that was never answered is looked up before the next write."""
-        if self._unanswered is not None:
-            commit = self._look_up(self._unanswered)
-            if commit is not None and commit.batch is batch:
-                return commit.result
-            if commit is not None:
-                self._earlier.append(commit.result)
+        commit = self._look_up(self._unanswered) if self._unanswered is not None else None
+        if commit is not None and commit.batch is batch:
+            return commit.result
+        if commit is not None:
+            self._earlier.append(commit.result)
         way = _Way.STAGED if any(message.redelivered for message in batch.messages) else self._usual
         while True:
             try:
@@ -108,6 +107,14 @@ class PostgresStore:
             else:
                 result.earlier, self._earlier = self._earlier, []
                 return result
+
+    def late_results(self) -> list[models.WriteResult]:
+        """See ``flusher.Store.late_results``."""
+        commit = self._look_up(self._unanswered) if self._unanswered is not None else None
+        if commit is not None:
+            self._earlier.append(commit.result)
+        found, self._earlier = self._earlier, []
+        return found
 
     @property
     def heard_at(self) -> float:
