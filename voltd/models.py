@@ -24,6 +24,7 @@ __all__ = [
     "Reason",
     "SignOfLife",
     "Source",
+    "Spooling",
     "VehicleReading",
     "WriteResult",
 ]
@@ -55,6 +56,18 @@ class Reason(enum.StrEnum):
     REJECTED = "rejected_by_database"  # valid to us, refused by a constraint or limit of the database
 
 
+class Spooling(NamedTuple):
+    """When a message went into the spool, and which run of the daemon put it there.
+
+    Attributes:
+        at: aware UTC. Its ack was sent later, so until then its packet id was its own.
+        run: as ``identity.run_number``.
+    """
+
+    at: dt.datetime
+    run: int
+
+
 class Message(NamedTuple):
     """What arrived from the broker, raw.
 
@@ -69,6 +82,7 @@ class Message(NamedTuple):
         connection: which connection delivered it; an ack on any other one is void. 0: none of this run's, no ack of
             it is awaited.
         size: bytes of the payload as published.
+        spooling: of a message from the spool; None: it was in no spool, or an earlier version put it there.
     """
 
     topic: str
@@ -80,6 +94,7 @@ class Message(NamedTuple):
     redelivered: bool = False
     connection: int = 0
     size: int = 0
+    spooling: Spooling | None = None
 
 
 Source = tuple[int, int | None]

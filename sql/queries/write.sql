@@ -31,8 +31,8 @@ COPY volt.{device}_reading ({columns}) FROM STDIN (FORMAT BINARY);
 -- One row for each dead letter that an earlier delivery of its message has recorded: its place, from 1.
 SELECT volt_internal.record_dead_letters(%(client)s, %(run)s, %(writers)s::text[], %(received_ats)s::timestamptz[],
   %(topics)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(details)s::text[], %(elements)s::int[],
-  %(keys)s::bigint[], %(redelivered)s::boolean[], %(acked)s::boolean[], %(named)s::boolean[], %(fields)s::text[],
-  %(device_types)s::text[], %(device_ids)s::text[]);
+  %(keys)s::bigint[], %(redelivered)s::boolean[], %(runs)s::bigint[], %(held_untils)s::timestamptz[],
+  %(named)s::boolean[], %(fields)s::text[], %(device_types)s::text[], %(device_ids)s::text[]);
 
 -- name: count_bad_fields
 -- Fields that were refused before in the same hour, by repeat_key: counts them again (count 0: only looks) and returns

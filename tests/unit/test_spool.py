@@ -6,9 +6,11 @@ import pathlib
 import sqlite3
 import stat
 
+import msgspec
 import pytest
 
 from voltd import errors, models
+from voltd.host import identity
 from voltd.pipeline.spool import file as spool
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
@@ -45,7 +47,11 @@ def make(file):
 
 @pytest.mark.parametrize("size", [10, 5000])
 def test_messages_come_back_as_they_were_after_a_restart(make, size):
-    """Topic, payload, times and flags survive, compressed or not; oldest first. No connection awaits their acks."""
+    """Topic, payload, times and flags survive, compressed or not; oldest first. No connection awaits their acks.
+
+    They also say when they went into the spool, and by which run.
+    """
+    before = dt.datetime.now(dt.UTC)
     first, second = messages(1, 3, size), [messages(9)[0]._replace(retained=True, redelivered=True, connection=3)]
     made = make()
     made.put(first, 3)
@@ -53,10 +59,26 @@ def test_messages_come_back_as_they_were_after_a_restart(make, size):
     again = make()
     assert (again.messages, again.readings, again.oldest_at) == (4, 4, NOW + dt.timedelta(seconds=1))
     found = again.oldest(100, 1 << 20)
-    assert found.messages == [one._replace(connection=0) for one in first + second]
+    assert [one._replace(spooling=None) for one in found.messages] == [
+        one._replace(connection=0) for one in first + second
+    ]
+    assert {one.spooling.run for one in found.messages} == {identity.run_number()}
+    assert before <= found.messages[0].spooling.at <= found.messages[-1].spooling.at <= dt.datetime.now(dt.UTC)
     again.remove(found.through)
     assert (again.messages, again.readings, again.bytes, again.oldest_at) == (0, 0, 0, None)
     assert make().oldest(100, 1 << 20) is None
+
+
+def test_what_an_earlier_version_spooled_comes_back(make, file):
+    """Its messages do not say when they went into the spool."""
+    one = messages(1)[0]
+    make().put([one], 1)
+    body = msgspec.msgpack.encode([tuple(one)[:-1]])
+    make().close()
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE batch SET body = ?", [body])
+    connection.close()
+    assert make().oldest(100, 1 << 20).messages == [one]
 
 
 def test_small_batches_are_taken_together_within_the_bounds(make):

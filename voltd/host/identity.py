@@ -97,6 +97,11 @@ def own() -> Identity:
     )
 
 
+def run_number() -> int:
+    """This run as a number of 63 bits, for tables and files."""
+    return int(own().run, 16) >> 65
+
+
 def liveness(other: Identity, me: Identity) -> Liveness:
     """Whether another process can be alive, as far as this one can see."""
     boots_known = bool(other.boot and me.boot)

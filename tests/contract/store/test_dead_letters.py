@@ -10,6 +10,7 @@ from psycopg import sql
 from support import harness
 from voltd import config, metrics, models
 from voltd.database import connections
+from voltd.host import identity
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.flush import outage, policy
 from voltd.pipeline.spool import drain as spool_drain
@@ -51,7 +52,7 @@ class Rig:
     def write_as_other(self, *messages):
         """As another daemon with the same client id writes."""
         with self._patch.context() as patch:
-            patch.setattr(dead_letters, "_run", lambda: OTHER_DAEMON)
+            patch.setattr(identity, "run_number", lambda: OTHER_DAEMON)
             return self.write(*messages)
 
     @property
@@ -131,13 +132,41 @@ def test_what_is_malformed_in_an_outage_is_not_taken_for_that_of_the_days_before
         assert rig.left == expected, "the same again after a kill between COMMIT and removal"
 
 
+def spooled(seconds, put_s, run=None, **changes):
+    """The equal message from the spool, into which it went so much later than NOW."""
+    run = identity.run_number() if run is None else run
+    put_at = NOW + dt.timedelta(seconds=put_s)
+    return at(seconds, connection=0, spooling=models.Spooling(put_at, run), **changes)
+
+
 def test_a_spooled_message_is_not_taken_for_what_came_after_it(rig):
     """Acked because it was spooled: its packet id went to a message that another daemon was sent again."""
-    rig.write_as_other(at(5, redelivered=True))
-    rig.drain.write(decoded(at(0, connection=0)))
+    rig.write_as_other(at(9, redelivered=True))
+    rig.drain.write(decoded(spooled(0, 1)))
     assert rig.left == 2
-    rig.drain.write(decoded(at(1, connection=0, redelivered=True)))
+    rig.drain.write(decoded(spooled(1, 1, redelivered=True)))
     assert rig.left == 2, "this one is the redelivery of the spooled one"
+
+
+def test_another_daemon_was_sent_again_what_the_spool_took_late(rig):
+    """A stopped daemon continues, its session lost: what it held and what lay in its socket go into the spool."""
+    rig.write_as_other(at(5, redelivered=True), at(5, packet_id=8, redelivered=True))
+    held, unread = spooled(0, 10), spooled(9, 10, packet_id=8)
+    assert len(rig.drain.write(decoded(held, unread)).dead_letters_there) == 2
+    for number, again_s in ((9, 20), (10, 30)):
+        rig.write_as_other(at(again_s, packet_id=number, redelivered=True))
+        rig.drain.write(decoded(spooled(15, 16, packet_id=number)))
+    assert rig.left == 2 + 1 + 2, "an ack is lost where the session is taken over soon after it; later it has arrived"
+
+
+def test_what_a_stopped_daemon_writes_of_what_another_one_spooled(rig):
+    """It reads its socket after the other daemon was sent the message again, perhaps after that one acked it."""
+    for number, put_s in ((8, 10), (9, 6)):
+        rig.write(at(9, packet_id=number))
+        rig.drain.write(decoded(spooled(5, put_s, run=OTHER_DAEMON, packet_id=number, redelivered=True)))
+    assert rig.left == 2
+    rig.drain.write(decoded(spooled(5, 6, packet_id=9, redelivered=True)))
+    assert rig.left == 3, "one daemon reads its first delivery first: this is another message"
 
 
 def test_without_a_packet_id_nothing_is_the_same(rig):

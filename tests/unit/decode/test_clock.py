@@ -172,14 +172,16 @@ def test_the_clock_is_set_wrong_again():
 
 
 def test_what_arrived_before_the_step_and_is_decoded_after_it():
-    """It is corrected; a batch that was on its way meanwhile is not held for it."""
+    """It is corrected, with when it was spooled; a batch that was on its way meanwhile is not held for it."""
     rig = Rig(SURE, -HOUR, database=True)
-    batch = rig.batch(fleet(3))
+    spooling = models.Spooling(rig.world.clock.now(), 1)
+    batch = rig.decoder.decode([one._replace(spooling=spooling) for one in rig.batch(fleet(3)).messages])
     rig.world.passes(0.1)
     rig.world.step(HOUR)
     batch = rig.guard.corrected(batch)
     assert rig.guard.evaluate(batch) is None
     assert not batch.dead_letters
+    assert {(one.received_at, one.spooling.at) for one in batch.messages} == {(at(0), at(0))}
 
 
 def test_a_witness_that_goes_away():

@@ -152,9 +152,13 @@ class ClockGuard:
         moved = {at: self._clock.corrected(at) for at in {one.received_at for one in batch.messages}}
         if all(before == after for before, after in moved.items()):
             return batch
-        return self._retimer.decoder.decode(
-            [one._replace(received_at=moved[one.received_at]) for one in batch.messages]
-        )
+        return self._retimer.decoder.decode([self._moved(one, moved[one.received_at]) for one in batch.messages])
+
+    def _moved(self, message: models.Message, received_at: dt.datetime) -> models.Message:
+        spooling = message.spooling
+        if spooling is not None:
+            spooling = spooling._replace(at=self._clock.corrected(spooling.at))
+        return message._replace(received_at=received_at, spooling=spooling)
 
     def spooled(self, batch: models.Batch, *, earlier: bool) -> models.Batch:
         """What the spool held, with times of receipt that can be true.

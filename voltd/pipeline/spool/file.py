@@ -22,6 +22,7 @@ import msgspec
 import structlog
 
 from voltd import errors, models
+from voltd.host import identity
 from voltd.pipeline.consume import window
 
 _log = structlog.get_logger()
@@ -87,7 +88,8 @@ class SpoolFile:
         Raises:
             SpoolUnavailable: full, or the disk failed: nothing was stored, the messages must not be acked.
         """
-        body = _pack(messages)
+        spooling = models.Spooling(dt.datetime.now(dt.UTC), identity.run_number())
+        body = _pack([message._replace(spooling=spooling) for message in messages])
         packing = _RAW
         if len(body) >= _COMPRESS_FROM_BYTES:
             body, packing = zlib.compress(body, 1), _ZLIB

@@ -38,13 +38,8 @@ def insert(
     whole = letters if not partial else [letter for letter in letters if not letter.partial]
     there = _insert_whole(cursor, whole, client_id) if whole else []
     if partial:
-        there += bad_fields.count(cursor, partial, client_id, _run())
+        there += bad_fields.count(cursor, partial, client_id, identity.run_number())
     return there
-
-
-def _run() -> int:
-    """This run of the daemon, in what was redelivered to it: 63 bits."""
-    return int(identity.own().run, 16) >> 65
 
 
 def _insert_whole(
@@ -57,11 +52,12 @@ def _insert_whole(
     client = hashlib.blake2b(client_id.encode(), digest_size=8).digest()
     arguments = {
         "client": int.from_bytes(client, "big", signed=True),
-        "run": _run(),
+        "run": identity.run_number(),
         "writers": [f"{client_id}/stream", f"{client_id}/spool"],
         "keys": [keys[place] for place in asked],
         "redelivered": [letter.message.redelivered for letter in chosen],
-        "acked": [not letter.message.connection for letter in chosen],
+        "runs": [_run(letter.message) for letter in chosen],
+        "held_untils": [_held_until(letter.message) for letter in chosen],
         "named": [letter.message.packet_id != 0 for letter in chosen],
         **letter_rows.columns(chosen),
     }
@@ -69,6 +65,20 @@ def _insert_whole(
         there = arrays.execute(queries.text("record_dead_letters"), arguments).fetchall()
     found = {asked[place - 1] for (place,) in there}
     return [letters[place] for place in sorted(found | again)]
+
+
+def _run(message: models.Message) -> int | None:
+    """The run of the daemon that received it; None: not known."""
+    if message.connection:
+        return identity.run_number()
+    return message.spooling.run if message.spooling else None
+
+
+def _held_until(message: models.Message) -> dt.datetime | None:
+    """Until when its packet id was its own for certain: its ack was sent later. None: it is not acked yet."""
+    if message.connection:
+        return None
+    return max(message.received_at, message.spooling.at) if message.spooling else message.received_at
 
 
 def _again_within(letters: Sequence[models.DeadLetter], keys: list[int]) -> set[int]:
