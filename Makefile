@@ -6,6 +6,9 @@ STAMP  := $(VENV)/.installed
 LOCK   := requirements-dev.txt
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Each worker of pytest reads every test file, and what one of them has compiled serves the others.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup lock demo test test-quick coverage torture lint bench bench-quick bench-analytics bench-decode fuzz clean help
 
 help:            ## this list

@@ -7,6 +7,7 @@ VOLTD_TEST_DATABASE_DSN, VOLTD_TEST_MQTT_HOST, VOLTD_TEST_MQTT_PORT point at ser
 import contextlib
 import os
 import pathlib
+import random
 import re
 
 import hypothesis
@@ -40,6 +41,15 @@ def _progress_of(config):
             reporter.write_line(line)
 
     return progress
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Each worker reads the files in an order of its own, so that each compiles others; the tests are sorted later."""
+    report = yield
+    if isinstance(collector, pytest.Directory) and hasattr(collector.config, "workerinput"):
+        random.Random(collector.config.workerinput["workerid"]).shuffle(report.result)
+    return report
 
 
 def pytest_collection_modifyitems(config, items):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import pathlib
 from typing import Any
 
@@ -27,6 +28,7 @@ def decoder_of(given: config.Settings) -> decoder.Decoder:
     return decoder.Decoder(given.mqtt.topics, given.limits, given.max_age_days, given.timestamps, families.of(given))
 
 
+@functools.cache
 def shipped() -> list[str]:
     """The families that voltd describes."""
     return sorted(catalogue.described(pathlib.Path("/nonexistent")))

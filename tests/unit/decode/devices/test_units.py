@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import pint
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +21,8 @@ EVERY = [(target, unit) for target, known in units.UNITS.items() for unit in kno
 
 @pytest.fixture(scope="module")
 def registry():
+    import pint  # noqa: PLC0415 it imports for half a second, and every worker imports this file
+
     return pint.UnitRegistry()
 
 
