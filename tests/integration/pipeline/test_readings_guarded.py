@@ -10,12 +10,14 @@ import psycopg
 import pytest
 
 from support import harness, schema
+from support.schema import connection_of
 from voltd import config, models
 from voltd.database import connections
 from voltd.pipeline.current import state as write_current
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store
 
+__all__ = ["connection_of"]  # a fixture
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 LONG_AGO = NOW - dt.timedelta(days=20)
 
@@ -72,23 +74,31 @@ def writer(dsn):
     made.close()
 
 
-@pytest.mark.parametrize("role", ["volt_writer", "volt_owner", None])
+@pytest.fixture(scope="module", params=["timescale", "apache"])
+def stored(connection_of, request):
+    """A connection to a database of each edition in turn with two readings, the older one in a compressed chunk."""
+    connection = connection_of(request.param, "stored")
+    made = Writer(connection.info.dsn)
+    for at in (NOW, LONG_AGO):
+        made.write(batch({"soc": 64, "speed": 3}, at=at))
+    made.close()
+    compress(connection)
+    return connection
+
+
+@pytest.mark.parametrize("role", ["volt_writer", "volt_owner", "NONE"])
 @pytest.mark.parametrize(
     "change",
     ["soc_pct = 65", "soc_pct = NULL", "vehicle_id = 'D2'", "received_at = now()", "latitude = 1, soc_pct = 1"],
 )
-def test_a_stored_value_never_changes(connection, writer, role, change):
+def test_a_stored_value_never_changes(stored, role, change):
     """Not for the daemon, nor for the owner or a superuser by a slip; in compressed chunks neither."""
-    for at in (NOW, LONG_AGO):
-        writer.write(batch({"soc": 64, "speed": 3}, at=at))
-    compress(connection)
-    if role:
-        connection.execute(f"SET ROLE {role}")
+    stored.execute(f"SET ROLE {role}")
     for at in (NOW, LONG_AGO):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute(f"UPDATE volt.vehicle_reading SET {change} WHERE recorded_at = %s", (at,))
-    stored = connection.execute("SELECT vehicle_id, soc_pct, speed_kmh, latitude FROM volt.vehicle_reading").fetchall()
-    assert stored == [("D1", 64, 3, None)] * 2
+            stored.execute(f"UPDATE volt.vehicle_reading SET {change} WHERE recorded_at = %s", (at,))
+    found = stored.execute("SELECT vehicle_id, soc_pct, speed_kmh, latitude FROM volt.vehicle_reading").fetchall()
+    assert found == [("D1", 64, 3, None)] * 2
 
 
 def compress(connection):
