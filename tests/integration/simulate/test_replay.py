@@ -17,6 +17,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from support import commands
+
 PATIENCE_S = 30
 
 
@@ -70,15 +72,19 @@ def listen(broker):
 
 
 @pytest.fixture
-def start(broker):
+def environment(broker):
+    """A function: other variables of the command -> all of them."""
+    address = {"VOLTD_MQTT__HOST": broker.host, "VOLTD_MQTT__PORT": str(broker.port)}
+    return lambda others: {**os.environ, **address, "VOLTD_INSTANCE": "no-such-instance", **others}
+
+
+@pytest.fixture
+def start(environment):
     """A function that starts the command; what is still running at the end is killed."""
     processes = []
 
     def start_command(*words, **how):
-        environ = {
-            **os.environ, "VOLTD_MQTT__HOST": broker.host, "VOLTD_MQTT__PORT": str(broker.port),
-            "VOLTD_INSTANCE": "no-such-instance", **how.pop("env", {}),
-        }  # fmt: skip
+        environ = environment(how.pop("env", {}))
         how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
         code = "import sys; from voltd import cli; sys.exit(cli.main())"
         processes.append(subprocess.Popen([sys.executable, "-c", code, "replay", *words], env=environ, **how))
@@ -91,11 +97,14 @@ def start(broker):
 
 
 @pytest.fixture
-def run(start):
+def run(start, environment):
     """A function that runs the command to its end: exit code, stdout, stderr."""
 
-    def run_command(*words, content=None, **how):
-        process = start(*words, **({"stdin": subprocess.PIPE} if content is not None else {}), **how)
+    def run_command(*words, content=None, env=None):
+        if content is None:
+            done = commands.run(["replay", *words], environment(env or {}), PATIENCE_S)
+            return done.returncode, done.stdout, done.stderr
+        process = start(*words, stdin=subprocess.PIPE)
         out, err = process.communicate(content, timeout=PATIENCE_S)
         return process.returncode, out.decode(), err.decode()
 
