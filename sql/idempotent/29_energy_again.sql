@@ -39,10 +39,12 @@ CREATE OR REPLACE FUNCTION volt_internal.keep_{device}_again(
 DECLARE
   quarter CONSTANT interval := INTERVAL '15 minutes';
   watermark CONSTANT timestamptz := (SELECT s.energy_watermark FROM volt_internal.rollup_state s);
-  widest CONSTANT interval := make_interval(secs => coalesce((
-    SELECT max(k.usual_s) FROM volt_internal.device_interval k
-    WHERE k.device_type = '{device}' AND k.device_id = of_{device}
-      AND k.day IN (date_trunc('day', from_at, 'UTC'), date_trunc('day', to_at, 'UTC'))), 900));
+  widest CONSTANT interval := make_interval(secs => greatest(
+    (SELECT x.interval_s FROM volt.{device} x WHERE x.{device}_id = of_{device}),
+    coalesce((
+      SELECT max(k.usual_s) FROM volt_internal.device_interval k
+      WHERE k.device_type = '{device}' AND k.device_id = of_{device}
+        AND k.day IN (date_trunc('day', from_at, 'UTC'), date_trunc('day', to_at, 'UTC'))), 900)));
   ats timestamptz[];
   verdicts text[];
   registers numeric[];

@@ -9,7 +9,7 @@ from support.energy import sides
 from support.energy.awkward import awkward
 from support.energy.kept import same_as_defined
 from support.energy.scenarios import SCENARIOS
-from support.schema import at, connection_of, keep_at, materialise, meter, store, vehicle
+from support.schema import at, connection_of, keep, keep_at, materialise, meter, store, vehicle
 
 __all__ = ["connection_of"]  # a fixture
 
@@ -177,3 +177,14 @@ def test_many_registers_that_come_late(connection):
     keep_at(connection, day + dt.timedelta(hours=3))
     for name in names[::50]:
         same_as_defined(connection, "meter", name)
+
+
+def test_a_late_hour_of_a_device_that_registers_its_interval(either):
+    """Its energy lies in quarter hours further back than the spacing of its other readings tells."""
+    noon = at(0).replace(hour=12) - dt.timedelta(days=1)
+    either.execute("INSERT INTO volt.meter (meter_id, interval_s) VALUES ('late-hour', 3600)")
+    store(either, [meter("late-hour", noon + n * dt.timedelta(minutes=15), kwh=0.1) for n in range(8)])
+    keep(either)
+    store(either, [meter("late-hour", noon - dt.timedelta(hours=2, minutes=-9, seconds=-43), kwh=0.2)])
+    keep(either)
+    same_as_defined(either, "meter", "late-hour")
