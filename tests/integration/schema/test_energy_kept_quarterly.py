@@ -1,9 +1,10 @@
-"""Devices that report every quarter hour or so: their pieces of energy touch up to three quarter hours."""
+"""Devices that report every quarter hour or so: their pieces of energy touch up to three quarter hours.
+
+Both editions have the same tables and functions for this, so each test is tried on one of them.
+"""
 
 import datetime as dt
 import random
-
-import pytest
 
 from support.energy.kept import same_as_defined
 from support.schema import at, connection_of, keep_at, materialise, meter, store
@@ -61,10 +62,9 @@ def _register(connection):
     connection.execute("INSERT INTO volt.meter (meter_id, interval_s) VALUES ('sums-known-interval', 900)")
 
 
-@pytest.mark.parametrize("edition", ["timescale", "apache"])
-def test_as_history_is_caught_up_with(connection_of, edition):
+def test_as_history_is_caught_up_with(connection_of, editions):
     """All is there when it is computed, hours at once."""
-    connection = connection_of(edition, "quarterly history")
+    connection = connection_of(editions[0], "quarterly history")
     _register(connection)
     start = at(0).replace(hour=0) - dt.timedelta(days=3)
     readings = _readings(random.Random(3), start, start + dt.timedelta(hours=60))
@@ -74,10 +74,9 @@ def test_as_history_is_caught_up_with(connection_of, edition):
         same_as_defined(connection, "meter", name)
 
 
-@pytest.mark.parametrize("edition", ["timescale", "apache"])
-def test_as_time_goes_on(connection_of, edition):
+def test_as_time_goes_on(connection_of, editions):
     """Quarter hour by quarter hour, over a midnight, some messages late; the figures are right at any time."""
-    connection = connection_of(edition, "quarterly")
+    connection = connection_of(editions[-1], "quarterly")
     _register(connection)
     rng = random.Random(4)
     start = at(0).replace(hour=9) - dt.timedelta(days=3)
@@ -103,10 +102,9 @@ def test_as_time_goes_on(connection_of, edition):
         same_as_defined(connection, "meter", name)
 
 
-@pytest.mark.parametrize("edition", ["timescale", "apache"])
-def test_sums_tell_them(connection_of, edition):
+def test_sums_tell_them(connection_of, editions):
     """Only devices that lose messages, or go on otherwise, are computed one by one."""
-    connection = connection_of(edition, "quarterly sums")
+    connection = connection_of(editions[-1], "quarterly sums")
     _register(connection)
     start = at(0).replace(hour=0) - dt.timedelta(days=3)
     readings = _readings(random.Random(5), start, start + dt.timedelta(hours=16))
@@ -126,10 +124,9 @@ def test_sums_tell_them(connection_of, edition):
     assert {"loses", "claims-5-minutes"} <= others
 
 
-@pytest.mark.parametrize("edition", ["timescale", "apache"])
-def test_many_are_marked(connection_of, edition):
+def test_many_are_marked(connection_of, editions):
     """What a setting concerns is computed at once, and only what has become another has its efficiency computed."""
-    connection = connection_of(edition, "quarterly marks")
+    connection = connection_of(editions[0], "quarterly marks")
     rng = random.Random(6)
     start = at(0).replace(hour=0) - dt.timedelta(days=3)
     names = [f"many-{number}" for number in range(210)]
