@@ -53,10 +53,14 @@ _DAYS_KEPT = f"""
   SELECT e.began_at, e.ended_at, e.fleet_id, e.day, {_FIGURES}
   FROM volt.efficiency_daily e WHERE vehicle_id = %(vehicle)s"""
 _DAYS_GIVEN = f"""{_DAYS} {_FIGURES}
-  FROM day d
-  CROSS JOIN LATERAL
-    volt_internal.vehicle_periods(%(vehicle)s, ARRAY[d.began_at], ARRAY[least(d.ended_at, %(until)s)], true) e
-  WHERE d.began_at < %(until)s AND (e.dc_kwh > 0 OR e.ac_kwh > 0)"""
+  FROM (
+    SELECT array_agg(began_at ORDER BY began_at) AS starts,
+      array_agg(least(ended_at, %(until)s) ORDER BY began_at) AS ends
+    FROM day WHERE began_at < %(until)s
+  ) all_days
+  CROSS JOIN LATERAL volt_internal.vehicle_periods(%(vehicle)s, all_days.starts, all_days.ends, true) e
+  JOIN day d USING (began_at)
+  WHERE e.dc_kwh > 0 OR e.ac_kwh > 0"""
 
 
 _OF_PERIOD = """
