@@ -239,27 +239,27 @@ def test_policies_follow_the_settings(database_of):
 def test_readings_older_than_the_retention_go_and_their_hours_stay(database_of, of_edition):
     """Chunks are dropped once their energy is kept; a late mark for them changes nothing."""
     dsn = database_of(of_edition)
-    migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=5), report=quiet)
+    migrate.migrate(dsn, migrate.MigrateOptions(raw_retention_days=2), report=quiet)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO volt.meter_reading (meter_id, recorded_at, kwh_consumed_ac, received_at)"
             " SELECT 'm', date_trunc('day', now(), 'UTC') - d * INTERVAL '1 day', 1, now()"
-            " FROM generate_series(1, 12) AS d"
+            " FROM generate_series(1, 6) AS d"
         )
         connection.execute(
             "INSERT INTO volt.dead_letter (received_at, topic, payload, reason, redelivery_key)"
             " VALUES (now() - INTERVAL '31 days', 't', '', 'not_json', 1), (now(), 't', '', 'not_json', 2)"
         )
-        schema.compress(connection, "meter_reading", "2 days")
+        schema.compress(connection, "meter_reading", "1 day")
         assert retention.run_once(connection) == retention.RetentionResult(0, 1)  # nothing is kept yet
         schema.materialise(connection)
         kept = connection.execute("SELECT q::text FROM volt.meter_quarter_hourly q ORDER BY 1").fetchall()
-        assert retention.run_once(connection).chunks == 5
+        assert retention.run_once(connection).chunks == 2
         connection.execute("INSERT INTO volt_internal.meter_rollup_dirty SELECT meter_id, hour FROM volt.meter_hourly")
         schema.keep(connection)
         assert connection.execute("SELECT q::text FROM volt.meter_quarter_hourly q ORDER BY 1").fetchall() == kept != []
-        assert connection.execute("SELECT count(*) FROM volt.meter_hourly").fetchone() == (12,)
-        assert connection.execute("SELECT count(*) FROM volt.meter_reading").fetchone() == (7,)
+        assert connection.execute("SELECT count(*) FROM volt.meter_hourly").fetchone() == (6,)
+        assert connection.execute("SELECT count(*) FROM volt.meter_reading").fetchone() == (4,)
         assert connection.execute("SELECT count(*) FROM volt.dead_letter").fetchone() == (1,)
 
 
