@@ -281,7 +281,7 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
                 f"INSERT INTO volt.{device}_reading ({device}_id, recorded_at, {energy}, received_at)"
                 " SELECT %s, date_trunc('day', now(), 'UTC') - d * INTERVAL '1 day' + n * INTERVAL '1 minute',"
                 " %s, now()"
-                " FROM generate_series(1, 12) AS d CROSS JOIN generate_series(1, 60) AS n",
+                " FROM generate_series(1, 8) AS d CROSS JOIN generate_series(1, 60) AS n",
                 (device[0], kwh),
             )
 
@@ -299,7 +299,7 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
 
         schema.keep(connection)
         before = shown()
-        assert [len(before[view]) for view in before] == [24, 48, 48, 12, 12]
+        assert [len(before[view]) for view in before] == [16, 32, 32, 8, 8]
         assert retention.run_once(connection).chunks > 0
         assert shown() == before
         ((closing,),) = connection.execute("SELECT closing_watermark FROM volt_internal.rollup_state").fetchall()
@@ -320,7 +320,7 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
         schema.keep(connection)
         after = shown()
         assert {view for view in before if after[view] != before[view]} == before.keys() - {"vehicle_quarter_hourly"}
-        assert connection.execute("SELECT sum(ac_kwh)::float FROM volt.efficiency_daily").fetchone() == (12 * 6 + 3,)
+        assert connection.execute("SELECT sum(ac_kwh)::float FROM volt.efficiency_daily").fetchone() == (8 * 6 + 3,)
     monkeypatch.setattr(
         edition, "detect", lambda connection: dataclasses.replace(found(connection), edition=edition.Edition.APACHE)
     )
