@@ -9,6 +9,7 @@ from faults.oracle import Oracle
 from faults.stage import Stage
 
 _HOLD_S = 0.8
+_RATE = 250  # messages a second: each costs the publisher, the broker, the daemon and the database
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def stage_and_oracle(stages):
         except small_disk.NotPossible as problem:
             pytest.skip(str(problem))
         open_ones.callback(stage.close)
-        oracle = Oracle(stage.start(), rate=500)
+        oracle = Oracle(stage.start(), rate=_RATE)
         open_ones.callback(oracle.close)
         ready.append((stage, oracle))
     return ready.pop()  # a test that succeeds gives it back
