@@ -67,17 +67,17 @@ def test_kill_between_commit_and_ack(make_daemon, publisher, database, broker_pr
 
 
 def test_kill_in_the_middle_of_a_stream(make_daemon, publisher, database):
-    """Killed with -9 three times while 20,000 readings are on their way: as many rows as readings."""
+    """Killed with -9 three times while 10,000 readings are on their way: as many rows as readings."""
     daemon = make_daemon().start()
     infos = []
     for round_ in range(4):
-        infos += _publish(publisher, daemon, 5000, first=5000 * round_)
+        infos += _publish(publisher, daemon, 2500, first=2500 * round_)
         if round_ < 3:
-            harness.wait_for(lambda: harness.count(database, "vehicle_reading") > 5000 * round_ + 500)  # noqa: B023
+            harness.wait_for(lambda: harness.count(database, "vehicle_reading") > 2500 * round_ + 500)  # noqa: B023
             daemon.kill()
             daemon.start()
     publisher.flush(infos)
-    _all_stored(database, 20_000)
+    _all_stored(database, 10_000)
 
 
 def test_database_down_and_back(make_daemon, publisher, database, servers):
