@@ -18,7 +18,8 @@ from voltd import hints, models, readings
 _MOST_NAMES = 200  # of unknown fields
 _MOST_SHOWN = 20
 _NOT_PLAIN = frozenset(
-    {"messages_dead_lettered_total", "fields_dead_lettered_total", "unknown_names", "latency", "batch_since"}
+    {"messages_dead_lettered_total", "fields_dead_lettered_total", "unknown_names", "shared_ids", "latency"}
+    | {"batch_since"}
     | {"batch_oldest_at", "_lock"}
 )
 
@@ -86,6 +87,8 @@ class Metrics:
     fields_dead_lettered_total: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     # By name, with the field that was probably meant or "": fields that no reading has. A bounded number of names.
     unknown_names: dict[str, str] = dataclasses.field(default_factory=dict)
+    # By "type id", with a topic of each: ids under which two devices measure. A bounded number of ids.
+    shared_ids: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     in_flight: int = 0  # messages taken from the broker and not acked
     last_flush_ms: float = 0.0  # decode to COMMIT of the last batch
     last_batch_messages: int = 0
@@ -150,6 +153,17 @@ class Metrics:
                     new.append((name, meant))
         return new
 
+    def note_shared_ids(self, batch: models.Batch) -> list[models.SharedId]:
+        """Takes the ids under which two devices measure; those that were not known. May be called from any thread."""
+        new: list[models.SharedId] = []
+        with self._lock:
+            for one in batch.shared_ids:
+                name = f"{one.device_type} {one.device_id}"
+                if name not in self.shared_ids and len(self.shared_ids) < _MOST_NAMES:
+                    self.shared_ids[name] = one.topics
+                    new.append(one)
+        return new
+
     def count_delivery(self, channel: str, transitions: int) -> None:
         """The channel took so many transitions; 0: it works, or there is no such channel. Any thread may call it."""
         with self._lock:
@@ -176,6 +190,8 @@ class Metrics:
             # Those first that look like a mistake.
             named = sorted(self.unknown_names.items(), key=lambda one: not one[1])
             values["unknown_names"] = dict(named[:_MOST_SHOWN])
+            values["shared_ids_total"] = len(self.shared_ids)
+            values["shared_ids"] = dict(list(self.shared_ids.items())[:_MOST_SHOWN])
         values["latency_p50_ms"], values["latency_p99_ms"] = self.latency.percentiles_ms(0.50, 0.99)
         return values
 

@@ -135,6 +135,14 @@ class SignOfLife(NamedTuple):
     received_at: dt.datetime
 
 
+class SharedId(NamedTuple):
+    """Two devices of other topics measure under one id, so that their readings are mixed; one topic of each."""
+
+    device_type: DeviceType
+    device_id: str
+    topics: tuple[str, str]
+
+
 @dataclasses.dataclass(slots=True)
 class Batch:
     """Messages that are written in one transaction and acked together.
@@ -145,6 +153,7 @@ class Batch:
     was left out, or them alone where all were.
 
     Attributes:
+        shared_ids: ids under which two devices measure, each once.
         gathered: of readings that were gathered from several messages: by index of the first one, how many follow
             each other.
     """
@@ -162,6 +171,7 @@ class Batch:
     unknown_names: dict[tuple[DeviceType, str], int] = dataclasses.field(default_factory=dict)
     retained: bool = False  # whether any message carried the retain flag
     gathered: dict[int, int] = dataclasses.field(default_factory=dict)
+    shared_ids: list[SharedId] = dataclasses.field(default_factory=list)
 
     @property
     def readings(self) -> int:

@@ -14,11 +14,12 @@ from typing import Any
 from paho.mqtt import client as paho
 
 import voltd
-from voltd import config, errors, metrics
+from voltd import config, errors, metrics, terminal
 from voltd.host import host_clock, identity
 from voltd.pipeline.consume import clients
 
 _SLOW_S = 5.0  # a batch that takes longer to write
+_MOST_SHARED = 3  # ids of two devices that are named
 _STALE_S = 15.0  # a status older than this is not how things are
 
 
@@ -147,6 +148,7 @@ def show(status: dict[str, Any]) -> str:
         ("dead letters", ", ".join(f"{count} {reason}" for reason, count in dead.items()) or "none"),
         ("bad fields", _bad_fields(status)),
         ("unknown", _unknown(status)),
+        *_shared_ids(status),
         ("alerts", f"{status['alerts_open']} open, {status['alerts_sent_total']} notified"),
         ("units", _units(status)),
         ("channels", f"failing: {status['channels_failing']}" if status["channels_failing"] else "ok"),
@@ -202,6 +204,16 @@ def _unknown(status: dict[str, Any]) -> str:
         return f"{status.get('unknown_fields_total', 0)} fields"
     shown = [f"{name}: did you mean {meant}?" if meant else name for name, meant in names.items()]
     return f"{status['unknown_fields_total']} fields: " + ", ".join(shown)
+
+
+def _shared_ids(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """A row where two devices measure under one id."""
+    shared = status.get("shared_ids") or {}
+    if not shared:
+        return []
+    shown = [f"{name} is of {one} and of {other}" for name, (one, other) in list(shared.items())[:_MOST_SHARED]]
+    more = status.get("shared_ids_total", 0) - len(shown)
+    return [("ids", terminal.printable("; ".join(shown)) + (f"; and {more} more" if more > 0 else ""))]
 
 
 def _readings(status: dict[str, Any]) -> str:

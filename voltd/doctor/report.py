@@ -84,6 +84,11 @@ def _devices(group: survey.Group, registered: Collection[tuple[DeviceType, str]]
             f"  {terminal.printable(device_id)}: the same {device_type} id as {_some(other.patterns)}: "
             f"give one of them an id, [devices.{family}] id = ..."
         )
+    for device_type, device_id, (topic, another) in group.shared[:_MOST]:
+        yield (
+            f"  {terminal.printable(device_id)}: two devices have this {device_type} id, on "
+            f"{terminal.printable(topic)} and {terminal.printable(another)}: their readings would be mixed"
+        )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -40,6 +40,7 @@ class Group:
         bases: of a family, where its devices publish.
         passed: topics of these devices that the family does not read.
         same: ids that another group has too: device type, id, and the patterns of that group.
+        shared: ids under which two devices of the group measure.
         trouble: why the settings cannot take it as it is, and what to do; empty: they can.
         readings: what the messages that were kept make.
         units: what looks wrong with the unit of a field, by field and factor; of each the devices, with the words.
@@ -61,6 +62,7 @@ class Group:
     bases: set[str] = dataclasses.field(default_factory=set)
     passed: list[str] = dataclasses.field(default_factory=list)
     same: list[tuple[DeviceType, str, Group]] = dataclasses.field(default_factory=list)
+    shared: list[models.SharedId] = dataclasses.field(default_factory=list)
     trouble: str = ""
     units: dict[tuple[str, float], dict[str, str]] = dataclasses.field(default_factory=dict)
 
@@ -121,9 +123,10 @@ def _pass_over(topics: Iterable[str], groups: Iterable[Group]) -> None:
 
 
 def _compare(groups: Iterable[Group]) -> None:
-    """Notes which ids two groups have."""
+    """Notes which ids two groups have; within a group its decoder has noted them."""
     first: dict[tuple[DeviceType, str], Group] = {}
     for group in groups:
+        group.shared = [one for one in group.shared if set(one.topics) <= set(group.topics)]
         for device_type, ids in group.devices.items():
             for device_id in sorted(ids):
                 other = first.setdefault((device_type, device_id), group)
@@ -204,6 +207,7 @@ def _filled(group: Group, heard: listen.Heard, one: decoder.Decoder) -> Group:
         if found and (group.example is None or _width(found[-1]) > _width(group.example[1])):
             group.example = (name, found[-1])
         group.refused.update(f"{letter.reason}: {letter.detail}" for letter in batch.dead_letters)
+        group.shared += batch.shared_ids
         group.unknown.update({name: count for (_, name), count in batch.unknown_names.items()})
     _prove_units(group)
     return group

@@ -197,6 +197,16 @@ def test_one_id_of_two_groups_is_said():
     ) in list(report.lines(groups, 10, None))
 
 
+def test_two_devices_of_one_group_under_one_id_are_said():
+    groups, _ = examined(*ovms(), *ovms("ovms/bob/EV1"), ovms={})
+    (group,) = groups
+    assert [(one.device_id, one.topics) for one in group.shared] == [
+        ("EV1", ("ovms/alice/EV1/metric/v/b/soc", "ovms/bob/EV1/metric/v/b/soc"))
+    ]
+    (line,) = (one for one in report.lines(groups, 10, None) if "two devices" in one)
+    assert "EV1" in line
+
+
 def test_special_readers_convince_on_their_own():
     rpc = {
         "src": "shelly",

@@ -51,7 +51,8 @@ class Decoder:
         self._topics = TopicTable(topics, self._timestamps.zone, others)
         self._limits = limits
         self._times = timestamp.Range(max_age_days, limits.max_future_s)
-        self._translation = translate.Translation(limits, self._times)
+        self._claims = self._topics.families.claims
+        self._translation = translate.Translation(limits, self._times, self._claims)
         self._clock = timestamp.TimestampReader(epoch=self._timestamps.epoch, as_text=limits.numbers_as_text)
         self._readers = {one: fields.FieldReader(one, limits) for one in models.DeviceType}
         self._sentinels = {one: reader.sentinels for one, reader in self._readers.items() if reader.sentinels}
@@ -104,6 +105,8 @@ class Decoder:
         self._translation.add_born(batch, gathered)
         if gathering is None and gathered.held:
             self.complete(batch, gathered, None)
+        if self._claims.new:
+            batch.shared_ids += self._claims.take()
         return batch
 
     def complete(self, batch: models.Batch, gathering: gather.Gather, now: dt.datetime | None) -> int:

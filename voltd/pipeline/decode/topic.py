@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from voltd import config, models
-from voltd.pipeline.decode.devices import families, pattern
+from voltd.pipeline.decode.devices import claims, families, pattern
 
 _MOST_CACHED = 200_000
 
@@ -77,7 +77,10 @@ class TopicTable:
             return None
         for expression, device_type in self._filters:
             if found := expression.fullmatch(topic):
-                return Route(device_type, found["id"] if device_type and "id" in expression.groupindex else None)
+                device_id = found["id"] if device_type and "id" in expression.groupindex else None
+                if device_type is not None and device_id is not None:
+                    self.families.claims.note(device_type, device_id, claims.OWN, topic)
+                return Route(device_type, device_id)
         family = self.families.find(topic)
         return Route(family.device_type, family.device_id, family) if family else None
 

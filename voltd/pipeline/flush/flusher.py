@@ -271,7 +271,7 @@ class Flusher:
         counters = self._counters
         now, ended = dt.datetime.now(dt.UTC), time.monotonic()
         counters.count(result)
-        log_unknown(counters.note_decoded(batch))
+        log_decoded(counters, batch)
         counters.last_flush_ms = (ended - started) * 1000
         counters.last_batch_messages = len(batch.messages)
         counters.lag_s = (now - batch.messages[0].received_at).total_seconds()
@@ -290,9 +290,16 @@ class Flusher:
         )
 
 
-def log_unknown(names: list[tuple[str, str]]) -> None:
-    """Logs fields that no reading has, and what was probably meant."""
-    for name, meant in names:
+def log_decoded(counters: metrics.Metrics, batch: models.Batch) -> None:
+    """Counts what was decoded beside readings, and logs what is new: fields that no reading has, ids of two devices."""
+    for device_type, device_id, topics in counters.note_shared_ids(batch):
+        _log.warning(
+            "device.id_shared",
+            device=f"{device_type} {device_id}",
+            topics=topics,
+            hint="two devices measure under one id, and their readings are mixed: give one of them another id",
+        )
+    for name, meant in counters.note_decoded(batch):
         if meant:
             _log.warning("field.unknown", field=name, hint=f"{name}: did you mean {meant}?")
         else:

@@ -117,7 +117,7 @@ class Drain:
         self._done = spooled.through
         self._outage.store_answered()
         self._counters.count(result)
-        flusher.log_unknown(self._counters.note_decoded(batch))
+        flusher.log_decoded(self._counters, batch)
         self._committed(batch, result)
         self._forget()
         return True

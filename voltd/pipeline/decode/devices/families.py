@@ -11,7 +11,18 @@ from typing import NamedTuple
 from voltd import config, errors, models
 from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.decode import fields, timestamp
-from voltd.pipeline.decode.devices import catalogue, description, document, ocpp, pattern, shelly, taken, value
+from voltd.pipeline.decode.devices import (
+    catalogue,
+    claims,
+    description,
+    document,
+    ocpp,
+    parts,
+    pattern,
+    shelly,
+    taken,
+    value,
+)
 from voltd.pipeline.decode.devices.sparkplug import extra
 from voltd.readings import DeviceType
 
@@ -30,6 +41,7 @@ class FamilyRoute(NamedTuple):
         within: for how long the values of a device are gathered.
         ids: what voltd calls devices whose id the payload says.
         listener: hears each message of the stream before the reader; None: none has to.
+        source: which device it is, as the family's topics distinguish them.
     """
 
     family: str
@@ -39,11 +51,14 @@ class FamilyRoute(NamedTuple):
     within: dt.timedelta
     ids: Mapping[str, str]
     listener: taken.Listener | None = None
+    source: claims.Source = ()
 
 
 class _Entry(NamedTuple):
     topic: pattern.Pattern
+    base: int  # how many levels the family's own topics have
     template: str | None
+    alone: bool  # whether it is about a device that consists of several meters
     route: FamilyRoute
 
 
@@ -80,6 +95,10 @@ class Families:
         timestamps: how times may be written.
         ask: publishes a message of voltd's own, topic and payload, and must not block: for the decoder of the stream.
             None: messages have been heard already, or nobody hears them.
+
+    Attributes:
+        filters: what has to be subscribed to.
+        claims: which source each id comes from.
     """
 
     def __init__(
@@ -92,6 +111,7 @@ class Families:
         self._ask = ask
         self._limits = limits or config.Limits()
         self._epoch = (timestamps or config.Timestamps()).epoch
+        self.claims = claims.Claims()
         self.filters = tuple(topic_filter for one in enabled for topic_filter in one.filters)
         self._by_last_level: dict[str, list[_Entry]] = {}
         self._others: list[_Entry] = []
@@ -109,8 +129,9 @@ class Families:
         for entry in (*self._by_last_level.get(topic.rpartition("/")[2], ()), *self._others):
             levels = entry.topic.levels(topic)
             if levels is not None:
-                family, device_type, _, *rest = entry.route
-                return FamilyRoute(family, device_type, self._device_id(entry, levels), *rest)
+                source = self._source(entry, levels, topic)
+                route: FamilyRoute = entry.route._replace(device_id=self._device_id(entry, levels), source=source)
+                return route
         return None
 
     @staticmethod
@@ -118,13 +139,27 @@ class Families:
         if entry.template is None:
             return None
         written = pattern.fill(entry.template, levels)
+        if entry.alone:
+            written = parts.part_id(written, 0)
         return entry.route.ids.get(written, written)
+
+    @staticmethod
+    def _source(entry: _Entry, levels: dict[str, str], topic: str) -> claims.Source:
+        """By the named levels, to the last one of the id; without one, by all levels of the family's own topics."""
+        family, template = entry.route.family, entry.template
+        if template is None:  # the payload distinguishes them
+            return (family,)
+        names = entry.topic.names
+        if used := [place for place, name in enumerate(names) if f"{{{name}}}" in template]:
+            return (family, *(f"{name}={levels[name]}" for name in sorted(names[: used[-1] + 1])))
+        return (family, *topic.split("/")[: entry.base])
 
     def _entries(self, one: catalogue.Enabled) -> list[_Entry]:
         by_topic: dict[_Key, list[tuple[taken.Reader, DeviceType]]] = {}
         special: dict[str, taken.Reader] = {}
         listeners: dict[_Key, taken.Listener] = {}
         nodes = None
+        numbered = any(special.reader in _NUMBERED for special in one.description.special)
         for message in one.description.messages:
             device_type = message.device or one.description.device
             reader = self._reader(message, device_type, one, special)
@@ -147,7 +182,10 @@ class Families:
                 one.settings.ids,
                 listeners.get((rest, template)),
             )
-            entries += [_Entry(topic.under(rest), template, route) for topic in one.topics]
+            alone = numbered and not isinstance(first, (ocpp.OcppReader, shelly.ShellyReader))
+            entries += [
+                _Entry(topic.under(rest), topic.text.count("/") + 1, template, alone, route) for topic in one.topics
+            ]
         return entries
 
     def _reader(
@@ -177,6 +215,7 @@ class Families:
         return special[alike]
 
 
+_NUMBERED = ("ocpp", "shelly")  # whose devices consist of several meters
 _Special = Callable[[description.Special, DeviceType, config.Limits, zoneinfo.ZoneInfo | None], taken.Reader]
 SPECIAL: dict[str, _Special] = {"ocpp": ocpp.OcppReader, "shelly": shelly.ShellyReader, "sparkplug": extra.reader}
 

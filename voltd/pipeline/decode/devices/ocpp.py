@@ -14,7 +14,7 @@ from typing import Any
 from voltd import config, hints, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, letters, timestamp
-from voltd.pipeline.decode.devices import description, ocpp_samples, taken
+from voltd.pipeline.decode.devices import description, ocpp_samples, parts, taken
 from voltd.readings import DeviceType
 
 _CALL = 2
@@ -26,7 +26,7 @@ _VALUES = ("meterValue", "transactionData")
 class OcppReader:
     """Reads the requests of charging stations.
 
-    Connector n is the meter ``<station>-n``, connector 0 is the station itself; of 2.0.1 the EVSE counts. Its state is
+    Each connector is a meter, connector 0 is the station itself (``parts``); of 2.0.1 the EVSE counts. Its state is
     which connector a transaction runs on, as only some of a transaction's messages say so, and which connectors a
     station has, as a heartbeat is a sign of life of all.
     """
@@ -62,7 +62,7 @@ class OcppReader:
         for entry in entries:
             sampled = ocpp_samples.get(entry, "sampledValue")
             by_time.setdefault(self._time(entry), []).extend(sampled if sampled.__class__ is list else [])
-        meter_id = _meter_id(device_id, connector)
+        meter_id = parts.part_id(device_id, connector)
         found = [self._reading(meter_id, at, samples) for at, samples in by_time.items()]
         return [one for one in found if one.bad or one.columns != self._nothing] or self._alive(device_id, connector)
 
@@ -102,7 +102,7 @@ class OcppReader:
     def _alive(self, station: str, connector: int | None) -> list[taken.Taken]:
         """A sign of life of a connector, or of the station with all that are known."""
         every = [connector] if connector else [0, *sorted(self._connectors.get(station, ()))]
-        return [taken.Taken(_METER, _meter_id(station, one), None, self._nothing) for one in every]
+        return [taken.Taken(_METER, parts.part_id(station, one), None, self._nothing) for one in every]
 
     def _time(self, entry: Mapping[str, Any]) -> dt.datetime | None:
         """When it was; None: it does not say, or in the time of a zone that nobody has named."""
@@ -126,10 +126,6 @@ def _body(payload: bytes) -> Mapping[str, Any]:
     else:
         raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(value))
     return value if value.__class__ is dict else {}
-
-
-def _meter_id(station: str, connector: int) -> str:
-    return f"{station}-{connector}" if connector else station
 
 
 def _make_room(known: dict[Any, Any]) -> None:

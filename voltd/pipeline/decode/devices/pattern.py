@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Self
 
 _NAMED = re.compile(r"\{([a-z][a-z0-9_]*)\}", re.ASCII)
+_ENCODED = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 
 
 class Pattern:
@@ -62,6 +64,8 @@ class Pattern:
             if name not in self.names:
                 there = ", ".join(f"{{{one}}}" for one in self.names) or "none"
                 return f"{template!r} needs the level {{{name}}} of the topic; {self.text!r} has {there}"
+        if "}{" in template:
+            return f"{template!r} needs a character between two levels, or two devices may have one id"
         rest = _NAMED.sub("", template)
         return f"{template!r}: a brace belongs to no name" if set(rest) & set("{}") else None
 
@@ -77,6 +81,29 @@ def expression(levels: Sequence[str], named: Mapping[int, str]) -> re.Pattern[st
     return re.compile("/".join(parts), re.DOTALL)
 
 
-def fill(template: str, levels: dict[str, str]) -> str:
-    """A template with the levels put in."""
-    return _NAMED.sub(lambda found: levels[found[1]], template)
+def fill(template: str, levels: Mapping[str, str]) -> str:
+    """A template with the levels put in: other levels, another text.
+
+    What separates them may be in one level as it is: in ``id``, or in the first one where there is no such name. In the
+    others it is percent-encoded: ``{id}-{connector}`` of the connector ``1-2`` ends in ``-1%2D2``.
+    """
+    texts = _NAMED.split(template)  # text, name, text, name, text
+    names = texts[1::2]
+    free = "id" if "id" in names else next(iter(names), None)
+    separators = {one for text in texts[2:-1:2] for one in (_signs(text) or text)} - {"/"}  # no level has a slash
+
+    def written(found: re.Match[str]) -> str:
+        level = levels[found[1]]
+        return level if found[1] == free or not separators else _encoded(level, separators)
+
+    return _NAMED.sub(written, template)
+
+
+def _signs(text: str) -> str:
+    return "".join(one for one in text if not one.isalnum())
+
+
+def _encoded(level: str, separators: AbstractSet[str]) -> str:
+    """The level without these characters; what looks encoded already is encoded once more."""
+    level = _ENCODED.sub("%25", level)
+    return "".join("".join(f"%{byte:02X}" for byte in one.encode()) if one in separators else one for one in level)

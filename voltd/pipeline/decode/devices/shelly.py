@@ -15,7 +15,7 @@ from typing import Any
 from voltd import config, hints, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, letters, timestamp
-from voltd.pipeline.decode.devices import description, document, path, taken
+from voltd.pipeline.decode.devices import description, document, parts, path, taken
 from voltd.readings import DeviceType
 
 _COMPONENT = re.compile(r"([a-z][a-z0-9]{0,15}):([0-9]{1,4})", re.ASCII)
@@ -74,7 +74,7 @@ class _Component:
 class ShellyReader:
     """Reads ``events/rpc`` and ``status/<component>:<number>``.
 
-    Component 0 has the device's id, the others have the number behind it: ``shellypro4pm-1``. A notification has
+    Each number is a meter, number 0 is the device itself (``parts``). A notification has
     nothing but what changed; the reader knows the values that stay the same from earlier ones.
     """
 
@@ -101,7 +101,7 @@ class ShellyReader:
 
     def _status(self, message: models.Message, device_id: str, name: str, number: str) -> Sequence[taken.Taken]:
         component = self._components.get(name)
-        meter_id = _meter_id(device_id, number)
+        meter_id = parts.part_id(device_id, int(number))
         notified = self._notified.get(device_id)
         recently = notified is not None and abs(message.received_at - notified) < _PREFERRED_FOR
         if component is None or recently:
@@ -114,14 +114,14 @@ class ShellyReader:
             raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(value))
         params = value.get("params")
         if value.get("method") not in ("NotifyStatus", "NotifyFullStatus") or params.__class__ is not dict:
-            return (self._alive(device_id),)
+            return (self._alive(parts.part_id(device_id, 0)),)
         at = self._time(params.get("ts"))
         meters: dict[str, taken.Taken] = {}
         for name, status in params.items():
             found = _COMPONENT.fullmatch(name)
             component = self._components.get(found[1]) if found else None
             if found and component and status.__class__ is dict:
-                meter_id = _meter_id(device_id, found[2])
+                meter_id = parts.part_id(device_id, int(found[2]))
                 changed = self._changed((device_id, name), component, status)
                 one = component.reader.read_object(changed, meter_id)._replace(at=at)
                 meters[meter_id] = _together(meters.get(meter_id), one)
@@ -130,7 +130,7 @@ class ShellyReader:
             if len(self._notified) >= _MOST:
                 self._notified.clear()
             self._notified[device_id] = message.received_at
-        return measured or (self._alive(device_id),)
+        return measured or (self._alive(parts.part_id(device_id, 0)),)
 
     def _time(self, written: Any) -> dt.datetime | None:
         """When it was; None: the device has no time yet."""
@@ -157,10 +157,6 @@ class ShellyReader:
 
     def _alive(self, device_id: str) -> taken.Taken:
         return taken.Taken(_METER, device_id, None, self._nothing)
-
-
-def _meter_id(device_id: str, number: str) -> str:
-    return device_id if int(number) == 0 else f"{device_id}-{int(number)}"
 
 
 def _put(target: dict[str, Any], steps: _Steps, value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from voltd import config, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, letters, timestamp
-from voltd.pipeline.decode.devices import families, gather, taken
+from voltd.pipeline.decode.devices import claims, families, gather, taken
 from voltd.readings import DeviceType
 
 _TIME_SOURCE = {one: list(readings.fields(one)).index("time_source") for one in DeviceType}
@@ -22,11 +22,13 @@ class Translation:
     Args:
         limits: payload and value limits.
         times: between which times readings must be dated.
+        claimed: which source each id comes from.
     """
 
-    def __init__(self, limits: config.Limits, times: timestamp.Range) -> None:
+    def __init__(self, limits: config.Limits, times: timestamp.Range, claimed: claims.Claims) -> None:
         self._limits = limits
         self._times = times
+        self._claims = claimed
 
     def add(
         self,
@@ -88,9 +90,14 @@ class Translation:
                 found = taken.together(found) if len(found) > 1 else found
                 # A message waits for one reading at most: it is acked when that is stored.
                 if len(found) == 1:
-                    gathering.add(message, found[0], route.within)
+                    one = found[0]
+                    gathering.add(message, one, route.within)
+                    self._claims.note(one.device_type, one.device_id, route.source, message.topic)
                     return
             self._add_now(message, found, batch, gathering, replayed=replayed)
+            for one in found:
+                if _measures(one):
+                    self._claims.note(one.device_type, one.device_id, route.source, message.topic)
         except fields.Invalid as invalid:
             _place(message, batch)
             batch.dead_letters.append(letters.refused(message, message.payload, invalid, device))

@@ -1,0 +1,44 @@
+"""Which source each device id comes from: the readings of two devices under one id would be mixed into one.
+
+A source is a device as its topics distinguish it. For one thread; bounded.
+"""
+
+from __future__ import annotations
+
+from voltd import models
+from voltd.readings import DeviceType
+
+Source = tuple[str, ...]
+OWN: Source = ("",)  # voltd's own format
+_MOST = 200_000  # ids known; invented ones must not fill the memory
+
+
+class Claims:
+    """Who has said what under which id.
+
+    Attributes:
+        new: ids of two sources that were not noted before, until they are taken.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[DeviceType, str], tuple[Source, str]] = {}
+        self._shared: set[tuple[DeviceType, str]] = set()
+        self.new: list[models.SharedId] = []
+
+    def note(self, device_type: DeviceType, device_id: str, source: Source, topic: str) -> None:
+        """A source has measured something under this id, on this topic."""
+        key = (device_type, device_id)
+        first = self._first.get(key)
+        if first is None:
+            if len(self._first) >= _MOST:
+                self._first.clear()
+                self._shared.clear()
+            self._first[key] = (source, topic)
+        elif first[0] is not source and first[0] != source and key not in self._shared:
+            self._shared.add(key)
+            self.new.append(models.SharedId(device_type, device_id, (first[1], topic)))
+
+    def take(self) -> list[models.SharedId]:
+        """Those that are new."""
+        new, self.new = self.new, []
+        return new
