@@ -75,7 +75,9 @@ class Metrics:
     batches_staged_total: int = 0  # of these, through the staging table
     flush_retries_total: int = 0  # attempts that failed transiently
     unknown_fields_total: int = 0  # payload fields that no reading has
-    ignored_fields_total: int = 0  # values that stand for none: limits.ignore, a position of 0, 0
+    ignored_fields_total: int = (
+        0  # values that stand for none (limits.ignore, a position of 0, 0), or need an unknown one
+    )
     signs_of_life_total: int = 0  # readings in which nothing was measured
     broker_connects_total: int = 0  # accepted connections
     session_lost_total: int = 0  # connections without the expected session

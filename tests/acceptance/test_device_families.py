@@ -75,6 +75,27 @@ def test_killed_while_values_are_gathered(daemon, publisher, database):
     harness.wait_for(lambda: daemon.status()["in_flight"] == 0)
 
 
+def test_what_a_device_leaves_out_is_known_after_a_restart(make_daemon, publisher, database):
+    """A Shelly says what changed: what it feeds in is in its import, and voltd knew how much that was."""
+    one = make_daemon()
+    one.env["VOLTD_DEVICES"] = json.dumps({"shelly": {"topics": [f"{one.name}/{{id}}"]}})
+
+    def send(seconds, **status):
+        params = {"ts": at - seconds, "switch:0": status}
+        _send(publisher, [(f"{one.name}/plug/events/rpc", json.dumps({"method": "NotifyStatus", "params": params}))])
+
+    (at,) = _rows(database, "SELECT extract(epoch FROM now())::float8")[0]
+    one.start()
+    send(9, aenergy={"total": 9000.0}, ret_aenergy={"total": 2000.0})
+    harness.wait_for(lambda: harness.count(database, "meter_reading") == 1)
+    one.terminate()
+    one.start()
+    send(5, aenergy={"total": 9500.0})
+    harness.wait_for(lambda: harness.count(database, "meter_reading") == 2)
+    registers = "SELECT ac_register_kwh FROM volt.meter_reading ORDER BY recorded_at"
+    assert _rows(database, registers) == [(7.0,), (7.5,)]
+
+
 def test_what_is_retained_is_history_of_an_unknown_time(make_daemon, publisher, database, daemon):
     """A daemon that starts while cars sleep invents nothing, and a car that wakes up is heard."""
     other = make_daemon(instance="late")

@@ -235,6 +235,11 @@ class Settings(pydantic_settings.BaseSettings):
         return folder / f"spool-{self.instance}.sqlite3"
 
     @property
+    def memory_file(self) -> pathlib.Path:
+        """What this instance's device families know of their devices, beside the spool."""
+        return self.spool_file.with_name(f"devices-{self.instance}.json")
+
+    @property
     def max_age_days(self) -> int:
         """The oldest reading taken, in days; without a setting, the raw retention."""
         return self.limits.max_age_days or self.retention.raw_days

@@ -72,6 +72,8 @@ class Daemon:
         if not (self._wait_for_claim() and self._wait_for_schema()):
             self._leave()
             return 0
+        if wired.memory is not None:
+            wired.memory.load()
         tune_interpreter()
         self._look_after_threads()
         self._start("current", wired.current.run)
@@ -218,6 +220,8 @@ class Daemon:
             wired.drain.stop()
         wired.flusher.stop(_STORE_GETS_S)
         self._join("flush", ends - 1.5)
+        if wired.memory is not None and not self._threads["flush"].is_alive():
+            wired.memory.save(stopped=True)
         if wired.spool is not None:
             self._join("drain", ends - 1.25)
             if not self._threads["drain"].is_alive() and not self._threads["flush"].is_alive():

@@ -48,6 +48,7 @@ class Jobs:
         trouble: what keeps this daemon from taking messages, for people; empty: nothing it knows of.
         clock: this host's; learns what the database's says.
         renamed: pseudonyms of VINs; None: they stay as they are.
+        save_memory: writes what device families know; None: they know nothing.
         policies: looks after TimescaleDB's own jobs; None: nobody does.
     """
 
@@ -64,10 +65,11 @@ class Jobs:
         clock: host_clock.HostClock | None = None,
         policies: policy_watch.PolicyWatch | None = None,
         renamed: pseudonyms.Pseudonyms | None = None,
+        save_memory: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
         self._trouble, self._clock, self._policies = trouble, clock, policies
-        self._pseudonyms = renamed
+        self._pseudonyms, self._save_memory = renamed, save_memory
         self._reported: str | None = None  # unknown: the run before may have died with some
         self._look, self._alerting, self._bounds, self._busy = look, alerting, bounds, busy
         self._next_cycle_at = self._next_rollup_at = 0.0
@@ -96,6 +98,8 @@ class Jobs:
         yield job("retention", self._retention, 3600.0, 60.0, self._the_leader)
         if self._pseudonyms is not None:
             yield job("pseudonyms", self._note_pseudonyms, 5.0, 1.0, self._every_daemon)
+        if self._save_memory is not None:
+            yield job("memory", self._save_memory, 60.0, 30.0, self._every_daemon)
         if self._policies is not None:
             yield job("policies", self._watch_policies, 60.0, 20.0, self._every_daemon)
         if self._clock is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from voltd import config, metrics
 from voltd.alerts import service
-from voltd.daemon import database_ready, health, heartbeats, jobs, policy_watch, signals, status
+from voltd.daemon import database_ready, health, heartbeats, jobs, memory_file, policy_watch, signals, status
 from voltd.database import connections
 from voltd.host import host_clock
 from voltd.pipeline.consume import consumer, pseudonyms, window
@@ -91,9 +91,11 @@ class Wiring:
             well_since=watch.well_since,
         )
         batches = policy.of(settings)
+        heard = self._compiled(self._ask)
+        self.memory = memory_file.MemoryFile(settings.memory_file, heard) if heard.has_memory else None
         self.flusher = flusher.Flusher(
             self.window,
-            self._decoder(self._ask),
+            self._decoder(heard),
             self.store,
             batches,
             self.counters,
@@ -108,7 +110,7 @@ class Wiring:
             if self.spool is None
             else drain.Drain(
                 self.spool,
-                self._decoder(),
+                self._decoder(self._compiled()),
                 self.drain_store,
                 batches,
                 self.counters,
@@ -136,6 +138,7 @@ class Wiring:
             clock=self.clock,
             renamed=self._pseudonyms,
             policies=policy_watch.PolicyWatch(settings, self.counters),
+            save_memory=self.memory.save if self.memory is not None else None,
         )
 
     def _ask(self, topic: str, payload: bytes) -> None:
@@ -145,10 +148,10 @@ class Wiring:
         """Readers that know what a device said before: each decoder is another thread's, so it has its own ones."""
         return families.Families(self._enabled, self._settings.limits, self._settings.timestamps, ask)
 
-    def _decoder(self, ask: families.Ask | None = None) -> decoder.Decoder:
+    def _decoder(self, compiled: families.Families) -> decoder.Decoder:
         settings = self._settings
         return decoder.Decoder(
-            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, self._compiled(ask)
+            settings.mqtt.topics, settings.limits, settings.max_age_days, settings.timestamps, compiled
         )
 
     def _clock_guard(self) -> clock.ClockGuard:

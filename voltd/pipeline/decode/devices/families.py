@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from voltd import config, errors, models
 from voltd.pipeline.consume import pseudonyms
@@ -60,6 +60,7 @@ class _Entry(NamedTuple):
     template: str | None
     alone: bool  # whether it is about a device that consists of several meters
     route: FamilyRoute
+    listener: taken.Listener | ocpp.OcppReader | None
 
 
 class _All:
@@ -112,6 +113,7 @@ class Families:
         self._limits = limits or config.Limits()
         self._epoch = (timestamps or config.Timestamps()).epoch
         self.claims = claims.Claims()
+        self._remembering: dict[str, ocpp.OcppReader | shelly.ShellyReader] = {}
         self.filters = tuple(topic_filter for one in enabled for topic_filter in one.filters)
         self._by_last_level: dict[str, list[_Entry]] = {}
         self._others: list[_Entry] = []
@@ -120,6 +122,29 @@ class Families:
                 last = entry.topic.text.rpartition("/")[2]
                 named = last.startswith("{") or last in ("+", "#")
                 (self._others if named else self._by_last_level.setdefault(last, [])).append(entry)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether any reader knows something from earlier messages."""
+        return bool(self._remembering)
+
+    def remember(self, *, values: bool) -> dict[str, Any]:
+        """What the readers know from earlier messages, for ``recall``, JSON-ready. May be called from any thread.
+
+        Args:
+            values: whether that too which the next message may change.
+        """
+        known = {name: reader.remember(values=values) for name, reader in self._remembering.items()}
+        return {name: one for name, one in known.items() if one}
+
+    def recall(self, persisted: Mapping[str, Any]) -> None:
+        """Gives the readers what those of an earlier run knew; before the first message.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: it is not what ``remember`` returned.
+        """
+        for name, reader in self._remembering.items():
+            reader.recall(persisted.get(name, []))
 
     def __bool__(self) -> bool:
         return bool(self.filters)
@@ -130,7 +155,10 @@ class Families:
             levels = entry.topic.levels(topic)
             if levels is not None:
                 source = self._source(entry, levels, topic)
-                route: FamilyRoute = entry.route._replace(device_id=self._device_id(entry, levels), source=source)
+                device_id, listener = self._device_id(entry, levels), entry.listener
+                if isinstance(listener, ocpp.OcppReader):
+                    listener = listener.listener(device_id)
+                route: FamilyRoute = entry.route._replace(device_id=device_id, listener=listener, source=source)
                 return route
         return None
 
@@ -157,7 +185,7 @@ class Families:
     def _entries(self, one: catalogue.Enabled) -> list[_Entry]:
         by_topic: dict[_Key, list[tuple[taken.Reader, DeviceType]]] = {}
         special: dict[str, taken.Reader] = {}
-        listeners: dict[_Key, taken.Listener] = {}
+        listeners: dict[_Key, taken.Listener | ocpp.OcppReader] = {}
         nodes = None
         numbered = any(special.reader in _NUMBERED for special in one.description.special)
         for message in one.description.messages:
@@ -167,6 +195,8 @@ class Families:
             if isinstance(message, description.Sparkplug) and self._ask is not None:
                 nodes = nodes or extra.nodes_of(self._ask)
                 listeners[key] = nodes.listener(message.kind)
+            elif self._ask is not None and isinstance(reader, (ocpp.OcppReader, shelly.ShellyReader)):
+                listeners[key] = reader
             by_topic.setdefault(key, []).append((reader, device_type))
         entries = []
         for (rest, template), readers in by_topic.items():
@@ -180,11 +210,12 @@ class Families:
                 first,
                 dt.timedelta(seconds=one.settings.gather_s),
                 one.settings.ids,
-                listeners.get((rest, template)),
             )
+            listener = listeners.get((rest, template))
             alone = numbered and not isinstance(first, (ocpp.OcppReader, shelly.ShellyReader))
             entries += [
-                _Entry(topic.under(rest), topic.text.count("/") + 1, template, alone, route) for topic in one.topics
+                _Entry(topic.under(rest), topic.text.count("/") + 1, template, alone, route, listener)
+                for topic in one.topics
             ]
         return entries
 
@@ -211,7 +242,9 @@ class Families:
         assert isinstance(message, description.Special)  # noqa: S101 the four kinds of messages
         alike = message.model_dump_json(exclude={"topic"})
         if alike not in special:
-            special[alike] = SPECIAL[message.reader](message, device_type, self._limits, zone)
+            found = special[alike] = SPECIAL[message.reader](message, device_type, self._limits, zone)
+            if isinstance(found, (ocpp.OcppReader, shelly.ShellyReader)):
+                self._remembering[f"{one.name} {alike}"] = found
         return special[alike]
 
 

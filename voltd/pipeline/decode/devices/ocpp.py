@@ -11,6 +11,8 @@ import zoneinfo
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from voltd import config, hints, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, letters, timestamp
@@ -18,7 +20,10 @@ from voltd.pipeline.decode.devices import description, ocpp_samples, parts, take
 from voltd.readings import DeviceType
 
 _CALL = 2
+_LONGEST = 1 << 18  # bytes of a request that is completed
 _MOST = 100_000  # stations and transactions known; invented ids must not fill the memory
+_MOST_PERSISTED = 20_000  # transactions over a restart
+_LONGEST_STATION = 256  # characters
 _METER = DeviceType.METER
 _VALUES = ("meterValue", "transactionData")
 
@@ -28,7 +33,8 @@ class OcppReader:
 
     Each connector is a meter, connector 0 is the station itself (``parts``); of 2.0.1 the EVSE counts. Its state is
     which connector a transaction runs on, as only some of a transaction's messages say so, and which connectors a
-    station has, as a heartbeat is a sign of life of all.
+    station has, as a heartbeat is a sign of life of all. Messages of the stream get the connector written in when they
+    are heard, so that the spool and dead letters need no state.
     """
 
     def __init__(
@@ -49,7 +55,7 @@ class OcppReader:
         """See ``taken.Reader``."""
         if device_id is None:
             raise fields.Invalid(Reason.MISSING_FIELD, "the topic has no device id")
-        body = _body(message.payload)
+        _, body = _opened(message.payload)
         connector = self._connector(device_id, body)
         entries = next((found for name in _VALUES if (found := ocpp_samples.get(body, name)) is not None), None)
         if entries is None or (connector is None and ocpp_samples.get(body, "meterValue") is None):
@@ -66,6 +72,36 @@ class OcppReader:
         found = [self._reading(meter_id, at, samples) for at, samples in by_time.items()]
         return [one for one in found if one.bad or one.columns != self._nothing] or self._alive(device_id, connector)
 
+    def listener(self, station: str | None) -> taken.Listener:
+        """Who hears the messages of a station before they are read."""
+        return _Listener(self, station)
+
+    def completed(self, message: models.Message, station: str) -> models.Message:
+        """The message with the connector of its transaction, where an earlier one has named it."""
+        payload = message.payload
+        if b"ransaction" not in payload or len(payload) > _LONGEST:
+            return message
+        try:
+            value, body = _opened(payload)
+            named = self._named(body) is not None
+            connector = self._connector(station, body)
+            if named or connector is None or not isinstance(body, dict):
+                return message
+            body["connectorId"] = connector
+            return message._replace(payload=msgspec.json.encode(value))
+        except (fields.Invalid, OverflowError, RecursionError):  # the reader says what is wrong with it
+            return message
+
+    def remember(self, *, values: bool) -> list[Any]:  # noqa: ARG002 a connector stays true
+        """See ``families.Families.remember``."""
+        known = list(self._transactions.items())[-_MOST_PERSISTED:]
+        return [[station, transaction, connector] for (station, transaction), connector in known]
+
+    def recall(self, persisted: list[Any]) -> None:
+        """See ``families.Families.recall``."""
+        for station, transaction, connector in persisted[-_MOST_PERSISTED:]:
+            self._transactions[station, transaction] = connector
+
     def _reading(self, meter_id: str, at: dt.datetime | None, samples: Sequence[Any]) -> taken.Taken:
         chosen = ocpp_samples.choose(samples)
         read = self._fields.read(chosen.values, None)
@@ -73,10 +109,7 @@ class OcppReader:
 
     def _connector(self, station: str, body: Mapping[str, Any]) -> int | None:
         """The connector that the body names, or that its transaction is known to run on."""
-        evse = body.get("evse")
-        evse_id = evse.get("id") if evse.__class__ is dict else None
-        named = (ocpp_samples.get(body, "connectorId"), ocpp_samples.get(body, "evseId"), evse_id)
-        written = next((one for one in named if one is not None), None)
+        written = self._named(body)
         info = ocpp_samples.get(body, "transactionInfo")
         transaction = ocpp_samples.get(info if info.__class__ is dict else body, "transactionId")
         if transaction.__class__ is str:
@@ -89,8 +122,11 @@ class OcppReader:
             written = int(written)
         if written.__class__ is not int or not 0 <= written <= 9999:  # noqa: PLR2004
             raise fields.Invalid(Reason.WRONG_TYPE, f"connectorId: a small number belongs here: {hints.shown(written)}")
+        if len(station) > _LONGEST_STATION:
+            return int(written)
         if transaction is not None:
             _make_room(self._transactions)
+            self._transactions.pop((station, transaction), None)  # the last ones are persisted
             self._transactions[station, transaction] = written
         if written:
             _make_room(self._connectors)
@@ -98,6 +134,13 @@ class OcppReader:
             if len(known) < readings.ID_LENGTH:
                 known.add(written)
         return int(written)
+
+    @staticmethod
+    def _named(body: Mapping[str, Any]) -> Any:
+        evse = body.get("evse")
+        evse_id = evse.get("id") if evse.__class__ is dict else None
+        named = (ocpp_samples.get(body, "connectorId"), ocpp_samples.get(body, "evseId"), evse_id)
+        return next((one for one in named if one is not None), None)
 
     def _alive(self, station: str, connector: int | None) -> list[taken.Taken]:
         """A sign of life of a connector, or of the station with all that are known."""
@@ -112,20 +155,33 @@ class OcppReader:
         return self._clock.read("timestamp", written, self._zone)
 
 
-def _body(payload: bytes) -> Mapping[str, Any]:
-    """The body of a request; empty where there is none in it.
+class _Listener:
+    def __init__(self, reader: OcppReader, station: str | None) -> None:
+        self._reader, self._station = reader, station
+
+    def hear(self, message: models.Message) -> models.Message:
+        """See ``taken.Listener``."""
+        return message if self._station is None else self._reader.completed(message, self._station)
+
+    def again(self, _message: models.Message) -> models.Message | None:
+        """See ``taken.Listener``: none waits."""
+        return None
+
+
+def _opened(payload: bytes) -> tuple[Any, Mapping[str, Any]]:
+    """The value of a payload, and in it the body of a request; empty where there is none in it.
 
     Raises:
         fields.Invalid: it is neither request nor frame.
     """
     value = letters.parsed(frame.bare(payload), payload)
     if value.__class__ is list and value and value[0].__class__ is int:
-        value = value[3] if value[0] == _CALL and len(value) > 3 else {}  # noqa: PLR2004
+        body = value[3] if value[0] == _CALL and len(value) > 3 else {}  # noqa: PLR2004
     elif value.__class__ is dict:
-        value = next((value[name] for name in ("Payload", "payload") if name in value), value)
+        body = next((value[name] for name in ("Payload", "payload") if name in value), value)
     else:
         raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(value))
-    return value if value.__class__ is dict else {}
+    return value, body if body.__class__ is dict else {}
 
 
 def _make_room(known: dict[Any, Any]) -> None:

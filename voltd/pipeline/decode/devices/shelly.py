@@ -9,20 +9,27 @@ from __future__ import annotations
 import datetime as dt
 import re
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from voltd import config, hints, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, letters, timestamp
-from voltd.pipeline.decode.devices import description, document, parts, path, taken
+from voltd.pipeline.decode.devices import description, document, parts, path, shelly_memory, taken
 from voltd.readings import DeviceType
 
 _COMPONENT = re.compile(r"([a-z][a-z0-9]{0,15}):([0-9]{1,4})", re.ASCII)
 _PREFERRED_FOR = dt.timedelta(minutes=10)  # every component with a register notifies once a minute
 _CLOCK_SET = dt.datetime(2010, 1, 1, tzinfo=dt.UTC)  # an earlier time counts from the start of the device
 _MOST = 100_000  # components and devices known; invented ids must not fill the memory
+_LONGEST_PREFIX = 256  # characters of a device's topics
+_LONGEST = 1 << 16  # bytes of a notification that is completed
 _METER = DeviceType.METER
+_RETURNED = frozenset({("ret_aenergy", "total")})
+# A switch that writes all of this writes all that it has.
+_WHOLE_SWITCH = frozenset({"output", "source", "apower", "voltage", "current", "aenergy", "temperature"})
 
 _PLUG = {
     # What goes into ret_aenergy is added to aenergy, too.
@@ -69,13 +76,17 @@ class _Component:
             [path.parse(one) for one in (*source.paths, *([source.less] if source.less else []))]
             for source in described.fields.values()
         ]
+        self.several = [paths for paths in self.paths if len(paths) > 1]
+        self.needed = [steps for paths in self.several for steps in paths]
 
 
 class ShellyReader:
-    """Reads ``events/rpc`` and ``status/<component>:<number>``.
+    """Reads ``events/rpc`` and ``status/<component>:<number>``; also the ``taken.Listener`` of notifications.
 
     Each number is a meter, number 0 is the device itself (``parts``). A notification has
-    nothing but what changed; the reader knows the values that stay the same from earlier ones.
+    nothing but what changed; the values that stay the same are known from earlier messages. Those of the stream are
+    completed when they are heard, so that the spool and dead letters need none. A field of which a value is not known
+    is left out and counted: nobody knows yet whether a switch has ``ret_aenergy``.
     """
 
     def __init__(
@@ -88,7 +99,7 @@ class ShellyReader:
         self._components = {name: _Component(sources, limits) for name, sources in _COMPONENTS.items()}
         self._clock = timestamp.TimestampReader(epoch=True, as_text=False)
         self._nothing: list[Any] = [None] * len(readings.fields(_METER))
-        self._known: dict[tuple[str, str], dict[_Steps, Any]] = {}
+        self._known: dict[tuple[str, str], shelly_memory.Memory] = {}
         self._notified: dict[str, dt.datetime] = {}
 
     def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
@@ -99,11 +110,33 @@ class ShellyReader:
             return self._status(message, device_id, *found.groups())
         return self._notification(message, device_id)
 
+    def hear(self, message: models.Message) -> models.Message:
+        """See ``taken.Listener``: a notification with the values that it leaves out, where they are known."""
+        if len(message.payload) > _LONGEST or _COMPONENT.fullmatch(message.topic.rpartition("/")[2]):
+            return message
+        try:
+            value = frame.parse(frame.bare(message.payload))
+            if value.__class__ is not dict:
+                return message
+            prefix, added = shelly_memory.prefix(message.topic), False
+            for name, component, status, whole in self._statuses(value):
+                memory = self._memory((prefix, name), status, whole=whole)
+                added |= memory.complete(component.several, status, redelivered=message.redelivered)
+            return message._replace(payload=msgspec.json.encode(value)) if added else message
+        except (ValueError, OverflowError, RecursionError):  # its reader says what is wrong with it
+            return message
+
+    def again(self, _message: models.Message) -> models.Message | None:
+        """See ``taken.Listener``: none waits."""
+        return None
+
     def _status(self, message: models.Message, device_id: str, name: str, number: str) -> Sequence[taken.Taken]:
         component = self._components.get(name)
         meter_id = parts.part_id(device_id, int(number))
-        notified = self._notified.get(device_id)
+        notified = self._notified.get(shelly_memory.prefix(message.topic))
         recently = notified is not None and abs(message.received_at - notified) < _PREFERRED_FOR
+        if component is not None and component.several:
+            self._learn_status(message)
         if component is None or recently:
             return (self._alive(meter_id),)
         return component.reader.read(message, meter_id)
@@ -117,20 +150,36 @@ class ShellyReader:
             return (self._alive(parts.part_id(device_id, 0)),)
         at = self._time(params.get("ts"))
         meters: dict[str, taken.Taken] = {}
-        for name, status in params.items():
-            found = _COMPONENT.fullmatch(name)
-            component = self._components.get(found[1]) if found else None
-            if found and component and status.__class__ is dict:
-                meter_id = parts.part_id(device_id, int(found[2]))
-                changed = self._changed((device_id, name), component, status)
-                one = component.reader.read_object(changed, meter_id)._replace(at=at)
-                meters[meter_id] = _together(meters.get(meter_id), one)
+        prefix = shelly_memory.prefix(message.topic)
+        for name, component, status, whole in self._statuses(value):
+            meter_id = parts.part_id(device_id, int(name.partition(":")[2]))
+            memory = self._memory((prefix, name), status, whole=whole)
+            changed, left_out = memory.changed(component.paths, status, redelivered=message.redelivered)
+            one = component.reader.read_object(changed, meter_id)
+            one = one._replace(at=at, ignored=one.ignored + left_out)
+            meters[meter_id] = _together(meters.get(meter_id), one)
         measured = [one for one in meters.values() if one.bad or one.columns != self._nothing]
         if measured and at is not None:
             if len(self._notified) >= _MOST:
                 self._notified.clear()
-            self._notified[device_id] = message.received_at
-        return measured or (self._alive(parts.part_id(device_id, 0)),)
+            if len(prefix) <= _LONGEST_PREFIX:
+                self._notified[prefix] = message.received_at
+        if measured:
+            return measured
+        left_out = sum(one.ignored for one in meters.values())
+        return (self._alive(parts.part_id(device_id, 0))._replace(ignored=left_out),)
+
+    def _statuses(self, value: Mapping[str, Any]) -> Iterator[tuple[str, _Component, dict[str, Any], bool]]:
+        """The components of a notification: name, kind, what it says, and whether that is all that it has."""
+        params = value.get("params")
+        if params.__class__ is not dict or value.get("method") not in ("NotifyStatus", "NotifyFullStatus"):
+            return
+        full = value["method"] == "NotifyFullStatus"
+        for name, status in params.items():
+            found = _COMPONENT.fullmatch(name)
+            component = self._components.get(found[1]) if found else None
+            if component is not None and status.__class__ is dict:
+                yield name, component, status, full or status.keys() >= _WHOLE_SWITCH
 
     def _time(self, written: Any) -> dt.datetime | None:
         """When it was; None: the device has no time yet."""
@@ -139,30 +188,48 @@ class ShellyReader:
         at = self._clock.read("ts", written, None)
         return at if at >= _CLOCK_SET else None
 
-    def _changed(self, key: tuple[str, str], component: _Component, status: dict[str, Any]) -> dict[str, Any]:
-        """The fields that changed, each with all of its values; those that stay the same are known from before."""
-        if key not in self._known and len(self._known) >= _MOST:
-            self._known.clear()
-        known = self._known.setdefault(key, {})
-        changed: dict[str, Any] = {}
-        for paths in component.paths:
-            there = {steps: value for steps in paths if (value := path.look_up(status, steps)) is not path.MISSING}
-            if there:
-                known.update({steps: value for steps, value in there.items() if value.__class__ in (int, float)})
-                for steps in paths:
-                    value = there.get(steps, known.get(steps, path.MISSING))
-                    if value is not path.MISSING:
-                        _put(changed, steps, value)
-        return changed
+    def _learn_status(self, message: models.Message) -> None:
+        """A status is whole. Of a retained one nobody knows how old its values are."""
+        if message.retained or len(message.payload) > _LONGEST:
+            return
+        try:
+            status = frame.parse(frame.bare(message.payload))
+        except ValueError:
+            return
+        if status.__class__ is dict:
+            self._memory((shelly_memory.prefix(message.topic), message.topic.rpartition("/")[2]), status, whole=True)
+
+    def _memory(self, key: tuple[str, str], status: dict[str, Any], *, whole: bool) -> shelly_memory.Memory:
+        """What is known of a component, with what its status says."""
+        memory = self._known.get(key)
+        if memory is None:
+            memory = shelly_memory.Memory()
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            if len(key[0]) <= _LONGEST_PREFIX:
+                self._known[key] = memory
+        component = self._components.get(key[1].partition(":")[0])
+        memory.learn(component.needed if component else (), status, whole=whole)
+        return memory
+
+    def remember(self, *, values: bool) -> list[Any]:
+        """See ``families.Families.remember``."""
+        known = list(self._known.items())
+        if not values:  # what a whole status did not name
+            return [[*key, True, {}] for key, one in known if one.whole and not one.values.keys() & _RETURNED]
+        return [
+            [*key, one.whole, {".".join(map(str, steps)): value for steps, value in list(one.values.items())}]
+            for key, one in known
+        ]
+
+    def recall(self, persisted: list[Any]) -> None:
+        """See ``families.Families.recall``."""
+        for prefix, name, whole, values in persisted[:_MOST]:
+            known = {path.parse(text): value for text, value in values.items()}
+            self._known[prefix, name] = shelly_memory.Memory(known, whole=whole)
 
     def _alive(self, device_id: str) -> taken.Taken:
         return taken.Taken(_METER, device_id, None, self._nothing)
-
-
-def _put(target: dict[str, Any], steps: _Steps, value: Any) -> None:
-    for step in steps[:-1]:
-        target = target.setdefault(str(step), {})
-    target[str(steps[-1])] = value
 
 
 def _together(one: taken.Taken | None, other: taken.Taken) -> taken.Taken:
