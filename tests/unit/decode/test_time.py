@@ -69,6 +69,17 @@ def test_the_nights_when_clocks_change(local, utc):
     assert taken(decoded(local, received_at=day, zone=BERLIN)).strftime("%H:%M:%S") == utc
 
 
+@pytest.mark.parametrize(
+    ("received", "utc"),
+    [("00:30:02", "00:30:00"), ("00:59:00", "00:30:00"), ("01:29:59", "01:30:00"), ("01:30:02", "01:30:00"),
+     ("02:29:00", "01:30:00"), ("02:31:00", "00:30:00")],
+)  # fmt: skip
+def test_the_hour_that_comes_twice(received, utc):
+    """The one that is nearer to the arrival; of a late message nothing says which, so the first."""
+    received_at = dt.datetime.fromisoformat(f"2026-10-25T{received}Z")
+    assert f"{taken(decoded('2026-10-25T02:30:00', received_at=received_at, zone=BERLIN)):%H:%M:%S}" == utc
+
+
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00", "9999-12-31T23:59:59"])
 def test_a_local_time_at_the_end_of_the_calendar(at):
     """Refused, and nothing breaks."""

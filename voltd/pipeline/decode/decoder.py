@@ -283,7 +283,7 @@ class Decoder:
             written = value.get(name)
         if written is None:
             raise _Invalid(Reason.MISSING_FIELD, hints.no_time(value, reader.fields), "timestamp")
-        recorded_at = self._clock.read(name, written, self._topics.zone(message.topic))
+        recorded_at = self._clock.read(name, written, self._topics.zone(message.topic), message.received_at)
         self._times.check(name, recorded_at, message.received_at)
         return name, recorded_at
 

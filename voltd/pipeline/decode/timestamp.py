@@ -20,6 +20,7 @@ from voltd.pipeline.decode.epoch import from_epoch
 _WithOffset = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 _Local = Annotated[dt.datetime, msgspec.Meta(tz=False)]
 _TELEGRAM = re.compile(r"[0-9]{12}[SW]", re.ASCII)
+_LATE = dt.timedelta(hours=1)
 _CLOCK_SET = 10  # an earlier year, of two digits, is that of a meter without a clock
 
 
@@ -35,28 +36,34 @@ class TimestampReader:
         self.epoch = epoch
         self._as_text = as_text
 
-    def read(self, name: str, value: Any, zone: zoneinfo.ZoneInfo | None) -> dt.datetime:
+    def read(
+        self, name: str, value: Any, zone: zoneinfo.ZoneInfo | None, received_at: dt.datetime | None = None
+    ) -> dt.datetime:
         """The time.
 
-        A local time that comes twice, at the end of summer time, is the first of the two; one that is left out at its
-        begin counts on from before.
+        A local time that comes twice, at the end of summer time, is the one nearer to its arrival; of what arrives over
+        an hour later nothing says which it is, and the first is taken. One that is left out at the begin of summer time
+        counts on from before.
 
         Args:
             name: the field's, for the detail.
             value: as parsed from JSON.
             zone: what a time without offset is in; None: it is refused.
+            received_at: when the message arrived; None: nobody knows, as if it was late.
 
         Raises:
             fields.Invalid: it is none.
         """
         kind = value.__class__
         if kind is str:
-            return self._from_text(name, value, zone)
+            return self._from_text(name, value, zone, received_at)
         if kind is int or kind is float:
             return self._from_number(name, value)
         raise _bad(f"{name}: a time belongs here, not {hints.shown(value)}", name)
 
-    def _from_text(self, name: str, text: str, zone: zoneinfo.ZoneInfo | None) -> dt.datetime:
+    def _from_text(
+        self, name: str, text: str, zone: zoneinfo.ZoneInfo | None, received_at: dt.datetime | None
+    ) -> dt.datetime:
         try:
             return msgspec.convert(text, _WithOffset)
         except msgspec.ValidationError:
@@ -76,7 +83,7 @@ class TimestampReader:
                 name,
             )
         try:
-            return local.replace(tzinfo=zone).astimezone(dt.UTC)
+            return _in_zone(local, zone, received_at)
         except OverflowError:
             raise _bad(f"{name}: {text!r:.60} is out of range", name) from None
 
@@ -119,6 +126,16 @@ class Range:
         if -ahead > self._max_age:
             detail = f"{name}: {(-ahead).days} days before its arrival, limits.max_age_days = {self._max_age.days}"
             raise fields.Invalid(Reason.TOO_OLD, detail, name)
+
+
+def _in_zone(local: dt.datetime, zone: zoneinfo.ZoneInfo, received_at: dt.datetime | None) -> dt.datetime:
+    first = local.replace(tzinfo=zone).astimezone(dt.UTC)
+    if received_at is None:
+        return first
+    second = local.replace(tzinfo=zone, fold=1).astimezone(dt.UTC)
+    comes_twice = second > first
+    live = abs(received_at - second) < abs(received_at - first) and received_at - second <= _LATE
+    return second if comes_twice and live else first
 
 
 def from_telegram(name: str, value: Any) -> dt.datetime | None:

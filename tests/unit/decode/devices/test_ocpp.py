@@ -373,3 +373,12 @@ def test_topics_of_another_gateway():
     reader = decoder(topics=["charging/{site}/{id}/raw"], id="{site}.{id}")
     (reading,) = reader.decode([message(BODY, "charging/north/CP1/raw")]).meters
     assert reading.meter_id == "north.CP1-1"
+
+
+def test_the_hour_that_comes_twice():
+    """A station without an offset: its messages are of the hour that they arrive in."""
+    reader = decoder(zone="Europe/Berlin")
+    sent = message(body(sample("1000"), at="2024-10-27T02:30:00"))
+    moments = [dt.datetime(2024, 10, 27, hour, 30, 2, tzinfo=dt.UTC) for hour in (0, 1)]
+    batch = reader.decode([sent._replace(received_at=moment) for moment in moments])
+    assert [f"{one.recorded_at:%H:%M}" for one in batch.meters] == ["00:30", "01:30"]

@@ -109,3 +109,27 @@ def test_beside_an_energy_chip_a_smart_meter_is_another_meter(zone):
     batch = support.decode(support.settings(tasmota={"zone": zone}), sensor(both))
     assert [reading.ac_register_kwh for reading in batch.meters] == [1290.396]
     assert (len(batch.messages), batch.dead_letters) == (1, [])
+
+
+def test_the_hour_that_comes_twice():
+    """Each live message is of the one that it arrived in; of a late one nobody knows, and the first is taken."""
+    zone = support.settings(tasmota={"zone": "Europe/Berlin"})
+    sent = [
+        sensor(f'{{"Time":"2026-10-25T{local}","ENERGY":{{"Total":{total}}}}}')._replace(
+            received_at=dt.datetime.fromisoformat(f"2026-10-25T{received}Z")
+        )
+        for total, (local, received) in enumerate(
+            [("02:10:00", "00:10:01"), ("02:40:00", "00:40:01"), ("02:10:00", "01:10:01"), ("02:40:00", "01:40:01"),
+             ("03:10:00", "02:10:01"), ("02:10:00", "06:00:00")]
+        )
+    ]  # fmt: skip
+    batch = support.decode(zone, *sent)
+    assert batch.dead_letters == []
+    assert [f"{one.recorded_at:%H:%M}" for one in batch.meters] == [
+        "00:10",
+        "00:40",
+        "01:10",
+        "01:40",
+        "02:10",
+        "00:10",
+    ]

@@ -26,6 +26,7 @@ _Number = float | None
 _Numbers = float | list[float | None] | None
 _Text = Annotated[str, Meta(max_length=readings.TEXT_LENGTH)] | None
 _Time = dt.datetime | float | None
+_MOST_DAYS = 1000  # of which is known whether clocks change
 _Tree = dict[str, Any]  # keys to trees or, at the leaves, to (names with = between them, type)
 
 
@@ -234,8 +235,30 @@ def _whole(values: list[Any], take: str) -> Any:
     )
 
 
+class _ChangesOfClocks:
+    """The days on which clocks of a zone are changed: an hour of theirs may come twice.
+
+    Attributes:
+        days: what is known, by day.
+    """
+
+    def __init__(self, zone: zoneinfo.ZoneInfo | None) -> None:
+        self._zone = zone
+        self.days: dict[int, bool] = {}
+
+    def on(self, at: dt.datetime) -> bool:
+        """Whether they are on the day of a local time."""
+        if len(self.days) >= _MOST_DAYS:
+            self.days.clear()
+        start = dt.datetime(at.year, at.month, at.day, tzinfo=self._zone)
+        found = self.days[at.toordinal()] = start.utcoffset() != (start + dt.timedelta(days=1)).utcoffset()
+        return found
+
+
 def _utc_in(zone: zoneinfo.ZoneInfo | None, *, epoch: bool) -> Callable[[Any], dt.datetime | None]:
     """Makes a time as it was parsed aware UTC; None: it has no offset, and no zone is set."""
+    changes = _ChangesOfClocks(zone)
+    known = changes.days.get
 
     def utc(at: Any) -> dt.datetime | None:
         if at.__class__ is not dt.datetime:
@@ -246,6 +269,10 @@ def _utc_in(zone: zoneinfo.ZoneInfo | None, *, epoch: bool) -> Callable[[Any], d
             return at
         if at.tzinfo is not None:
             return at.astimezone(dt.UTC)
-        return at.replace(tzinfo=zone).astimezone(dt.UTC) if zone is not None else None
+        if zone is None:
+            return None
+        if known(at.toordinal()) is not False and changes.on(at):  # which of two hours it is, its arrival says
+            raise _OddError
+        return at.replace(tzinfo=zone).astimezone(dt.UTC)
 
     return utc

@@ -6,6 +6,7 @@ with a fate of its own. A property test holds the two together. Pure.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import zoneinfo
 from collections.abc import Sequence
@@ -82,10 +83,12 @@ class DocumentReader:
             raise fields.Invalid(Reason.NOT_JSON, frame.explain(message.payload, error)) from None
         if parsed.__class__ is not dict:
             raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(parsed))
-        return self.read_object(parsed, device_id)
+        return self.read_object(parsed, device_id, message.received_at)
 
-    def read_object(self, parsed: dict[str, Any], device_id: str | None) -> taken.Taken:
-        """What a parsed document says, field by field.
+    def read_object(
+        self, parsed: dict[str, Any], device_id: str | None, received_at: dt.datetime | None = None
+    ) -> taken.Taken:
+        """What a parsed document says, field by field; ``received_at`` is needed where it has a time.
 
         Raises:
             fields.Invalid: it is refused whole.
@@ -96,7 +99,7 @@ class DocumentReader:
         if not found:
             paths = ", ".join(one for source, *_ in self._sources.values() for one in source.paths)
             raise fields.Invalid(Reason.NO_MEASUREMENT, f"nothing of what is read from it: {paths}")
-        at = self._time_of(parsed)
+        at = self._time_of(parsed, received_at)
         read = self._fields.read(found, None)
         bad = [self._explained(one) for one in read.bad]
         return taken.Taken(self._device_type, self._id_of(parsed, device_id), at, read.columns, bad, read.ignored)
@@ -135,7 +138,7 @@ class DocumentReader:
             None if written is path.MISSING else written, device_id, self._document.id_path or "the device id"
         )
 
-    def _time_of(self, value: dict[str, Any]) -> Any:
+    def _time_of(self, value: dict[str, Any], received_at: dt.datetime | None) -> Any:
         written = path.look_up(value, self._time) if self._time else None
         if written is None or written is path.MISSING:
             return None
@@ -144,7 +147,7 @@ class DocumentReader:
             return timestamp.from_telegram(name, written)
         if self._zone is None and written.__class__ is str and timestamp.is_local(written):
             return None
-        return self._clock.read(name, written, self._zone)
+        return self._clock.read(name, written, self._zone, received_at)
 
 
 def _is_there(value: Any) -> bool:

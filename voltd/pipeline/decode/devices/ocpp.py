@@ -67,7 +67,9 @@ class OcppReader:
         by_time: dict[dt.datetime | None, list[Any]] = {}
         for entry in entries:
             sampled = ocpp_samples.get(entry, "sampledValue")
-            by_time.setdefault(self._time(entry), []).extend(sampled if sampled.__class__ is list else [])
+            by_time.setdefault(self._time(entry, message.received_at), []).extend(
+                sampled if sampled.__class__ is list else []
+            )
         meter_id = parts.part_id(device_id, connector)
         found = [self._reading(meter_id, at, samples) for at, samples in by_time.items()]
         return [one for one in found if one.bad or one.columns != self._nothing] or self._alive(device_id, connector)
@@ -147,12 +149,12 @@ class OcppReader:
         every = [connector] if connector else [0, *sorted(self._connectors.get(station, ()))]
         return [taken.Taken(_METER, parts.part_id(station, one), None, self._nothing) for one in every]
 
-    def _time(self, entry: Mapping[str, Any]) -> dt.datetime | None:
+    def _time(self, entry: Mapping[str, Any], received_at: dt.datetime) -> dt.datetime | None:
         """When it was; None: it does not say, or in the time of a zone that nobody has named."""
         written = ocpp_samples.get(entry, "timestamp")
         if written is None or (self._zone is None and written.__class__ is str and timestamp.is_local(written)):
             return None
-        return self._clock.read("timestamp", written, self._zone)
+        return self._clock.read("timestamp", written, self._zone, received_at)
 
 
 class _Listener:
