@@ -22,6 +22,8 @@ _MOST_TOPICS = 50_000
 MOST_CHARACTERS = 1024  # of a topic; a filter of the settings is no longer
 _MOST_SAMPLES = 20  # payloads kept of a topic
 _MOST_BYTES = 1 << 16  # of a payload that is kept
+_MOST_BYTES_IN_ALL = 256 << 20
+_MOST_BYTES_WHEN_FULL = 1 << 12  # of a payload
 _HANDSHAKE_S = 10.0
 _STEP_S = 0.1
 
@@ -49,11 +51,13 @@ class Heard:
         seconds: for how long.
         topics: by name.
         left_out: messages on further topics, and on topics that are too long for the settings.
+        kept_bytes: of the payloads that are kept.
     """
 
     seconds: float
     topics: dict[str, Topic] = dataclasses.field(default_factory=dict)
     left_out: int = 0
+    kept_bytes: int = 0
 
     def add(self, message: models.Message) -> None:
         """Takes one message into account."""
@@ -65,9 +69,15 @@ class Heard:
             topic = self.topics[message.topic] = Topic()
         topic.retained += message.retained
         topic.live += not message.retained
-        if len(message.payload) <= _MOST_BYTES:
+        full = self.kept_bytes > _MOST_BYTES_IN_ALL
+        if len(message.payload) <= (_MOST_BYTES_WHEN_FULL if full else _MOST_BYTES):
             topic.samples.append(message)
-            del topic.samples[:-_MOST_SAMPLES]
+            self.kept_bytes += len(message.payload)
+            # One of each topic is kept: without it nobody knows what is published there.
+            while len(topic.samples) > 1 and (
+                len(topic.samples) > _MOST_SAMPLES or self.kept_bytes > _MOST_BYTES_IN_ALL
+            ):
+                self.kept_bytes -= len(topic.samples.pop(0).payload)
 
 
 def listen(settings: config.Settings, seconds: float, tick: Callable[[float], None] = lambda _left: None) -> Heard:

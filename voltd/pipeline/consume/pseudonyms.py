@@ -14,11 +14,13 @@ import pathlib
 import re
 
 from voltd import config, errors, models
+from voltd.pipeline import room
 
 LENGTH = 17
 _MARK = "Q"
 _LEAST_KEY_BYTES = 16
 _CACHED = 200_000
+_CACHED_BYTES = 128 << 20
 _BINARY_TOPICS = "spBv1.0/"  # Sparkplug: protobuf, in which texts stand as they are
 # ISO 3779: 17 characters without I, O and Q; of all makers the last four are digits.
 _VIN = re.compile(
@@ -45,6 +47,7 @@ class Pseudonyms:
         self._key, self._key_id, self._previous = key, key_id, previous
         self._of: dict[bytes, bytes] = {}
         self._topics: dict[str, str] = {}
+        self._room = room.Room(_CACHED, _CACHED_BYTES)
         self.renamed: dict[str, str] = {}
 
     def of(self, vin: str) -> str:
@@ -69,9 +72,9 @@ class Pseudonyms:
         """
         topic = self._topics.get(message.topic)
         if topic is None:
-            if len(self._topics) >= _CACHED:
-                self._topics.clear()
-            topic = self._topics[message.topic] = self.text(message.topic)
+            topic = self.text(message.topic)
+            if self._room.take(self._topics, 2 * len(message.topic)):
+                self._topics[message.topic] = topic
         payload = message.payload
         if not topic.startswith(_BINARY_TOPICS) and _is_opaque(payload):
             payload = b"%d bytes were left out: no UTF-8, they may have held a VIN" % len(payload)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from voltd import models
+from voltd.pipeline import room
 
 # The first byte: type (4 bits), DUP, QoS (2 bits), RETAIN. With the upper QoS bit off it is QoS 0 or 1.
 _TYPE_AND_QOS_2, _PUBLISH = 0xF4, 0x30
@@ -21,6 +22,7 @@ _CONTINUES = 0x80  # of a variable byte integer, one more byte follows
 _PUBACK_HEADER = 0x4002  # type 4, remaining length 2: reason code 0 and properties may be left out (3.4.2.1)
 DISCONNECT = b"\xe0\x00"  # normal disconnection: reason code and properties may be left out (3.14.2.1)
 _CACHED_TOPICS = 200_000
+_CACHED_BYTES = 128 << 20
 _LARGE_BYTES = 1 << 20  # a larger packet is collected in a buffer of its own, which grows without being copied
 
 
@@ -45,6 +47,7 @@ class PublishStream:
         self._rest = b""
         self._large: _Large | None = None
         self._topics: dict[bytes, str] = {}
+        self._room = room.Room(_CACHED_TOPICS, _CACHED_BYTES)
 
     def feed(  # noqa: C901 one loop over every packet, where a call costs more than a line
         self, data: bytes, received_at: dt.datetime
@@ -121,9 +124,9 @@ class PublishStream:
         )
 
     def _topic(self, name: bytes) -> str:
-        if len(self._topics) >= _CACHED_TOPICS:  # a stream of random topics must not fill the memory
-            self._topics.clear()
-        topic = self._topics[name] = name.decode("utf-8", "backslashreplace")
+        topic = name.decode("utf-8", "backslashreplace")
+        if self._room.take(self._topics, 2 * len(name)):
+            self._topics[name] = topic
         return topic
 
     def _begin(self, part: bytes, first: int, body: int, missing: int, received_at: dt.datetime) -> bool:

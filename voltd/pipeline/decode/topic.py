@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from voltd import config, models
+from voltd.pipeline import room
 from voltd.pipeline.decode.devices import claims, families, pattern
 
 _MOST_CACHED = 200_000
+_MOST_CACHED_BYTES = 256 << 20
+_COPIES = 3  # of a topic that an entry has at most: itself, its id, its levels
 
 
 class Route(NamedTuple):
@@ -57,15 +60,16 @@ class TopicTable:
         self._filters = [(_expression(topic_filter), device_type) for topic_filter, device_type in typed]
         self._zones = [(_expression(one), zoneinfo.ZoneInfo(name)) for one, name in (zones or {}).items()]
         self._known: dict[str, Route | None] = {}
+        self._room = room.Room(_MOST_CACHED, _MOST_CACHED_BYTES)
 
     def route(self, topic: str) -> Route | None:
         """The first filter that matches decides; None where none does."""
         try:
             return self._known[topic]
         except KeyError:
-            if len(self._known) >= _MOST_CACHED:  # a stream of invented topics must not fill the memory
-                self._known.clear()
-            found = self._known[topic] = self._find(topic)
+            found = self._find(topic)
+            if self._room.take(self._known, _COPIES * len(topic)):
+                self._known[topic] = found
             return found
 
     def zone(self, topic: str) -> zoneinfo.ZoneInfo | None:

@@ -50,6 +50,7 @@ class OcppReader:
         self._nothing: list[Any] = [None] * len(readings.fields(_METER))
         self._transactions: dict[tuple[str, Any], int] = {}
         self._connectors: dict[str, set[int]] = {}
+        self._connectors_known = 0
 
     def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
         """See ``taken.Reader``."""
@@ -131,11 +132,18 @@ class OcppReader:
             self._transactions.pop((station, transaction), None)  # the last ones are persisted
             self._transactions[station, transaction] = written
         if written:
-            _make_room(self._connectors)
-            known = self._connectors.setdefault(station, set())
-            if len(known) < readings.ID_LENGTH:
-                known.add(written)
+            self._note_connector(station, written)
         return int(written)
+
+    def _note_connector(self, station: str, connector: int) -> None:
+        known = self._connectors.get(station, set())
+        if connector in known or len(known) >= readings.ID_LENGTH:
+            return
+        self._connectors_known += 1
+        if self._connectors_known > _MOST:
+            self._connectors.clear()
+            self._connectors_known = 1
+        self._connectors.setdefault(station, set()).add(connector)
 
     @staticmethod
     def _named(body: Mapping[str, Any]) -> Any:

@@ -14,13 +14,17 @@ from collections.abc import Callable
 from typing import Any
 
 from voltd import models
+from voltd.pipeline import room
 from voltd.pipeline.decode import fields
 from voltd.pipeline.decode.devices import taken
 from voltd.pipeline.decode.devices.sparkplug import payload as protobuf
 
 _MOST_NODES = 50_000
 _MOST_TOPICS = 200_000
-_MOST_ALIASES = 500_000  # of all nodes: about 100 MB
+_MOST_ALIASES = 500_000  # of all nodes
+_MOST_BYTES = 128 << 20  # of all nodes: names and devices, with what is around them
+_ENTRY_BYTES = 150
+_LONGEST_TOPIC = 1024  # characters; no id is made of a longer one
 _MOST_OF_A_NODE = 50_000
 _LONGEST_NAME = 256  # bytes; a long one, put in for each of many aliases, would fill the memory
 _ASK_EVERY = dt.timedelta(seconds=60)
@@ -50,6 +54,7 @@ class _Node:
         session: ``bdSeq`` of its birth.
         asked: when it was last asked for a rebirth.
         asks: how often it was asked in a row without an answer.
+        held: bytes of its entries, about.
     """
 
     born: bool = False
@@ -59,6 +64,7 @@ class _Node:
     session: int | None = None
     asked: dt.datetime | None = None
     asks: int = 0
+    held: int = 0
 
     @property
     def size(self) -> int:
@@ -68,6 +74,7 @@ class _Node:
     def forget(self) -> None:
         """A birth has to come before aliases mean anything again."""
         self.born = False
+        self.held = 0
         self.aliases.clear()
         self.types.clear()
 
@@ -84,7 +91,8 @@ class Nodes:
         self._rebirth = _rebirth()
         self._nodes: dict[str, _Node] = {}
         self._addresses: dict[str, tuple[str, str, str]] = {}
-        self._aliases = 0
+        self._room = room.Room(_MOST_TOPICS, _MOST_BYTES)
+        self._aliases = self._held = 0
 
     def listener(self, kind: str) -> taken.Listener:
         """Who hears the messages of one kind."""
@@ -134,9 +142,9 @@ class Nodes:
     def _address(self, kind: str, topic: str) -> tuple[str, str, str]:
         """The node's key, the topic of commands to it, and the device, empty where it is the node itself."""
         prefix, _, name, device = topic.rsplit("/", 3) if kind.startswith("D") else (*topic.rsplit("/", 2), "")
-        if len(self._addresses) >= _MOST_TOPICS:
-            self._addresses.clear()
-        found = self._addresses[topic] = (f"{prefix}/{name}", f"{prefix}/NCMD/{name}", device)
+        found = (f"{prefix}/{name}", f"{prefix}/NCMD/{name}", device)
+        if self._room.take(self._addresses, 4 * len(topic)):
+            self._addresses[topic] = found
         return found
 
     def _node(self, key: str) -> _Node:
@@ -148,10 +156,11 @@ class Nodes:
         return node
 
     def _drop(self, key: str) -> None:
-        self._aliases -= self._nodes.pop(key).size
+        self._forget(self._nodes.pop(key))
 
     def _forget(self, node: _Node) -> None:
         self._aliases -= node.size
+        self._held -= node.held
         node.forget()
 
     def _born(self, node: _Node, payload: Any, metrics: list[Any]) -> None:
@@ -191,17 +200,23 @@ class Nodes:
 
     def _learn(self, key: str, device: str, metrics: list[Any]) -> None:
         node = self._nodes[key] = self._nodes.pop(key)  # the last one to be dropped
-        before = node.size
+        before, held = node.size, node.held
         for metric in metrics:
             if not metric.name or node.size >= _MOST_OF_A_NODE:
                 continue
             signed = metric.datatype if metric.datatype in _SIGNED else 0
+            name = metric.name[:_LONGEST_NAME]
             if signed:
-                node.types[device, metric.name[:_LONGEST_NAME]] = signed
+                if (device, name) not in node.types:
+                    node.held += _ENTRY_BYTES + len(device) + len(name)
+                node.types[device, name] = signed
             if metric.HasField("alias"):
-                node.aliases[metric.alias] = (metric.name[:_LONGEST_NAME], signed)
+                there = node.aliases.get(metric.alias)
+                node.held += len(name) - len(there[0]) if there else _ENTRY_BYTES + len(name)
+                node.aliases[metric.alias] = (name, signed)
         self._aliases += node.size - before
-        while self._aliases > _MOST_ALIASES:
+        self._held += node.held - held
+        while self._aliases > _MOST_ALIASES or self._held > _MOST_BYTES:
             self._drop(next(iter(self._nodes)))
 
 
@@ -211,7 +226,7 @@ class _Listener:
 
     def hear(self, message: models.Message) -> models.Message | taken.Heard:
         """See ``taken.Listener``."""
-        return self._nodes.hear(self._kind, message)
+        return message if len(message.topic) > _LONGEST_TOPIC else self._nodes.hear(self._kind, message)
 
     def again(self, message: models.Message) -> models.Message | None:
         """See ``taken.Listener``."""
