@@ -9,16 +9,23 @@ import datetime as dt
 import json
 import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
 from paho.mqtt import client as paho
 
 import voltd
 from voltd import config, errors, metrics, terminal
 from voltd.host import host_clock, identity
 from voltd.pipeline.consume import clients
+from voltd.pipeline.decode.devices import watch
 
 _SLOW_S = 5.0  # a batch that takes longer to write
+_log = structlog.get_logger()
+
+_SILENT_FROM = 100  # messages
+_MOST_SILENT = 20  # fields that are named
 _MOST_SHARED = 3  # ids of two devices that are named
 _STALE_S = 15.0  # a status older than this is not how things are
 
@@ -26,9 +33,16 @@ _STALE_S = 15.0  # a status older than this is not how things are
 class Reporter:
     """Builds the status of a running daemon; rates are per second since the last call. One thread calls it."""
 
-    def __init__(self, settings: config.Settings, counters: metrics.Metrics) -> None:
+    def __init__(
+        self,
+        settings: config.Settings,
+        counters: metrics.Metrics,
+        silent: Callable[[int], Sequence[watch.Silent]] = lambda _least: (),
+    ) -> None:
         self._settings = settings
         self._counters = counters
+        self._silent = silent
+        self._said: set[tuple[str, str, str]] = set()
         self._messages, self._readings = metrics.Rate(), metrics.Rate()
 
     def build(self) -> dict[str, Any]:
@@ -50,7 +64,17 @@ class Reporter:
             "receive_maximum": self._settings.mqtt.receive_maximum,
             **counters.snapshot(),
             "lag_s": self._lag_s(),
+            "fields_silent": self._silent_fields(),
         }
+
+    def _silent_fields(self) -> list[str]:
+        """Fields of own descriptions that never have a value; each is logged once."""
+        found = self._silent(_SILENT_FROM)
+        for one in found:
+            if one[:3] not in self._said:
+                self._said.add(one[:3])
+                _log.warning("field.silent", family=one.family, hint=f"{one}: is the path right?")
+        return [str(one) for one in found[:_MOST_SILENT]]
 
     def _store(self) -> str:
         since = self._counters.batch_since
@@ -149,6 +173,7 @@ def show(status: dict[str, Any]) -> str:
         ("bad fields", _bad_fields(status)),
         ("unknown", _unknown(status)),
         *_shared_ids(status),
+        *((("fields", terminal.printable("; ".join(silent))),) if (silent := status.get("fields_silent")) else ()),
         ("alerts", f"{status['alerts_open']} open, {status['alerts_sent_total']} notified"),
         ("units", _units(status)),
         ("channels", f"failing: {status['channels_failing']}" if status["channels_failing"] else "ok"),

@@ -121,7 +121,7 @@ class Wiring:
                 renamed=self._pseudonyms,
             )
         )
-        self.reporter = status.Reporter(settings, self.counters)
+        self.reporter = status.Reporter(settings, self.counters, heard.silent)
         self.alerting = (
             service.Alerting(settings, connect, self.counters, daemon=watch, excursions=noted, clock=self.clock)
             if settings.alerts.enabled

@@ -48,6 +48,8 @@ def _group(group: survey.Group, registered: Collection[tuple[DeviceType, str]] |
         device_id, words = next(iter(devices.items()))
         others = f" and {len(devices) - 1} more" if len(devices) > 1 else ""
         yield f"  unit in doubt, of {terminal.printable(device_id)}{others}: {words}"
+    for silent in group.silent[:_MOST]:
+        yield f"  {terminal.printable(silent)}: is the path right?"
     for why, count in group.refused.most_common(_MOST):
         yield f"  refused {count} times: {terminal.printable(why)}"
     if group.unknown:

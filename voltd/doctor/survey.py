@@ -16,6 +16,7 @@ from voltd.pipeline.decode.devices import catalogue, description, families, patt
 from voltd.pipeline.decode.topic import TopicTable
 from voltd.unit_proof import proof
 
+_SILENT_FROM = 3  # messages: a person looks
 OWN = "voltd's own format"
 _NO_ID = frozenset({"", "volt", "vehicle", "vehicles", "meter", "meters", "telemetry"})
 
@@ -40,6 +41,7 @@ class Group:
         bases: of a family, where its devices publish.
         passed: topics of these devices that the family does not read.
         same: ids that another group has too: device type, id, and the patterns of that group.
+        silent: fields of an own description that have had no value, in words.
         shared: ids under which two devices of the group measure.
         trouble: why the settings cannot take it as it is, and what to do; empty: they can.
         readings: what the messages that were kept make.
@@ -62,6 +64,7 @@ class Group:
     bases: set[str] = dataclasses.field(default_factory=set)
     passed: list[str] = dataclasses.field(default_factory=list)
     same: list[tuple[DeviceType, str, Group]] = dataclasses.field(default_factory=list)
+    silent: list[str] = dataclasses.field(default_factory=list)
     shared: list[models.SharedId] = dataclasses.field(default_factory=list)
     trouble: str = ""
     units: dict[tuple[str, float], dict[str, str]] = dataclasses.field(default_factory=dict)
@@ -91,6 +94,7 @@ def survey(
         group = Group(kind, patterns or own, names, configured=True)
         group.bases = {base for name in names for text in patterns if (base := _base_of(name, text))}
         groups.append(_filled(group, heard, _decoder(settings, settings.mqtt.topics, configured)))
+        group.silent = [str(one) for one in configured.silent(_SILENT_FROM) if one.family == kind]
     groups += _families(listen.Heard(heard.seconds, rest), settings, described)
     left = _without(rest, groups)
     groups += _own_elsewhere(listen.Heard(heard.seconds, left), settings)
@@ -149,9 +153,11 @@ def _families(
             there = settings.devices.get(family, config.DeviceFamily())
             group.patterns = fit.topics_of(bases, described[family], there.id)
             at = there.model_copy(update={"topics": group.patterns, "gather_s": 0})
-            one = catalogue.Enabled(family, described[family], at)
+            own = (settings.devices_directory / f"{family}.toml").is_file()
+            one = catalogue.Enabled(family, described[family], at, own)
             found = families.Families([one], settings.limits, settings.timestamps)
             _filled(group, heard, _decoder(settings, fit.NOWHERE, found))
+            group.silent = [str(one) for one in found.silent(_SILENT_FROM)]
         except Exception as error:  # noqa: BLE001 the other groups are reported all the same
             group.trouble = f"{error!r}: write [devices.{family}] topics yourself, like {described[family].topics[0]!r}"
         groups.append(group)

@@ -29,11 +29,13 @@ class Enabled:
         name: of its description and of its section in the settings.
         description: what it publishes.
         settings: ``[devices.<name>]``.
+        own: whether the admin wrote the description.
     """
 
     name: str
     description: description.Description
     settings: devices.DeviceFamily
+    own: bool = False
 
     @property
     def topics(self) -> tuple[pattern.Pattern, ...]:
@@ -155,7 +157,7 @@ def _one(name: str, settings: devices.DeviceFamily, described: Mapping[str, path
             f"devices.{name}: no description of this device family" + (f"; did you mean {near[0]}?" if near else ""),
             hint=f"known: {', '.join(sorted(described))}; or write one: devices.d/{name}.toml",
         )
-    found = Enabled(name, load(described[name]), settings)
+    found = Enabled(name, load(described[name]), settings, own=described[name].parent != _SHIPPED)
     for text in settings.topics:
         try:
             topic = pattern.Pattern(text)

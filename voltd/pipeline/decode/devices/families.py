@@ -22,6 +22,7 @@ from voltd.pipeline.decode.devices import (
     shelly,
     taken,
     value,
+    watch,
 )
 from voltd.pipeline.decode.devices.sparkplug import extra
 from voltd.readings import DeviceType
@@ -42,6 +43,7 @@ class FamilyRoute(NamedTuple):
         ids: what voltd calls devices whose id the payload says.
         listener: hears each message of the stream before the reader; None: none has to.
         source: which device it is, as the family's topics distinguish them.
+        watch: looks whether the fields of an own description have values; None: voltd brings the description.
     """
 
     family: str
@@ -52,6 +54,7 @@ class FamilyRoute(NamedTuple):
     ids: Mapping[str, str]
     listener: taken.Listener | None = None
     source: claims.Source = ()
+    watch: watch.Watch | None = None
 
 
 class _Entry(NamedTuple):
@@ -113,6 +116,7 @@ class Families:
         self._limits = limits or config.Limits()
         self._epoch = (timestamps or config.Timestamps()).epoch
         self.claims = claims.Claims()
+        self._watches: list[watch.Watch] = []
         self._remembering: dict[str, ocpp.OcppReader | shelly.ShellyReader] = {}
         self.filters = tuple(topic_filter for one in enabled for topic_filter in one.filters)
         self._by_last_level: dict[str, list[_Entry]] = {}
@@ -122,6 +126,10 @@ class Families:
                 last = entry.topic.text.rpartition("/")[2]
                 named = last.startswith("{") or last in ("+", "#")
                 (self._others if named else self._by_last_level.setdefault(last, [])).append(entry)
+
+    def silent(self, least: int) -> list[watch.Silent]:
+        """Fields of own descriptions without a value in at least so many messages. May be called from any thread."""
+        return [one for each in self._watches for one in each.silent(least)]
 
     @property
     def has_memory(self) -> bool:
@@ -186,6 +194,7 @@ class Families:
         by_topic: dict[_Key, list[tuple[taken.Reader, DeviceType]]] = {}
         special: dict[str, taken.Reader] = {}
         listeners: dict[_Key, taken.Listener | ocpp.OcppReader] = {}
+        watches: dict[Any, watch.Watch] = {}
         nodes = None
         numbered = any(special.reader in _NUMBERED for special in one.description.special)
         for message in one.description.messages:
@@ -198,6 +207,11 @@ class Families:
             elif self._ask is not None and isinstance(reader, (ocpp.OcppReader, shelly.ShellyReader)):
                 listeners[key] = reader
             by_topic.setdefault(key, []).append((reader, device_type))
+            if one.own and not isinstance(message, description.Alive):
+                sparkplug = isinstance(message, description.Sparkplug) and (device_type, *sorted(message.fields))
+                shared = watches.setdefault(sparkplug or key, watch.Watch(one.name, device_type))
+                shared.add(message)
+                watches[key] = shared
         entries = []
         for (rest, template), readers in by_topic.items():
             first, device_type = readers[0]
@@ -210,6 +224,7 @@ class Families:
                 first,
                 dt.timedelta(seconds=one.settings.gather_s),
                 one.settings.ids,
+                watch=watches.get((rest, template)),
             )
             listener = listeners.get((rest, template))
             alone = numbered and not isinstance(first, (ocpp.OcppReader, shelly.ShellyReader))
@@ -217,6 +232,7 @@ class Families:
                 _Entry(topic.under(rest), topic.text.count("/") + 1, template, alone, route, listener)
                 for topic in one.topics
             ]
+        self._watches += dict.fromkeys(watches.values())
         return entries
 
     def _reader(

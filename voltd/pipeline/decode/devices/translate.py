@@ -86,6 +86,8 @@ class Translation:
         device = (route.device_type, route.device_id)
         try:
             found = self._read(message, route)
+            if route.watch is not None:
+                route.watch.see(found)
             if self._undated(found) and not (message.retained and not replayed):
                 found = taken.together(found) if len(found) > 1 else found
                 # A message waits for one reading at most: it is acked when that is stored.
