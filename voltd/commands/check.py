@@ -16,6 +16,7 @@ import psycopg
 
 from voltd import config, errors
 from voltd.alerts import channels
+from voltd.config import topics
 from voltd.database import connections, edition, policies, queries, schema_state, sqlstate
 from voltd.host import host_clock, witnesses
 from voltd.pipeline.consume import clients, pseudonyms
@@ -70,8 +71,14 @@ def _check(name: str, test: Callable[[], list[str]]) -> int:
 
 def _families(settings: config.Settings) -> list[str]:
     enabled = catalogue.enabled(settings)
-    topics = [f"{one.name} ({', '.join(topic.text for topic in one.topics)})" for one in enabled]
-    return [f"device families: {', '.join(topics)}"] if topics else []
+    for words in [words for one in enabled for words in catalogue.odd_topics(one)]:
+        print(f"warn  device families: {words}")
+    own = settings.mqtt.topics
+    for name in (*own.vehicle, *own.meter, *own.ingest):
+        if (said := topics.empty_level(name)) is not None:
+            print(f"warn  mqtt.topics: {name!r} {said}")
+    named = [f"{one.name} ({', '.join(topic.text for topic in one.topics)})" for one in enabled]
+    return [f"device families: {', '.join(named)}"] if named else []
 
 
 def _pseudonyms(settings: config.Settings) -> list[str]:

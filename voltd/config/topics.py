@@ -76,6 +76,21 @@ def _covers(one: list[str], other: list[str]) -> bool:
     return len(one) == len(other)
 
 
+def empty_level(topic: str) -> str | None:
+    """What an empty level of a topic or filter means; None: it has none. MQTT 5, 4.7.3: slashes count as they are."""
+    levels = topic.split("/")
+    if "" not in levels:
+        return None
+    where = (
+        "begins with a slash"
+        if not levels[0]
+        else "ends with a slash"
+        if not levels[-1]
+        else "has two slashes in a row"
+    )
+    return f"{where}: a level of its own, which only topics have that are written like that"
+
+
 Filter = Annotated[str, Field(min_length=1, max_length=1024), pydantic.AfterValidator(_topic_filter)]
 
 

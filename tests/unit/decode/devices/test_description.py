@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from support import families as support
 from voltd import errors, resources
-from voltd.pipeline.decode.devices import catalogue, description, families
+from voltd.pipeline.decode.devices import catalogue, description, families, units
 
 GOOD = """
 title = "Plugs"
@@ -67,6 +67,10 @@ def test_those_of_voltd_are_right(name):
         ('"plugs/{id}"', '"plugs/{name}"', "'{id}' needs the level {id} of the topic; 'plugs/{name}/state' has {name}"),
         ('unit = "W"', 'unit = "Watt"', "power: unit = 'Watt' is none for kW: kW, W, mW, MW"),
         ('unit = "W"', 'unit = "W", factor = 2', "factor = 2: a description has no such key"),
+        ('unit = "Wh"', 'unit = "kwh"', "unit = 'kwh' is none for kWh: kWh, Wh, "),
+        ('unit = "Wh"', 'unit = "kwh"', "did you mean kWh?"),
+        ('unit = "W"', 'unit = "mw"', "did you mean mW or MW?"),
+        ('unit = "W"', 'unit = "Watts"', "did you mean W?"),
         ('unit = "Wh"', "", "unit = '' is none for kWh: kWh, Wh, "),
         ("power = {", "soc = {", "soc is no field of a meter reading: kwhConsumedAc, "),
         ('"kwhConsumedAcTotal"', '"energy"', "energy is no field of a meter reading"),
@@ -88,6 +92,32 @@ def test_names_the_mistake(described, tmp_path, old, new, says):
     assert says in str(refused.value)
     assert str(tmp_path / "plugs.toml") in str(refused.value)
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("written", "target", "meant"),
+    [("kwh", "kWh", ["kWh"]), ("MWH", "kWh", ["mWh", "MWh"]), ("celsius", "°C", ["°C"]), ("kmh", "km/h", ["km/h"]),
+     ("percent", "%", ["%"]), ("°c", "°C", ["°C"]), ("hPa", "kW", []), ("", "kWh", []), ("percent", "kWh", [])],
+)  # fmt: skip
+def test_the_unit_that_was_meant(written, target, meant):
+    assert units.near(written, units.UNITS[target]) == meant
+
+
+@pytest.mark.parametrize(
+    ("topics", "topic", "odd"),
+    [
+        ("/plugs/{id}", "state", ["devices.plugs: '/plugs/{id}' begins with a slash"]),
+        ("plugs//{id}", "state", ["devices.plugs: 'plugs//{id}' has two slashes in a row"]),
+        ("plugs/{id}", "/state", ["devices.plugs: topic = '/state' begins with a slash"]),
+        ("plugs/{id}", "state/", ["devices.plugs: topic = 'state/' ends with a slash"]),
+        ("plugs/{id}", "state", []),
+    ],
+)
+def test_empty_levels_are_taken_and_said(described, tmp_path, topics, topic, odd):
+    """Some devices really publish so."""
+    described(GOOD.replace("plugs/{id}", topics).replace('"state"', f'"{topic}"'))
+    (one,) = catalogue.enabled(support.settings(tmp_path, plugs={}))
+    assert [words.rpartition(": a level")[0] for words in catalogue.odd_topics(one)] == odd
 
 
 @pytest.mark.parametrize(

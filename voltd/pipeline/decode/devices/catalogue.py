@@ -91,6 +91,19 @@ def enabled(settings: config.Settings) -> tuple[Enabled, ...]:
     return found
 
 
+def odd_topics(one: Enabled) -> list[str]:
+    """What is probably a mistake in its topics, in words: a slash at the begin or the end, two in a row."""
+    odd = [
+        f"devices.{one.name}: {topic.text!r} {said}" for topic in one.topics if (said := topics.empty_level(topic.text))
+    ]
+    odd += [
+        f"devices.{one.name}: topic = {message.topic!r} {said}"
+        for message in one.description.messages
+        if message.topic and (said := topics.empty_level(message.topic))
+    ]
+    return list(dict.fromkeys(odd))
+
+
 def described(directory: pathlib.Path) -> dict[str, description.Description]:
     """Every family that is described, by name.
 

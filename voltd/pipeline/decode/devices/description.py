@@ -78,7 +78,10 @@ class Source(config.Section):
             return f"{name} is an object, which no device family fills"
         known_units = units.UNITS[field.unit]
         if self.unit not in known_units:
-            return f"{name}: unit = {self.unit!r} is none for {field.unit or 'a number'}: {', '.join(known_units)}"
+            meant = " or ".join(units.near(self.unit, known_units))
+            return f"{name}: unit = {self.unit!r} is none for {field.unit or 'a number'}: {', '.join(known_units)}" + (
+                f"; did you mean {meant}?" if meant else ""
+            )
         return None
 
 

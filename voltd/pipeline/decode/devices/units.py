@@ -7,6 +7,8 @@ A description names the unit of its source; the field has its own (``readings.Fi
 from __future__ import annotations
 
 import dataclasses
+import difflib
+from collections.abc import Collection
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +34,27 @@ class Conversion:
         return f"{text} / {self.by!r}" if self.by != 1 else text
 
 
+def near(written: str, known: Collection[str]) -> list[str]:
+    """The units among ``known`` that were probably meant: written with other capitals, in full, or misspelt."""
+    plain = written.strip().casefold()
+    if plain in _IN_FULL:
+        return [one for one in known if one == _IN_FULL[plain]]
+    alike = [one for one in known if one and one.casefold() == plain]
+    return alike or difflib.get_close_matches(written, [one for one in known if one], 1, _CLOSE)
+
+
+_CLOSE = 0.7
+_IN_FULL = {
+    **dict.fromkeys(("celsius", "celcius", "degc", "deg c"), "°C"),
+    **dict.fromkeys(("fahrenheit", "degf"), "°F"),
+    **dict.fromkeys(("watt", "watts"), "W"),
+    **dict.fromkeys(("volt", "volts"), "V"),
+    **dict.fromkeys(("amp", "amps", "ampere", "amperes"), "A"),
+    **dict.fromkeys(("kmh", "kph"), "km/h"),
+    **dict.fromkeys(("mile", "miles"), "mi"),
+    **dict.fromkeys(("percent", "pct"), "%"),
+    **dict.fromkeys(("deg", "degree"), "degrees"),
+}
 _SAME = Conversion()
 # By the target's unit, as the fields have it: what a source may be in.
 UNITS: dict[str, dict[str, Conversion]] = {
