@@ -79,6 +79,7 @@ class Metrics:
         0  # values that stand for none (limits.ignore, a position of 0, 0), or need an unknown one
     )
     signs_of_life_total: int = 0  # readings in which nothing was measured
+    passed_over_total: int = 0  # messages that neither measure nor say anything of now, as retained ones without a time
     broker_connects_total: int = 0  # accepted connections
     session_lost_total: int = 0  # connections without the expected session
     acks_voided_total: int = 0  # acks of a connection that had ended: the broker sends these messages again
@@ -145,6 +146,7 @@ class Metrics:
             self.unknown_fields_total += batch.unknown_fields
             self.ignored_fields_total += batch.ignored_fields
             self.signs_of_life_total += batch.signs_of_life
+            self.passed_over_total += batch.passed_over
             for device_type, written in batch.unknown_names:
                 if len(self.unknown_names) >= _MOST_NAMES:
                     break

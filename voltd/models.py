@@ -165,7 +165,8 @@ class Batch:
     meter_sources: list[Source] = dataclasses.field(default_factory=list)
     dead_letters: list[DeadLetter] = dataclasses.field(default_factory=list)
     alive: list[SignOfLife] = dataclasses.field(default_factory=list)  # not of retained messages
-    alive_sources: list[Source] = dataclasses.field(default_factory=list)  # of retained ones too
+    alive_sources: list[Source] = dataclasses.field(default_factory=list)  # of what measured nothing, retained ones too
+    passed_over: int = 0  # of these, how many say nothing of now: retained ones, and words of a device that is gone
     ignored_fields: int = 0  # values that stand for none: ``limits.ignore``, a position of 0, 0
     unknown_fields: int = 0
     unknown_names: dict[tuple[DeviceType, str], int] = dataclasses.field(default_factory=dict)
@@ -180,8 +181,8 @@ class Batch:
 
     @property
     def signs_of_life(self) -> int:
-        """How many messages or elements measured nothing and are fine."""
-        return len(self.alive_sources)
+        """How many messages or elements measured nothing and say that their device is there."""
+        return len(self.alive_sources) - self.passed_over
 
     def note_unknown(self, device_type: DeviceType, names: Collection[str]) -> None:
         """Counts fields that no reading of this type has, each by its name while there are not too many."""

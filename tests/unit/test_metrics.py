@@ -57,6 +57,8 @@ def test_unknown_and_bad_fields_are_named_where_people_look():
     assert counters.messages_dead_lettered_total == {"not_json": 1}
     assert counters.fields_dead_lettered_total == {"out_of_range batteryTemp": 2}
     assert (counters.unknown_fields_total, counters.signs_of_life_total) == (6, 2)
+    counters.note_decoded(models.Batch([], alive_sources=[(0, None), (1, None)], passed_over=1))
+    assert (counters.signs_of_life_total, counters.passed_over_total) == (3, 1)
     shown = status.show(status.Reporter(config.Settings(), counters).build())
     assert "kwhDeliveredDCTotal: did you mean kwhDeliveredDcTotal?, firmware" in shown
     assert "2 out_of_range batteryTemp" in shown

@@ -226,7 +226,7 @@ class Jobs:
         _log.debug("retention.applied", result=str(dropped))
 
     def _note_pseudonyms(self) -> None:
-        """Vehicles that were heard with a new key: which pseudonym they had with the one before."""
+        """Vehicles that were heard with a new key, and of which the store had nothing to write yet."""
         if self._pseudonyms is not None and self._pseudonyms.renamed:
             with self._connection() as connection:
                 self._note_pseudonyms_of(connection)
@@ -234,11 +234,10 @@ class Jobs:
     def _note_pseudonyms_of(self, connection: psycopg.Connection[Any]) -> None:
         if self._pseudonyms is None or not self._pseudonyms.renamed:
             return
-        changes = dict(self._pseudonyms.renamed)
+        changes = self._pseudonyms.changes()
         arguments = {"previous": list(changes), "current": list(changes.values())}
         connection.execute(queries.text("insert_pseudonym_changes"), arguments)
-        for previous in changes:
-            self._pseudonyms.renamed.pop(previous, None)
+        self._pseudonyms.noted(changes)
 
     def _watch_policies(self) -> None:
         if self._policies is None:

@@ -65,6 +65,7 @@ class Wiring:
                 excursions=noted,
                 bounds=ranges,
                 refused=refused.Refused(settings.mqtt.topics, self._families),
+                renamed=self._pseudonyms,
                 part=part,
             )
             for part in ("stream", "spool")

@@ -13,6 +13,7 @@ from psycopg import conninfo, sql
 from support import harness
 from voltd import config, errors, models
 from voltd.database import connections
+from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.write import store as write
 
@@ -58,6 +59,23 @@ def test_a_rule_of_the_sites_own_refuses_a_reading(dsn):
     with psycopg.connect(dsn) as connection:
         (found,) = connection.execute("SELECT reason, detail FROM volt.dead_letter").fetchall()
     assert found == ("rejected_by_database", "not here (integrity constraint violation, 23H01)")
+
+
+def test_a_new_pseudonym_is_noted_with_the_first_reading_under_it(dsn):
+    """In one transaction: at no moment is there a reading whose history nobody can join."""
+    renamed = pseudonyms.Pseudonyms(b"2" * 16, "2", (b"1" * 16, "1"))
+    store = write.PostgresStore(
+        connections.connector(config.Settings(database={"dsn": dsn})), "client", renamed=renamed
+    )
+    for number in (1, 2):
+        sent = message(number, "volt/vehicle/WVWZZZ1JZXW000001/telemetry", soc=12)
+        store.write(batch(renamed.message(sent)))
+        assert renamed.renamed == {}
+    store.close()
+    query = "SELECT vehicle_id, r.xmin = c.xmin FROM volt.vehicle_reading r JOIN volt_internal.pseudonym_change c"
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(f"{query} ON c.current = r.vehicle_id ORDER BY recorded_at DESC").fetchall()
+    assert found == [(renamed.of("WVWZZZ1JZXW000001"), True), (renamed.of("WVWZZZ1JZXW000001"), False)]
 
 
 def test_no_statement_is_compiled(dsn):

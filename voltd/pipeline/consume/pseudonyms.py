@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import pathlib
 import re
+from collections.abc import Mapping
 
 from voltd import config, errors, models
 from voltd.pipeline import room
@@ -40,7 +41,7 @@ class Pseudonyms:
         previous: the key before and its id; None: there is none.
 
     Attributes:
-        renamed: pseudonyms that have come up with this key, by the one of the key before; for whoever records them.
+        renamed: pseudonyms that have come up with this key, by the one of the key before, until they are recorded.
     """
 
     def __init__(self, key: bytes, key_id: str, previous: tuple[bytes, str] | None = None) -> None:
@@ -63,6 +64,15 @@ class Pseudonyms:
         if b"\\u00" in content:
             content = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), content)
         return _VIN.sub(self._replaced, content)
+
+    def changes(self) -> dict[str, str]:
+        """Those of ``renamed``, in an order that all who record them share, so that they cannot wait in a circle."""
+        return dict(sorted(self.renamed.copy().items())) if self.renamed else {}
+
+    def noted(self, changes: Mapping[str, str]) -> None:
+        """These are recorded."""
+        for previous in changes:
+            self.renamed.pop(previous, None)
 
     def message(self, message: models.Message) -> models.Message:
         """A message with pseudonyms in topic and payload.

@@ -230,7 +230,9 @@ class Decoder:
             return
         if nothing:
             batch.alive_sources.append(source)
-            if not message.retained:
+            if message.retained:
+                batch.passed_over += 1
+            else:
                 batch.alive.append(models.SignOfLife(device_type, device_id, message.received_at))
             return
         row = (device_id, recorded_at, *found.columns, message.received_at)

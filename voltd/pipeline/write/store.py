@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -19,6 +19,7 @@ import structlog
 
 from voltd import errors, models, readings
 from voltd.database import connections, queries, rollup, sqlstate
+from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.write import dead_letters, fold, isolate
 from voltd.pipeline.write.bounds import Bounds
 from voltd.pipeline.write.excursions import Excursions
@@ -57,6 +58,7 @@ class PostgresStore:
         refused: records devices of which everything is refused; None: nobody does.
         part: which of the client's connections this is; each has one store.
         overwrite: values that contradict stored ones replace them; the connection is the schema owner's.
+        renamed: pseudonyms of VINs, whose changes are noted; None: they stay as they are.
         keep: whether anything is kept; False only finds out what would come of a batch, and takes it back.
     """
 
@@ -71,6 +73,7 @@ class PostgresStore:
         excursions: Excursions | None = None,
         bounds: Bounds | None = None,
         refused: Refused | None = None,
+        renamed: pseudonyms.Pseudonyms | None = None,
         part: str = "stream",
         overwrite: bool = False,
         keep: bool = True,
@@ -80,6 +83,7 @@ class PostgresStore:
         self._keep_dead_letters, self._refused = keep_dead_letters, refused
         self._client_id = client_id
         self._writer = f"{client_id}/{part}"
+        self._renamed = renamed
         self._overwrite, self._keep = overwrite, keep
         self._usual = _Way.PLAIN  # what the last batch was like, the next one mostly is
         self._connection: connections.Connection | None = None
@@ -133,6 +137,7 @@ class PostgresStore:
         with self._errors():
             connection = self._open()
             with connection.transaction(force_rollback=not self._keep), connection.cursor() as cursor:
+                changes = self._note_pseudonyms(cursor)
                 closing_watermark = rollup.begin_batch(connection)
                 if way is _Way.PLAIN:
                     result.vehicles_written = _copy(cursor, models.DeviceType.VEHICLE, batch.vehicles)
@@ -156,7 +161,17 @@ class PostgresStore:
             self._unanswered = None
         if self._refused is not None:
             self._refused.written(refused_devices)
+        if self._renamed is not None:
+            self._renamed.noted(changes)
         return result
+
+    def _note_pseudonyms(self, cursor: psycopg.Cursor[Any]) -> Mapping[str, str]:
+        """Notes changes of pseudonyms in the transaction of the first reading that needs them; those that are new."""
+        changes = {} if self._renamed is None else self._renamed.changes()
+        if changes:
+            arguments = {"previous": list(changes), "current": list(changes.values())}
+            cursor.execute(queries.text("insert_pseudonym_changes"), arguments)
+        return changes
 
     def _merge(self, cursor: psycopg.Cursor[Any], batch: models.Batch, way: _Way, result: models.WriteResult) -> None:
         """Readings into their tables beside those that are there; the next batch takes the way that was needed here."""

@@ -57,6 +57,7 @@ def test_a_position_of_zero_is_none():
 def test_a_retained_value_is_of_a_time_that_nobody_knows():
     batch = support.decode(SETTINGS, ovms("v/b/soc", "96", retained=True))
     assert (batch.vehicles, batch.alive, batch.alive_sources, batch.dead_letters) == ([], [], [(0, None)], [])
+    assert (batch.signs_of_life, batch.passed_over) == (0, 1)
     replayed = support.decoder_of(SETTINGS).decode([ovms("v/b/soc", "96", retained=True)], replayed=True)
     assert [one.soc_pct for one in replayed.vehicles] == [96.0]
 

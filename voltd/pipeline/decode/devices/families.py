@@ -209,8 +209,8 @@ class Families:
             by_topic.setdefault(key, []).append((reader, device_type))
             if one.own and not isinstance(message, description.Alive):
                 sparkplug = isinstance(message, description.Sparkplug) and (device_type, *sorted(message.fields))
-                shared = watches.setdefault(sparkplug or key, watch.Watch(one.name, device_type))
-                shared.add(message)
+                shared = watches.setdefault(sparkplug or key, watch.Watch(one.name))
+                shared.add(message, device_type)
                 watches[key] = shared
         entries = []
         for (rest, template), readers in by_topic.items():

@@ -181,6 +181,7 @@ class Translation:
         index = _place(message, batch)
         if not found:
             batch.alive_sources.append((index, None))
+            batch.passed_over += 1
         for one in found:
             measures = _measures(one)
             batch.ignored_fields += one.ignored
@@ -223,7 +224,9 @@ def _alive(
     heard: bool = True,
 ) -> None:
     batch.alive_sources.append((index, None))
-    if heard:
+    if not heard:
+        batch.passed_over += 1
+    else:
         batch.alive.append(models.SignOfLife(device_type, device_id, message.received_at))
 
 
