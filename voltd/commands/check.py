@@ -70,7 +70,7 @@ def _check(name: str, test: Callable[[], list[str]]) -> int:
 
 
 def _families(settings: config.Settings) -> list[str]:
-    enabled = catalogue.enabled(settings)
+    enabled = families.enabled(settings)
     for words in [words for one in enabled for words in catalogue.odd_topics(one)]:
         print(f"warn  device families: {words}")
     own = settings.mqtt.topics

@@ -7,6 +7,7 @@ import hmac
 import json
 import pathlib
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from support import families as support
 from voltd import config, errors
 from voltd.pipeline.consume import pseudonyms
+from voltd.pipeline.decode.devices import families
 
 VIN = "5YJ3E1EA7KF317000"
 KEY = b"0123456789abcdef"
@@ -52,6 +54,66 @@ def test_no_vin_is_left_in_a_payload(vin, before, after, lower):
 @pytest.mark.parametrize("before", ["\\n", "\\t", "\\u0020", "\\u000a", "\\u00e4", "_", "-", ":", '"'])
 def test_a_vin_behind_an_escape(before):
     assert VIN.encode() not in ONES.content(f'{{"a":"{before}{VIN}"}}'.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vin{}",
+        "VIN{}",
+        "car{}",
+        "{}abc",
+        "{}X",
+        "vin{}abc",
+        "x{}",
+        '{{"id":"vehicle{}"}}',
+        "a vin{} and the{}",
+        "vin{}v2",
+    ],
+)
+@pytest.mark.parametrize("vin", [VIN, VIN.lower(), "WVWZZZ1JZXW000001", "1HGCM82633A004352"])
+def test_a_vin_that_is_glued_to_letters(text, vin):
+    """The rest stays, and nothing is changed once more."""
+    found = ONES.text(text.format(vin, vin))
+    assert found == text.format(ONES.of(vin), ONES.of(vin))
+    assert ONES.text(found) == found
+    assert (pseudonyms.has_vin(text.format(vin, vin)), pseudonyms.has_vin(found)) == (True, False)
+
+
+def test_a_long_word_takes_no_longer():
+    """Each letter of a payload is looked at a few times, whatever it is made of."""
+    began = time.process_time()
+    for word in ("A" * 90_000, "A" * 30_000 + "1" * 60_000, "A1B2" * 22_500, ("A" * 16 + "1") * 5_000):
+        ONES.text(word)
+    assert time.process_time() - began < 3, "some 0.4 s; hours if the effort grew with the square"
+
+
+def test_a_command_goes_to_the_node_by_its_own_name():
+    """No VIN is in what voltd decodes; the network thread alone knows the node's name."""
+    topic = ONES.message(support.message(f"spBv1.0/g/NDATA/{VIN.lower()}/d", b"")).topic
+    _, group, _, node, _ = topic.split("/")
+    assert VIN.lower() not in topic
+    assert ONES.original(f"spBv1.0/{group}/NCMD/{node}") == f"spBv1.0/g/NCMD/{VIN.lower()}"
+    assert ONES.original("spBv1.0/g/NCMD/other") == "spBv1.0/g/NCMD/other"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"devices": {"tesla": {"topics": [f"telemetry/{VIN}/{{id}}"]}}},
+        {"devices": {"tesla": {"topics": ["telemetry/{id}"], "id": f"car{VIN}"}}},
+        {"mqtt": {"topics": {"vehicle": [f"volt/{VIN}/+"]}}},
+        {"timestamps": {"zone": {f"volt/vehicle/{VIN}/#": "UTC"}}},
+    ],
+)
+def test_a_vin_in_the_settings_is_refused(tmp_path: pathlib.Path, given):
+    """Topics arrive with pseudonyms: nothing would match. What is refused is not shown."""
+    (tmp_path / "key").write_bytes(KEY)
+    settings = config.Settings(pseudonyms={"key_file": tmp_path / "key"}, **given)
+    with pytest.raises(errors.ConfigurationError, match="has a VIN, and pseudonyms are on") as refused:
+        families.enabled(settings)
+    assert VIN not in str(refused.value) + str(refused.value.hint)
+    families.enabled(config.Settings(**given))
 
 
 def test_an_escaped_backslash_stays():

@@ -70,6 +70,7 @@ class Consumer:
         self._session = session.Session(
             settings, window, counters, on_subscribed, contested, filters=filters, renamed=renamed
         )
+        self._renamed = renamed
         self._may_connect = may_connect
         self._acks: collections.deque[list[models.Message]] = collections.deque()
         self._outbox: collections.deque[Outgoing] = collections.deque(maxlen=_OUTBOX_LIMIT)
@@ -216,9 +217,15 @@ class Consumer:
         while self._outbox:
             outgoing = self._outbox.popleft()
             try:
-                self._session.client.publish(*outgoing)
+                self._session.client.publish(*self._addressed(outgoing))
             except ValueError as error:  # an invalid topic, or too large
                 _log.warning("message.not_published", topic=outgoing.topic, error=str(error))
+
+    def _addressed(self, outgoing: Outgoing) -> Outgoing:
+        """Commands go to a node by its own name, which nobody but this thread knows."""
+        if self._renamed is None or "/NCMD/" not in outgoing.topic:
+            return outgoing
+        return outgoing._replace(topic=self._renamed.original(outgoing.topic))
 
     def _disconnect(self) -> None:
         """Sends what is queued and DISCONNECT, and waits until the broker closes the connection.

@@ -21,6 +21,7 @@ LENGTH = 17
 _MARK = "Q"
 _LEAST_KEY_BYTES = 16
 _CACHED = 200_000
+_LONGEST_LEVEL = 256  # characters
 _CACHED_BYTES = 128 << 20
 _BINARY_TOPICS = "spBv1.0/"  # Sparkplug: protobuf, in which texts stand as they are
 # ISO 3779: 17 characters without I, O and Q; of all makers the last four are digits.
@@ -28,6 +29,11 @@ _VIN = re.compile(
     # behind an escape of JSON, such as \\n, a word begins, too
     rb"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))(?=[0-9]*[A-Za-z])[A-HJ-NPR-Za-hj-npr-z0-9]{13}[0-9]{4}(?![A-Za-z0-9])"
 )
+# One that is glued to letters, as vin5YJ...: in letters of one size, with a digit among its first 13.
+_GLUED = re.compile(
+    rb"(?<![A-Za-z0-9])([A-Za-z]*?)(?=[A-Za-z]{0,12}[0-9])(?=[0-9]*[A-Za-z])([A-HJ-NPR-Z0-9]{13}[0-9]{4}|[a-hj-npr-z0-9]{13}[0-9]{4})(?![0-9])"
+)
+_LONG_WORD = re.compile(rb"[A-Za-z0-9]{18}")  # without one nothing is glued
 # JSON may write any letter or digit like this.
 _ESCAPED = re.compile(rb"(?<!\\)\\u00(3[0-9]|4[1-9A-Fa-f]|5[0-9Aa]|6[1-9A-Fa-f]|7[0-9Aa])")
 
@@ -48,6 +54,7 @@ class Pseudonyms:
         self._key, self._key_id, self._previous = key, key_id, previous
         self._of: dict[bytes, bytes] = {}
         self._topics: dict[str, str] = {}
+        self._originals: dict[str, str] = {}  # levels of topics, by what they have become
         self._room = room.Room(_CACHED, _CACHED_BYTES)
         self.renamed: dict[str, str] = {}
 
@@ -63,7 +70,8 @@ class Pseudonyms:
         """Bytes with pseudonyms instead of VINs; as long as before, unless JSON escapes stood in a VIN's place."""
         if b"\\u00" in content:
             content = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), content)
-        return _VIN.sub(self._replaced, content)
+        content = _VIN.sub(self._replaced, content)
+        return _GLUED.sub(self._unglued, content) if _LONG_WORD.search(content) else content
 
     def changes(self) -> dict[str, str]:
         """Those of ``renamed``, in an order that all who record them share, so that they cannot wait in a circle."""
@@ -83,6 +91,8 @@ class Pseudonyms:
         topic = self._topics.get(message.topic)
         if topic is None:
             topic = self.text(message.topic)
+            if topic != message.topic:
+                self._note_levels(message.topic, topic)
             if self._room.take(self._topics, 2 * len(message.topic)):
                 self._topics[message.topic] = topic
         payload = message.payload
@@ -90,8 +100,26 @@ class Pseudonyms:
             payload = b"%d bytes were left out: no UTF-8, they may have held a VIN" % len(payload)
         return message._replace(topic=topic, payload=self.content(payload))
 
+    def original(self, topic: str) -> str:
+        """A topic as its devices know it, for commands to them; kept in memory alone, for the network thread."""
+        return "/".join(self._originals.get(level, level) for level in topic.split("/"))
+
+    def _note_levels(self, topic: str, renamed: str) -> None:
+        if len(self._originals) >= _CACHED:
+            self._originals.clear()
+            self._topics.clear()  # they bring theirs again
+        for level, new in zip(topic.split("/"), renamed.split("/"), strict=True):
+            if level != new and len(level) <= _LONGEST_LEVEL:
+                self._originals[new] = level
+
+    def _unglued(self, found: re.Match[bytes]) -> bytes:
+        return bytes(found[1]) + self._pseudonym_of(found[2])
+
     def _replaced(self, found: re.Match[bytes]) -> bytes:
-        vin = found[0].upper()
+        return self._pseudonym_of(found[0])
+
+    def _pseudonym_of(self, written: bytes) -> bytes:
+        vin = written.upper()
         known = self._of.get(vin)
         if known is None:
             if len(self._of) >= _CACHED:
@@ -113,6 +141,12 @@ def _is_opaque(payload: bytes) -> bool:
 def is_vin(text: str) -> bool:
     """Whether it has the form of a VIN."""
     return _VIN.fullmatch(text.encode("utf-8", "surrogatepass")) is not None
+
+
+def has_vin(text: str) -> bool:
+    """Whether a VIN stands in it."""
+    content = text.encode("utf-8", "surrogatepass")
+    return _VIN.search(content) is not None or _GLUED.search(content) is not None
 
 
 def _pseudonym(key: bytes, key_id: str, vin: bytes) -> str:

@@ -282,15 +282,41 @@ def enabled(settings: config.Settings) -> tuple[catalogue.Enabled, ...]:
     """The descriptions of the families that the settings enable, with the ids by which their devices come.
 
     Raises:
-        ConfigurationError: see ``catalogue.enabled`` and ``pseudonyms.of``.
+        ConfigurationError: see ``catalogue.enabled`` and ``pseudonyms.of``; or pseudonyms are on, and a topic or id of
+            the settings has a VIN.
     """
     found = catalogue.enabled(settings)
+    if settings.pseudonyms.key_file is not None:
+        _refuse_vins(settings, found)
     # The ids that the settings know by their VINs come as pseudonyms.
     if any(pseudonyms.is_vin(name) for one in found for pair in one.settings.ids.items() for name in pair):
         renamed = pseudonyms.of(settings)
         if renamed is not None:
             return tuple(_renamed(one, renamed) for one in found)
     return found
+
+
+def _refuse_vins(settings: config.Settings, found: Sequence[catalogue.Enabled]) -> None:
+    """Topics arrive with pseudonyms: a pattern with a VIN would match none of them.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    own = settings.mqtt.topics
+    written = [("mqtt.topics", text) for text in (*own.vehicle, *own.meter, *own.ingest)]
+    written += [("timestamps.zone", text) for text in settings.timestamps.zone]
+    for one in found:
+        where = f"devices.{one.name}"
+        written += [(f"{where}.topics", topic.text) for topic in one.topics]
+        written += [(f"{where}.id", text) for text in (one.settings.id, one.description.id) if text]
+        for message in one.description.messages:
+            written += [(f"the description of {where}", text) for text in (message.topic, message.id) if text]
+    for where, text in written:
+        if pseudonyms.has_vin(text):
+            raise errors.ConfigurationError(
+                f"{where} has a VIN, and pseudonyms are on",
+                hint="write + or {id} in its place, and name single vehicles in [devices.<family>.ids]",
+            )
 
 
 def _renamed(one: catalogue.Enabled, renamed: pseudonyms.Pseudonyms) -> catalogue.Enabled:
