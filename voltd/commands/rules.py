@@ -29,9 +29,9 @@ _HELP = (
     "the period, and how often a device usually reports is learnt anew from there. Inactivity is the time between "
     "arrivals of stored readings: an outage of voltd counts as inactivity, and so does a device that only repeats "
     "what is stored (for the daemon a duplicate is a sign of life); whether a message was retained is not known. The "
-    "registry (fleets, models, status) is today's. ingest_lag cannot be tested: it is not stored. The rules in force "
-    "are those that the settings name; if FILE differs from them both are run. Notifications: fired, worse and "
-    "resolved, each once, before grouping, silences and repeats."
+    "registry (fleets, models, status) is today's. Rules on ingest_lag_s and unit_factor cannot be tested: what they "
+    "watch is not stored, and the report says so. The rules in force are those that the settings name; if FILE differs "
+    "from them both are run. Notifications: fired, worse and resolved, each once, before grouping and silences."
 )
 
 
@@ -164,7 +164,8 @@ def _print_summaries(
         for total, one in zip(totals, (own, other), strict=True):
             total.add(one)
         if as_json:
-            _print_summary(name, own, other, length)
+            why = next((why for one in trial.rules if one.name == name and (why := rules_text.not_tested(one))), None)
+            _print_summary(name, own, other, length, why)
             continue
         rows.append((name, *_cells(own, length), *(_cells(other, length) if trial.differs else ())))
     if as_json:
@@ -206,7 +207,7 @@ def _print_total(totals: Sequence[rules_text.Total], length: dt.timedelta, *, di
 
 
 def _print_summary(
-    name: str, own: rules_text.Summary | None, other: rules_text.Summary | None, length: dt.timedelta
+    name: str, own: rules_text.Summary | None, other: rules_text.Summary | None, length: dt.timedelta, why: str | None
 ) -> None:
     days = length / dt.timedelta(days=1)
     row: dict[str, object] = {"kind": "summary", "rule": name}
@@ -216,4 +217,6 @@ def _print_summary(
         row[f"{prefix}devices"] = len(one.devices) if one else None
         row[f"{prefix}notifications_a_day"] = round(one.messages / days, 3) if one else None
         row[f"{prefix}messages_a_day"] = row[f"{prefix}notifications_a_day"]
+    if why is not None:
+        row["note"] = why
     terminal.print_json(row)

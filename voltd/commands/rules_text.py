@@ -134,19 +134,20 @@ def episode_cells(one: episodes.Episode, end: dt.datetime) -> tuple[str, ...]:
     )
 
 
+def not_tested(rule: model.Rule) -> str | None:
+    """Why history does not show what the rule watches; None: it does."""
+    match rule.metric:
+        case model.Metric.INGEST_LAG_S:
+            return "not tested, as stored readings do not show how long messages waited"
+        case model.Metric.UNIT_FACTOR:
+            return "not tested, as units are looked at while devices send; voltd doctor does it as well"
+    return None
+
+
 def notes(rules: Sequence[model.Rule]) -> list[str]:
     """What the episodes of these rules over history do not show."""
     enabled = [rule for rule in rules if rule.variants()]
-    found = [
-        f"{rule.name}: not tested, as stored readings do not show how long messages waited"
-        for rule in enabled
-        if rule.metric is model.Metric.INGEST_LAG_S
-    ]
-    found += [
-        f"{rule.name}: not tested, as units are looked at while devices send; voltd doctor does it as well"
-        for rule in enabled
-        if rule.metric is model.Metric.UNIT_FACTOR
-    ]
+    found = [f"{rule.name}: {why}" for rule in enabled if (why := not_tested(rule)) is not None]
     found += [
         f"{rule.name}: an outage of voltd or the broker counts as inactivity here, and a retained message as a sign of"
         " life; a duplicate, for the daemon a sign of life, is not stored and does not count"
