@@ -136,3 +136,15 @@ def _broken(text: str, error: json.JSONDecodeError) -> str:
 
 def _cut_short(text: str) -> str:
     return f"cut short: the JSON is not complete after its {len(text.encode())} bytes"
+
+
+def text(value: Any) -> bytes:
+    """A parsed value as JSON, whose numbers are those that were parsed.
+
+    Raises:
+        ValueError: a number of thousands of digits.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except OverflowError:  # a whole number beyond 64 bits
+        return json.dumps(value, ensure_ascii=False).encode()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from support import families as support
 from voltd import errors, resources
+from voltd.pipeline.decode import decoder
 from voltd.pipeline.decode.devices import catalogue, description, families, units
 
 GOOD = """
@@ -170,7 +171,17 @@ def test_any_description_is_taken_or_refused(values):
         found = description.validated(values)
     except ValueError:
         return
-    families.Families([catalogue.Enabled("any", found, support.settings(any={}).devices["any"])])
+    enabled = catalogue.Enabled("any", found, support.settings(any={}).devices["any"], own=True)
+    compiled = families.Families([enabled])
+    assert isinstance(catalogue.odd_topics(enabled), list)
+    given_ = support.settings(any={})
+    reader = decoder.Decoder(given_.mqtt.topics, given_.limits, 90, given_.timestamps, compiled)
+    for topic_filter in compiled.filters:
+        batch = reader.decode(
+            [support.message(topic_filter.replace("+", "a-1").replace("#", "b"), '{"a":{"b":5},"p":1}')]
+        )
+        assert batch.readings + len(batch.alive_sources) + len(batch.dead_letters) >= 1
+    assert all(one.messages for one in compiled.silent(1))
 
 
 def test_the_example_of_the_documents_is_right(described, tmp_path):

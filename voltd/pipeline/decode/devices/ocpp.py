@@ -11,8 +11,6 @@ import zoneinfo
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from voltd import config, hints, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, letters, timestamp
@@ -91,7 +89,7 @@ class OcppReader:
             if named or connector is None or not isinstance(body, dict):
                 return message
             body["connectorId"] = connector
-            return message._replace(payload=msgspec.json.encode(value))
+            return message._replace(payload=frame.text(value))
         except (fields.Invalid, OverflowError, RecursionError):  # the reader says what is wrong with it
             return message
 

@@ -12,8 +12,6 @@ import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from voltd import config, hints, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, letters, timestamp
@@ -122,7 +120,7 @@ class ShellyReader:
             for name, component, status, whole in self._statuses(value):
                 memory = self._memory((prefix, name), status, whole=whole)
                 added |= memory.complete(component.several, status, redelivered=message.redelivered)
-            return message._replace(payload=msgspec.json.encode(value)) if added else message
+            return message._replace(payload=frame.text(value)) if added else message
         except (ValueError, OverflowError, RecursionError):  # its reader says what is wrong with it
             return message
 
