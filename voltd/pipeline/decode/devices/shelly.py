@@ -99,6 +99,7 @@ class ShellyReader:
         self._nothing: list[Any] = [None] * len(readings.fields(_METER))
         self._known: dict[tuple[str, str], shelly_memory.Memory] = {}
         self._notified: dict[str, dt.datetime] = {}
+        self._heard: tuple[bytes, Any] = (b"", None)
 
     def read(self, message: models.Message, device_id: str | None) -> Sequence[taken.Taken]:
         """See ``taken.Reader``."""
@@ -110,19 +111,25 @@ class ShellyReader:
 
     def hear(self, message: models.Message) -> models.Message:
         """See ``taken.Listener``: a notification with the values that it leaves out, where they are known."""
-        if len(message.payload) > _LONGEST or _COMPONENT.fullmatch(message.topic.rpartition("/")[2]):
+        payload = message.payload
+        if len(payload) > _LONGEST or (b"aenergy" not in payload and b"_voltage" not in payload):
+            return message  # none of the fields that need several values
+        if _COMPONENT.fullmatch(message.topic.rpartition("/")[2]):
             return message
         try:
-            value = frame.parse(frame.bare(message.payload))
+            value = frame.parse(frame.bare(payload))
             if value.__class__ is not dict:
                 return message
             prefix, added = shelly_memory.prefix(message.topic), False
             for name, component, status, whole in self._statuses(value):
                 memory = self._memory((prefix, name), status, whole=whole)
                 added |= memory.complete(component.several, status, redelivered=message.redelivered)
-            return message._replace(payload=frame.text(value)) if added else message
+            if added:
+                message = message._replace(payload=frame.text(value))
         except (ValueError, OverflowError, RecursionError):  # its reader says what is wrong with it
             return message
+        self._heard = (message.payload, value)
+        return message
 
     def again(self, _message: models.Message) -> models.Message | None:
         """See ``taken.Listener``: none waits."""
@@ -140,7 +147,9 @@ class ShellyReader:
         return component.reader.read(message, meter_id)
 
     def _notification(self, message: models.Message, device_id: str) -> Sequence[taken.Taken]:
-        value = letters.parsed(frame.bare(message.payload), message.payload)
+        payload, value = self._heard
+        if payload is not message.payload:  # what was heard is mostly read next
+            value = letters.parsed(frame.bare(message.payload), message.payload)
         if value.__class__ is not dict:
             raise fields.Invalid(Reason.NOT_AN_OBJECT, hints.no_object(value))
         params = value.get("params")

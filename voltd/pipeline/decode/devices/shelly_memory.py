@@ -45,6 +45,11 @@ class Memory:
         found: dict[str, Any] = {}
         left_out = 0
         for paths in fields:
+            if len(paths) == 1:
+                value = path.look_up(status, paths[0])
+                if value is not path.MISSING:
+                    _put(found, paths[0], value)
+                continue
             there = {steps: value for steps in paths if (value := path.look_up(status, steps)) is not path.MISSING}
             if not there:
                 continue
@@ -76,15 +81,17 @@ class Memory:
 
         A value of None: the component has none. What came before a message that is sent again, nobody knows any more.
         """
-        if all(path.look_up(status, steps) is path.MISSING for steps in paths):
+        unsaid = [steps for steps in paths if not _is_said(status, steps)]
+        if len(unsaid) == len(paths):
             return None
         missing: dict[Steps, float | None] = {}
-        for steps in paths:
-            if not _is_said(status, steps):
-                value = self.values.get(steps)
-                if (value is None and not self.whole) or (value is not None and redelivered):
-                    return None
-                missing[steps] = value
+        if unsaid and all(path.look_up(status, steps) is path.MISSING for steps in paths):
+            return None
+        for steps in unsaid:
+            value = self.values.get(steps)
+            if (value is None and not self.whole) or (value is not None and redelivered):
+                return None
+            missing[steps] = value
         return missing
 
 
