@@ -1,8 +1,8 @@
 """One fleet in voltd's own format and in those of device families, into two databases: the same energy and efficiency.
 
 Each message arrives at the end of the simulated second in which it was sent, so that a day takes a moment. What may
-differ: the counters' steps (0.01 kWh of TeslaMate and zigbee2mqtt, 0.001 kWh of the others), and where energy lies
-within a minute, because a device's own clock and the daemon's differ by up to two seconds and a second.
+differ: the counters' steps (0.01 kWh of TeslaMate, zigbee2mqtt and P1 Dongle, 0.001 kWh of the others), and where
+energy lies within a minute, because a device's own clock and the daemon's differ by up to two seconds and a second.
 """
 
 import datetime as dt
@@ -24,13 +24,13 @@ from voltd.simulate.families import catalogue
 from voltd.simulate.fleet.fleet import Fleet, FleetOptions
 from voltd.simulate.fleet.registry import write_registry
 
-PAIRS = 20
-HOURS = 12
+PAIRS = 42  # so that each family has some
+HOURS = 6
 START = (dt.datetime.now(dt.UTC) - dt.timedelta(days=1)).replace(hour=6, minute=0, second=0, microsecond=0)
 END = START + dt.timedelta(hours=HOURS)
 SECOND = dt.timedelta(seconds=1)
 SPOKEN = tuple(name for name in catalogue.FAMILIES if name in shipped())
-STEP_KWH = {"teslamate": 0.01, "zigbee2mqtt": 0.01}
+STEP_KWH = {"teslamate": 0.01, "zigbee2mqtt": 0.01, "p1_dongle": 0.02}  # of two tariffs, 0.01 each
 CLOCKS_S = 5.0  # the skew of a clock, the arrival, a time without fractions
 
 
@@ -42,7 +42,8 @@ def _fleet(names, **changes):
 def _store(dsn, fleet, names):
     """Decodes and stores all that the fleet publishes, as a daemon with the printed settings would."""
     settings = config.Settings(database={"dsn": dsn}, **tomllib.loads(catalogue.settings(names)))
-    others = families.of(settings)
+    asked = []
+    others = families.of(settings, ask=lambda *command: asked.append(command))
     reads = decoder.Decoder(config.Topics(), config.Limits(), 90, None, others)
     filters = [*others.filters, "volt/#"]  # a family has values that voltd does not subscribe to
     wanted = functools.cache(lambda topic: any(paho.topic_matches_sub(one, topic) for one in filters))
@@ -53,9 +54,11 @@ def _store(dsn, fleet, names):
     batch, now, packet_ids = models.Batch([]), START, itertools.count(1)
     while now < END:
         now += SECOND
+        answers = [one for topic, payload in asked for one in fleet.command(topic, payload, now)]
+        asked.clear()
         arrived = [
             models.Message(one.topic, one.payload, next(packet_ids), now)
-            for one in fleet.step(now)
+            for one in (*answers, *fleet.step(now))
             if wanted(one.topic)
         ]
         reads.decode(arrived, batch, gathering)
@@ -99,6 +102,13 @@ def mixed(_cluster):
         names = (*SPOKEN, catalogue.OWN)
         _store(dsn, _fleet(names), names)
         yield dsn
+
+
+@pytest.mark.slow
+def test_each_family_is_there():
+    """What is not in the fleet is not compared."""
+    spoken = {_format(kind, index) for kind in ("vehicle", "meter") for index in range(PAIRS)}
+    assert spoken == {*SPOKEN, catalogue.OWN}
 
 
 def _format(kind, index):

@@ -213,6 +213,7 @@ def test_ocpp():
             True,
         ),
         ("evcc", "evcc/C/status", "online", "offline", True),
+        ("p1_dongle", "P1-Dongle/C/LWT", "Online", "Offline", True),
         (
             "ocpp",
             "ocpp/cp/C",

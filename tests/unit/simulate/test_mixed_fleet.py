@@ -68,7 +68,7 @@ def test_settings():
     assert list(found) == list(catalogue.FAMILIES)
     assert found["evcc"] == {"topics": ["evcc/{site}"], "id": "{site}"}
     assert found["tasmota"] == {"topics": ["tele/{id}"], "zone": "Etc/GMT-1"}
-    assert catalogue.undated(names) == ["ovms", "tesla", "teslamate", "shelly", "openevse", "evcc"]
+    assert catalogue.undated(names) == ["ovms", "tesla", "teslamate", "shelly", "openevse", "evcc", "p1_dongle"]
 
 
 @pytest.mark.parametrize("names", [("tasmoto",), ("ovms", "ovms")])

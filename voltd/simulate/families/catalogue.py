@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from voltd import errors
 from voltd.models import DeviceType
-from voltd.simulate.families import meters, vehicles
+from voltd.simulate.families import meters, smart_meters, sparkplug, vehicles
 from voltd.simulate.families.speaker import Family
 
 OWN = "voltd"  # its own format, of either type
@@ -95,6 +95,41 @@ _ALL = (
         alive_retained=False,
         dated=True,
     ),
+    Family(
+        name="dsmr_reader",
+        device_type=DeviceType.METER,
+        topic="dsmr/{id}",
+        values=smart_meters.dsmr_reader,
+        dated=True,
+        retained=True,
+        settings=('id = "{id}"',),
+    ),
+    Family(
+        name="dsmr2mqtt",
+        device_type=DeviceType.METER,
+        topic="dsmr2mqtt/{id}",
+        values=smart_meters.dsmr2mqtt,
+        dated=True,
+        settings=('id = "{id}"',),
+    ),
+    Family(
+        name="p1_dongle",
+        device_type=DeviceType.METER,
+        topic="P1-Dongle/{id}",
+        values=smart_meters.p1_dongle,
+        alive=("LWT", smart_meters.p1_dongle_alive),
+        settings=('id = "{id}"',),
+    ),
+    Family(
+        name="sparkplug",
+        device_type=DeviceType.METER,
+        topic=sparkplug.GROUP,
+        dated=True,
+        numbered=True,
+        settings=('id = "{device}"',),
+        speaker=sparkplug.EdgeNode,
+        commands=f"{sparkplug.GROUP}/NCMD/+",
+    ),
 )
 FAMILIES = {family.name: family for family in _ALL}
 
@@ -131,6 +166,11 @@ def spoken(names: Sequence[str], device_type: DeviceType, index: int) -> Family 
 def settings(names: Iterable[str]) -> str:
     """The lines of voltd.toml that take a fleet of these families; empty for voltd's own format."""
     return "\n\n".join(FAMILIES[name].toml for name in names if name in FAMILIES)
+
+
+def commands(names: Iterable[str]) -> list[str]:
+    """Filters of the topics on which devices of these families are asked for something."""
+    return [FAMILIES[name].commands for name in names if name in FAMILIES and FAMILIES[name].commands]
 
 
 def undated(names: Iterable[str]) -> list[str]:

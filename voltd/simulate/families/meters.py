@@ -12,17 +12,12 @@ import datetime as dt
 import zoneinfo
 
 from voltd.simulate.families.speaker import Measured, Texts, compact, number
-from voltd.simulate.fleet.meter import THREE_PHASE_FROM_KW, Meter
 
 # Of the devices that write local time: an hour ahead all year (Tasmota: Timezone 1), so that no hour is there twice.
 ZONE = zoneinfo.ZoneInfo("Etc/GMT-1")
 SHELLY_RETURNED_WH = 250.0  # fed in once: the switch has added it to its import, too
 _CHARGING_KW = 0.1
 _EVSE_CHARGING, _EVSE_NOT_CONNECTED = "3", "1"
-
-
-def _phases(meter: Meter) -> int:
-    return 3 if meter.charger_kw > THREE_PHASE_FROM_KW else 1
 
 
 def _utc(at: dt.datetime) -> str:
@@ -37,7 +32,7 @@ def tasmota(measured: Measured) -> Texts:
     if measured.one_in(4):
         document = {"Time": time, "SML": {"Total_in": total, "Total_out": 0.0, "Power_curr": round(watts)}}
         return {"SENSOR": compact(document)}
-    count = _phases(meter)
+    count = meter.phases
     power, current = round(watts / count, 2), round(meter.current_a, 3)
     energy = {
         "Total": total,
@@ -60,7 +55,7 @@ def tasmota_alive(_device_id: str, _at: dt.datetime, online: bool) -> str:
 def shelly(measured: Measured) -> Texts:
     """All energy in Wh. A three-phase meter sends notifications with a time, a switch its status without one."""
     meter, watt_hours = measured.meter, measured.register_kwh * 1000
-    count = _phases(meter)
+    count = meter.phases
     current, volts = round(meter.current_a, 3), round(meter.voltage_v, 1)
     watts = round(meter.power_kw * 1000 / count, 1)
     if count == 1:
@@ -95,7 +90,7 @@ def zigbee2mqtt(measured: Measured) -> Texts:
     """The last state of a plug: whole W, kWh with two decimals, and when it was heard."""
     meter = measured.meter
     state = {
-        "current": round(meter.current_a * _phases(meter), 2),
+        "current": round(meter.current_a * meter.phases, 2),
         "energy": round(measured.register_kwh, 2),
         "last_seen": _utc(measured.at),
         "linkquality": 105,
@@ -136,7 +131,7 @@ def openevse_alive(device_id: str, _at: dt.datetime, online: bool) -> str:
 def evcc(measured: Measured) -> Texts:
     """Values of a site with one loadpoint by topic: W, A by phase and their sum, kWh; no more than three decimals."""
     meter = measured.meter
-    count = _phases(meter)
+    count = meter.phases
     charging = meter.power_kw > _CHARGING_KW
     currents = [meter.current_a if phase < count else 0.0 for phase in range(3)]
     return {
@@ -158,7 +153,7 @@ def evcc_alive(_device_id: str, _at: dt.datetime, online: bool) -> str:
 def ocpp(measured: Measured) -> Texts:
     """MeterValues of a whole station in OCPP 1.6 and EMQX's frame: numbers are texts, energy is whole Wh."""
     meter = measured.meter
-    count = _phases(meter)
+    count = meter.phases
 
     def sample(measurand: str, unit: str, value: str, **more: str) -> dict[str, str]:
         return {"measurand": measurand, "unit": unit, "value": value, **more}

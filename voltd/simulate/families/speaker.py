@@ -58,6 +58,10 @@ class Measured(NamedTuple):
 Texts = Mapping[str, str]  # payloads by topic, in the order in which they are sent
 
 
+def _nothing(_measured: Measured) -> Texts:
+    return {}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """One device family.
@@ -69,26 +73,36 @@ class Family:
         values: payloads by the rest of the topic.
         alive: topic, when the device comes and goes, and the payload for that (the device, its time, whether it came).
         dated: each message has its own time.
+        numbered: each message has a number, so none is sent twice.
         retained: each value is.
         alive_retained: whether the device comes or goes is.
         changes: sends only what has changed.
         sessions: the register of a vehicle begins anew each time it is plugged in.
         settings: further lines of its section.
         level: what its description calls the level that is the device's id.
+        speaker: who speaks for a device, where ``Speaker`` is not enough.
+        commands: filter of the topics on which its devices are asked for something; empty: they are not.
     """
 
     name: str
     device_type: DeviceType
     topic: str
-    values: Callable[[Measured], Texts]
-    alive: tuple[str, Callable[[str, dt.datetime, bool], str]]
+    values: Callable[[Measured], Texts] = _nothing
+    alive: tuple[str, Callable[[str, dt.datetime, bool], str]] | None = None
     dated: bool = False
+    numbered: bool = False
     retained: bool = False
     alive_retained: bool = True
     changes: bool = False
     sessions: bool = False
     settings: tuple[str, ...] = ()
     level: str = "id"
+    speaker: Callable[[Family, str], Speaker] | None = None
+    commands: str = ""
+
+    def speaks_for(self, device_id: str) -> Speaker:
+        """The speaker of one device."""
+        return (self.speaker or Speaker)(self, device_id)
 
     @property
     def toml(self) -> str:
@@ -129,17 +143,27 @@ class Speaker:
         if not self._online:
             self._online = True
             self._last.clear()
-            yield self._says(at, online=True)
+            yield from self._says(at, online=True)
 
     def goes(self, at: dt.datetime) -> Iterator[Publication]:
         """What is sent when it was connected and goes away, by itself or by the broker as its last will."""
         if self._online:
             self._online = False
-            yield self._says(at, online=False)
+            yield from self._says(at, online=False)
 
-    def _says(self, at: dt.datetime, *, online: bool) -> Publication:
-        topic, text = self.family.alive
-        return self._publication(topic, text(self._device_id, at, online), retain=self.family.alive_retained)
+    @property
+    def commands(self) -> str:
+        """The topic on which the device is asked for something; empty: it is not."""
+        return ""
+
+    def command(self, payload: bytes, at: dt.datetime) -> Iterator[Publication]:  # noqa: ARG002 of those that listen
+        """What is sent when the device is asked at ``at`` (aware)."""
+        return iter(())
+
+    def _says(self, at: dt.datetime, *, online: bool) -> Iterator[Publication]:
+        if self.family.alive is not None:
+            topic, text = self.family.alive
+            yield self._publication(topic, text(self._device_id, at, online), retain=self.family.alive_retained)
 
     def _publication(self, rest: str, text: str, *, retain: bool) -> Publication:
         # A topic that is not under the device's own is given whole, with a leading slash.

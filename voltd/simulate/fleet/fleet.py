@@ -101,6 +101,12 @@ class Fleet:
         self._round_s = math.floor(start_s / options.interval_s) * options.interval_s
         self._next = sum(1 for site in self._sites if self._round_s + site.phase_s <= start_s)
         self._goes_offline = options.offline_share / (sum(BACKLOG) / 2)
+        self._asked = {
+            sender.speaks.commands: sender
+            for site in self._sites
+            for sender in (site.vehicle_sender, site.meter_sender)
+            if sender is not None and sender.speaks is not None and sender.speaks.commands
+        }
 
     def step(self, now: dt.datetime) -> Iterator[Publication]:
         """Everything the fleet publishes up to ``now`` (aware) that it has not published before, in order of time.
@@ -118,6 +124,17 @@ class Fleet:
                 return
             self._next += 1
             yield from self._visit(site, due_s)
+
+    @property
+    def commands(self) -> list[str]:
+        """Filters of the topics on which devices are asked for something."""
+        return catalogue.commands(self._options.families)
+
+    def command(self, topic: str, payload: bytes, now: dt.datetime) -> Iterator[Publication]:
+        """What the device sends that is asked for something at ``now`` (aware); nothing if there is no such device."""
+        sender = self._asked.get(topic)
+        if sender is not None and sender.speaks is not None:
+            yield from sender.speaks.command(payload, sender.device.shows(now.timestamp()))
 
     def finish(self) -> Iterator[Publication]:
         """The publications that devices have delayed: copies to send later, and the backlogs of offline devices."""
@@ -235,7 +252,7 @@ class Fleet:
         if not back:
             self._malformed()
         copies = self._copies()
-        if copies is Copy.NONE or not speaks.family.dated:
+        if copies is Copy.NONE or not speaks.family.dated or speaks.family.numbered:
             return
         if copies is Copy.AT_ONCE:
             yield report[0].again()

@@ -37,6 +37,11 @@ class Meter:
         self.ac_kwh = self.power_kw = self.current_a = 0.0
         self.voltage_v = 230.0
 
+    @property
+    def phases(self) -> int:
+        """Of its charger, 1 or 3; ``current_a`` is that of each."""
+        return 3 if self.charger_kw > THREE_PHASE_FROM_KW else 1
+
     def efficiency(self, now_s: float) -> float:
         """DC out / AC in of the charger at ``now_s`` (seconds since the epoch), 0.86-0.96."""
         return self._base + DRIFT * math.sin(self._drift_offset + self._drift_rate * now_s)
@@ -50,5 +55,4 @@ class Meter:
         self.power_kw = self.ac_kwh * 3600.0 / dt_s if dt_s else 0.0
         # The supply sags a little under load; a phase is 230 V nominal (EN 50160 allows +-10 %).
         self.voltage_v = 231.0 + rng.uniform(-2.5, 2.5) - 0.1 * self.power_kw
-        phases = 3.0 if self.charger_kw > THREE_PHASE_FROM_KW else 1.0
-        self.current_a = self.power_kw * 1000.0 / self.voltage_v / phases
+        self.current_a = self.power_kw * 1000.0 / self.voltage_v / self.phases

@@ -126,12 +126,17 @@ def simulate(
         BrokerUnavailable, BrokerRefused: see ``publish``. UsageError: the options make no fleet.
     """
     made_of = fleet_options(options, clock())
-    with Publisher.to(options.target, connections=options.connections) as publisher:
+    fleet = Fleet(made_of)
+    publisher = Publisher.to(options.target, connections=options.connections)
+    for topic_filter in fleet.commands:
+        publisher.listen(topic_filter)
+    with publisher:
         return Run(
             options,
-            Fleet(made_of),
+            fleet,
             made_of.start,
             publisher,
+            commands=publisher.commands,
             stop=stop,
             on_progress=on_progress,
             progress_s=progress_s,
@@ -140,7 +145,10 @@ def simulate(
 
 
 class Run:
-    """One run of a fleet; ``clock`` is the wall clock, ``monotonic`` measures its duration."""
+    """One run of a fleet; ``clock`` is the wall clock, ``monotonic`` measures its duration.
+
+    ``commands`` returns what devices have been asked for since the last call: topic and payload.
+    """
 
     def __init__(
         self,
@@ -152,6 +160,7 @@ class Run:
         stop: threading.Event,
         on_progress: Callable[[Tally], None] | None,
         clock: Callable[[], dt.datetime],
+        commands: Callable[[], Iterable[tuple[str, bytes]]] = tuple,
         progress_s: float = PROGRESS_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -163,6 +172,7 @@ class Run:
         self._on_progress = on_progress
         self._progress_s = progress_s
         self._clock = clock
+        self._commands = commands
         self._monotonic = monotonic
         self._began_s = self._next_progress_s = self._next_message_s = monotonic()
 
@@ -175,7 +185,10 @@ class Run:
             if duration_s is not None and elapsed_s >= duration_s:
                 elapsed_s, over = duration_s, True
             fleet_now = self._start + dt.timedelta(seconds=elapsed_s * self._options.speed)
-            self._publish(self._fleet.step(min(fleet_now, self._clock())))
+            fleet_now = min(fleet_now, self._clock())
+            for topic, payload in self._commands():
+                self._publish(self._fleet.command(topic, payload, fleet_now))
+            self._publish(self._fleet.step(fleet_now))
             if not over:
                 self._stop.wait(TICK_S)
         patience_s = FINISH_STOPPED_S if self._stop.is_set() else FINISH_S

@@ -9,7 +9,7 @@ import math
 import random
 
 from voltd import models
-from voltd.simulate.families.speaker import Family, Speaker
+from voltd.simulate.families.speaker import Family
 from voltd.simulate.fleet import path, wire
 from voltd.simulate.fleet.meter import Meter
 from voltd.simulate.fleet.vehicle import MODELS, Activity, Vehicle
@@ -45,7 +45,7 @@ class SimulatedSender:
         self.backlog: list[str] = []
         self.offline_for = 0
         self.copy: Publication | None = None
-        self.speaks = Speaker(speaks, name) if speaks else None
+        self.speaks = speaks.speaks_for(name) if speaks else None
 
     def message(self) -> Publication:
         """Returns the backlog as one array; then the backlog is empty and the device online."""

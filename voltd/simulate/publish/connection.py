@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -26,6 +27,7 @@ RETRY_S = (0.2, 5.0)  # first and longest wait between two attempts to reconnect
 POLL_S = 0.2  # longest wait of a blocked caller for a notification
 MOST_HEADER_BYTES = 16  # of a PUBLISH without properties, beside topic and payload
 NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5, 3.4.2.1: accepted, but there is no subscriber
+Heard = Callable[[str, bytes], None]
 REFUSALS = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # protocol, client id, password, authorisation, banned, method
 
 
@@ -45,6 +47,7 @@ class PublishConnection:
         self._sent: dict[int, Publication] = {}
         # Acknowledged before publish() returned the id; whether there was a subscriber.
         self._early: dict[int, bool] = {}
+        self._listens: dict[str, Heard] = {}
         self.in_flight = 0
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, transport=target.transport
@@ -59,6 +62,16 @@ class PublishConnection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+
+    def listen(self, topic_filter: str, heard: Heard) -> None:
+        """Calls ``heard`` with topic and payload of what others publish there; before ``connect``.
+
+        The network thread calls it, so it must not block.
+        """
+        self._listens[topic_filter] = heard
+        self._client.message_callback_add(
+            topic_filter, lambda _client, _data, one: heard(one.topic, bytes(one.payload))
+        )
 
     def connect(self) -> None:
         """Connects and waits for CONNACK, up to ten seconds. Raises as ``Publisher.__enter__``."""
@@ -160,6 +173,8 @@ class PublishConnection:
             self._tally.resent += sum(sent.vehicle + sent.meter + sent.bad for sent in self._sent.values())
             self._connected = True
             self._arrived.notify_all()
+        for topic_filter in self._listens:  # not under the lock, see ``send``
+            self._client.subscribe(topic_filter, 1)
 
     def _on_disconnect(self, *_: Any) -> None:
         with self._arrived:

@@ -7,10 +7,12 @@ acknowledged it. A device always uses the same connection, so that its readings 
 from __future__ import annotations
 
 import dataclasses
+import queue
 import secrets
 import threading
 import time
 import zlib
+from collections.abc import Iterator
 from typing import Any, Protocol, Self
 
 from voltd.simulate.publish.connection import POLL_S, PublishConnection
@@ -51,6 +53,7 @@ class Publisher:
         """
         target = MqttTarget(host, port, **how)
         self._arrived = threading.Condition()
+        self._commands: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self._tally = Tally()
         name = f"voltd-publish-{secrets.token_hex(4)}"
         self._connections = [
@@ -62,6 +65,15 @@ class Publisher:
     def to(cls, target: MqttTarget, *, connections: int = 2, window: int = WINDOW) -> Self:
         """A publisher to ``target``."""
         return cls(connections=connections, window=window, **dataclasses.asdict(target))
+
+    def listen(self, topic_filter: str) -> None:
+        """Takes what others publish there for ``commands``; before ``__enter__``."""
+        self._connections[0].listen(topic_filter, lambda topic, payload: self._commands.put((topic, payload)))
+
+    def commands(self) -> Iterator[tuple[str, bytes]]:
+        """What has been published to ``listen``'s topics since the last call: topic and payload."""
+        while not self._commands.empty():
+            yield self._commands.get()
 
     def __enter__(self) -> Self:
         """Connects; blocks for up to ten seconds a connection.
