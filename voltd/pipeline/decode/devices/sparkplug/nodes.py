@@ -17,6 +17,7 @@ from voltd import models
 from voltd.pipeline import room
 from voltd.pipeline.decode import fields
 from voltd.pipeline.decode.devices import taken
+from voltd.pipeline.decode.devices.sparkplug import layout
 from voltd.pipeline.decode.devices.sparkplug import payload as protobuf
 
 _MOST_NODES = 50_000
@@ -34,6 +35,10 @@ _BOOLEAN = 11
 _SIGNED = range(1, 5)
 _BIRTHS = frozenset({"NBIRTH", "DBIRTH"})
 _SEQUENCE = 256
+_MOST_LAYOUT_BYTES = 64 << 20  # of all nodes, about
+_LAYOUT_BYTES = 1500  # and five times the message's: as it is and with names
+_MOST_LAYOUTS = 16  # of a topic, one a length
+_Layouts = dict[int, layout.Layout | None]  # by the message's length; None: such a message has none
 
 
 def _rebirth() -> bytes:
@@ -55,6 +60,8 @@ class _Node:
         asked: when it was last asked for a rebirth.
         asks: how often it was asked in a row without an answer.
         held: bytes of its entries, about.
+        layouts: of its messages since the current birth, by topic.
+        layout_bytes: what they take, about.
     """
 
     born: bool = False
@@ -65,6 +72,8 @@ class _Node:
     asked: dt.datetime | None = None
     asks: int = 0
     held: int = 0
+    layouts: dict[str, _Layouts] = dataclasses.field(default_factory=dict)
+    layout_bytes: int = 0
 
     @property
     def size(self) -> int:
@@ -93,6 +102,7 @@ class Nodes:
         self._addresses: dict[str, tuple[str, str, str]] = {}
         self._room = room.Room(_MOST_TOPICS, _MOST_BYTES)
         self._aliases = self._held = 0
+        self._layout_bytes = 0
 
     def listener(self, kind: str) -> taken.Listener:
         """Who hears the messages of one kind."""
@@ -127,10 +137,49 @@ class Nodes:
             until = node.asked + _ANSWERED_WITHIN if node.asked else message.received_at
             waits = message.received_at < until
             return taken.Heard(None if waits else message, key, until=until)
+        original = message.payload
         if named:
             message = models.Message._make((message.topic, payload.SerializeToString(), *message[2:]))
         protobuf.keep(message.payload, parsed)
-        return taken.Heard(message, key, born=True) if is_birth else message
+        return taken.Heard(message, key, born=True) if is_birth else self._with_layout(node, message, original)
+
+    def quick(self, message: models.Message) -> models.Message | None:
+        """A message that is written like an earlier one, with its names; None: it has to be heard thoroughly."""
+        address = self._addresses.get(message.topic)
+        node = self._nodes.get(address[0]) if address is not None else None
+        if node is None or message.retained or message.redelivered:
+            return None
+        known = node.layouts.get(message.topic)
+        found = known.get(len(message.payload)) if known is not None else None
+        filled = found.fill(message.payload) if found is not None else None
+        if filled is None:
+            return None
+        if filled.seq is not None:
+            if node.seq is not None and filled.seq not in (node.seq, (node.seq + 1) % _SEQUENCE):
+                return None
+            node.seq = filled.seq
+        if filled.payload is not message.payload:
+            message = models.Message._make((message.topic, filled.payload, *message[2:]))
+        protobuf.keep(filled.payload, filled)
+        return message
+
+    def _with_layout(self, node: _Node, message: models.Message, original: bytes) -> models.Message:
+        """The same message, after its layout was learned where it has one, and there is room for it."""
+        size = len(original)
+        if not node.born or message.retained or message.redelivered or size > layout.LONGEST:
+            return message
+        known = node.layouts.setdefault(message.topic, {})
+        if size in known:
+            there = known[size]
+            if there is None or there.patience > 0:
+                return message
+        elif len(known) >= _MOST_LAYOUTS or self._layout_bytes > _MOST_LAYOUT_BYTES:
+            return message
+        else:
+            node.layout_bytes += _LAYOUT_BYTES + 5 * size
+            self._layout_bytes += _LAYOUT_BYTES + 5 * size
+        known[size] = layout.learn(original, message.payload)
+        return message
 
     def again(self, kind: str, message: models.Message) -> models.Message | None:
         """A message that has waited, with its names; None: the birth that has come does not have them all."""
@@ -162,6 +211,11 @@ class Nodes:
         self._aliases -= node.size
         self._held -= node.held
         node.forget()
+        self._drop_layouts(node)
+
+    def _drop_layouts(self, node: _Node) -> None:
+        self._layout_bytes -= node.layout_bytes
+        node.layouts, node.layout_bytes = {}, 0
 
     def _born(self, node: _Node, payload: Any, metrics: list[Any]) -> None:
         self._forget(node)
@@ -201,6 +255,7 @@ class Nodes:
     def _learn(self, key: str, device: str, metrics: list[Any]) -> None:
         node = self._nodes[key] = self._nodes.pop(key)  # the last one to be dropped
         before, held = node.size, node.held
+        self._drop_layouts(node)  # names and data types may be others now
         for metric in metrics:
             if not metric.name or node.size >= _MOST_OF_A_NODE:
                 continue
@@ -226,7 +281,10 @@ class _Listener:
 
     def hear(self, message: models.Message) -> models.Message | taken.Heard:
         """See ``taken.Listener``."""
-        return message if len(message.topic) > _LONGEST_TOPIC else self._nodes.hear(self._kind, message)
+        quick = self._nodes.quick(message)
+        if quick is not None or len(message.topic) > _LONGEST_TOPIC:
+            return quick or message
+        return self._nodes.hear(self._kind, message)
 
     def again(self, message: models.Message) -> models.Message | None:
         """See ``taken.Listener``."""

@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 from voltd.models import Reason
 from voltd.pipeline.decode import fields
+from voltd.pipeline.decode.devices.sparkplug import layout
 
 MOST_METRICS = 10_000
 _SCANNED_BYTES = 2 * MOST_METRICS  # a smaller payload cannot have more
@@ -54,15 +55,22 @@ def _declare() -> Any:
 
 
 Parsed = tuple[Any, list[Any]]  # a payload and its metrics: each access to them would make new objects
+_Kept = Parsed | layout.Filled
 Payload = _declare()
 _parse = Payload.FromString
-_kept: tuple[bytes, Parsed] = (b"", (None, []))
+_kept: tuple[bytes, _Kept] = (b"", (None, []))
 
 
-def keep(payload: bytes, parsed: Parsed) -> None:
-    """What was heard is read next: ``parse`` of this very object returns it."""
+def keep(payload: bytes, parsed: _Kept) -> None:
+    """What was heard is read next: ``heard`` of this very object returns it."""
     global _kept  # noqa: PLW0603 replaced whole, so threads need no lock
     _kept = (payload, parsed)
+
+
+def heard(payload: bytes) -> _Kept:
+    """The same as ``parse``, or what was heard of it: by its layout, or parsed already."""
+    kept = _kept
+    return kept[1] if kept[0] is payload else parse(payload)
 
 
 def parse(payload: bytes) -> Parsed:
@@ -71,9 +79,6 @@ def parse(payload: bytes) -> Parsed:
     Raises:
         fields.Invalid: it is none, is compressed, or has more metrics.
     """
-    kept = _kept
-    if kept[0] is payload:
-        return kept[1]
     if len(payload) > _SCANNED_BYTES:
         _scan(payload)
     try:

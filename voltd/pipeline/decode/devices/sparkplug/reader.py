@@ -10,9 +10,11 @@ from voltd import config, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields
 from voltd.pipeline.decode.devices import description, taken
+from voltd.pipeline.decode.devices.sparkplug import layout
 from voltd.pipeline.decode.devices.sparkplug import payload as protobuf
 from voltd.readings import DeviceType
 
+_Plan = tuple[tuple[int, int, float, float, float], ...]  # of a layout: where the value is, column, divisor, bounds
 _Found = tuple[list[Any], dict[str, Any]]  # columns, and the values of fields that have to be looked at
 _SIGNED_BITS = {1: 8, 2: 16, 3: 32, 4: 64}  # by datatype: Int8 to Int64
 _UNKNOWN_SIGN_FROM = 1 << 31
@@ -82,13 +84,50 @@ class SparkplugReader:
         """See ``taken.Reader``. A message without any of the fields is no sign of life: gateways send those, too."""
         if device_id is None:
             raise fields.Invalid(Reason.MISSING_FIELD, "the topic has no device id")
-        payload, metrics = protobuf.parse(message.payload)
+        heard = protobuf.heard(message.payload)
+        if isinstance(heard, layout.Filled):
+            found = self._quick(heard, device_id)
+            if found is not None:
+                return (found,)
+            heard = protobuf.parse(message.payload)
+        payload, metrics = heard
         by_time: dict[int, _Found] = {}
         if not self._ends:
             self._sort(payload.timestamp, metrics, by_time)
         if not by_time:
             return (taken.Taken(self._device_type, device_id, None, self._nothing, alive=False),)
         return [self._taken(device_id, at_ms, found) for at_ms, found in by_time.items()]
+
+    def _quick(self, filled: layout.Filled, device_id: str) -> taken.Taken | None:
+        """The reading of a message with a layout; None: a value needs more than its bounds."""
+        plan = filled.layout.plans.get(self, False)
+        if plan is False:
+            plan = filled.layout.plans[self] = self._plan(filled.layout)
+        if plan is None:
+            return None
+        if not plan:
+            return taken.Taken(self._device_type, device_id, None, self._nothing, alive=False)
+        columns, found = self._nothing.copy(), filled.found
+        for index, place, by, low, high in plan:
+            value = found[index] / by
+            if not low <= value <= high:
+                return None
+            columns[place] = value or 0.0  # and none of -0.0
+        return taken.Taken(
+            self._device_type, device_id, dt.datetime.fromtimestamp(filled.at_ms / 1000, dt.UTC), columns
+        )
+
+    def _plan(self, one: layout.Layout) -> _Plan | None:
+        """What becomes of a layout's values; None: its messages are read thoroughly."""
+        found: list[tuple[int, int, float, float, float]] = []
+        for name, index in one.values:
+            want = self._wanted.get(name)
+            if want is None:
+                continue
+            if index is None or not want.plain or self._ends or any(want.place == place for _, place, *_ in found):
+                return None
+            found.append((index, want.place, want.by, want.low, want.high))
+        return tuple(found)
 
     def _sort(self, sent_ms: int, metrics: list[Any], by_time: dict[int, _Found]) -> None:
         """The values by their time, ms since 1970; 0: none."""
