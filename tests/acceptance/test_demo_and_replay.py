@@ -29,7 +29,7 @@ def test_demo_adds_up(tmp_path):
     assert found["efficiency_rows"] > 0
     assert found["p99_ms"] > 0
     assert "psql" in result.stdout
-    assert "as Tasmota does" in result.stdout
+    assert "as Tasmota, zigbee2mqtt, OCPP gateways and dsmr-reader do" in result.stdout
 
 
 def _replay(daemon, path, *words):

@@ -82,7 +82,7 @@ def _play(args: argparse.Namespace, on: environment.Environment, stop: threading
     with facts.Facts(on.dsn, broker.host, broker.port, environment.INSTANCE) as known:
         _wait(lambda: known.online, _ONLINE_WITHIN_S, on)
         _say(f"{headline}, TimescaleDB {on.edition.label} edition")
-        _say("Half of the meters speak as Tasmota does, all other devices voltd's own format")
+        _say("Meters speak as Tasmota, zigbee2mqtt, OCPP gateways and dsmr-reader do; other devices voltd's own format")
         _say(f"Look at the data:  {on.psql}")
         fleet = _Fleet(options, stop)
         began_s = time.monotonic()

@@ -29,7 +29,7 @@ from voltd.simulate.fleet import registry
 
 INSTANCE = "demo"
 # A fleet that runs faster than life needs families whose messages have a time; with these the numbers add up, too.
-FAMILIES = ("tasmota", catalogue.OWN)
+FAMILIES = ("tasmota", "zigbee2mqtt", "ocpp", "dsmr_reader", catalogue.OWN)
 _STOP_WITHIN_S = 15.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
