@@ -140,6 +140,25 @@ def test_broker_away_and_back(broker, subscribe, prefix):
     )
 
 
+def test_what_devices_are_asked_for(broker, prefix):
+    """Topic and payload of what others publish to the devices, each once."""
+    with Publisher(broker.host, broker.port) as other:
+        publisher = Publisher(broker.host, broker.port)
+        publisher.listen(f"{prefix}/NCMD/+")
+        with publisher:
+            found = []
+
+            def heard():
+                other.publish(Publication(f"{prefix}/NCMD/n", b"now"))  # again until the subscription is there
+                other.publish(Publication(f"{prefix}/DCMD/n", b"no"))
+                found.extend(publisher.commands())
+                return found
+
+            harness.wait_for(heard, PATIENCE_S)
+            assert other.drain(PATIENCE_S)
+    assert set(found) == {(f"{prefix}/NCMD/n", b"now")}
+
+
 def test_no_broker():
     """No broker there is said at once, with a hint."""
     with socket.socket() as free:

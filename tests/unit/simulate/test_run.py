@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from support import sparkplug
 from voltd import errors
 from voltd.simulate.fleet.fleet import Fleet
 from voltd.simulate.fleet.run import Run, SimulateOptions, fleet_options, fleet_start
@@ -119,6 +120,20 @@ def test_same_start_again():
     _run(first, options)
     _run(again, options)
     assert [p for _, p in again.sent] == [p for _, p in first.sent]
+
+
+def test_devices_answer():
+    """What a device is asked for is published within the next step, whatever it reports by itself."""
+    world = _World()
+    options = _options(vehicles=0, meters=1, duration_s=90.0, families=("sparkplug",))
+    asked = iter([[], [("spBv1.0/voltd/NCMD/edge-METER-00001", sparkplug.REBIRTH)]])
+    made_of = fleet_options(options, NOW)
+    Run(
+        options, Fleet(made_of), made_of.start, world, commands=lambda: next(asked, []) if world.passed_s > 70 else [],
+        stop=world.stop, on_progress=None, clock=world.wall, monotonic=world.monotonic,
+    ).run()  # fmt: skip
+    births = [at_s for at_s, one in world.sent if one.topic == "spBv1.0/voltd/NBIRTH/edge-METER-00001"]
+    assert births[1:] == [pytest.approx(70.2, abs=0.2)]
 
 
 def test_rate_limit():

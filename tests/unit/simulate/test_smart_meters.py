@@ -65,10 +65,10 @@ def test_tariffs_take_turns_and_none_falls(family):
     """Their sum is the register at any time."""
     names = {"dsmr_reader": "electricity_delivered_{}", "dsmr2mqtt": "el_consumed{}"}[family]
     per_kwh = {"dsmr_reader": 1, "dsmr2mqtt": 1000}[family]
-    before = (0.0, 0.0)
+    before = [0.0, 0.0]
     for register_wh in range(0, 42_000, 700):
         (text,) = _says(family, register_wh / 1000).values()
-        now = tuple(float(json.loads(text)[names.format(tariff)]) / per_kwh for tariff in (1, 2))
+        now = [float(json.loads(text)[names.format(tariff)]) / per_kwh for tariff in (1, 2)]
         assert sum(now) == pytest.approx(register_wh / 1000)
         assert all(one >= other for one, other in zip(now, before, strict=True))
         before = now

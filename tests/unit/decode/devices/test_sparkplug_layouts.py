@@ -6,12 +6,13 @@ import math
 import random
 
 import pytest
+from google.protobuf import message
 
 from support import sparkplug as sp
 from voltd import config, models
 from voltd.pipeline.decode import decoder
 from voltd.pipeline.decode.devices import families, gather
-from voltd.pipeline.decode.devices.sparkplug import payload as protobuf
+from voltd.pipeline.decode.devices.sparkplug import nodes, payload
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, tzinfo=dt.UTC)
 MS = int(NOW.timestamp() * 1000)
@@ -28,21 +29,21 @@ class Host:
         others = families.of(settings, ask=lambda *command: self.asked.append(command))
         self._decoder = decoder.Decoder(config.Topics(), config.Limits(), 90, others=others)
         self._gathering = gather.Gather()
-        self.nodes = self._decoder._topics.route("spBv1.0/g/DDATA/n/d").family.listener._nodes
+        listener = self._decoder._topics.route("spBv1.0/g/DDATA/n/d").family.listener
+        assert isinstance(listener, nodes._Listener)
+        self.nodes = listener._nodes
         self.hits = 0
-        if quick:
-            usual = self.nodes.quick
-            self.nodes.quick = lambda message: self._counted(usual(message))
-        else:
-            self.nodes.quick = lambda _message: None
+        self._usual = self.nodes.quick if quick else lambda _message: None
+        self.nodes.quick = self._quick
 
-    def _counted(self, found):
+    def _quick(self, message):
+        found = self._usual(message)
         self.hits += found is not None
         return found
 
-    def hear(self, topic, payload, **more):
-        message = models.Message(f"spBv1.0/g/{topic}", payload, 1, NOW, size=len(payload), **more)
-        return self._decoder.decode([message], gathering=self._gathering)
+    def hear(self, topic, content, **more):
+        sent = models.Message(f"spBv1.0/g/{topic}", content, 1, NOW, size=len(content), **more)
+        return self._decoder.decode([sent], gathering=self._gathering)
 
     @property
     def knows_names(self):
@@ -68,11 +69,11 @@ def _said(batch):
     return batch.meters, batch.vehicles, letters, messages, batch.alive, batch.alive_sources, batch.retained
 
 
-def _content(payload):
+def _content(content):
     try:
-        return protobuf.Payload.FromString(payload).SerializeToString(deterministic=True)
-    except protobuf.message.DecodeError:
-        return payload
+        return payload.Payload.FromString(content).SerializeToString(deterministic=True)
+    except message.DecodeError:
+        return content
 
 
 def _data(watts, seq, at_ms=MS, **more):
@@ -120,8 +121,8 @@ def test_integers(host, datatype):
     thorough = Host(quick=False)
     thorough.born()
     for seq, watts in enumerate((100, 101, 127, 0, -100, -101, 70, 300, 301), 2):
-        payload = sp.payload(sp.metric("Watts_total", watts, datatype), seq=seq, at_ms=MS + seq)
-        assert _said(host.hear("DDATA/n/d", payload)) == _said(thorough.hear("DDATA/n/d", payload))
+        content = sp.payload(sp.metric("Watts_total", watts, datatype), seq=seq, at_ms=MS + seq)
+        assert _said(host.hear("DDATA/n/d", content)) == _said(thorough.hear("DDATA/n/d", content))
     assert host.hits >= 4
 
 
@@ -198,15 +199,15 @@ def test_whatever_devices_write_both_ways_say_the_same():
                 name, value, datatype, how = one(moved)
                 metrics.append(sp.metric(name, _other(rng, value), datatype, **how))
             at_ms = None if sent is None else MS + moved + sent
-            payload = sp.payload(*metrics, seq=seq if numbered else None, at_ms=at_ms)
+            content = sp.payload(*metrics, seq=seq if numbered else None, at_ms=at_ms)
             if rng.random() < 0.1:
-                flipped = bytearray(payload)
+                flipped = bytearray(content)
                 flipped[rng.randrange(len(flipped))] = rng.randrange(256)
-                payload = bytes(flipped)
+                content = bytes(flipped)
             more = {"redelivered": True} if rng.random() < 0.02 else {"retained": True} if rng.random() < 0.02 else {}
-            ours, theirs = (_said(host.hear("DDATA/n/d", payload, **more)) for host in pair)
+            ours, theirs = (_said(host.hear("DDATA/n/d", content, **more)) for host in pair)
             # As texts, in which NaN is itself; 0 may lose its sign.
-            assert repr(ours).replace("-0.0,", "0.0,") == repr(theirs).replace("-0.0,", "0.0,"), payload
+            assert repr(ours).replace("-0.0,", "0.0,") == repr(theirs).replace("-0.0,", "0.0,"), content
             assert pair[0].asked == pair[1].asked
             if not pair[0].knows_names:
                 for host in pair:
