@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Each worker of pytest reads every test file, and what one of them has compiled serves the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup lock demo test test-quick coverage torture lint bench bench-quick bench-analytics bench-decode fuzz clean help
+.PHONY: setup lock demo test test-quick coverage torture lint bench bench-quick bench-analytics bench-decode fuzz mixed clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## ?/\t/' | expand -t 17
@@ -65,6 +65,9 @@ bench-decode: setup  ## CPU time of decoding one message, of voltd's own format 
 
 fuzz: setup      ## poison from bytes to rows on a private database; INPUTS=1000000 SEED=7
 	@nice -n 10 $(BIN)/python tests/fuzz/run.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(FUZZ_ARGS)
+
+mixed: setup     ## a mixed fleet beside the same in voltd's own format, every figure compared; DEVICES=2000 MINUTES=30
+	@$(BIN)/python tests/mixed/run.py $(if $(DEVICES),--devices $(DEVICES)) $(if $(MINUTES),--minutes $(MINUTES)) $(MIXED_ARGS)
 
 clean:           ## removes the environment, not the servers' cache
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

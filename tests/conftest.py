@@ -25,8 +25,8 @@ hypothesis.settings.load_profile("voltd")
 # With several workers, the long files come first: none is left to one worker at the end. Those of a rank come by name:
 # acceptance tests wait, tests of the schema compute, and both at once keep the cores busy.
 _RANK = {
-    "faults": 0, "acceptance": 1, "integration/schema": 1, "integration/bench": 1, "integration": 2, "fuzz": 3,
-    "contract": 4,
+    "faults": 0, "acceptance": 1, "mixed": 1, "integration/schema": 1, "integration/bench": 1, "integration": 2,
+    "fuzz": 3, "contract": 4,
 }  # fmt: skip
 _POSTGRES_CONF = ["max_wal_size = '256MB'"]  # of each server, and these may live in memory
 
