@@ -8,7 +8,6 @@ messages.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,7 @@ from voltd import models
 from voltd.pipeline import room
 from voltd.pipeline.decode import fields
 from voltd.pipeline.decode.devices import taken
-from voltd.pipeline.decode.devices.sparkplug import layout
+from voltd.pipeline.decode.devices.sparkplug import layout, node_state
 from voltd.pipeline.decode.devices.sparkplug import payload as protobuf
 
 _MOST_NODES = 50_000
@@ -38,54 +37,12 @@ _SEQUENCE = 256
 _MOST_LAYOUT_BYTES = 64 << 20  # of all nodes, about
 _LAYOUT_BYTES = 1500  # and five times the message's: as it is and with names
 _MOST_LAYOUTS = 16  # of a topic, one a length
-_Layouts = dict[int, layout.Layout | None]  # by the message's length; None: such a message has none
 
 
 def _rebirth() -> bytes:
     command = protobuf.Payload()
     command.metrics.add(name=b"Node Control/Rebirth", datatype=_BOOLEAN, boolean_value=True)
     return bytes(command.SerializeToString())
-
-
-@dataclasses.dataclass(slots=True)
-class _Node:
-    """One edge node.
-
-    Attributes:
-        born: whether nothing was missed since a birth of it.
-        aliases: of the current birth: name, and data type if it is a signed integer's, else 0.
-        types: data types of signed integers, by device and name.
-        seq: number of its last message, 0 to 255.
-        session: ``bdSeq`` of its birth.
-        asked: when it was last asked for a rebirth.
-        asks: how often it was asked in a row without an answer.
-        held: bytes of its entries, about.
-        layouts: of its messages since the current birth, by topic.
-        layout_bytes: what they take, about.
-    """
-
-    born: bool = False
-    aliases: dict[int, tuple[bytes, int]] = dataclasses.field(default_factory=dict)
-    types: dict[tuple[str, bytes], int] = dataclasses.field(default_factory=dict)
-    seq: int | None = None
-    session: int | None = None
-    asked: dt.datetime | None = None
-    asks: int = 0
-    held: int = 0
-    layouts: dict[str, _Layouts] = dataclasses.field(default_factory=dict)
-    layout_bytes: int = 0
-
-    @property
-    def size(self) -> int:
-        """How many entries it has."""
-        return len(self.aliases) + len(self.types)
-
-    def forget(self) -> None:
-        """A birth has to come before aliases mean anything again."""
-        self.born = False
-        self.held = 0
-        self.aliases.clear()
-        self.types.clear()
 
 
 class Nodes:
@@ -98,7 +55,7 @@ class Nodes:
     def __init__(self, ask: Callable[[str, bytes], None]) -> None:
         self._ask = ask
         self._rebirth = _rebirth()
-        self._nodes: dict[str, _Node] = {}
+        self._nodes: dict[str, node_state.Node] = {}
         self._addresses: dict[str, tuple[str, str, str]] = {}
         self._room = room.Room(_MOST_TOPICS, _MOST_BYTES)
         self._aliases = self._held = 0
@@ -131,7 +88,7 @@ class Nodes:
             self._learn(key, device, metrics)
         elif metrics and metrics[0].is_historical and all(metric.is_historical for metric in metrics):
             message = message._replace(retained=True)  # history that fires nothing, like the broker's
-        named = _named(node, device, metrics)
+        named = node.put_names(device, metrics)
         if named is None:
             self._ask_rebirth(node, command, message.received_at)
             until = node.asked + _ANSWERED_WITHIN if node.asked else message.received_at
@@ -163,7 +120,7 @@ class Nodes:
         protobuf.keep(filled.payload, filled)
         return message
 
-    def _with_layout(self, node: _Node, message: models.Message, original: bytes) -> models.Message:
+    def _with_layout(self, node: node_state.Node, message: models.Message, original: bytes) -> models.Message:
         """The same message, after its layout was learned where it has one, and there is room for it."""
         size = len(original)
         if not node.born or message.retained or message.redelivered or size > layout.LONGEST:
@@ -185,7 +142,7 @@ class Nodes:
         """A message that has waited, with its names; None: the birth that has come does not have them all."""
         key, _, device = self._address(kind, message.topic)
         payload, metrics = protobuf.parse(message.payload)
-        named = _named(self._node(key), device, metrics)
+        named = self._node(key).put_names(device, metrics)
         return None if named is None else message._replace(payload=payload.SerializeToString())
 
     def _address(self, kind: str, topic: str) -> tuple[str, str, str]:
@@ -196,43 +153,43 @@ class Nodes:
             self._addresses[topic] = found
         return found
 
-    def _node(self, key: str) -> _Node:
+    def _node(self, key: str) -> node_state.Node:
         node = self._nodes.get(key)
         if node is None:
             if len(self._nodes) >= _MOST_NODES:  # a stream of invented nodes must not fill the memory
                 self._drop(next(iter(self._nodes)))
-            node = self._nodes[key] = _Node()
+            node = self._nodes[key] = node_state.Node()
         return node
 
     def _drop(self, key: str) -> None:
         self._forget(self._nodes.pop(key))
 
-    def _forget(self, node: _Node) -> None:
+    def _forget(self, node: node_state.Node) -> None:
         self._aliases -= node.size
         self._held -= node.held
         node.forget()
         self._drop_layouts(node)
 
-    def _drop_layouts(self, node: _Node) -> None:
+    def _drop_layouts(self, node: node_state.Node) -> None:
         self._layout_bytes -= node.layout_bytes
         node.layouts, node.layout_bytes = {}, 0
 
-    def _born(self, node: _Node, payload: Any, metrics: list[Any]) -> None:
+    def _born(self, node: node_state.Node, payload: Any, metrics: list[Any]) -> None:
         self._forget(node)
         node.born, node.asks = True, 0
         node.seq = payload.seq if payload.HasField("seq") else None
-        node.session = _session(metrics)
+        node.session = node_state.session_of(metrics)
 
-    def _died(self, node: _Node, metrics: list[Any]) -> bool:
+    def _died(self, node: node_state.Node, metrics: list[Any]) -> bool:
         """Forgets the node, unless it is the death of a session that ended before the current birth."""
-        session = _session(metrics)
+        session = node_state.session_of(metrics)
         if None not in (session, node.session) and session != node.session:
             return False
         self._forget(node)
         node.seq = node.session = None
         return True
 
-    def _count(self, node: _Node, payload: Any, *, redelivered: bool) -> None:
+    def _count(self, node: node_state.Node, payload: Any, *, redelivered: bool) -> None:
         """After a gap a birth may have been missed, and aliases may mean something else.
 
         The number of a redelivered message may have been counted already.
@@ -246,7 +203,7 @@ class Nodes:
             self._forget(node)
         node.seq = seq
 
-    def _ask_rebirth(self, node: _Node, topic: str, at: dt.datetime) -> None:
+    def _ask_rebirth(self, node: node_state.Node, topic: str, at: dt.datetime) -> None:
         pause = _ASK_EVERY * 2 ** max(0, min(node.asks - 1, _MOST_SECOND_ASKS))
         if node.asked is None or abs(at - node.asked) >= pause:
             node.asked, node.asks = at, node.asks + 1
@@ -289,31 +246,3 @@ class _Listener:
     def again(self, message: models.Message) -> models.Message | None:
         """See ``taken.Listener``."""
         return self._nodes.again(self._kind, message)
-
-
-def _session(metrics: list[Any]) -> int | None:
-    for metric in metrics:
-        if metric.name == b"bdSeq":
-            return int(metric.long_value or metric.int_value)
-    return None
-
-
-def _named(node: _Node, device: str, metrics: list[Any]) -> bool | None:
-    """Puts the names of aliases and missing data types in; whether there were any, None if one is not known."""
-    changed = False
-    for metric in metrics:
-        if not metric.name:
-            alias = metric.alias
-            if not alias and not metric.HasField("alias"):
-                continue
-            known = node.aliases.get(alias)
-            if known is None:
-                return None
-            metric.name, signed = known
-            if signed and not metric.datatype:
-                metric.datatype = signed
-            changed = True
-        elif node.types and not metric.datatype and (datatype := node.types.get((device, metric.name))):
-            metric.datatype = datatype
-            changed = True
-    return changed
