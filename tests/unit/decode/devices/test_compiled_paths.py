@@ -8,7 +8,7 @@ import pytest
 
 from voltd import config, models
 from voltd.pipeline.decode import timestamp
-from voltd.pipeline.decode.devices import compiled, description, document
+from voltd.pipeline.decode.devices import compiled, description, document, sources
 
 METER = models.DeviceType.METER
 FIELDS: dict[str, Any] = {
@@ -22,7 +22,7 @@ FIELDS: dict[str, Any] = {
 @pytest.mark.parametrize("returned", [b',"r":{"total":2000}', b',"r":{}', b',"r":null', b""])
 def test_one_value_in_several_fields(order, returned):
     payload = b'{"a":{"total":9000}%b}' % returned
-    described = description.Document(fields={name: description.DocumentField(**FIELDS[name]) for name in order})
+    described = description.Document(fields={name: sources.DocumentField(**FIELDS[name]) for name in order})
     limits = config.Limits()
     quick = compiled.compile_document(described, METER, limits, zoneinfo.ZoneInfo("UTC"), epoch=True)
     assert quick is not None
@@ -35,8 +35,8 @@ def test_what_no_compiled_form_reads():
     """A value and what is within it exclude each other."""
     described = description.Document(
         fields={
-            "power": description.DocumentField(path="a", unit="W"),
-            "voltage": description.DocumentField(path="a.b", unit="V"),
+            "power": sources.DocumentField(path="a", unit="W"),
+            "voltage": sources.DocumentField(path="a.b", unit="V"),
         }
     )
     assert compiled.compile_document(described, METER, config.Limits(), None, epoch=True) is None

@@ -15,7 +15,7 @@ import pydantic
 
 from voltd import config, errors, wording
 from voltd.config import devices, topics
-from voltd.pipeline.decode.devices import description, pattern
+from voltd.pipeline.decode.devices import description, pattern, sources
 
 _SHIPPED = pathlib.Path(__file__).parent / "shipped"
 _MOST_BYTES = 1 << 20
@@ -137,11 +137,11 @@ def load(file: pathlib.Path) -> description.Description:
             for model in (
                 description.Description,
                 description.Document,
-                description.DocumentField,
+                sources.DocumentField,
                 description.Value,
                 description.Alive,
                 description.Special,
-                description.Metric,
+                sources.Metric,
             )
             for name in model.model_fields
         }

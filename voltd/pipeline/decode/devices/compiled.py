@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from voltd import config, readings
 from voltd.pipeline.decode import fields
-from voltd.pipeline.decode.devices import description, path, taken
+from voltd.pipeline.decode.devices import description, path, sources, taken
 from voltd.pipeline.decode.epoch import from_epoch
 from voltd.readings import DeviceType, Kind
 
@@ -118,7 +118,7 @@ class _Compiler:
         self._constants[name] = value
         return name
 
-    def _field(self, name: str, source: description.DocumentField, columns: list[str]) -> None:
+    def _field(self, name: str, source: sources.DocumentField, columns: list[str]) -> None:
         measured = taken.Measured(source, name, self._device_type, as_text=True)
         add = self._number if measured.is_number else self._text
         columns[measured.place] = found = add(source, measured)
@@ -127,7 +127,7 @@ class _Compiler:
                 self._unless[source.unless] = self._leaf(path.parse(source.unless), Any)
             self._lines.append(f"if {self._unless[source.unless]} is not None: {found} = None")
 
-    def _text(self, source: description.DocumentField, _measured: taken.Measured) -> str:
+    def _text(self, source: sources.DocumentField, _measured: taken.Measured) -> str:
         if len(source.paths) > 1 or source.ignore:
             raise _OddError
         leaf = self._leaf(path.parse(source.paths[0]), _Text)
@@ -138,7 +138,7 @@ class _Compiler:
                 raise _OddError
         return leaf
 
-    def _number(self, source: description.DocumentField, measured: taken.Measured) -> str:
+    def _number(self, source: sources.DocumentField, measured: taken.Measured) -> str:
         leaves = [self._leaf(path.parse(one), _Numbers if source.take else _Number) for one in source.paths]
         value = leaves[0]
         if source.ignore:

@@ -15,7 +15,7 @@ from typing import Any
 from voltd import config, hints, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, origin, timestamp
-from voltd.pipeline.decode.devices import compiled, description, path, taken, value
+from voltd.pipeline.decode.devices import compiled, description, path, sources, taken, value
 from voltd.readings import DeviceType
 
 _NAN = re.compile(rb"(?<=[:,\[ ])-?nan(?=[ ,}\]])")
@@ -124,7 +124,7 @@ class DocumentReader:
         return found
 
     @staticmethod
-    def _combined(source: description.DocumentField, measured: taken.Measured, raws: list[Any]) -> Any:
+    def _combined(source: sources.DocumentField, measured: taken.Measured, raws: list[Any]) -> Any:
         raws = [None if raw is path.MISSING or measured.is_none(raw) else raw for raw in raws]
         if source.take is None:
             return raws[0]

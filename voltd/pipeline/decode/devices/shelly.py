@@ -15,7 +15,7 @@ from typing import Any
 from voltd import config, hints, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields, frame, letters, timestamp
-from voltd.pipeline.decode.devices import description, document, parts, path, shelly_memory, taken
+from voltd.pipeline.decode.devices import description, document, parts, path, shelly_memory, sources, taken
 from voltd.readings import DeviceType
 
 _COMPONENT = re.compile(r"([a-z][a-z0-9]{0,15}):([0-9]{1,4})", re.ASCII)
@@ -64,15 +64,15 @@ _Steps = tuple[path.Step, ...]
 class _Component:
     """One kind of component: how a status of it is read, and where each of its fields gets its values from."""
 
-    def __init__(self, sources: Mapping[str, Mapping[str, Any]], limits: config.Limits) -> None:
-        described = description.Document(
-            fields={name: description.DocumentField(**source) for name, source in sources.items()}, others="pass"
-        )
+    def __init__(self, described: Mapping[str, Mapping[str, Any]], limits: config.Limits) -> None:
+        fields = {name: sources.DocumentField(**source) for name, source in described.items()}
         clock = timestamp.TimestampReader(epoch=True, as_text=False)
-        self.reader = document.DocumentReader(described, _METER, limits, clock, None)
+        self.reader = document.DocumentReader(
+            description.Document(fields=fields, others="pass"), _METER, limits, clock, None
+        )
         self.paths: list[list[_Steps]] = [
             [path.parse(one) for one in (*source.paths, *([source.less] if source.less else []))]
-            for source in described.fields.values()
+            for source in fields.values()
         ]
         self.several = [paths for paths in self.paths if len(paths) > 1]
         self.needed = [steps for paths in self.several for steps in paths]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from voltd import models, readings
 from voltd.pipeline.decode import fields
-from voltd.pipeline.decode.devices import description, path, units
+from voltd.pipeline.decode.devices import path, sources, units
 from voltd.readings import DeviceType, Kind
 
 
@@ -103,7 +103,7 @@ class Measured:
         as_text: whether a number may be written as a text.
     """
 
-    def __init__(self, source: description.Source, name: str, device_type: DeviceType, *, as_text: bool) -> None:
+    def __init__(self, source: sources.Source, name: str, device_type: DeviceType, *, as_text: bool) -> None:
         declared = readings.fields(device_type)
         self.place, self.field = next(
             (place, field) for place, field in enumerate(declared.values()) if field.wire == name

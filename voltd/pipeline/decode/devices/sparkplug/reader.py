@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from voltd import config, models, readings
 from voltd.models import Reason
 from voltd.pipeline.decode import fields
-from voltd.pipeline.decode.devices import description, taken
+from voltd.pipeline.decode.devices import description, sources, taken
 from voltd.pipeline.decode.devices.sparkplug import layout
 from voltd.pipeline.decode.devices.sparkplug import payload as protobuf
 from voltd.readings import DeviceType
@@ -70,7 +70,7 @@ class SparkplugReader:
         plain = measured.is_number and not (measured.ignored or has_sentinel or field.wire in readings.POSITION)
         return _Wanted(
             measured.name,
-            isinstance(source, description.Metric) and name == source.names[0],
+            isinstance(source, sources.Metric) and name == source.names[0],
             measured,
             name,
             plain and not conversion.before and conversion.times == 1,
