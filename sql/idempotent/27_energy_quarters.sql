@@ -7,7 +7,7 @@
 
 -- each device:
 CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_pieces(
-  of_{device} text, from_at timestamptz, to_at timestamptz, returned boolean DEFAULT false
+  of_{device} text, from_at timestamptz, to_at timestamptz, flow text DEFAULT 'delivered'
 )
 RETURNS TABLE (began_at timestamptz, ended_at timestamptz, kwh numeric, most_kwh numeric, known text, gap tstzrange)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -28,7 +28,7 @@ BEGIN
     max(c.recorded_at) FILTER (WHERE c.recorded_at <= from_at AND c.credited_kwh IS NOT NULL),
     min(c.recorded_at) FILTER (WHERE c.recorded_at >= to_at AND c.credited_kwh IS NOT NULL)
   INTO ats, credited, verdicts, first_day, last_day
-  FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at, returned) c;
+  FROM volt_internal.{device}_register_curve(of_{device}, from_at, to_at, flow) c;
   -- A register that ends before the period, or begins behind it, has no stretch in it.
   IF first_day IS NULL OR NOT EXISTS (SELECT FROM unnest(ats) AS a (at) WHERE a.at > from_at) THEN
     first_day := from_at;
@@ -66,7 +66,7 @@ BEGIN
     SELECT r.recorded_at, r.interval_kwh, date_trunc('day', r.recorded_at, 'UTC') AS day,
       r.recorded_at - lag(r.recorded_at) OVER (
         PARTITION BY date_trunc('day', r.recorded_at, 'UTC') ORDER BY r.recorded_at) AS spacing
-    FROM volt_internal.{device}_flow_reading(returned) r
+    FROM volt_internal.{device}_flow_reading(flow) r
     WHERE r.{device}_id = of_{device} AND r.interval_kwh IS NOT NULL
       AND r.recorded_at >= first_day AND r.recorded_at < last_day
   ), interval_spacing AS (
@@ -120,14 +120,14 @@ BEGIN
   CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(r.since, r.until)) - t.by_register) AS p (part)
   WHERE lower(p.part) < to_at AND upper(p.part) > from_at;
 END $$;
-COMMENT ON FUNCTION volt_internal.{device}_energy_pieces(text, timestamptz, timestamptz, boolean) IS
-  'The pieces of time that touch a period, each with the delivered or returned energy (kWh) that is spread evenly over it, the most that can lie '
+COMMENT ON FUNCTION volt_internal.{device}_energy_pieces(text, timestamptz, timestamptz, text) IS
+  'The pieces of time that touch a period, each with the energy (kWh) of one flow that is spread evenly over it, the most that can lie '
   'in a part of it, and how it is known: '
   'register, interval; wide (an interval of over a quarter hour), gap (between two readings of a register that lie far '
   'apart), suspect (a step that is not counted). gap: from where to where only the total is known.';
 
 CREATE OR REPLACE FUNCTION volt_internal.{device}_energy_quarters(
-  of_{device} text, from_at timestamptz, to_at timestamptz, returned boolean DEFAULT false
+  of_{device} text, from_at timestamptz, to_at timestamptz, flow text DEFAULT 'delivered'
 )
 RETURNS TABLE (
   quarter_hour timestamptz, length_s numeric, kwh numeric, covered_s numeric, gap_s numeric, low_kwh numeric,
@@ -141,7 +141,7 @@ BEGIN ATOMIC
       tstzrange(
         greatest(p.began_at, q.quarter, from_at), least(p.ended_at, q.quarter + INTERVAL '15 minutes', to_at)) AS during,
       extract(epoch FROM p.ended_at - p.began_at) AS whole_s
-    FROM volt_internal.{device}_energy_pieces(of_{device}, from_at, to_at, returned) p
+    FROM volt_internal.{device}_energy_pieces(of_{device}, from_at, to_at, flow) p
     CROSS JOIN LATERAL generate_series(
       volt_internal.quarter_hour(greatest(p.began_at, from_at)),
       volt_internal.quarter_hour(least(p.ended_at, to_at) - INTERVAL '1 microsecond'),
@@ -178,7 +178,7 @@ BEGIN ATOMIC
   FROM piece
   GROUP BY quarter;
 END;
-COMMENT ON FUNCTION volt_internal.{device}_energy_quarters(text, timestamptz, timestamptz, boolean) IS
+COMMENT ON FUNCTION volt_internal.{device}_energy_quarters(text, timestamptz, timestamptz, text) IS
   'What volt.{device}_energy_quarters, volt.{device}_returned_energy and the efficiency are made of: of each quarter hour its length within the period (s), '
   'its energy (kWh), for how long it was measured, how long it lies in a gap of a register (s), the least and the most '
   'energy (kWh), the highest power of a piece (kW), and the gaps that it touches, each from end to end.';

@@ -18,8 +18,14 @@ BEGIN
     WHERE r.{device}_id = NEW.device_id AND r.recorded_at = NEW.recorded_at;
   END IF;
 -- end
+  IF NEW.device_type = 'onboard' THEN
+    SELECT true, r.onboard_register_kwh INTO is_stored, shown_kwh
+    FROM volt_internal.vehicle_energy_reading r
+    WHERE r.vehicle_id = NEW.device_id AND r.recorded_at = NEW.recorded_at;
+  END IF;
   IF is_stored IS NOT TRUE OR shown_kwh IS NULL THEN
-    wrong := CASE WHEN is_stored THEN 'has no register of delivered energy' ELSE 'is not stored' END;
+    wrong := CASE WHEN is_stored IS NOT TRUE THEN 'is not stored' WHEN NEW.device_type = 'onboard' THEN 'has no AC register'
+                  ELSE 'has no register of delivered energy' END;
     hint := format('the events and their times: SELECT * FROM volt.%s_register_events(%L, FROM, TO)',
                    NEW.device_type, NEW.device_id);
   ELSIF NEW.decision = 'exchange' AND NEW.start_kwh IS NULL THEN

@@ -233,6 +233,9 @@ BEGIN ATOMIC
     SELECT q.vehicle_id FROM volt_internal.vehicle_quarter q
     WHERE q.quarter_hour >= of_hour AND q.quarter_hour < of_hour + INTERVAL '1 hour' AND q.kwh > 0
     UNION
+    SELECT q.vehicle_id FROM volt_internal.onboard_quarter q
+    WHERE q.quarter_hour >= of_hour AND q.quarter_hour < of_hour + INTERVAL '1 hour' AND q.kwh > 0
+    UNION
     SELECT l.vehicle_id FROM volt_internal.meter_quarter q
     JOIN volt.vehicle_meter l ON l.meter_id = q.meter_id AND l.valid && tstzrange(of_hour, of_hour + INTERVAL '1 hour')
     WHERE q.quarter_hour >= of_hour AND q.quarter_hour < of_hour + INTERVAL '1 hour' AND q.kwh > 0
@@ -286,6 +289,9 @@ BEGIN
     INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
     SELECT '{device}', o.id, slice_from, slice_to, true FROM unnest(others) AS o (id);
 -- end
+    others := volt_internal.keep_onboard_quarters(slice_from, slice_to);
+    INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
+    SELECT 'onboard', o.id, slice_from, slice_to, true FROM unnest(others) AS o (id);
     IF slice_to = date_trunc('hour', slice_to, 'UTC') THEN
       PERFORM volt_internal.mark_hour(slice_to - INTERVAL '1 hour');
     END IF;

@@ -17,7 +17,7 @@ BEGIN
   RETURN QUERY
   SELECT p.began_at, sum(q.kwh), round(sum(q.covered_s) / extract(epoch FROM upper(p.during) - lower(p.during)), 4),
     bool_or(EXISTS (SELECT FROM unnest(q.gaps) AS g WHERE NOT g <@ p.during)), bool_or(q.suspect)
-  FROM volt_internal.{device}_energy_quarters(of_{device}, from_at, to_at, true) q
+  FROM volt_internal.{device}_energy_quarters(of_{device}, from_at, to_at, 'returned') q
   CROSS JOIN LATERAL (SELECT date_bin(stride, q.quarter_hour, '2000-01-01 00:00+00')) AS b (began_at)
   CROSS JOIN LATERAL (
     SELECT b.began_at, tstzrange(greatest(b.began_at, from_at), least(b.began_at + stride, to_at))

@@ -24,7 +24,8 @@ RETURNS TABLE (
   dc_kwh numeric, dc_covered_s numeric, dc_gap_s numeric, dc_low_kwh numeric, dc_high_kwh numeric, dc_peak_kw numeric,
   dc_gaps tstzrange[], dc_suspect boolean,
   meter_id text, ac_kwh numeric, ac_covered_s numeric, ac_gap_s numeric, ac_low_kwh numeric, ac_high_kwh numeric,
-  ac_peak_kw numeric, ac_gaps tstzrange[], ac_suspect boolean, others_kwh numeric, linked_s numeric, link_cuts boolean
+  ac_peak_kw numeric, ac_gaps tstzrange[], ac_suspect boolean, others_kwh numeric, linked_s numeric, link_cuts boolean,
+  source text
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
@@ -40,10 +41,19 @@ BEGIN
       (SELECT range_agg(a.valid) FROM volt.vehicle_meter a WHERE a.vehicle_id = of_vehicle AND a.meter_id = l.meter_id) AS always
     FROM volt.vehicle_meter l
     WHERE l.vehicle_id = of_vehicle AND l.valid && tstzrange(from_at, to_at)
+  ), unlinked AS (
+    SELECT w.free, unnest(w.free * tstzmultirange(tstzrange(from_at, to_at))) AS valid
+    FROM (
+      SELECT volt_internal.time_without_meter(of_vehicle) AS free
+      WHERE EXISTS (SELECT FROM volt.vehicle_current c WHERE c.vehicle_id = of_vehicle AND c.ac_register_at IS NOT NULL)
+    ) w
   ), ac AS (
     SELECT of_vehicle AS vehicle_id, l.meter_id, q.*, q.length_s AS linked_s,
       q.gaps IS NOT NULL AND EXISTS (SELECT FROM unnest(q.gaps) AS g WHERE NOT g <@ l.always) AS is_cut
     FROM link l CROSS JOIN LATERAL volt_internal.meter_quarters_of(l.meter_id, lower(l.valid), upper(l.valid), from_raw) q
+    UNION ALL
+    SELECT of_vehicle, NULL, q.*, q.length_s, q.gaps IS NOT NULL AND EXISTS (SELECT FROM unnest(q.gaps) AS g WHERE NOT g <@ u.free)
+    FROM unlinked u CROSS JOIN LATERAL volt_internal.onboard_quarters_of(of_vehicle, lower(u.valid), upper(u.valid), from_raw) q
   ), other AS (
     -- Vehicles that took energy from the same meter in the same quarter hour.
     SELECT of_vehicle AS vehicle_id, l.meter_id, q.quarter_hour, sum(q.kwh) AS kwh
@@ -61,12 +71,13 @@ BEGIN
     extract(epoch FROM least(s.quarter_hour + INTERVAL '15 minutes', to_at) - greatest(s.quarter_hour, from_at)),
     s.moved, s.dc_kwh, s.dc_covered_s, s.dc_gap_s, s.dc_low_kwh, s.dc_high_kwh, s.dc_peak_kw, s.dc_gaps, s.dc_suspect,
     s.meter_id, s.ac_kwh, s.ac_covered_s, s.ac_gap_s, s.ac_low_kwh, s.ac_high_kwh, s.ac_peak_kw, s.ac_gaps, s.ac_suspect,
-    s.others_kwh, s.linked_s, s.link_cuts
+    s.others_kwh, s.linked_s, s.link_cuts, s.source
   FROM both_sides s;
 END $$;
 COMMENT ON FUNCTION volt_internal.vehicle_sides(text, timestamptz, timestamptz, boolean) IS
   'Both sides of one vehicle''s charging by quarter hour: DC of the vehicle, AC of the meter that fed it while the link was '
-  'valid (its share, where other vehicles took energy from the same meter), named as in vehicle_energy_quarters.';
+  'valid (its share, where other vehicles took energy from the same meter), or, in quarter hours that no link touches, of its '
+  'on-board charger; named as in vehicle_energy_quarters.';
 
 CREATE OR REPLACE FUNCTION volt_internal.vehicle_periods(
   of_vehicle text, starts timestamptz[], ends timestamptz[], from_raw boolean
@@ -97,7 +108,7 @@ BEGIN
   ),
   -- include: figures_of_sides.sql
   SELECT began_at, ended_at, dc_kwh, ac_kwh, comparable_dc_kwh, comparable_ac_kwh, efficiency_pct, efficiency_low_pct,
-    efficiency_high_pct, standby_kwh, unassigned_kwh, meter_id, quality
+    efficiency_high_pct, standby_kwh, unassigned_kwh, meter_id, source, quality
   FROM figures;
 END $$;
 COMMENT ON FUNCTION volt_internal.vehicle_periods(text, timestamptz[], timestamptz[], boolean) IS
@@ -145,11 +156,12 @@ COMMENT ON FUNCTION volt.vehicle_efficiency(text, timestamptz, timestamptz, text
   'Charging efficiency of one vehicle within [from, to), by hour, by day of a time zone (by default that of its fleet), or '
   'of the period as one, until now and exact to the second. dc_kwh, ac_kwh: all that was measured, kWh; comparable_dc_kwh, comparable_ac_kwh: where '
   'both sides were measured for at least 80 % of the quarter hour, each scaled to all of it, the vehicle stood and the meter '
-  'ran above its standby; efficiency_pct: the one over the other, %; efficiency_low_pct, efficiency_high_pct: with what '
+  'ran above its standby. source: meter, onboard (no meter is linked: the AC register of the vehicle''s on-board charger), or '
+  'mixed (the one for a part of the period, the other for the rest); efficiency_pct: the one over the other, %; efficiency_low_pct, efficiency_high_pct: with what '
   'was not measured taken as nothing and as the highest power of its quarter hour. standby_kwh: AC at or below standby '
-  'while nothing was delivered; unassigned_kwh: AC above it that no vehicle took. quality: ok, partial (less than 80 % of '
+  'while nothing was delivered, and all of an on-board charger; unassigned_kwh: AC of meters above it that no vehicle took. quality: ok, partial (less than 80 % of '
   'the DC energy could be compared), shared_meter, suspect, estimated (only in a gap that the period or the link cuts, or at an edge of '
-  'the link), no_ac, no_dc, unassigned, idle. No row: nothing is known.';
+  'the link), no_ac (without a meter also: fast charging, past the on-board charger), no_dc, unassigned, idle. No row: nothing is known.';
 
 CREATE OR REPLACE FUNCTION volt_internal.ranges_text(ranges tstzrange[]) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -159,7 +171,7 @@ COMMENT ON FUNCTION volt_internal.ranges_text(tstzrange[]) IS 'Periods as a pers
 CREATE OR REPLACE FUNCTION volt.explain_efficiency(of_vehicle text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (
   quarter_hour timestamptz, dc_kwh numeric, dc_coverage numeric, ac_kwh numeric, ac_coverage numeric, meter_id text,
-  others_kwh numeric, remarks text
+  source text, others_kwh numeric, remarks text
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
@@ -171,21 +183,26 @@ BEGIN
   RETURN QUERY
   SELECT
     s.quarter_hour, s.dc_kwh, round(s.dc_covered_s / s.length_s, 4), s.ac_kwh, round(s.ac_covered_s / s.length_s, 4),
-    s.meter_id, s.others_kwh,
+    s.meter_id, s.source, s.others_kwh,
     concat_ws('; ',
       CASE WHEN s.moved THEN 'the vehicle moved' END,
       CASE WHEN s.dc_kwh IS NULL THEN 'no DC reading' WHEN s.dc_suspect THEN 'a step of the DC register is not counted'
            WHEN s.dc_gaps IS NOT NULL THEN 'DC is known as a whole only: ' || volt_internal.ranges_text(s.dc_gaps)
            WHEN s.dc_covered_s < 0.8 * s.length_s THEN 'DC measured for less than 80 %' END,
-      CASE WHEN s.meter_id IS NULL AND NOT EXISTS (
+      CASE WHEN s.source IS NULL AND NOT EXISTS (
              SELECT FROM volt.vehicle_meter l WHERE l.vehicle_id = of_vehicle AND l.valid && tstzrange(from_at, to_at))
              THEN 'no meter is linked to the vehicle'
-           WHEN s.meter_id IS NULL THEN 'no AC reading of a linked meter'
+           WHEN s.source IS NULL THEN 'no AC reading of a linked meter'
            WHEN s.ac_suspect THEN 'a step of the AC register is not counted'
            WHEN s.ac_gaps IS NOT NULL THEN 'AC is known as a whole only: ' || volt_internal.ranges_text(s.ac_gaps)
            WHEN s.ac_covered_s < 0.8 * s.length_s THEN 'AC measured for less than 80 %' END,
       CASE WHEN s.linked_s < s.length_s THEN 'the link begins or ends' WHEN s.link_cuts THEN 'the link cuts what is known as a whole' END,
-      CASE WHEN s.ac_kwh <= standby_kw * s.length_s / 3600 THEN 'the meter is at standby'
+      CASE WHEN s.source = 'onboard' AND s.dc_kwh > 0 AND volt_internal.is_fast_charge(
+             s.dc_kwh / nullif(least((s.dc_covered_s + s.dc_gap_s) / s.length_s, 1), 0),
+             s.ac_kwh / nullif(least((s.ac_covered_s + s.ac_gap_s) / s.length_s, 1), 0), s.length_s)
+             THEN 'more DC than passes the on-board charger: fast charging'
+           WHEN s.ac_kwh <= standby_kw * s.length_s / 3600 THEN CASE s.source
+             WHEN 'meter' THEN 'the meter is at standby' ELSE 'the on-board charger is at standby' END
            WHEN s.others_kwh IS NOT NULL THEN 'other vehicles took energy from the meter'
            WHEN s.ac_kwh > 0 AND s.dc_kwh = 0 THEN 'the vehicle took nothing' END)
   FROM volt_internal.vehicle_sides(of_vehicle, from_at, to_at, false) s

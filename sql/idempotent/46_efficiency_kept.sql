@@ -46,6 +46,14 @@ BEGIN
       ON q.meter_id = l.meter_id AND q.quarter_hour > lower(l.valid) - quarter AND q.quarter_hour < upper(l.valid)
         AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
     CROSS JOIN LATERAL (SELECT tstzrange(q.quarter_hour, q.quarter_hour + quarter) * l.valid AS during) c
+  ), onboard AS MATERIALIZED (
+    SELECT q.*
+    FROM wanted w
+    JOIN volt_internal.onboard_quarter q
+      ON q.vehicle_id = w.vehicle_id AND q.quarter_hour >= w.from_at AND q.quarter_hour < w.to_at
+        AND q.quarter_hour >= first_at AND q.quarter_hour < last_at
+  ), unlinked AS MATERIALIZED (
+    SELECT v.vehicle_id, volt_internal.time_without_meter(v.vehicle_id) AS free FROM (SELECT DISTINCT o.vehicle_id FROM onboard o) v
   ), ac AS (
     SELECT l.vehicle_id, l.meter_id, l.quarter_hour, l.linked_s, l.kwh, l.covered_s, l.gap_s, l.low_kwh, l.high_kwh,
       l.peak_kw, l.gaps, l.suspect, EXISTS (SELECT FROM unnest(l.gaps) AS g WHERE NOT g <@ l.always) AS is_cut
@@ -62,6 +70,10 @@ BEGIN
     CROSS JOIN LATERAL (SELECT l.linked_s / 900 AS share) s
     LEFT JOIN LATERAL volt_internal.meter_energy_quarters(l.meter_id, lower(l.during), upper(l.during)) p ON true
     WHERE l.linked_s < 900 AND (p.quarter_hour IS NOT NULL OR l.quarter_hour < raw_since)
+    UNION ALL
+    SELECT o.vehicle_id, NULL, o.quarter_hour, 900, o.kwh, o.covered_s, o.gap_s, o.low_kwh, o.high_kwh, o.peak_kw, o.gaps, o.suspect,
+      EXISTS (SELECT FROM unnest(o.gaps) AS g WHERE NOT g <@ u.free)
+    FROM onboard o JOIN unlinked u ON u.vehicle_id = o.vehicle_id AND u.free @> o.quarter_hour
   ), neighbour AS MATERIALIZED (
     -- By meters alone: the index of overlaps is slow at that.
     SELECT o.vehicle_id, o.meter_id, o.valid FROM volt.vehicle_meter o
@@ -98,7 +110,7 @@ BEGIN
   ),
   -- include: figures_of_sides.sql
   SELECT vehicle_id, began_at, ended_at, dc_kwh, ac_kwh, comparable_dc_kwh, comparable_ac_kwh, efficiency_pct,
-    efficiency_low_pct, efficiency_high_pct, standby_kwh, unassigned_kwh, meter_id, quality
+    efficiency_low_pct, efficiency_high_pct, standby_kwh, unassigned_kwh, meter_id, source, quality
   FROM figures;
 END $$;
 COMMENT ON FUNCTION volt_internal.kept_figures(text[], timestamptz[], timestamptz[]) IS
@@ -215,16 +227,18 @@ BEGIN
     WHERE k.dc_kwh > 0 OR k.ac_kwh > 0
   ), hours AS (
     INSERT INTO volt_internal.efficiency_hour (vehicle_id, hour, fleet_id, meter_id, dc_kwh, ac_kwh, comparable_dc_kwh,
-      comparable_ac_kwh, efficiency_pct, efficiency_low_pct, efficiency_high_pct, standby_kwh, unassigned_kwh, quality)
+      comparable_ac_kwh, efficiency_pct, efficiency_low_pct, efficiency_high_pct, standby_kwh, unassigned_kwh, quality, onboard)
     SELECT f.vehicle_id, f.began_at, f.fleet_id, f.meter_id, f.dc_kwh, f.ac_kwh, f.comparable_dc_kwh, f.comparable_ac_kwh,
-      f.efficiency_pct, f.efficiency_low_pct, f.efficiency_high_pct, f.standby_kwh, f.unassigned_kwh, f.quality
+      f.efficiency_pct, f.efficiency_low_pct, f.efficiency_high_pct, f.standby_kwh, f.unassigned_kwh, f.quality,
+      coalesce(f.source IN ('onboard', 'mixed'), false)
     FROM figures f WHERE f.day IS NULL
   )
   INSERT INTO volt_internal.efficiency_day (vehicle_id, began_at, ended_at, day, fleet_id, meter_id, dc_kwh, ac_kwh,
     comparable_dc_kwh, comparable_ac_kwh, efficiency_pct, efficiency_low_pct, efficiency_high_pct, standby_kwh,
-    unassigned_kwh, quality)
+    unassigned_kwh, quality, onboard)
   SELECT f.vehicle_id, f.began_at, f.whole_until, f.day, f.fleet_id, f.meter_id, f.dc_kwh, f.ac_kwh, f.comparable_dc_kwh,
-    f.comparable_ac_kwh, f.efficiency_pct, f.efficiency_low_pct, f.efficiency_high_pct, f.standby_kwh, f.unassigned_kwh, f.quality
+    f.comparable_ac_kwh, f.efficiency_pct, f.efficiency_low_pct, f.efficiency_high_pct, f.standby_kwh, f.unassigned_kwh, f.quality,
+    coalesce(f.source IN ('onboard', 'mixed'), false)
   FROM figures f WHERE f.day IS NOT NULL
   ON CONFLICT DO NOTHING;
   RETURN cardinality(vehicles);

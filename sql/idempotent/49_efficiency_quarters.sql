@@ -1,7 +1,7 @@
 -- What: the efficiency of vehicles by closed quarter hour, from the kept energy.
 -- Why:  include/both_sides and figures_of_sides say what it is; in a quarter hour by itself less can happen. It is written
 --       as one chain of groupings by vehicle, fleet and quarter hour, so that a filter on any of these reaches the indexes.
---       test_efficiency_quarters.py compares it with kept_figures.
+--       test_efficiency_quarters.py compares it with kept_figures. An on-board charger is a meter whose id is an empty text.
 -- Lock: ACCESS EXCLUSIVE on the view while it is replaced.
 
 CREATE OR REPLACE VIEW volt.efficiency_quarter_hourly AS
@@ -58,6 +58,16 @@ WITH link AS NOT MATERIALIZED (
   FROM volt_internal.vehicle_quarter q
   LEFT JOIN volt.fleet_membership f ON f.vehicle_id = q.vehicle_id AND f.valid @> date_trunc('hour', q.quarter_hour, 'UTC')
   UNION ALL
+  SELECT q.vehicle_id, f.fleet_id, q.quarter_hour, '', NULL, 900, q.kwh, q.covered_s, q.gap_s, q.peak_kw, q.gaps, q.suspect,
+    q.gaps IS NOT NULL AND EXISTS (
+      SELECT FROM unnest(q.gaps) AS g WHERE NOT g <@ volt_internal.time_without_meter(q.vehicle_id)),
+    NULL
+  FROM volt_internal.onboard_quarter q
+  LEFT JOIN volt.fleet_membership f ON f.vehicle_id = q.vehicle_id AND f.valid @> date_trunc('hour', q.quarter_hour, 'UTC')
+  WHERE NOT EXISTS (
+    SELECT FROM volt.vehicle_meter l
+    WHERE l.vehicle_id = q.vehicle_id AND l.valid && tstzrange(q.quarter_hour, q.quarter_hour + INTERVAL '15 minutes'))
+  UNION ALL
   SELECT a.vehicle_id, a.fleet_id, a.quarter_hour, a.meter_id, NULL, a.linked_s, a.kwh, a.covered_s, a.gap_s, a.peak_kw, a.gaps,
     a.suspect, a.gaps IS NOT NULL AND EXISTS (
       SELECT FROM unnest(a.gaps) AS g WHERE NOT g <@ (
@@ -96,8 +106,8 @@ WITH link AS NOT MATERIALIZED (
   ORDER BY s.vehicle_id, s.fleet_id, s.quarter_hour, s.meter_id IS NULL, s.kwh > k.standby_kw * s.linked_s / 3600 DESC,
     CASE WHEN c.kwh > 0 THEN abs(s.kwh * w.share - c.kwh) ELSE -s.kwh END, s.meter_id
 ), weighed AS (
-  SELECT o.*, u.is_cut AS cut, CASE WHEN NOT o.moved THEN o.dc_kwh END AS charged_kwh,
-    NOT u.is_cut AND NOT o.moved AND NOT o.suspect AND o.dc_kwh > 0 AND o.dc_coverage >= 0.8 AND o.ac_coverage >= 0.8
+  SELECT o.*, r.fast, u.is_cut AS cut, CASE WHEN NOT o.moved THEN o.dc_kwh END AS charged_kwh,
+    NOT u.is_cut AND NOT o.moved AND NOT o.suspect AND NOT r.fast AND o.dc_kwh > 0 AND o.dc_coverage >= 0.8 AND o.ac_coverage >= 0.8
       AND o.ac_kwh > o.standby_kwh AS comparable,
     CASE WHEN NOT u.is_cut AND coalesce(o.dc_kwh, 0) = 0 AND o.others_kwh IS NULL THEN o.ac_kwh END AS idle_kwh
   FROM one_meter o
@@ -109,17 +119,20 @@ WITH link AS NOT MATERIALIZED (
           tstzrange(lower(g) + INTERVAL '30 seconds', upper(g) - INTERVAL '30 seconds') AS core) c
         WHERE c.core && c.all_of_it AND NOT c.core <@ c.all_of_it) AS is_cut
   ) u
+  CROSS JOIN LATERAL (
+    SELECT coalesce(o.meter_id = '' AND volt_internal.is_fast_charge(
+      o.dc_kwh / nullif(least(o.dc_coverage, 1), 0), o.ac_kwh / nullif(least(o.ac_coverage, 1), 0), 900), false) AS fast) r
   WHERE o.dc_kwh > 0 OR o.ac_kwh > 0
 )
 SELECT
-  w.vehicle_id, w.fleet_id, w.meter_id, w.quarter_hour, w.dc_kwh, w.ac_kwh, c.dc_kwh AS comparable_dc_kwh,
+  w.vehicle_id, w.fleet_id, nullif(w.meter_id, '') AS meter_id, w.quarter_hour, w.dc_kwh, w.ac_kwh, c.dc_kwh AS comparable_dc_kwh,
   c.ac_kwh AS comparable_ac_kwh, round(100 * c.dc_kwh / c.ac_kwh, 2) AS efficiency_pct,
   CASE WHEN w.comparable THEN round(
     100 * w.dc_kwh / (w.ac_kwh + greatest(1 - w.ac_coverage, 0) / 4 * coalesce(w.ac_peak_kw, 0)), 2) END AS efficiency_low_pct,
   CASE WHEN w.comparable THEN round(
     100 * (w.dc_kwh + greatest(1 - w.dc_coverage, 0) / 4 * coalesce(w.dc_peak_kw, 0)) / w.ac_kwh, 2) END AS efficiency_high_pct,
-  CASE WHEN w.idle_kwh <= w.standby_kwh THEN w.idle_kwh ELSE 0 END AS standby_kwh,
-  CASE WHEN w.idle_kwh > w.standby_kwh THEN w.idle_kwh ELSE 0 END AS unassigned_kwh,
+  CASE WHEN w.idle_kwh <= w.standby_kwh OR (w.meter_id = '' AND w.dc_coverage >= 0.8) THEN coalesce(w.idle_kwh, 0) ELSE 0 END AS standby_kwh,
+  CASE WHEN w.idle_kwh > w.standby_kwh AND w.meter_id <> '' THEN w.idle_kwh ELSE 0 END AS unassigned_kwh,
   CASE
     WHEN w.comparable THEN CASE
       WHEN 100 * c.dc_kwh / c.ac_kwh NOT BETWEEN 20 AND 100 THEN 'suspect'
@@ -127,11 +140,13 @@ SELECT
       ELSE 'ok' END
     WHEN w.cut AND (w.charged_kwh > 0 OR w.ac_kwh > w.standby_kwh) THEN 'estimated'
     WHEN w.suspect THEN 'suspect'
-    WHEN w.charged_kwh > 0 AND (w.ac_kwh > w.standby_kwh) IS NOT TRUE THEN 'no_ac'
+    WHEN w.charged_kwh > 0 AND (w.ac_kwh > w.standby_kwh AND NOT w.fast) IS NOT TRUE THEN 'no_ac'
     WHEN w.charged_kwh > 0 THEN 'partial'
-    WHEN w.idle_kwh > w.standby_kwh THEN CASE WHEN w.dc_coverage < 0.8 THEN 'no_dc' ELSE 'unassigned' END
+    WHEN w.idle_kwh > w.standby_kwh AND w.dc_coverage < 0.8 THEN 'no_dc'
+    WHEN w.idle_kwh > w.standby_kwh AND w.meter_id <> '' THEN 'unassigned'
     ELSE 'idle'
-  END AS quality
+  END AS quality,
+  CASE WHEN w.meter_id = '' THEN 'onboard' WHEN w.meter_id IS NOT NULL THEN 'meter' END AS source
 FROM weighed w
 CROSS JOIN LATERAL (
   SELECT CASE WHEN w.comparable THEN w.dc_kwh / least(w.dc_coverage, 1) END AS dc_kwh,

@@ -13,7 +13,7 @@ DECLARE
 BEGIN
   SELECT min(c.range_start) INTO first_at
   FROM timescaledb_information.chunks c
-  WHERE c.hypertable_schema = 'volt_internal' AND c.hypertable_name IN ('vehicle_quarter', 'meter_quarter');
+  WHERE c.hypertable_schema = 'volt_internal' AND c.hypertable_name IN ('vehicle_quarter', 'meter_quarter', 'onboard_quarter');
   IF first_at IS NULL THEN  -- nothing is kept, and a series from an open beginning would not end
     RETURN;
   END IF;
@@ -43,6 +43,14 @@ BEGIN
   PERFORM volt_internal.mark_vehicles(
     link.vehicle_id || ARRAY(SELECT l.vehicle_id FROM volt.vehicle_meter l WHERE l.meter_id = link.meter_id AND l.valid && during),
     during);
+  -- Where no meter is linked the on-board charger counts: a gap of its register that an end of the link cut is whole now, or
+  -- the other way round.
+  PERFORM volt_internal.mark_vehicles(ARRAY[link.vehicle_id], g.gap)
+  FROM volt_internal.onboard_quarter q CROSS JOIN LATERAL unnest(q.gaps) AS g (gap)
+  WHERE q.vehicle_id = link.vehicle_id AND q.quarter_hour = ANY (ARRAY(
+    SELECT volt_internal.quarter_hour(e.at) + n * INTERVAL '15 minutes'
+    FROM (VALUES (lower(link.valid)), (upper(link.valid))) AS e (at) CROSS JOIN generate_series(-1, 1) AS n
+    WHERE isfinite(e.at)));
 END $$;
 COMMENT ON FUNCTION volt_internal.mark_link(volt.vehicle_meter) IS
   'Marks the efficiency that a link concerns, of all vehicles of its meter.';
@@ -96,7 +104,8 @@ DECLARE
 BEGIN
   SELECT min(c.range_start) INTO first_at
   FROM timescaledb_information.chunks c
-  WHERE c.hypertable_schema = 'volt' AND c.hypertable_name = of_type || '_reading';
+  WHERE c.hypertable_schema = 'volt'
+    AND c.hypertable_name = CASE of_type WHEN 'onboard' THEN 'vehicle' ELSE of_type END || '_reading';
   IF first_at IS NULL THEN
     RETURN;
   END IF;
@@ -111,16 +120,28 @@ END $$;
 COMMENT ON FUNCTION volt_internal.mark_energy(text, text, timestamptz) IS
   'Marks the kept energy of a device from a time on, as far as raw readings are there, to be computed again.';
 
+CREATE OR REPLACE FUNCTION volt_internal.mark_device(of_type text, of_device text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM volt_internal.mark_energy(of_type, of_device, '-infinity');
+  IF of_type = 'vehicle' AND EXISTS (
+    SELECT FROM volt.vehicle_current c WHERE c.vehicle_id = of_device AND c.ac_register_at IS NOT NULL) THEN
+    PERFORM volt_internal.mark_energy('onboard', of_device, '-infinity');
+  END IF;
+END $$;
+COMMENT ON FUNCTION volt_internal.mark_device(text, text) IS
+  'Marks all kept energy of a device, and of a vehicle''s on-board charger, to be computed again.';
+
 CREATE OR REPLACE FUNCTION volt_internal.follow_device() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   of_type text := TG_ARGV[0];
 BEGIN
   IF TG_OP <> 'INSERT' THEN
-    PERFORM volt_internal.mark_energy(of_type, to_jsonb(OLD) ->> (of_type || '_id'), '-infinity');
+    PERFORM volt_internal.mark_device(of_type, to_jsonb(OLD) ->> (of_type || '_id'));
   END IF;
   IF TG_OP <> 'DELETE' AND (TG_OP = 'INSERT' OR to_jsonb(NEW) -> (of_type || '_id') <> to_jsonb(OLD) -> (of_type || '_id')) THEN
-    PERFORM volt_internal.mark_energy(of_type, to_jsonb(NEW) ->> (of_type || '_id'), '-infinity');
+    PERFORM volt_internal.mark_device(of_type, to_jsonb(NEW) ->> (of_type || '_id'));
   END IF;
   RETURN NULL;
 END $$;
@@ -137,6 +158,9 @@ BEGIN
     PERFORM volt_internal.mark_energy('meter', c.meter_id, '-infinity')
     FROM volt.meter_current c LEFT JOIN volt.meter m USING (meter_id)
     WHERE c.ac_register_kwh IS NOT NULL AND m.max_power_kw IS NULL;
+    PERFORM volt_internal.mark_energy('onboard', c.vehicle_id, '-infinity')
+    FROM volt.vehicle_current c LEFT JOIN volt.vehicle v USING (vehicle_id)
+    WHERE c.ac_register_at IS NOT NULL AND v.max_power_kw IS NULL;
   ELSE
     PERFORM volt_internal.mark_vehicles(ARRAY(
       SELECT c.vehicle_id FROM volt.vehicle_current c UNION SELECT l.vehicle_id FROM volt.vehicle_meter l), '(,)');
@@ -168,6 +192,12 @@ CREATE OR REPLACE TRIGGER energy_follows_{device} AFTER UPDATE OF {device}_id, i
     IS DISTINCT FROM (NEW.{device}_id, NEW.interval_s, NEW.max_power_kw, NEW.register_kind))
   EXECUTE FUNCTION volt_internal.follow_device('{device}');
 -- end
+CREATE OR REPLACE TRIGGER energy_follows_new_onboard AFTER INSERT ON volt.vehicle FOR EACH ROW
+  WHEN (NEW.onboard_register_kind <> 'total') EXECUTE FUNCTION volt_internal.follow_device('vehicle');
+CREATE OR REPLACE TRIGGER energy_follows_old_onboard AFTER DELETE ON volt.vehicle FOR EACH ROW
+  WHEN (OLD.onboard_register_kind <> 'total') EXECUTE FUNCTION volt_internal.follow_device('vehicle');
+CREATE OR REPLACE TRIGGER energy_follows_onboard AFTER UPDATE OF onboard_register_kind ON volt.vehicle FOR EACH ROW
+  WHEN (OLD.onboard_register_kind <> NEW.onboard_register_kind) EXECUTE FUNCTION volt_internal.follow_device('vehicle');
 -- Their triggers have the owner's rights: nobody else may attach these functions to a table.
 REVOKE EXECUTE ON FUNCTION volt_internal.follow_link(), volt_internal.follow_membership(), volt_internal.follow_timezone(),
   volt_internal.follow_device(), volt_internal.follow_setting() FROM PUBLIC;

@@ -105,7 +105,7 @@ BEGIN
     SELECT FROM volt.vehicle_current c
     WHERE c.vehicle_id = of_vehicle AND (c.kwh_returned_dc IS NOT NULL OR c.dc_returned_register_kwh IS NOT NULL)
   ) THEN
-    SELECT sum(q.kwh) INTO returned_kwh FROM volt_internal.vehicle_energy_quarters(of_vehicle, from_at, to_at, true) q;
+    SELECT sum(q.kwh) INTO returned_kwh FROM volt_internal.vehicle_energy_quarters(of_vehicle, from_at, to_at, 'returned') q;
   END IF;
 
   SELECT array_agg(h.at ORDER BY h.at), array_agg(h.until ORDER BY h.at) INTO starts, ends
@@ -122,6 +122,7 @@ BEGIN
       'acConsumed', p.ac_kwh,
       'dcDelivered', p.dc_kwh,
       'efficiency', round(p.efficiency_pct / 100, 4),
+      'source', p.source,
       'quality', p.quality) ORDER BY h.at) AS rows
     FROM unnest(starts, ends) AS h (at, until)
     LEFT JOIN period p ON p.began_at = h.at AND p.ended_at = h.until
@@ -146,10 +147,11 @@ BEGIN
       'avgTemperature', round(measured.average_c, 2), 'maxTemperature', measured.highest_c, 'minTemperature', measured.lowest_c),
     'hourlyBreakdown', whole.hours,
     'distanceKm', measured.distance_km,
+    'source', whole.source,
     'quality', coalesce(whole.quality, 'no_data'));
 END $$;
 COMMENT ON FUNCTION volt.vehicle_performance(text, timestamptz, timestamptz) IS
   'One vehicle within [from, to), by default the last 24 hours, at most 366 days: energy in kWh as '
   'volt.vehicle_efficiency has it, efficiencyRatio and efficiency from 0 to 1 (comparableDc / comparableAc), powerLoss what was '
-  'compared and did not arrive, kWh; returned what flowed out of the battery, kWh, and is no part of the others; temperatures in degrees Celsius; distanceKm by the odometer, from the last reading before the period (within a week) on; every hour (UTC), the first and '
+  'compared and did not arrive, kWh; returned what flowed out of the battery, kWh, and is no part of the others; temperatures in degrees Celsius; distanceKm by the odometer, from the last reading before the period (within a week) on; source: meter, onboard, mixed or null, as volt.vehicle_efficiency has it; every hour (UTC), the first and '
   'the last as far as they lie in the period. Null: unknown. NULL: an unknown vehicle.';

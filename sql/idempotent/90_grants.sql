@@ -37,7 +37,7 @@ GRANT INSERT, UPDATE ON volt.vehicle_current, volt.meter_current, volt.alert, vo
 GRANT INSERT, UPDATE, DELETE ON volt.daemon, volt.device_clock TO volt_writer;
 GRANT INSERT, DELETE ON volt.retained_reading TO volt_writer;
 
-GRANT INSERT ON volt_internal.vehicle_rollup_dirty, volt_internal.meter_rollup_dirty TO volt_writer;
+GRANT INSERT ON volt_internal.vehicle_rollup_dirty, volt_internal.meter_rollup_dirty, volt_internal.energy_dirty TO volt_writer;
 GRANT INSERT, UPDATE ON volt_internal.ingest_state, volt_internal.ingest_commit, volt_internal.rule_bounds TO volt_writer;
 GRANT INSERT, DELETE ON volt_internal.excursion TO volt_writer;
 GRANT UPDATE ON volt_internal.alert_progress TO volt_writer;
@@ -48,6 +48,7 @@ REVOKE EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_intern
   volt_internal.rollup_advance(), volt_internal.rollup_recompute_vehicles(integer),
   volt_internal.rollup_recompute_meters(integer), volt_internal.keep_energy(),
   volt_internal.keep_marked_vehicles(integer), volt_internal.keep_marked_meters(integer),
+  volt_internal.keep_marked_onboards(integer),
   volt_internal.keep_efficiency(integer), volt_internal.efficiency_is_kept(), volt_internal.drop_old_readings(),
   volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
   volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer),
@@ -56,6 +57,7 @@ GRANT EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_interna
   volt_internal.rollup_advance(), volt_internal.rollup_recompute_vehicles(integer),
   volt_internal.rollup_recompute_meters(integer), volt_internal.keep_energy(),
   volt_internal.keep_marked_vehicles(integer), volt_internal.keep_marked_meters(integer),
+  volt_internal.keep_marked_onboards(integer),
   volt_internal.keep_efficiency(integer), volt_internal.efficiency_is_kept(), volt_internal.drop_old_readings(),
   volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
   volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer),

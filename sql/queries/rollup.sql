@@ -20,6 +20,13 @@ FROM unnest(%({device}_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (
 
 -- end
 
+-- name: mark_onboard_hours_dirty
+-- vehicle_ids text[], recorded_ats timestamptz[]: of the late readings that have an AC register of an on-board charger.
+INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at)
+SELECT DISTINCT 'onboard', vehicle_id, date_trunc('hour', recorded_at, 'UTC'),
+  date_trunc('hour', recorded_at, 'UTC') + INTERVAL '1 hour'
+FROM unnest(%(vehicle_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (vehicle_id, recorded_at)
+
 -- name: rollup_try_lock
 -- key bigint. One roll-up runner at a time; false: another daemon runs it.
 SELECT pg_try_advisory_lock(%(key)s::bigint)
@@ -55,6 +62,10 @@ SELECT volt_internal.rollup_recompute_{device}s(%(at_once)s::int)
 SELECT volt_internal.keep_marked_{device}s(%(at_once)s::int)
 
 -- end
+
+-- name: keep_marked_onboards
+-- at_once int: at most so many vehicles. How many on-board chargers had their energy of a day computed again.
+SELECT volt_internal.keep_marked_onboards(%(at_once)s::int)
 
 -- name: keep_energy
 -- Computes the next closed quarter hours; false: none is left.

@@ -253,6 +253,7 @@ SELECT EXISTS (
 SELECT vehicle_id, hour + INTERVAL '1 hour'
 FROM volt.efficiency_hourly
 WHERE hour >= %(since)s::timestamptz AND hour < %(until)s::timestamptz AND dc_kwh > 0 AND ac_kwh > 0
+  AND meter_id IS NOT NULL
   AND (%(ids)s::text[] IS NULL OR vehicle_id = ANY (%(ids)s))
 ORDER BY 2, 1
 

@@ -54,8 +54,12 @@ def vehicle(
     soc: float | None = None,
     odometer: float | None = None,
     speed: float | None = None,
+    onboard: float | None = None,
 ) -> models.VehicleReading:
-    values = {"soc_pct": soc, "speed_kmh": speed, "kwh_delivered_dc": kwh, "dc_register_kwh": register}
+    values = {
+        "soc_pct": soc, "speed_kmh": speed, "kwh_delivered_dc": kwh, "dc_register_kwh": register,
+        "ac_register_kwh": onboard,
+    }  # fmt: skip
     made = _reading(models.VehicleReading, vehicle_id=device, recorded_at=when, odometer_km=odometer, **values)
     return cast("models.VehicleReading", made)
 
@@ -90,6 +94,17 @@ def store(connection: Connection, readings: Sequence[models.Reading], size: int 
                     )
             if closing is not None:
                 rollup.mark_late(connection, closing, vehicles, meters)
+
+
+def heard(connection: Connection) -> None:
+    """The newest register readings of each device as its current state, which the daemon writes beside the readings."""
+    for kind, register in (("vehicle", "dc"), ("vehicle", "ac"), ("meter", "ac")):
+        connection.execute(
+            f"INSERT INTO volt.{kind}_current AS c ({kind}_id, recorded_at, {register}_register_at)"
+            f" SELECT {kind}_id, max(recorded_at), max(recorded_at) FILTER (WHERE {register}_register_kwh IS NOT NULL)"
+            f" FROM volt.{kind}_reading GROUP BY {kind}_id"
+            f" ON CONFLICT ({kind}_id) DO UPDATE SET {register}_register_at = excluded.{register}_register_at"
+        )
 
 
 def keep(connection: Connection) -> rollup.RollupResult:

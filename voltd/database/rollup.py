@@ -22,6 +22,7 @@ _MARKED = {  # what marks of late readings call for, and how many devices a tran
     "rollup_recompute_meters": 2000,
     "keep_marked_vehicles": 50,
     "keep_marked_meters": 50,
+    "keep_marked_onboards": 50,
 }.items()
 _STATEMENT_LIMIT = "10min"  # an hour of a large fleet may take longer than statements of jobs usually may
 _REACHES_BACK = dt.timedelta(minutes=16)  # volt_internal.piece_reach()
@@ -79,6 +80,15 @@ def mark_late(
             {
                 "vehicle_ids": [one.vehicle_id for one in late_vehicles],
                 "recorded_ats": [one.recorded_at for one in late_vehicles],
+            },
+        )
+    late_onboards = [one for one in late_vehicles if one.ac_register_kwh is not None]
+    if late_onboards:
+        connection.execute(
+            queries.text("mark_onboard_hours_dirty"),
+            {
+                "vehicle_ids": [one.vehicle_id for one in late_onboards],
+                "recorded_ats": [one.recorded_at for one in late_onboards],
             },
         )
     late_meters = [one for one in meters if one.recorded_at < until]

@@ -1,5 +1,6 @@
 -- Beside each other: dc (what a vehicle took), ac (what its linked meters measured) and other (what other vehicles took at
--- these meters), each by vehicle and quarter hour; standby_kw: up to which power a meter is at standby.
+-- these meters), each by vehicle and quarter hour; standby_kw: up to which power a meter is at standby. In ac an on-board
+-- charger is a meter without an id, in quarter hours that no link touches.
 by_meter AS (
   SELECT a.vehicle_id, a.meter_id, a.quarter_hour, sum(a.kwh) AS kwh, sum(a.covered_s) AS covered_s, sum(a.gap_s) AS gap_s,
     sum(a.low_kwh) AS low_kwh, sum(a.high_kwh) AS high_kwh, max(a.peak_kw) AS peak_kw,
@@ -26,6 +27,7 @@ by_meter AS (
     d.high_kwh AS dc_high_kwh, d.peak_kw AS dc_peak_kw, d.gaps AS dc_gaps, d.suspect AS dc_suspect,
     m.meter_id, m.kwh * m.share AS ac_kwh, m.covered_s AS ac_covered_s, m.gap_s AS ac_gap_s,
     m.low_kwh * m.share AS ac_low_kwh, m.high_kwh * m.share AS ac_high_kwh, m.peak_kw * m.share AS ac_peak_kw,
-    m.gaps AS ac_gaps, m.suspect AS ac_suspect, m.others_kwh, m.linked_s, m.is_cut AS link_cuts
+    m.gaps AS ac_gaps, m.suspect AS ac_suspect, m.others_kwh, m.linked_s, m.is_cut AS link_cuts,
+    CASE WHEN m.meter_id IS NOT NULL THEN 'meter' WHEN m.linked_s IS NOT NULL THEN 'onboard' END AS source
   FROM dc d FULL JOIN one_meter m USING (vehicle_id, quarter_hour)
 )

@@ -32,6 +32,7 @@ gap AS (
       CROSS JOIN LATERAL (SELECT tstzrange(lower(g) + INTERVAL '30 seconds', upper(g) - INTERVAL '30 seconds') AS core) c
       WHERE c.core && tstzrange(s.began_at, s.ended_at) AND NOT c.core <@ tstzrange(s.began_at, s.ended_at))))) AS is_cut,
     bool_or(s.moved) AS moved,
+    bool_or(s.source = 'onboard') AS onboard,
     bool_or(coalesce(s.dc_suspect, false) OR coalesce(s.ac_suspect, false)) AS suspect,
     bool_or(s.others_kwh IS NOT NULL AND s.dc_kwh > 0) AS shared
   FROM side s
@@ -40,10 +41,14 @@ gap AS (
 ), weighed AS MATERIALIZED (
   SELECT
     t.*,
-    NOT t.is_cut AND NOT t.moved AND NOT t.suspect AND t.dc_kwh > 0 AND t.dc_coverage >= 0.8 AND t.ac_coverage >= 0.8
+    f.fast,
+    NOT t.is_cut AND NOT t.moved AND NOT t.suspect AND NOT f.fast AND t.dc_kwh > 0 AND t.dc_coverage >= 0.8 AND t.ac_coverage >= 0.8
       AND t.ac_kwh > t.standby_limit_kwh AS comparable,
     CASE WHEN NOT t.is_cut AND coalesce(t.dc_kwh, 0) = 0 AND NOT t.others THEN t.ac_kwh END AS idle_kwh
   FROM stretch t
+  CROSS JOIN LATERAL (
+    SELECT coalesce(t.onboard AND volt_internal.is_fast_charge(
+      t.dc_kwh / nullif(least(t.dc_coverage, 1), 0), t.ac_kwh / nullif(least(t.ac_coverage, 1), 0), t.length_s), false) AS fast) f
 ), summed AS (
   SELECT
     w.vehicle_id,
@@ -52,7 +57,7 @@ gap AS (
     sum(w.dc_kwh) AS dc_kwh,
     sum(w.charged_kwh) AS charged_kwh,
     sum(w.ac_kwh) AS ac_kwh,
-    sum(w.ac_kwh) FILTER (WHERE w.ac_kwh > w.standby_limit_kwh) AS running_kwh,
+    sum(w.ac_kwh) FILTER (WHERE w.ac_kwh > w.standby_limit_kwh AND NOT w.fast) AS running_kwh,
     sum(w.dc_kwh / least(w.dc_coverage, 1)) FILTER (WHERE w.comparable) AS comparable_dc_kwh,
     sum(w.ac_kwh / least(w.ac_coverage, 1)) FILTER (WHERE w.comparable) AS comparable_ac_kwh,
     sum(w.dc_kwh) FILTER (WHERE w.comparable) AS dc_low_kwh,
@@ -61,8 +66,11 @@ gap AS (
       FILTER (WHERE w.comparable) AS dc_high_kwh,
     sum(w.ac_kwh + greatest(1 - w.ac_coverage, 0) * w.length_s / 3600 * coalesce(w.ac_peak_kw, 0))
       FILTER (WHERE w.comparable) AS ac_high_kwh,
-    coalesce(sum(w.idle_kwh) FILTER (WHERE w.idle_kwh <= w.standby_limit_kwh), 0) AS standby_kwh,
-    coalesce(sum(w.idle_kwh) FILTER (WHERE w.idle_kwh > w.standby_limit_kwh), 0) AS unassigned_kwh,
+    -- No stranger takes energy of an on-board charger: what does not reach the battery heats or cools the vehicle.
+    coalesce(sum(w.idle_kwh) FILTER (
+      WHERE w.idle_kwh <= w.standby_limit_kwh OR (w.onboard AND w.dc_coverage >= 0.8)), 0) AS standby_kwh,
+    coalesce(sum(w.idle_kwh) FILTER (WHERE w.idle_kwh > w.standby_limit_kwh AND w.onboard IS NOT TRUE), 0) AS unassigned_kwh,
+    bool_or(w.onboard AND w.idle_kwh > w.standby_limit_kwh AND w.dc_coverage < 0.8) AS alone,
     bool_or(w.is_cut AND (w.charged_kwh > 0 OR w.ac_kwh > w.standby_limit_kwh)) AS is_cut,
     bool_or(w.suspect) AS suspect,
     bool_or(w.shared AND w.comparable) AS shared,
@@ -70,7 +78,9 @@ gap AS (
   FROM weighed w
   GROUP BY w.vehicle_id, w.began_at, w.ended_at
 ), meters AS (
-  SELECT s.vehicle_id, s.began_at, s.ended_at, string_agg(DISTINCT s.meter_id, ', ' ORDER BY s.meter_id) AS meter_id
+  SELECT s.vehicle_id, s.began_at, s.ended_at, string_agg(DISTINCT s.meter_id, ', ' ORDER BY s.meter_id) AS meter_id,
+    CASE WHEN NOT bool_or(s.source = 'onboard') THEN 'meter' WHEN NOT bool_or(s.source = 'meter') THEN 'onboard'
+         WHEN bool_or(s.source = 'meter') THEN 'mixed' END AS source
   FROM side s
   GROUP BY s.vehicle_id, s.began_at, s.ended_at
 ), rated AS (
@@ -80,7 +90,7 @@ gap AS (
     r.vehicle_id, r.began_at, r.ended_at, r.dc_kwh, r.ac_kwh, r.comparable_dc_kwh, r.comparable_ac_kwh, round(r.pct, 2) AS efficiency_pct,
     round(100 * r.dc_low_kwh / r.ac_high_kwh, 2) AS efficiency_low_pct,
     round(100 * r.dc_high_kwh / r.ac_low_kwh, 2) AS efficiency_high_pct,
-    r.standby_kwh, r.unassigned_kwh, m.meter_id,
+    r.standby_kwh, r.unassigned_kwh, m.meter_id, m.source,
     CASE
       WHEN r.pct IS NOT NULL THEN CASE
         WHEN r.suspect OR r.pct NOT BETWEEN 20 AND 100 THEN 'suspect'
@@ -91,7 +101,7 @@ gap AS (
       WHEN r.suspect THEN 'suspect'
       WHEN r.charged_kwh > 0 AND coalesce(r.running_kwh, 0) = 0 THEN 'no_ac'
       WHEN r.charged_kwh > 0 THEN 'partial'
-      WHEN r.unassigned_kwh > 0 THEN CASE WHEN r.dc_missing THEN 'no_dc' ELSE 'unassigned' END
+      WHEN r.unassigned_kwh > 0 OR r.alone THEN CASE WHEN r.dc_missing THEN 'no_dc' ELSE 'unassigned' END
       ELSE 'idle'
     END AS quality
   FROM rated r

@@ -47,10 +47,10 @@ def given(rig):
     def hours(*figures, vehicle="V1", dc_kwh=0.0):
         for number, (quality, pct, low, high, unassigned) in enumerate(figures):
             rig.execute(
-                "INSERT INTO volt_internal.efficiency_hour (vehicle_id, hour, quality, efficiency_pct,"
+                "INSERT INTO volt_internal.efficiency_hour (vehicle_id, meter_id, hour, quality, efficiency_pct,"
                 " efficiency_low_pct, efficiency_high_pct, unassigned_kwh, dc_kwh, ac_kwh, standby_kwh)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0)",
-                vehicle, T0 + number * HOUR, quality, pct, low, high, unassigned, dc_kwh, dc_kwh,
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0)",
+                vehicle, f"M{vehicle}", T0 + number * HOUR, quality, pct, low, high, unassigned, dc_kwh, dc_kwh,
             )  # fmt: skip
         return len(figures)
 

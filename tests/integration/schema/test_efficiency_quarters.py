@@ -10,7 +10,7 @@ from support.schema import connection_of, link, materialise, store
 __all__ = ["connection_of"]  # a fixture
 _COLUMNS = (
     "dc_kwh, ac_kwh, comparable_dc_kwh, comparable_ac_kwh, efficiency_pct, efficiency_low_pct, efficiency_high_pct,"
-    " standby_kwh, unassigned_kwh, meter_id, quality"
+    " standby_kwh, unassigned_kwh, meter_id, source, quality"
 )
 _NUMBERS = 9
 

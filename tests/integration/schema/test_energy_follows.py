@@ -117,10 +117,30 @@ def _register_kind_is_registered(world):
     world.sql("DELETE FROM volt.meter WHERE meter_id = %(n)s")
 
 
-def _decided(one, hour, minute, decision, start=None):
+def _onboard_register_kind_is_registered(world):
+    world.sql("UPDATE volt.vehicle SET onboard_register_kind = 'session' WHERE vehicle_id IN (%(a)s, %(b)s)")
+    yield
+    world.sql("UPDATE volt.vehicle SET onboard_register_kind = 'total' WHERE vehicle_id = %(a)s")
+    yield
+    world.sql("DELETE FROM volt.vehicle WHERE vehicle_id = %(b)s")
+
+
+def _links_are_deleted(world):
+    """From then on the on-board chargers count, and what the links had cut of their gaps is whole."""
+    world.sql("DELETE FROM volt.vehicle_meter WHERE vehicle_id = %(b)s AND meter_id = %(n)s")
+    yield
+    # A gap ends ten seconds into the next hour: the one before has it whole, until a link begins there.
+    world.receive("vehicle", "b", (on(24, 0, 10), {"kwhOnboardAcTotal": 6.6}))
+    yield
+    link(world.connection, world.id("b"), world.id("n"), on(24), on(24, 10))
+    yield
+    world.sql("DELETE FROM volt.vehicle_meter WHERE vehicle_id IN (%(a)s, %(b)s)")
+
+
+def _decided(one, hour, minute, decision, start=None, kind=None):  # noqa: PLR0917
     def change(world):
-        kind, device = "vehicle" if one in "ab" else "meter", world.id(one)
-        key = {"kind": kind, "device": device, "at": on(hour, minute)}
+        device = world.id(one)
+        key = {"kind": kind or ("vehicle" if one in "ab" else "meter"), "device": device, "at": on(hour, minute)}
         where = "device_type = %(kind)s AND device_id = %(device)s AND recorded_at = %(at)s"
         world.sql(
             "INSERT INTO volt.register_decision (device_type, device_id, recorded_at, decision, start_kwh)"
@@ -177,6 +197,20 @@ def _a_part_of_a_quarter_hour_comes_late(world):
     world.receive("meter", "n", (on(23, 36), {"kwhConsumedAcTotal": 304.15}))
 
 
+def _onboard_readings_come_late(world):
+    world.sql("DELETE FROM volt.vehicle_meter WHERE vehicle_id IN (%(a)s, %(b)s)")
+    yield
+    world.receive("vehicle", "b", (on(20), {"kwhOnboardAcTotal": 0.2}), (on(23, 40), {"kwhOnboardAcTotal": 4.6}))
+    yield
+    world.receive(
+        "vehicle", "a", (on(0, 40), {"kwhOnboardAcTotal": 699.0}), (on(27, 2, 30), {"kwhOnboardAcTotal": 724.2})
+    )
+    yield
+    assert world.receive("vehicle", "a", (on(3), {"kwhOnboardAcTotal": 706.2}), overwrite=True).corrected == 1
+    yield
+    assert world.receive("vehicle", "b", (on(23, 15), {"kwhOnboardAcTotal": 2.1})).filled == 1
+
+
 def _readings_are_filled(world):
     assert world.receive("vehicle", "a", (on(3, 2, 30), {"kwhDeliveredDc": 0.25})).filled == 1
     yield
@@ -202,6 +236,10 @@ CHANGES = {
     "interval": _interval_is_registered,
     "power": _power_is_registered,
     "register-kind": _register_kind_is_registered,
+    "onboard-register-kind": _onboard_register_kind_is_registered,
+    "links-are-deleted": _links_are_deleted,
+    "onboard-late": _onboard_readings_come_late,
+    "onboard-decision": _decided("b", 12, 0, "exchange", 0.1, "onboard"),
     "decision-on-an-exchange": _decided("n", 24, 0, "exchange", 5.0),
     "decision-on-a-reset": _decided("b", 12, 0, "exchange", 0.1),
     "decision-on-a-spike": _decided("b", 15, 0, "reset"),

@@ -9,7 +9,8 @@ from support.energy import sides
 from support.energy.awkward import awkward
 from support.energy.kept import same_as_defined
 from support.energy.scenarios import SCENARIOS
-from support.schema import at, connection_of, keep, keep_at, materialise, meter, store, vehicle
+from support.schema import at, connection_of, heard, keep, keep_at, materialise, meter, store, vehicle
+from voltd import models
 
 __all__ = ["connection_of"]  # a fixture
 
@@ -35,7 +36,10 @@ def history(connection_of, editions, request):
         for name, side in (("meter", scenario.meter), ("vehicle", scenario.vehicle))
         if side is not None and side.readings
     ] + [(f"awkward-{seed}", "meter", awkward(seed)) for seed in range(3000, 3020)]
+    scenarios += [(f"charger-{seed}", "onboard", awkward(seed)) for seed in range(3020, 3030)]
     for device, kind, side in scenarios[editions.index(request.param) :: len(editions)]:
+        if not sides.readings(device, kind, side):
+            continue
         sides.register(connection, device, kind, side)
         readings += _recent(device, kind, side)
         devices.append((kind, device))
@@ -44,11 +48,13 @@ def history(connection_of, editions, request):
         times = [at(-3 * 24, minute, rng.uniform(0, 2)) for minute in range(36 * 60) if rng.random() > 0.02]
         readings += [
             vehicle(f"plain-{number}", when, kwh=0.1 if number % 2 else None,
-                    register=None if number % 2 else 1000 + 0.1 * place, speed=30 if place % 300 < 20 else 0)
+                    register=None if number % 2 else 1000 + 0.1 * place, speed=30 if place % 300 < 20 else 0,
+                    onboard=50 + 0.11 * place if number < 3 else None)
             for place, when in enumerate(times)
         ]  # fmt: skip
-        devices.append(("vehicle", f"plain-{number}"))
+        devices += [("vehicle", f"plain-{number}"), *([("onboard", f"plain-{number}")] if number < 3 else [])]
     store(connection, readings, 5000)
+    heard(connection)
     materialise(connection)
     return connection, devices
 
@@ -62,22 +68,32 @@ def test_as_history_is_caught_up_with(history):
         "SELECT count(*) FROM volt_internal.vehicle_quarter WHERE vehicle_id LIKE 'plain-%'"
     ).fetchone()
     assert plain > 10 * 36 * 4 * 0.9
+    with connection.transaction(force_rollback=True):
+        ((others,),) = connection.execute(
+            "SELECT volt_internal.keep_onboard_quarters(%s, %s)", (at(-2 * 24), at(-2 * 24 + 2))
+        ).fetchall()
+    assert [one for one in others if one.startswith("plain")] == []
 
 
 def test_what_comes_late(history):
     """More readings of the same devices, in any order, before, amid and after what was kept."""
     connection, devices = history
     rng = random.Random(7)
-    late = []
+    late: list[models.Reading] = []
     for kind, device in devices[::3]:
+        of = "vehicle" if kind == "onboard" else kind
         times = [row[0] for row in connection.execute(
-            f"SELECT recorded_at FROM volt.{kind}_reading WHERE {kind}_id = %s", (device,))]  # fmt: skip
+            f"SELECT recorded_at FROM volt.{of}_reading WHERE {of}_id = %s", (device,))]  # fmt: skip
         make = meter if kind == "meter" else vehicle
         for _ in range(3):
             when = rng.choice(times) + dt.timedelta(
                 minutes=rng.choice([-200, -7, 3, 11, 500]), seconds=rng.randrange(60)
             )
-            late.append(make(device, when, kwh=rng.choice([None, 0.2]), register=rng.choice([None, 0, 1000.5])))
+            register = rng.choice([None, 0, 1000.5])
+            if kind == "onboard":
+                late.append(vehicle(device, when, onboard=register))
+            else:
+                late.append(make(device, when, kwh=rng.choice([None, 0.2]), register=register))
     rng.shuffle(late)
     store(connection, late, 10)
     materialise(connection)
@@ -105,7 +121,7 @@ def test_as_time_goes_on(connection_of, edition):
     for number in range(8)[half]:  # regular ones, some asleep for hours, some that change from one kind to the other
         place = 0
         device = f"live-v{number}"
-        devices.append(("vehicle", device))
+        devices += [("vehicle", device), *([("onboard", device)] if number % 4 < 2 else [])]
         for minute in range(0, 60 * 40, rng.choice([1, 1, 2, 5, 15])):
             place += 1
             asleep = number % 4 == 1 and 300 < minute % 900 < 700
@@ -116,6 +132,7 @@ def test_as_time_goes_on(connection_of, edition):
             arriving.append(vehicle(
                 device, when, kwh=None if by_register else 0.1,
                 register=500 + 0.1 * place if by_register else None, speed=rng.choice([0, 0, 0, 40]),
+                onboard=round(0.11 * (place % 900), 2) if number % 4 < 2 else None,
             ))  # fmt: skip
     delays = [dt.timedelta()] * 40 + [dt.timedelta(minutes=8)] * 8 + [dt.timedelta(hours=3), dt.timedelta(days=1)]
     arriving = sorted(((one.recorded_at + rng.choice(delays), one) for one in arriving), key=lambda pair: pair[0])
@@ -130,6 +147,7 @@ def test_as_time_goes_on(connection_of, edition):
         arrived = [one for at, one in arriving if at <= now]
         del arriving[: len(arrived)]
         store(connection, arrived, 500)
+        heard(connection)
         keep_at(connection, now)
     for kind, device in devices:
         same_as_defined(connection, kind, device)

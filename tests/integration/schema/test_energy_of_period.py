@@ -11,23 +11,12 @@ from support.energy.awkward import awkward
 from support.energy.kept import efficiency_differences, period_differences
 from support.energy.scenarios import SCENARIOS
 from support.energy.world import World, on
-from support.schema import at, connection_of, keep_at, link, materialise, meter, store, vehicle
+from support.schema import at, connection_of, heard, keep_at, link, materialise, meter, store, vehicle
 from voltd import models
 
 __all__ = ["connection_of"]  # a fixture
 _SECOND, _MINUTE, _HOUR = dt.timedelta(seconds=1), dt.timedelta(minutes=1), dt.timedelta(hours=1)
 _LENGTHS = [4 * _MINUTE, 20 * _MINUTE, _HOUR, 6 * _HOUR, 24 * _HOUR, 50 * _HOUR]
-
-
-def _heard(connection):
-    """The newest register reading of each device as its current state, which the daemon writes beside the readings."""
-    for kind, register in (("vehicle", "dc"), ("meter", "ac")):
-        connection.execute(
-            f"INSERT INTO volt.{kind}_current AS c ({kind}_id, recorded_at, {register}_register_at)"
-            f" SELECT {kind}_id, max(recorded_at), max(recorded_at) FILTER (WHERE {register}_register_kwh IS NOT NULL)"
-            f" FROM volt.{kind}_reading GROUP BY {kind}_id"
-            f" ON CONFLICT ({kind}_id) DO UPDATE SET {register}_register_at = excluded.{register}_register_at"
-        )
 
 
 def _period(rng, ends_about):
@@ -82,7 +71,7 @@ def test_as_time_goes_on(connection_of, editions):
         if not arrived:
             continue
         store(connection, arrived, 500)
-        _heard(connection)
+        heard(connection)
         if rng.random() < 0.8:  # else what came late is marked and not yet computed
             keep_at(connection, now)
         for kind, device in rng.sample(devices, 3):
@@ -103,7 +92,7 @@ def test_scenarios(connection_of):
                 store(connection, readings, 500)
                 devices.append((kind, f"{kind}-{number}", [one.recorded_at for one in readings]))
     materialise(connection)
-    _heard(connection)
+    heard(connection)
     rng = random.Random(17)
     for kind, device, times in devices:
         for _ in range(3):
@@ -119,7 +108,7 @@ def test_two_vehicles_at_a_meter(connection_of, editions):
     late = readings[7::400]
     store(world.connection, [one for one in readings if one not in late], 500)
     materialise(world.connection)
-    _heard(world.connection)
+    heard(world.connection)
     rng = random.Random(19)
 
     def same():
@@ -149,7 +138,7 @@ def test_what_is_kept_is_read(connection):
     link(connection, "OP-i", "OP-m")
     store(connection, [meter("OP-m", when, kwh=0.11) for when in minutes])
     materialise(connection)
-    _heard(connection)
+    heard(connection)
     for name in kinds:
         start = end - dt.timedelta(hours=24, minutes=7)
         assert period_differences(connection, "vehicle", name, start, end) == []
@@ -168,12 +157,12 @@ def test_a_register_that_goes_on_after_a_gap(connection):
     silent_from = end - 5 * _HOUR
     store(connection, [vehicle("OP-gap", silent_from - n * _MINUTE, register=900 - n / 10) for n in range(600)])
     materialise(connection)
-    _heard(connection)
+    heard(connection)
     periods = list(itertools.pairwise([end - 7 * _HOUR, end - 4 * _HOUR, end - 3 * _HOUR, end]))
     for start, until in periods:
         assert period_differences(connection, "vehicle", "OP-gap", start, until) == []
     store(connection, [vehicle("OP-gap", end - _MINUTE, register=905)])
-    _heard(connection)
+    heard(connection)
     for start, until in periods:
         assert period_differences(connection, "vehicle", "OP-gap", start, until) == []
     ((energy,),) = connection.execute(

@@ -329,6 +329,36 @@ def test_a_database_that_moves_from_apache_to_community_keeps_its_hours(database
     assert raised.value.hint
 
 
+def test_registers_of_on_board_chargers_that_are_there_already(fresh_database, monkeypatch):
+    """0016 marks all days of vehicles that have sent one, and no others; old hours have a meter as their source."""
+    released = [one for one in files.migrations() if one.name < "0016"]
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "migrations", lambda: released)
+        patch.setattr(files, "idempotent", lambda _edition: [])
+        migrate.migrate(fresh_database, OPTIONS, report=quiet)
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO volt.vehicle_current (vehicle_id, recorded_at, ac_register_kwh, ac_register_at) VALUES"
+            " ('with', now(), 5, now() - INTERVAL '1 day'), ('without', now(), NULL, NULL)"
+        )
+        connection.execute(
+            "UPDATE volt_internal.rollup_state SET energy_watermark = now(), raw_since = now() - INTERVAL '3 days'"
+        )
+        connection.execute(
+            "INSERT INTO volt_internal.efficiency_hour"
+            " (vehicle_id, hour, meter_id, standby_kwh, unassigned_kwh, quality) VALUES"
+            " ('v', '2026-11-02 08:00Z', 'm', 0, 0, 'ok'), ('v', '2026-11-02 09:00Z', NULL, 0, 0, 'no_ac')"
+        )
+        migrate.migrate(fresh_database, OPTIONS, report=quiet)
+        days = connection.execute(
+            "SELECT device_id, (date_trunc('day', now(), 'UTC') - from_at)::text FROM volt_internal.energy_dirty"
+            " WHERE device_type = 'onboard' ORDER BY from_at"
+        ).fetchall()
+        assert days == [("with", "3 days"), ("with", "2 days"), ("with", "1 day")]
+        sources = connection.execute("SELECT source FROM volt.efficiency_hourly ORDER BY hour").fetchall()
+        assert sources == [("meter",), (None,)]
+
+
 def test_a_database_from_before_the_first_release_is_refused(fresh_database):
     """One error with advice, at migrate and at the daemon's start; nothing is changed."""
     with psycopg.connect(fresh_database, autocommit=True) as connection:

@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from support.schema import link, materialise, meter, store, vehicle
+from support.schema import heard, link, materialise, meter, store, vehicle
 
 README = pathlib.Path(__file__).parents[3] / "sql" / "README.md"
 DAY = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0) - dt.timedelta(days=4)
-KEPT = ("vehicle_quarter", "meter_quarter", "device_interval", "efficiency_hour", "efficiency_day")
+KEPT = ("vehicle_quarter", "meter_quarter", "onboard_quarter", "device_interval", "efficiency_hour", "efficiency_day")
 LOST = {
     0: ["DELETE FROM volt_internal.meter_quarter WHERE meter_id = 'M-0042'"],
-    1: ["DELETE FROM volt_internal.efficiency_hour", "DELETE FROM volt_internal.efficiency_day"],
+    1: [f"DELETE FROM volt_internal.{table} WHERE vehicle_id = 'EV-0042'" for table in KEPT[-2:]],
     2: [f"DELETE FROM volt_internal.{table}" for table in KEPT],
 }
 
@@ -38,6 +38,8 @@ def charged(connection_of, request):
     link(connection, "EV-0042", "M-0042")
     stamps = [DAY + dt.timedelta(hours=8, minutes=5 * n) for n in range(1, 37)]
     store(connection, [vehicle("EV-0042", when, kwh=0.92) for when in stamps])
+    store(connection, [vehicle("EV-0043", when, kwh=0.92, onboard=50.0 + n) for n, when in enumerate(stamps)])
+    heard(connection)
     store(connection, [meter("M-0042", when, register=100.0 + n) for n, when in enumerate(stamps)])
     materialise(connection)
     return connection

@@ -14,7 +14,7 @@ _NUMBERS = (
     "dc_kwh", "ac_kwh", "comparable_dc_kwh", "comparable_ac_kwh", "efficiency_pct", "efficiency_low_pct",
     "efficiency_high_pct", "standby_kwh", "unassigned_kwh",
 )  # fmt: skip
-_FIGURES = ", ".join([*(f"round(e.{one}, 6)" for one in _NUMBERS), "e.meter_id", "e.quality"])
+_FIGURES = ", ".join([*(f"round(e.{one}, 6)" for one in _NUMBERS), "e.meter_id", "e.quality", "e.source"])
 _QUARTER = (
     "q.quarter_hour, q.kwh, round(q.covered_s, 6), round(q.gap_s, 6), q.low_kwh, q.high_kwh, round(q.peak_kw, 6),"
     " q.gaps, q.suspect, q.source"
@@ -85,16 +85,25 @@ def _compared(what: str, kept: list[tuple[Any, ...]], given: list[tuple[Any, ...
 def quarter_differences(
     connection: Connection, kind: str, device: str, start: dt.datetime, until: dt.datetime
 ) -> list[str]:
-    """Quarter hours of one device that are kept and not given from ``start`` to ``until``, or the other way round."""
+    """Quarter hours of one device that are kept and not given from ``start`` to ``until``, or the other way round.
+
+    Args:
+        connection: the database.
+        kind: vehicle, meter, or onboard (the AC register of a vehicle).
+        device: the device.
+        start: begin of the period.
+        until: its end.
+    """
     values = {"device": device, "start": start, "until": until}
+    of, flow = ("vehicle", "onboard") if kind == "onboard" else (kind, "delivered")
     return _compared(
-        f"quarter of {device}",
+        f"quarter of {kind} {device}",
         _rows(
-            connection, f"SELECT {_QUARTER} FROM volt_internal.{kind}_quarter q WHERE {kind}_id = %(device)s", **values
+            connection, f"SELECT {_QUARTER} FROM volt_internal.{kind}_quarter q WHERE {of}_id = %(device)s", **values
         ),
         _rows(
             connection,
-            f"SELECT {_QUARTER} FROM volt_internal.{kind}_energy_quarters(%(device)s, %(start)s, %(until)s) q",
+            f"SELECT {_QUARTER} FROM volt_internal.{of}_energy_quarters(%(device)s, %(start)s, %(until)s, '{flow}') q",
             **values,
         ),
     )
@@ -128,7 +137,7 @@ def differences(
     until = energy_until.replace(minute=0)
     found = [
         one
-        for kind, devices in (("vehicle", vehicles), ("meter", meters))
+        for kind, devices in (("vehicle", vehicles), ("onboard", vehicles), ("meter", meters))
         for device in devices
         for one in quarter_differences(connection, kind, device, start, energy_until)
     ]
@@ -145,9 +154,10 @@ def differences(
 
 def same_as_defined(connection: Connection, kind: str, device: str) -> None:
     """What is kept of a device is what the definition gives for all of its time."""
+    of = "vehicle" if kind == "onboard" else kind
     ((first, last),) = _rows(
         connection,
-        f"SELECT min(recorded_at), max(recorded_at) FROM volt.{kind}_reading WHERE {kind}_id = %(device)s",
+        f"SELECT min(recorded_at), max(recorded_at) FROM volt.{of}_reading WHERE {of}_id = %(device)s",
         device=device,
     )
     ((watermark,),) = _rows(connection, "SELECT energy_watermark FROM volt_internal.rollup_state")

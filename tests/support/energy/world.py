@@ -1,6 +1,7 @@
 """Two vehicles and two meters with all that makes energy awkward, and what may happen to them later.
 
-Vehicle a sends intervals and drives for an hour; vehicle b has a register with a gap, a reset and a spike. Meter m
+Vehicle a sends intervals and drives for an hour; vehicle b has a register with a gap, a reset and a spike. Both have an
+on-board charger whose AC register is known from 1:30 on; that of b begins anew, too, and is silent for hours. Meter m
 sends intervals, and both vehicles charge there; meter n has a register with a gap, and was exchanged. Links begin and
 end within quarter hours, and b changes its fleet on the way.
 """
@@ -82,17 +83,24 @@ class World:
         """40 hours of them, every five minutes."""
         a, b, m, n = (self.id(one) for one in "abmn")
         total, ac_total = 5000.0, 300.0
+        onboard = {a: 700.0, b: 0.0}
         for minute in _MINUTES:
             at, hour = on(0, minute), minute / 60
             a_charges = 2 <= hour < 5 or 26 <= hour < 29
             b_charges = 1 <= hour < 3 or 5.5 <= hour < 8 or 23 <= hour < 25.5
             drives = 6 <= hour < 7
-            yield vehicle(a, at, kwh=0.46 if a_charges else 0.05 if drives else 0.0, speed=50 if drives else 0, soc=50)
+            onboard[a] += 0.49 * a_charges
+            onboard[b] = 0.2 if minute == 12 * 60 else onboard[b] + 0.49 * b_charges
+            shown = {one: round(kwh, 3) if hour >= 1.5 else None for one, kwh in onboard.items()}
+            dc = 0.46 if a_charges else 0.05 if drives else 0.0
+            yield vehicle(a, at, kwh=dc, speed=50 if drives else 0, soc=50, onboard=shown[a])
             yield meter(m, at, kwh=0.002 + 0.5 * a_charges + 0.5 * (b_charges and hour < 20))
             total = 0.3 if minute == 12 * 60 else total + 0.46 * b_charges
             ac_total = 20.0 if minute == 24 * 60 else ac_total + 0.5 * (b_charges and hour > 20)
             if not 5 < hour < 7:
-                yield vehicle(b, at, register=round(9000.0 if minute == 15 * 60 else total, 3))
+                silent = 18 < hour < 22 or 23.2 < hour < 24.5
+                dc = round(9000.0 if minute == 15 * 60 else total, 3)
+                yield vehicle(b, at, register=dc, onboard=None if silent else shown[b])
             if minute % 10 == 0 and not 24 * 60 + 20 < minute <= 25 * 60:
                 yield meter(n, at, register=round(ac_total, 3))
             if minute == 25 * 60:
@@ -100,7 +108,11 @@ class World:
         yield vehicle(a, on(3, 2, 30), soc=40)
 
     def build(self) -> None:
-        """Fleets, memberships and links."""
+        """Fleets, memberships and links; and that both vehicles are known to have an on-board charger."""
+        self.sql(
+            "INSERT INTO volt.vehicle_current (vehicle_id, recorded_at, ac_register_kwh, ac_register_at)"
+            " SELECT unnest(ARRAY[%(a)s, %(b)s]), %(at)s, 0, %(at)s ON CONFLICT DO NOTHING", at=on(39, 55),
+        )  # fmt: skip
         self.sql("INSERT INTO volt.fleet (fleet_id, timezone) VALUES (%(f)s, 'Asia/Kolkata'), (%(g)s, 'Europe/Berlin')")
         with self.connection.transaction():
             self.sql("INSERT INTO volt.vehicle (vehicle_id, fleet_id) VALUES (%(a)s, %(f)s), (%(b)s, %(f)s)")
