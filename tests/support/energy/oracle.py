@@ -47,6 +47,7 @@ class _Piece(NamedTuple):
     counts_in: list[model.Span]
     course_known: bool
     source: model.Source
+    whole: model.Span  # in which its course is unknown, where it is
 
     @property
     def length(self) -> Fraction:
@@ -56,6 +57,10 @@ class _Piece(NamedTuple):
 
 class Energy:
     """The energy of one device.
+
+    Attributes:
+        events: what its register did other than rise.
+        gaps: from where to where only the total of some energy is known.
 
     Args:
         side: the device and all its readings, in any order.
@@ -90,19 +95,28 @@ class Energy:
                 continue
             left = model.without(span, by_intervals)
             if span.length <= model.QUARTER or left == [span]:
-                kept.append(_Piece(stretch.rise_kwh, [span], [span], not gap or stretch.rise_kwh == 0, "register"))
+                known = not gap or stretch.rise_kwh == 0
+                kept.append(_Piece(stretch.rise_kwh, [span], [span], known, "register", span))
                 continue
             rest = stretch.rise_kwh - _energy_inside(span, spans)
             if rest > 0 and left:
-                kept.append(_Piece(rest, left, left, not gap, "register"))
-        known = model.union(span for piece in kept for span in piece.spread)
+                kept.append(_Piece(rest, left, left, not gap, "register", span))
+        by_register = model.union(span for piece in kept for span in piece.spread)
         self._suspect = model.union(suspect)
-        self._covered = model.union([*known, *by_intervals])
+        self._covered = model.union([*by_register, *by_intervals])
         self._pieces = kept + [
-            _Piece(kwh, [span], model.without(span, known), span.length <= model.QUARTER or kwh == 0, "interval")
+            _Piece(
+                kwh,
+                [span],
+                model.without(span, by_register),
+                span.length <= model.QUARTER or kwh == 0,
+                "interval",
+                span,
+            )
             for span, kwh in spans
         ]
         self._pieces.sort(key=lambda piece: piece.spread[-1].end)
+        self.gaps = [piece.whole for piece in self._pieces if not piece.course_known]
         self._ends = [piece.spread[-1].end for piece in self._pieces]
 
     def of(self, start: dt.datetime, end: dt.datetime) -> model.Figure:
