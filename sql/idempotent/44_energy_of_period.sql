@@ -26,7 +26,8 @@ COMMENT ON FUNCTION volt_internal.{device}_quarters_from_raw(text, timestamptz, 
 CREATE OR REPLACE FUNCTION volt_internal.{device}_kept(of_{device} text, from_at timestamptz, to_at timestamptz)
 RETURNS volt_internal.{device}_quarter[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+SET constraint_exclusion = off AS $$
 BEGIN
   RETURN (
     SELECT array_agg(q) FROM volt_internal.{device}_quarter q
@@ -39,7 +40,8 @@ CREATE OR REPLACE FUNCTION volt_internal.{device}_readings_near(
   OUT ats timestamptz[], OUT kwhs numeric[], OUT registers double precision[], OUT moving timestamptz[]
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+SET constraint_exclusion = off AS $$
 BEGIN
   SELECT array_agg(r.recorded_at), array_agg(r.interval_kwh), array_agg(r.register_kwh),
     -- vehicle: array_agg(r.recorded_at) FILTER (WHERE r.speed_kmh > 5)

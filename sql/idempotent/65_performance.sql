@@ -35,7 +35,8 @@ CREATE OR REPLACE FUNCTION volt_internal.vehicle_measured(
   OUT returned bigint, OUT distance_km numeric
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET constraint_exclusion = off
+SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
   before_km double precision;
