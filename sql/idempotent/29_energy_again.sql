@@ -150,16 +150,7 @@ BEGIN
     WHERE k.{device}_id = ANY (of_{device}s) AND k.{device}_id <> ALL (left_{device}s)
       AND k.quarter_hour >= ends_at - INTERVAL '15 minutes' AND k.quarter_hour < watermark;
   END IF;
-  -- Of a quarter hour that a link cuts a part may be another while the whole is the same.
-  PERFORM volt_internal.mark_efficiency('{device}', array_agg(DISTINCT d.id), volt_internal.quarter_hour(b.at),
-    volt_internal.quarter_hour(b.at) + INTERVAL '15 minutes')
-  FROM unnest(of_{device}s) AS d (id)
-  -- vehicle: JOIN volt.vehicle_meter o ON o.vehicle_id = d.id
-  -- vehicle: JOIN volt.vehicle_meter l ON l.meter_id = o.meter_id
-  -- meter: JOIN volt.vehicle_meter l ON l.meter_id = d.id
-  CROSS JOIN LATERAL unnest(ARRAY[lower(l.valid), upper(l.valid)]) AS b (at)
-  WHERE b.at > begins_at AND b.at < ends_at AND b.at <> volt_internal.quarter_hour(b.at)
-  GROUP BY volt_internal.quarter_hour(b.at);
+  PERFORM volt_internal.mark_cut_{device}s(of_{device}s, begins_at, ends_at);
 END $$;
 COMMENT ON FUNCTION volt_internal.keep_many_{device}s(text[], timestamptz, timestamptz) IS
   'Computes the kept energy of many {device}s in a period again; those that need the definition are marked.';
@@ -172,6 +163,7 @@ DECLARE
   watermark CONSTANT timestamptz := (SELECT s.energy_watermark FROM volt_internal.rollup_state s);
   not_before CONSTANT timestamptz := volt_internal.computable_since();
   marked record;
+  others text[];
   one text;
 BEGIN
   -- A day that so many devices are marked in, as far as it is computable; else some devices of a day.
@@ -189,14 +181,14 @@ BEGIN
     DELETE FROM volt_internal.energy_dirty d USING allowed a
     WHERE d.device_type = '{device}' AND d.device_id = ANY (a.ids) AND d.from_at >= a.day
       AND d.from_at < a.day + INTERVAL '1 day' AND d.irregular = a.irregular
-    RETURNING d.device_id, a.day, a.are_many, d.from_at, d.to_at
+    RETURNING d.device_id, a.day, a.irregular, a.are_many, d.from_at, d.to_at
   )
-  SELECT t.day, t.are_many, array_agg(DISTINCT t.device_id) AS ids,
+  SELECT t.day, t.irregular, t.are_many, array_agg(DISTINCT t.device_id) AS ids,
     -- A reading right behind the watermark tells of the quarter hour before it.
     CASE WHEN min(t.from_at) < watermark + volt_internal.piece_reach() THEN least(min(t.from_at), watermark - quarter) END AS from_at,
     least(max(t.to_at), watermark) AS to_at
   INTO marked
-  FROM taken t GROUP BY t.day, t.are_many;
+  FROM taken t GROUP BY t.day, t.irregular, t.are_many;
   IF NOT FOUND THEN
     RETURN 0;
   END IF;
@@ -212,7 +204,9 @@ BEGIN
   IF marked.are_many AND marked.from_at > not_before THEN
     PERFORM volt_internal.keep_many_{device}s(marked.ids, marked.from_at, marked.to_at);
   ELSE
-    FOREACH one IN ARRAY marked.ids LOOP
+    others := CASE WHEN marked.irregular THEN marked.ids
+                   ELSE volt_internal.keep_few_{device}s(marked.ids, marked.from_at, marked.to_at, not_before) END;
+    FOREACH one IN ARRAY others LOOP
       PERFORM volt_internal.keep_{device}_again(one, marked.from_at, marked.to_at, not_before);
     END LOOP;
   END IF;

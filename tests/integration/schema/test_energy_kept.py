@@ -213,3 +213,37 @@ def test_a_late_hour_of_a_device_that_registers_its_interval(either):
     store(either, [meter("late-hour", noon - dt.timedelta(hours=2, minutes=-9, seconds=-43), kwh=0.2)])
     keep(either)
     same_as_defined(either, "meter", "late-hour")
+
+
+@pytest.mark.parametrize("edition", ["timescale", "apache"])
+def test_few_that_come_late(connection_of, edition):
+    """Regular devices by sums; a register with a gap, and a device with more to be computed, by the definition."""
+    connection = connection_of(edition, "few")
+    day = at(-3 * 24).replace(hour=0)
+    minutes = [day + dt.timedelta(minutes=n) for n in range(24 * 60)]
+    noon = day + dt.timedelta(hours=12, minutes=20)
+    silent = (noon, noon + dt.timedelta(hours=3))
+    store(connection, [
+        vehicle(name, when, kwh=None if place else 0.1, register=1000 + n / 10 if place else None)
+        for place, name in enumerate(["few-i", "few-r", "few-gap", "few-more"])
+        for n, when in enumerate(minutes)
+        if when != noon and (name != "few-gap" or not silent[0] <= when < silent[1])
+    ], 5000)  # fmt: skip
+    materialise(connection)
+    names = ["few-i", "few-r", "few-gap", "few-more"]
+    shown = 1000 + minutes.index(noon) / 10
+    store(connection, [vehicle("few-i", noon, kwh=0.1), *(vehicle(one, noon, register=shown) for one in names[1:])])
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            "INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)"
+            " VALUES ('vehicle', 'few-more', %s, %s, true)", (noon - dt.timedelta(hours=5), noon),
+        )  # fmt: skip
+        hour = noon.replace(minute=0)
+        (others,) = connection.execute(
+            "SELECT volt_internal.keep_few_vehicles(%s, %s, %s, '-infinity')",
+            (names, hour, hour + dt.timedelta(hours=1)),
+        ).fetchone()
+        assert sorted(others) == ["few-gap", "few-more"]
+    materialise(connection)
+    for name in names:
+        same_as_defined(connection, "vehicle", name)
