@@ -130,6 +130,7 @@ DECLARE
   day_ends timestamptz;
   others text[];
   left_{device}s text[] := of_{device}s;
+  by_register CONSTANT text[] := volt_internal.{device}s_by_register(of_{device}s, begins_at, ends_at);
 BEGIN
   WHILE slice_from < ends_at AND cardinality(left_{device}s) > 0 LOOP
     slice_to := least(date_trunc('hour', slice_from, 'UTC') + INTERVAL '1 hour', ends_at);
@@ -144,6 +145,10 @@ BEGIN
     left_{device}s := ARRAY(SELECT unnest(left_{device}s) EXCEPT SELECT unnest(others));
     slice_from := slice_to;
   END LOOP;
+  others := volt_internal.going_on_{device}s(left_{device}s, by_register, begins_at, ends_at);
+  INSERT INTO volt_internal.energy_dirty (device_type, device_id, from_at, to_at, irregular)
+  SELECT '{device}', o.id, from_at, to_at, true FROM unnest(others) AS o (id);
+  left_{device}s := ARRAY(SELECT unnest(left_{device}s) EXCEPT SELECT unnest(others));
   -- Nor must the sums of the next quarter hour.
   IF ends_at = watermark THEN
     DELETE FROM volt_internal.{device}_quarter k

@@ -32,34 +32,56 @@ BEGIN
       SELECT FROM generate_series(date_trunc('day', begins_at, 'UTC'), ends_at + reach, INTERVAL '1 day') AS n (day)
       LEFT JOIN volt_internal.device_interval k ON k.device_type = '{device}' AND k.device_id = o.id AND k.day = n.day
       HAVING min(coalesce(k.usual_s, 900)) < max(coalesce(k.usual_s, 900)) OR count(k.day) NOT IN (0, count(*))));
-  by_register := ARRAY(
-    SELECT p.id FROM unnest(plain) AS p (id)
-    WHERE (
-      SELECT bool_or(q.source IS DISTINCT FROM 'interval') FROM volt_internal.{device}_quarter q
-      WHERE q.{device}_id = p.id AND q.quarter_hour >= begins_at AND q.quarter_hour < ends_at));
+  by_register := volt_internal.{device}s_by_register(plain, begins_at, ends_at);
   WHILE slice_from < ends_at AND cardinality(plain) > 0 LOOP
     slice_to := least(date_trunc('day', slice_from, 'UTC') + INTERVAL '1 day', ends_at);
     plain := ARRAY(
       SELECT unnest(plain) EXCEPT SELECT unnest(volt_internal.keep_{device}_quarters(slice_from, slice_to, plain)));
     slice_from := slice_to;
   END LOOP;
-  -- A register may go on behind what sums look at, and then its energy is shared out over all of that time.
-  plain := ARRAY(
-    SELECT p.id FROM unnest(plain) AS p (id)
-    WHERE EXISTS (
-      SELECT FROM volt.{device}_reading r
-      WHERE r.{device}_id = p.id AND r.recorded_at >= ends_at AND r.recorded_at <= ends_at + reach
-        -- vehicle: AND r.dc_register_kwh IS NOT NULL
-        -- meter: AND r.ac_register_kwh IS NOT NULL
-    ) OR p.id <> ALL (by_register) AND (
-      SELECT bool_and(q.source = 'interval') FROM volt_internal.{device}_quarter q
-      WHERE q.{device}_id = p.id AND q.quarter_hour >= begins_at AND q.quarter_hour < ends_at));
+  plain := ARRAY(SELECT unnest(plain) EXCEPT SELECT unnest(volt_internal.going_on_{device}s(plain, by_register, begins_at, ends_at)));
   PERFORM volt_internal.mark_cut_{device}s(plain, begins_at, ends_at);
   RETURN ARRAY(SELECT unnest(of_{device}s) EXCEPT SELECT unnest(plain));
 END $$;
 COMMENT ON FUNCTION volt_internal.keep_few_{device}s(text[], timestamptz, timestamptz, timestamptz) IS
   'Computes the kept energy of few {device}s in a period again, and returns those of which only the definition tells it. '
   'not_before: from when on raw readings are there.';
+
+CREATE OR REPLACE FUNCTION volt_internal.{device}s_by_register(of_{device}s text[], from_at timestamptz, to_at timestamptz)
+RETURNS text[] LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+  RETURN ARRAY(
+    SELECT o.id FROM unnest(of_{device}s) AS o (id)
+    WHERE (
+      SELECT bool_or(q.source IS DISTINCT FROM 'interval') FROM volt_internal.{device}_quarter q
+      WHERE q.{device}_id = o.id AND q.quarter_hour >= from_at AND q.quarter_hour < to_at));
+END $$;
+COMMENT ON FUNCTION volt_internal.{device}s_by_register(text[], timestamptz, timestamptz) IS
+  'Those of some {device}s of which a register tells kept quarter hours of a period.';
+
+-- Then its energy is shared out over all of the time until it does.
+CREATE OR REPLACE FUNCTION volt_internal.going_on_{device}s(
+  of_{device}s text[], by_register text[], from_at timestamptz, to_at timestamptz
+) RETURNS text[] LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+SET constraint_exclusion = off AS $$
+BEGIN
+  RETURN ARRAY(
+    SELECT o.id FROM unnest(of_{device}s) AS o (id)
+    WHERE NOT EXISTS (
+      SELECT FROM volt.{device}_reading r
+      WHERE r.{device}_id = o.id AND r.recorded_at >= to_at AND r.recorded_at <= to_at + volt_internal.piece_reach()
+        -- vehicle: AND r.dc_register_kwh IS NOT NULL
+        -- meter: AND r.ac_register_kwh IS NOT NULL
+    )
+    -- vehicle: AND NOT EXISTS (SELECT FROM volt.vehicle_current c WHERE c.vehicle_id = o.id AND c.dc_register_at < to_at)
+    -- meter: AND NOT EXISTS (SELECT FROM volt.meter_current c WHERE c.meter_id = o.id AND c.ac_register_at < to_at)
+    AND (o.id = ANY (by_register) OR (
+      SELECT bool_and(q.source = 'interval') FROM volt_internal.{device}_quarter q
+      WHERE q.{device}_id = o.id AND q.quarter_hour >= from_at AND q.quarter_hour < to_at) IS NOT TRUE));
+END $$;
+COMMENT ON FUNCTION volt_internal.going_on_{device}s(text[], text[], timestamptz, timestamptz) IS
+  'Those of some {device}s whose register may go on further behind a period than sums look; by_register: those that have '
+  'one.';
 
 CREATE OR REPLACE FUNCTION volt_internal.mark_cut_{device}s(of_{device}s text[], from_at timestamptz, to_at timestamptz)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -215,6 +215,25 @@ def test_a_late_hour_of_a_device_that_registers_its_interval(either):
     same_as_defined(either, "meter", "late-hour")
 
 
+def test_many_registers_that_come_late_before_a_silence(connection):
+    """Of one of them: the energy of the hours in which it was silent stays where it is."""
+    day = at(-5 * 24).replace(hour=0)
+    names = [f"silent-{number}" for number in range(201)]
+
+    def readings(minutes, of=names):
+        return [
+            meter(name, day + dt.timedelta(minutes=n - 2.5), register=1000 + n / 10) for n in minutes for name in of
+        ]
+
+    store(connection, readings([*range(300, 480, 5), *range(720, 780, 5)]), 5000)
+    store(connection, readings(range(485, 720, 5), names[1:]), 5000)
+    materialise(connection)
+    store(connection, readings([480]), 5000)
+    materialise(connection)
+    for name in (names[0], names[-1]):
+        same_as_defined(connection, "meter", name)
+
+
 @pytest.mark.parametrize("edition", ["timescale", "apache"])
 def test_few_that_come_late(connection_of, edition):
     """Regular devices by sums; a register with a gap, and a device with more to be computed, by the definition."""
