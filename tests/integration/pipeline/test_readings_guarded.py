@@ -158,6 +158,18 @@ def test_a_crash_between_a_fill_and_the_current_state_is_healed(connection, writ
     assert connection.execute("SELECT soc_pct, speed_kmh FROM volt.vehicle_current").fetchall() == [(64, 3)]
 
 
+def test_a_crash_after_gathered_values_is_healed(connection, writer):
+    """They were received before what had been merged already: they had waited for others of their device."""
+    for power in (7, 8):  # progress is noted from the second merge on
+        writer.write(batch({"power": power}, kind="meter", at=NOW + dt.timedelta(seconds=power)))
+    waited = NOW - dt.timedelta(seconds=61)
+    writer.write(batch({"soc": 64}, at=waited, received=waited), merge=False)
+    healer = Writer(psycopg.conninfo.make_conninfo(connection.info.dsn))
+    healer.current.merge()
+    healer.close()
+    assert connection.execute("SELECT soc_pct FROM volt.vehicle_current").fetchall() == [(64,)]
+
+
 def test_a_batch_with_refused_rows_fills_in_the_others(connection, writer):
     """Also where the whole row would break a rule of the site that neither half breaks: that is one dead letter."""
     connection.execute(

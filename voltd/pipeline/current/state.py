@@ -28,6 +28,7 @@ _RETRY_S = 2.0
 _ROWS_AT_ONCE = 100  # psycopg keeps other threads out while it makes these
 _JUST_BEFORE = dt.timedelta(milliseconds=1)
 _NEVER_MERGED = dt.timedelta(days=1)
+_GATHERED_FOR = dt.timedelta(seconds=90)  # so long a value may wait for others (gather_s) while newer ones are merged
 
 Pending = list[newest.Segment]
 
@@ -203,7 +204,7 @@ class CurrentState:
         cursor.execute(queries.text(f"merge_{device_type}_current"))
 
     def _heal_from_readings(self) -> None:
-        """What was committed and not merged: readings received since the last merge of this instance.
+        """What was committed and not merged: readings received since shortly before the last merge of this instance.
 
         An instance that never merged has left nothing behind but on a database older than its progress table: a day.
         """
@@ -218,7 +219,7 @@ class CurrentState:
     def _heal_since(self, connection: psycopg.Connection[Any]) -> None:
         started = time.monotonic()
         row = connection.execute(queries.text("current_until"), {"instance": self._instance}).fetchone()
-        since = row[0] if row else dt.datetime.now(dt.UTC) - _NEVER_MERGED
+        since = row[0] - _GATHERED_FOR if row else dt.datetime.now(dt.UTC) - _NEVER_MERGED
         with connection.transaction():
             healed = 0
             for device_type in models.DeviceType:
