@@ -152,7 +152,6 @@ class Worker:
         connection = self._open()
         self._repeat(connection)
         found = outbox.claim_next(connection, self.channel, self._pace, fresh=self._fresh)
-        self._fresh = False
         for result, count in collections.Counter(result for _alert_id, result in found.dropped).items():
             log = _log.warning if result.startswith("gave up") else _log.info
             log("alerts.dropped", channel=self.channel.name, alerts=count, result=result)
@@ -160,6 +159,7 @@ class Worker:
             if found.wait_s == float("inf") or self.channel.name not in self._counters.channels_failing:
                 self._show(connection)
             return min(found.wait_s, _LOOK_S)
+        self._fresh = False  # until now an attempt of the channel as it was before may fail
         self._send(found.attempt)
         self._record()
         return 0.0
