@@ -142,6 +142,13 @@ class Efficiency(Section):
     standby_kw: Annotated[float, Field(ge=0, le=1e3)] = 0.05
 
 
+class Sessions(Section):
+    """What a charging session is."""
+
+    pause_s: Annotated[float, Field(ge=60, le=86400)] = 1800.0
+    power_kw: Annotated[float, Field(gt=0, le=1e3)] = 0.1
+
+
 class Log(Section):
     """What is logged and how; ``auto`` is readable lines on a terminal and JSON elsewhere."""
 
@@ -168,6 +175,7 @@ class Settings(pydantic_settings.BaseSettings):
     alerts: Alerts = Alerts()
     retention: Retention = Retention()
     efficiency: Efficiency = Efficiency()
+    sessions: Sessions = Sessions()
     log: Log = Log()
     pseudonyms: Pseudonyms = Pseudonyms()
     devices: dict[Name, DeviceFamily] = Field(default_factory=dict)

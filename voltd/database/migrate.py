@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from psycopg import sql
 
 import voltd
-from voltd import errors
+from voltd import errors, status_words
 from voltd.database import admin_session, edition, files, locks, schema_state
 from voltd.database.admin_session import Connection
 
@@ -30,6 +30,9 @@ class MigrateOptions:
         timezone: IANA name; in it the days of fleets begin that name no zone of their own.
         efficiency_max_power_kw: a register that rises faster counts nothing, unless the registry knows the device.
         efficiency_standby_kw: a meter that measures no more feeds no vehicle.
+        sessions_pause_s: a pause ends a charging session unless the vehicle stays plugged in.
+        sessions_power_kw: with less power a vehicle is not charging.
+        charging_words, plugged_words, unplugged_words: what vehicles report as charging status, folded, a line each.
         pseudonyms: ``on`` keeps VINs out of the registry.
         dead_letter_days: dead letters are kept this long.
         alert_days: episodes of alerts are kept this long after their end.
@@ -41,6 +44,11 @@ class MigrateOptions:
     timezone: str = "UTC"
     efficiency_max_power_kw: float = 400.0
     efficiency_standby_kw: float = 0.05
+    sessions_pause_s: float = 1800.0
+    sessions_power_kw: float = 0.1
+    charging_words: str = status_words.folded(status_words.CHARGING)
+    plugged_words: str = status_words.folded(status_words.PLUGGED)
+    unplugged_words: str = status_words.folded(status_words.UNPLUGGED)
     pseudonyms: str = "off"
     dead_letter_days: int = 30
     alert_days: int = 730

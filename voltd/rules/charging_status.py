@@ -11,19 +11,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from voltd import status_words
 from voltd.rules import scope
 
-# Each with its source; config/rules.toml lists them for users.
-WORDS = (
-    "charging",  # TeslaMate, OVMS v.c.state, OCPP status and chargingState
-    "ac_charging", "dc_charging", "fast_charging",
-    "starting", "DetailedChargeStateStarting",  # Tesla: plugged in, the contactors close
-    "DetailedChargeStateCharging", "CHARGE_STATE_CHARGING", "ChargeStateCharging",  # Tesla fleet telemetry
-    "topoff",  # OVMS: the last per cent, with less power
-    "C", "C2", "D", "D2",  # IEC 61851 control pilot, as evcc and wallboxes report it; C1 and D1 only offer energy
-    "3",  # OpenEVSE state number
-    "yes", "true",  # OVMS v.c.charging, evcc charging
-)  # fmt: skip
 _Word = Annotated[str, Field(min_length=1, max_length=32)]
 
 
@@ -32,11 +22,15 @@ class Charging(scope.TomlTable):
 
     Attributes:
         charging_words: what a vehicle reports while energy goes into its battery; case and outer blanks do not matter.
+        plugged_words: what it reports while it is plugged in and takes nothing; for charging sessions alone.
+        unplugged_words: what it reports once it is unplugged; for charging sessions alone.
         charging_stale_s: a word older than this (device time, s) is ignored.
         moving_above_kmh: a vehicle that is faster is not charging, whatever it reported before.
     """
 
-    charging_words: tuple[_Word, ...] = WORDS
+    charging_words: tuple[_Word, ...] = status_words.CHARGING
+    plugged_words: tuple[_Word, ...] = status_words.PLUGGED
+    unplugged_words: tuple[_Word, ...] = status_words.UNPLUGGED
     charging_stale_s: Annotated[float, Field(gt=0, le=86400)] = 21600.0
     moving_above_kmh: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
 

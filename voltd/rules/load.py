@@ -33,6 +33,17 @@ def load(path: pathlib.Path | None = None) -> tuple[model.Rule, ...]:
     Raises:
         ConfigurationError: the file cannot be read or a rule makes no sense; it names file, rule, field and value.
     """
+    text, source = _read(path)
+    return parse(text, source=source)
+
+
+def charging(path: pathlib.Path | None = None) -> charging_status.Charging:
+    """The table ``[charging]`` of the same file alone. Raises as ``load``."""
+    text, source = _read(path)
+    return _charging(_tables(text, source).get("charging", {}), source)
+
+
+def _read(path: pathlib.Path | None) -> tuple[str, str]:
     source = path or (DEFAULT_PATH if DEFAULT_PATH.is_file() else resources.share("config") / "rules.toml")
     try:
         text = source.read_text(encoding="utf-8")
@@ -44,11 +55,20 @@ def load(path: pathlib.Path | None = None) -> tuple[model.Rule, ...]:
         raise errors.ConfigurationError(
             f"{source} cannot be read: {error.strerror}", hint="check its rights"
         ) from error
-    return parse(text, source=str(source))
+    return text, str(source)
 
 
 def parse(text: str, *, source: str) -> tuple[model.Rule, ...]:
     """The rules in a TOML text; ``source`` names it in errors. Raises as ``load``."""
+    tables = _tables(text, source)
+    words = _charging(tables.get("charging", {}), source)
+    rules = tables.get("rules", {})
+    if not isinstance(rules, dict):
+        raise errors.ConfigurationError(f"{source}: rules = {rules!r} is no table", hint="write [rules.<name>]")
+    return tuple(_rule(name, table, source, words) for name, table in rules.items())
+
+
+def _tables(text: str, source: str) -> dict[str, object]:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -56,11 +76,7 @@ def parse(text: str, *, source: str) -> tuple[model.Rule, ...]:
     for name in tables:
         if name not in ("rules", "charging"):
             raise errors.ConfigurationError(f"{source}: {name!r} belongs to no rule", hint="write [rules.<name>]")
-    words = _charging(tables.get("charging", {}), source)
-    rules = tables.get("rules", {})
-    if not isinstance(rules, dict):
-        raise errors.ConfigurationError(f"{source}: rules = {rules!r} is no table", hint="write [rules.<name>]")
-    return tuple(_rule(name, table, source, words) for name, table in rules.items())
+    return tables
 
 
 def _charging(table: object, source: str) -> charging_status.Charging:
