@@ -42,7 +42,7 @@ BEGIN
     END IF;
     IF ends_at IS NOT NULL AND one.began_at > ends_at THEN
       WHILE signs.moves[move] < ends_at LOOP move := move + 1; END LOOP;
-      WHILE signs.unplugged_to[unplug] < ends_at LOOP unplug := unplug + 1; END LOOP;
+      WHILE signs.unplugged_to[unplug] <= ends_at AND signs.unplugged_from[unplug] < ends_at LOOP unplug := unplug + 1; END LOOP;
       WHILE signs.driven_from[drive] < ends_at LOOP drive := drive + 1; END LOOP;
       apart := coalesce(signs.moves[move] <= one.began_at OR signs.unplugged_from[unplug] <= one.began_at, false);
       km := 0;

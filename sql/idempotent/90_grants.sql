@@ -52,7 +52,7 @@ REVOKE EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_intern
   volt_internal.keep_efficiency(integer), volt_internal.efficiency_is_kept(), volt_internal.drop_old_readings(),
   volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
   volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer),
-  volt_internal.timescaledb_jobs() FROM PUBLIC;
+  volt_internal.timescaledb_jobs(), volt_internal.mark_sessions(), volt_internal.keep_sessions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_internal.close_quarter_hours(),
   volt_internal.rollup_advance(), volt_internal.rollup_recompute_vehicles(integer),
   volt_internal.rollup_recompute_meters(integer), volt_internal.keep_energy(),
@@ -61,4 +61,4 @@ GRANT EXECUTE ON FUNCTION volt_internal.rollup_closing_watermark(), volt_interna
   volt_internal.keep_efficiency(integer), volt_internal.efficiency_is_kept(), volt_internal.drop_old_readings(),
   volt_internal.drop_old_dead_letters(integer), volt_internal.drop_old_alerts(integer),
   volt_internal.drop_past_alerts(bigint[]), volt_internal.raise_raw_retention(integer),
-  volt_internal.timescaledb_jobs() TO volt_writer;
+  volt_internal.timescaledb_jobs(), volt_internal.mark_sessions(), volt_internal.keep_sessions(integer) TO volt_writer;

@@ -21,7 +21,7 @@ import structlog
 from voltd import config, errors
 from voltd.alerts import service
 from voltd.daemon import leader, policy_watch, scheduler
-from voltd.database import connections, locks, pool, queries, retention, rollup
+from voltd.database import connections, locks, pool, queries, retention, rollup, sessions
 from voltd.host import host_clock, identity, witnesses
 from voltd.pipeline.consume import pseudonyms
 from voltd.pipeline.write import bounds
@@ -95,6 +95,7 @@ class Jobs:
         yield job("lead", self._leader.look, _LEAD_S, 0.2, self._every_daemon)
         yield job("report", self._report, 2.0, 0.5, self._every_daemon)
         yield job("rollup", self._rollup, 10.0, 1.0, self._the_leader)
+        yield job("sessions", self._sessions, 15.0, 2.0, self._the_leader)
         yield job("retention", self._retention, 3600.0, 60.0, self._the_leader)
         if self._pseudonyms is not None:
             yield job("pseudonyms", self._note_pseudonyms, 5.0, 1.0, self._every_daemon)
@@ -217,6 +218,13 @@ class Jobs:
         self._next_rollup_at = time.monotonic() + self._pause_s(started)
         if result.advanced or result.recomputed:
             _log.debug("rollup.advanced", hours=result.advanced, recomputed=result.recomputed)
+
+    def _sessions(self) -> None:
+        """Charging sessions that have begun, gone on or ended, or that follow what came late."""
+        with self._connection() as connection:
+            looked = sessions.run_once(connection)
+        if looked:
+            _log.debug("sessions.kept", marks=looked)
 
     def _retention(self) -> None:
         with self._connection() as connection:

@@ -213,7 +213,7 @@ class Sessions:
         """Whether signs that end and begin then are of one session."""
         if any(end <= at <= start for at in self.moves):
             return False
-        if any(one.end >= end and one.start <= start for one in self._worded(UNPLUGGED)):
+        if any((one.end > end or one.start >= end) and one.start <= start for one in self._worded(UNPLUGGED)):
             return False
         if sum(rise for since, until, rise in self._drives() if end <= since and until <= start) >= 1:
             return False

@@ -1,0 +1,52 @@
+"""Keeps charging sessions: marks what the current state shows, and looks for sessions where that is marked.
+
+One runner at a time, by an advisory lock. Each look is a transaction of its own, in which the marks go and the sessions
+come; a kill loses a look, and no session is there twice.
+"""
+
+import time
+from typing import Any
+
+import psycopg
+
+from voltd.database import locks, queries, sqlstate
+
+_VEHICLES_AT_ONCE = 20
+
+
+def run_once(connection: psycopg.Connection[Any], *, within_s: float = 10.0) -> int:
+    """Looks once at the current state, and then at what is marked, for about ``within_s`` seconds at most.
+
+    Args:
+        connection: in autocommit mode.
+        within_s: what is left then is for the next run.
+
+    Returns:
+        How many marks were worked off; 0 also where another daemon is at it.
+
+    Raises:
+        errors.StoreUnavailable: transient; what was committed stays, call again.
+    """
+    until = time.monotonic() + within_s
+    try:
+        row = connection.execute(queries.text("rollup_try_lock"), {"key": locks.SESSIONS}).fetchone()
+        if row is None or row[0] is not True:
+            return 0
+        try:
+            connection.execute(queries.text("mark_sessions"))
+            return _keep(connection, until)
+        finally:
+            connection.execute(queries.text("rollup_unlock"), {"key": locks.SESSIONS})
+    except psycopg.Error as error:
+        raise sqlstate.wrap(error) from error
+
+
+def _keep(connection: psycopg.Connection[Any], until: float) -> int:
+    done = 0
+    while True:
+        row = connection.execute(queries.text("keep_sessions"), {"at_once": _VEHICLES_AT_ONCE}).fetchone()
+        if row is None or not row[0]:
+            return done
+        done += int(row[0])
+        if time.monotonic() > until:
+            return done
