@@ -86,6 +86,7 @@ _COMMANDS = {
     "status": "show what the daemon is doing",
     "dead-letters": "list, show, replay or discard what could not be stored",
     "alerts": "list, acknowledge and silence alerts",
+    "sessions": "export the charging sessions of a month",
     "rules": "try rules on stored history, or check a file of rules",
     "devices": "list devices and set their status",
     "local": "start and stop a private Mosquitto and TimescaleDB",

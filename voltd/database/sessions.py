@@ -11,7 +11,8 @@ import psycopg
 
 from voltd.database import locks, queries, sqlstate
 
-_VEHICLES_AT_ONCE = 20
+_VEHICLES_AT_ONCE = 5
+_STATEMENT_LIMIT = "5min"  # a month of a vehicle that reports each second takes longer than statements of jobs may
 
 
 def run_once(connection: psycopg.Connection[Any], *, within_s: float = 10.0) -> int:
@@ -32,11 +33,14 @@ def run_once(connection: psycopg.Connection[Any], *, within_s: float = 10.0) -> 
         row = connection.execute(queries.text("rollup_try_lock"), {"key": locks.SESSIONS}).fetchone()
         if row is None or row[0] is not True:
             return 0
+        row = connection.execute(queries.text("statement_limit")).fetchone()
         try:
+            connection.execute(queries.text("limit_statements"), {"limit": _STATEMENT_LIMIT})
             connection.execute(queries.text("mark_sessions"))
             return _keep(connection, until)
         finally:
             connection.execute(queries.text("rollup_unlock"), {"key": locks.SESSIONS})
+            connection.execute(queries.text("limit_statements"), {"limit": row[0] if row else "0"})
     except psycopg.Error as error:
         raise sqlstate.wrap(error) from error
 
