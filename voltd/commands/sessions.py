@@ -14,7 +14,7 @@ import json
 import pathlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 import psycopg
@@ -144,14 +144,16 @@ def _cell(value: Any) -> Any:
 def _write_json(
     file: TextIO, args: argparse.Namespace, sessions: list[dict[str, Any]], totals: list[dict[str, Any]]
 ) -> None:
-    document = {
-        "month": f"{args.month:%Y-%m}",
-        "fleet": args.fleet,
-        "sessions": [{column: one[column] for column in _SESSIONS} for one in sessions],
-        "totals": totals,
-    }
-    json.dump(document, file, default=_number, indent=1)
-    file.write("\n")
+    """One object, with a line for each session and vehicle."""
+    file.write(f'{{"month": "{args.month:%Y-%m}", "fleet": {json.dumps(args.fleet)},\n"sessions": ')
+    _write_list(file, ({column: one[column] for column in _SESSIONS} for one in sessions))
+    file.write(',\n"totals": ')
+    _write_list(file, totals)
+    file.write("}\n")
+
+
+def _write_list(file: TextIO, rows: Iterable[dict[str, Any]]) -> None:
+    file.write("[\n" + ",\n".join(json.dumps(row, default=_number) for row in rows) + "\n]")
 
 
 def _number(value: decimal.Decimal) -> float | int:
