@@ -7,7 +7,7 @@ import secrets
 import psycopg
 import pytest
 
-from support import harness
+from support import databases, harness
 
 
 @pytest.fixture
@@ -77,6 +77,31 @@ def test_efficiency_from_registers_with_a_reset(daemon, publisher, database):
         publisher.publish(f"{daemon.name}/meter/M2", {"timestamp": _at(minute), "kwhConsumedAcTotal": register})
     harness.wait_for(lambda: [one[1:3] for one in _efficiency(database, "V2", -15)] == [(9, 10)])
     assert _efficiency(database, "V2", -15) == [("M2", 9, 10, 77.5, "partial")]  # 5 1/6 of 6 2/3 kWh
+
+
+def test_a_charging_session_within_a_minute(daemon, publisher, database):
+    """It is there a minute after it began, and complete a minute after the vehicle said that it was unplugged."""
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(minutes=12)
+
+    def say(minute, word, register):
+        when = (now + dt.timedelta(minutes=minute)).isoformat()
+        said = {"timestamp": when, "chargingStatus": word, "kwhDeliveredDcTotal": register, "soc": 50 + minute}
+        publisher.publish(f"{daemon.name}/vehicle/V3", said)
+
+    def sessions():
+        return databases.ask(
+            database,
+            "SELECT status, start_date_time, end_date_time, dc_kwh::float, soc_end_pct FROM volt.charging_session",
+        )
+
+    for minute in range(12):
+        say(minute, "Charging" if 2 <= minute < 9 else "Connected", 100 + 0.1 * min(max(minute - 2, 0), 7))
+    harness.wait_for(sessions, 60, "the session")
+    assert [one[:3] for one in sessions()] == [("ACTIVE", now + dt.timedelta(minutes=2), None)]
+    say(12, "Available", 100.7)
+    harness.wait_for(lambda: sessions()[0][0] == "COMPLETED", 60, "its end")
+    ended = now + dt.timedelta(minutes=9)
+    assert sessions() == [("COMPLETED", now + dt.timedelta(minutes=2), ended, pytest.approx(0.7), 59)]
 
 
 BAD = {
