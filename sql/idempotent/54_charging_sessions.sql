@@ -1,13 +1,13 @@
 -- What: the charging sessions of one vehicle in a period, with what is known of each.
 -- Why:  docs/sessions.md has the definition. Each is looked at from a time at which none can go on, so that it is the same
---       whatever period it is asked for.
+--       whatever period it is asked for. What is certainly kept is taken from there.
 -- Lock: none on data.
 
 CREATE OR REPLACE FUNCTION volt_internal.session_figures(
   of_vehicle text, began_at timestamptz, ended_at timestamptz, whole tstzrange,
   OUT kwh numeric, OUT dc_kwh numeric, OUT ac_kwh numeric, OUT comparable_dc_kwh numeric, OUT comparable_ac_kwh numeric,
   OUT efficiency_pct numeric, OUT efficiency_low_pct numeric, OUT efficiency_high_pct numeric, OUT quality text,
-  OUT meter_id text, OUT ac_source text
+  OUT meter_id text, OUT source text, OUT ac_source text
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
@@ -23,12 +23,14 @@ BEGIN
   dc_kwh := figures.dc_kwh; ac_kwh := figures.ac_kwh; comparable_dc_kwh := figures.comparable_dc_kwh;
   comparable_ac_kwh := figures.comparable_ac_kwh; efficiency_pct := figures.efficiency_pct;
   efficiency_low_pct := figures.efficiency_low_pct; efficiency_high_pct := figures.efficiency_high_pct;
-  quality := figures.quality; meter_id := figures.meter_id; kwh := figures.ac_kwh;
+  quality := figures.quality; meter_id := figures.meter_id; source := figures.source; kwh := figures.ac_kwh;
   IF whole <> tstzrange(began_at, ended_at) THEN
-    SELECT p.ac_kwh, p.meter_id INTO kwh, meter_id
+    SELECT p.ac_kwh, p.meter_id, p.source INTO kwh, meter_id, source
     FROM volt_internal.vehicle_periods(of_vehicle, ARRAY[began_at], ARRAY[ended_at], false) p;
   END IF;
-  IF kwh IS NOT NULL THEN
+  IF source = 'onboard' THEN
+    ac_source := 'register';  -- it has no other
+  ELSIF kwh IS NOT NULL THEN
     ac_source := (
       SELECT CASE count(DISTINCT q.source) WHEN 1 THEN min(q.source) ELSE 'both' END
       FROM volt.vehicle_meter l
@@ -93,9 +95,90 @@ COMMENT ON FUNCTION volt_internal.session_ends(text, timestamptz, timestamptz, t
   'it, within an hour of what is known of it and unless the vehicle has moved in between, or else the first and the last one '
   'within; and the highest values within.';
 
+CREATE OR REPLACE FUNCTION volt_internal.sessions_from_raw(of_vehicle text, from_at timestamptz, to_at timestamptz)
+RETURNS SETOF volt_internal.charging_session
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+DECLARE
+  day CONSTANT interval := INTERVAL '1 day';
+  looked_from CONSTANT timestamptz := volt_internal.session_break(of_vehicle, from_at, true) - day;
+  looked_to CONSTANT timestamptz := volt_internal.session_break(of_vehicle, to_at, false) + day;
+  spans record;
+  figures record;
+  ends record;
+  one volt_internal.charging_session;
+BEGIN
+  FOR spans IN
+    SELECT s.* FROM volt_internal.session_spans(of_vehicle, looked_from, looked_to) s
+    WHERE s.began_at < to_at AND (s.ended_at > from_at OR s.began_at >= from_at OR s.is_open)
+    ORDER BY s.began_at
+  LOOP
+    figures := volt_internal.session_figures(of_vehicle, spans.began_at, spans.ended_at, spans.whole);
+    ends := volt_internal.session_ends(of_vehicle, spans.began_at, spans.ended_at, spans.whole);
+    one.vehicle_id := of_vehicle;
+    one.fleet_id := (SELECT m.fleet_id FROM volt.fleet_membership m WHERE m.vehicle_id = of_vehicle AND m.valid @> spans.began_at);
+    one.meter_id := figures.meter_id;
+    one.source := figures.source;
+    one.start_date_time := spans.began_at;
+    one.end_date_time := CASE WHEN NOT spans.is_open THEN spans.ended_at END;
+    one.status := CASE WHEN spans.is_open THEN 'ACTIVE' ELSE 'COMPLETED' END;
+    one.kwh := figures.kwh;
+    one.dc_kwh := figures.dc_kwh;
+    one.ac_kwh := figures.ac_kwh;
+    one.comparable_dc_kwh := figures.comparable_dc_kwh;
+    one.comparable_ac_kwh := figures.comparable_ac_kwh;
+    one.efficiency_pct := figures.efficiency_pct;
+    one.efficiency_low_pct := figures.efficiency_low_pct;
+    one.efficiency_high_pct := figures.efficiency_high_pct;
+    one.quality := figures.quality;
+    one.dc_source := spans.dc_source;
+    one.ac_source := figures.ac_source;
+    one.last_charging_at := spans.ended_at;
+    one.duration_s := extract(epoch FROM spans.ended_at - spans.began_at);
+    one.charging_s := spans.charging_s;
+    one.soc_start_pct := ends.soc_start_pct;
+    one.soc_end_pct := ends.soc_end_pct;
+    one.odometer_start_km := ends.odometer_start_km;
+    one.odometer_end_km := ends.odometer_end_km;
+    one.power_max_kw := coalesce(ends.power_max_kw::numeric, round(spans.peak_kw, 3));
+    one.battery_temp_max_c := ends.battery_temp_max_c;
+    one.latitude := ends.latitude;
+    one.longitude := ends.longitude;
+    one.found_by := spans.found_by;
+    one.estimated := spans.estimated;
+    RETURN NEXT one;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION volt_internal.sessions_from_raw(text, timestamptz, timestamptz) IS
+  'volt.charging_sessions from raw readings alone, without ids and changed_at.';
+
+CREATE OR REPLACE FUNCTION volt_internal.sessions_kept_until(of_vehicle text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  WITH beside AS (
+    SELECT l.meter_id, o.vehicle_id
+    FROM volt.vehicle_meter l JOIN volt.vehicle_meter o ON o.meter_id = l.meter_id
+    WHERE l.vehicle_id = of_vehicle
+    UNION ALL
+    SELECT NULL, of_vehicle
+  )
+  -- Two hours: what is on its way when a session ends has been looked at by then.
+  SELECT s.looked_at - INTERVAL '2 hours'
+  FROM volt_internal.session_state s
+  WHERE EXISTS (SELECT FROM volt_internal.session_look l WHERE l.vehicle_id = of_vehicle)
+    AND NOT EXISTS (SELECT FROM volt_internal.session_dirty d WHERE d.vehicle_id = of_vehicle AND d.due_at <= now())
+    AND NOT EXISTS (
+      SELECT FROM volt_internal.energy_dirty d
+      JOIN beside b ON d.device_id = CASE WHEN d.device_type = 'meter' THEN b.meter_id ELSE b.vehicle_id END)
+    AND NOT EXISTS (SELECT FROM volt_internal.vehicle_rollup_dirty d WHERE d.vehicle_id IN (SELECT b.vehicle_id FROM beside b))
+    AND NOT EXISTS (SELECT FROM volt_internal.meter_rollup_dirty d WHERE d.meter_id IN (SELECT b.meter_id FROM beside b));
+END;
+COMMENT ON FUNCTION volt_internal.sessions_kept_until(text) IS
+  'Until when the kept sessions of a vehicle are certainly those of its readings; NULL: not at all, something is marked.';
+
 CREATE OR REPLACE FUNCTION volt.charging_sessions(of_vehicle text, from_at timestamptz, to_at timestamptz)
 RETURNS TABLE (
-  vehicle_id text, fleet_id text, meter_id text, start_date_time timestamptz, end_date_time timestamptz, status text,
+  vehicle_id text, fleet_id text, meter_id text, source text, start_date_time timestamptz, end_date_time timestamptz, status text,
   kwh numeric, dc_kwh numeric, ac_kwh numeric, comparable_dc_kwh numeric, comparable_ac_kwh numeric, efficiency_pct numeric,
   efficiency_low_pct numeric, efficiency_high_pct numeric, quality text, dc_source text, ac_source text,
   last_charging_at timestamptz, duration_s numeric, charging_s numeric, soc_start_pct double precision,
@@ -107,47 +190,31 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-  day CONSTANT interval := INTERVAL '1 day';
-  looked_from timestamptz;
-  looked_to timestamptz;
-  spans record;
-  figures record;
-  ends record;
+  kept_until CONSTANT timestamptz := coalesce(volt_internal.sessions_kept_until(of_vehicle), '-infinity');
+  recent volt_internal.charging_session[];
 BEGIN
   PERFORM volt_internal.check_period(from_at, to_at);
-  looked_from := volt_internal.session_break(of_vehicle, from_at, true) - day;
-  looked_to := volt_internal.session_break(of_vehicle, to_at, false) + day;
-  FOR spans IN
-    SELECT s.* FROM volt_internal.session_spans(of_vehicle, looked_from, looked_to) s
-    WHERE s.began_at < to_at AND (s.ended_at > from_at OR s.began_at >= from_at OR s.is_open)
-    ORDER BY s.began_at
-  LOOP
-    figures := volt_internal.session_figures(of_vehicle, spans.began_at, spans.ended_at, spans.whole);
-    ends := volt_internal.session_ends(of_vehicle, spans.began_at, spans.ended_at, spans.whole);
-    vehicle_id := of_vehicle;
-    fleet_id := (SELECT m.fleet_id FROM volt.fleet_membership m WHERE m.vehicle_id = of_vehicle AND m.valid @> spans.began_at);
-    meter_id := figures.meter_id;
-    start_date_time := spans.began_at;
-    end_date_time := CASE WHEN NOT spans.is_open THEN spans.ended_at END;
-    status := CASE WHEN spans.is_open THEN 'ACTIVE' ELSE 'COMPLETED' END;
-    kwh := figures.kwh; dc_kwh := figures.dc_kwh; ac_kwh := figures.ac_kwh;
-    comparable_dc_kwh := figures.comparable_dc_kwh; comparable_ac_kwh := figures.comparable_ac_kwh;
-    efficiency_pct := figures.efficiency_pct; efficiency_low_pct := figures.efficiency_low_pct;
-    efficiency_high_pct := figures.efficiency_high_pct; quality := figures.quality;
-    dc_source := spans.dc_source; ac_source := figures.ac_source;
-    last_charging_at := spans.ended_at;
-    duration_s := extract(epoch FROM spans.ended_at - spans.began_at);
-    charging_s := spans.charging_s;
-    soc_start_pct := ends.soc_start_pct; soc_end_pct := ends.soc_end_pct;
-    odometer_start_km := ends.odometer_start_km; odometer_end_km := ends.odometer_end_km;
-    power_max_kw := coalesce(ends.power_max_kw::numeric, round(spans.peak_kw, 3));
-    battery_temp_max_c := ends.battery_temp_max_c;
-    latitude := ends.latitude; longitude := ends.longitude;
-    found_by := spans.found_by; estimated := spans.estimated;
-    RETURN NEXT;
-  END LOOP;
+  IF to_at > kept_until THEN
+    recent := ARRAY(SELECT s FROM volt_internal.sessions_from_raw(of_vehicle, greatest(from_at, kept_until), to_at) s);
+  END IF;
+  RETURN QUERY
+  SELECT s.vehicle_id, s.fleet_id, s.meter_id, s.source, s.start_date_time, s.end_date_time, s.status, s.kwh,
+    s.dc_kwh, s.ac_kwh, s.comparable_dc_kwh, s.comparable_ac_kwh, s.efficiency_pct, s.efficiency_low_pct,
+    s.efficiency_high_pct, s.quality, s.dc_source, s.ac_source, s.last_charging_at, s.duration_s, s.charging_s,
+    s.soc_start_pct, s.soc_end_pct, s.odometer_start_km, s.odometer_end_km, s.power_max_kw, s.battery_temp_max_c,
+    s.latitude, s.longitude, s.found_by, s.estimated
+  FROM (
+    SELECT * FROM unnest(recent)
+    UNION ALL
+    SELECT k.* FROM volt_internal.charging_session k
+    WHERE k.vehicle_id = of_vehicle AND k.start_date_time < to_at AND k.last_charging_at <= kept_until
+      AND k.status = 'COMPLETED' AND (k.last_charging_at > from_at OR k.start_date_time >= from_at)
+      AND NOT EXISTS (SELECT FROM unnest(recent) AS r WHERE r.start_date_time <= k.last_charging_at)
+  ) s
+  ORDER BY s.start_date_time;
 END $$;
 COMMENT ON FUNCTION volt.charging_sessions(text, timestamptz, timestamptz) IS
   'The charging sessions of one vehicle that overlap [from, to), each with its whole extent, from its readings, those of its '
   'meters and the registry; docs/sessions.md says what a session is. end_date_time: NULL while it may go on (ACTIVE). '
-  'kwh: AC energy of the linked meters in the session, its share where others were fed too; NULL: no meter measured.';
+  'kwh: AC energy of the linked meters in the session, its share where others were fed too, or of the vehicle''s own charger '
+  'where none is linked (source); NULL: nothing measured it.';

@@ -28,13 +28,7 @@ BEGIN
     RETURN 0;
   END IF;
   fresh := ARRAY(
-    SELECT ROW(NULL, s.vehicle_id, s.fleet_id, s.meter_id, s.start_date_time, s.end_date_time, s.status, s.kwh, s.dc_kwh, s.ac_kwh,
-      s.comparable_dc_kwh, s.comparable_ac_kwh, s.efficiency_pct, s.efficiency_low_pct, s.efficiency_high_pct, s.quality,
-      s.dc_source, s.ac_source, s.last_charging_at, s.duration_s, s.charging_s, s.soc_start_pct, s.soc_end_pct,
-      s.odometer_start_km, s.odometer_end_km, s.power_max_kw, s.battery_temp_max_c, s.latitude, s.longitude, s.found_by,
-      s.estimated, now())::volt_internal.charging_session
-    FROM volt.charging_sessions(of_vehicle, looked_from, looked_to) s
-    WHERE s.start_date_time >= not_before);
+    SELECT s FROM volt_internal.sessions_from_raw(of_vehicle, looked_from, looked_to) s WHERE s.start_date_time >= not_before);
   replaced := ARRAY(
     SELECT k FROM volt_internal.charging_session k
     WHERE k.vehicle_id = of_vehicle AND k.start_date_time >= not_before
@@ -53,7 +47,7 @@ BEGIN
       CROSS JOIN LATERAL (
         SELECT least(f.last_charging_at, k.last_charging_at) - greatest(f.start_date_time, k.start_date_time) AS common) c
     )
-    SELECT (jsonb_populate_record(f, jsonb_build_object('session_id', coalesce(p.session_id, i.id || CASE WHEN EXISTS (
+    SELECT (jsonb_populate_record(f, jsonb_build_object('changed_at', now(), 'session_id', coalesce(p.session_id, i.id || CASE WHEN EXISTS (
         SELECT FROM pair q WHERE q.session_id = i.id
         UNION ALL SELECT FROM volt_internal.charging_session o
         WHERE o.session_id = i.id AND o.vehicle_id = of_vehicle
@@ -135,7 +129,7 @@ COMMENT ON FUNCTION volt_internal.keep_sessions(integer) IS
 
 CREATE OR REPLACE VIEW volt.charging_session AS
 SELECT
-  k.session_id, k.vehicle_id, k.fleet_id, k.meter_id, k.start_date_time, k.end_date_time, k.status, k.kwh, k.dc_kwh, k.ac_kwh,
+  k.session_id, k.vehicle_id, k.fleet_id, k.meter_id, k.source, k.start_date_time, k.end_date_time, k.status, k.kwh, k.dc_kwh, k.ac_kwh,
   k.comparable_dc_kwh, k.comparable_ac_kwh, k.efficiency_pct, k.efficiency_low_pct, k.efficiency_high_pct, k.quality,
   k.dc_source, k.ac_source, k.last_charging_at, k.duration_s, k.charging_s, k.soc_start_pct, k.soc_end_pct,
   k.odometer_start_km, k.odometer_end_km, k.power_max_kw, k.battery_temp_max_c, k.latitude, k.longitude, k.found_by,

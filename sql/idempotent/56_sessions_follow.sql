@@ -47,13 +47,14 @@ BEGIN
         IS DISTINCT FROM (l.word, l.has_power, l.is_moving, l.register_kwh, l.interval_at)
   ), marked AS (
     INSERT INTO volt_internal.session_dirty (vehicle_id, from_at, to_at)
-    SELECT s.vehicle_id, least(s.seen_at, s.recorded_at - INTERVAL '1 hour'), s.recorded_at + INTERVAL '1 second'
+    SELECT s.vehicle_id, least(s.seen_at, s.recorded_at - CASE WHEN s.is_new THEN INTERVAL '1 day' ELSE INTERVAL '1 hour' END),
+      s.recorded_at + INTERVAL '1 second'
     FROM seen s
-    WHERE s.due_at <= now()
+    WHERE s.is_new OR s.due_at <= now()
       OR s.word_means IS DISTINCT FROM s.before_means AND (s.word_means = 'charging' OR s.is_active)
       OR s.has_power IS DISTINCT FROM s.had_power AND (s.has_power OR s.is_active)
       OR s.is_active AND s.is_moving
-      OR NOT s.is_active AND NOT s.is_moving AND (s.register_kwh > s.before_kwh OR s.interval_at > s.before_at OR s.is_new AND s.interval_at IS NOT NULL)
+      OR NOT s.is_active AND NOT s.is_moving AND (s.register_kwh > s.before_kwh OR s.interval_at > s.before_at OR s.before_at IS NULL AND s.interval_at IS NOT NULL)
         AND coalesce(s.looked_at, '-infinity') < now() - INTERVAL '1 minute'
     RETURNING vehicle_id
   ), looked AS (
@@ -68,6 +69,7 @@ BEGIN
       due_at = CASE WHEN l.due_at > now() THEN l.due_at END
   )
   SELECT count(*) INTO marks FROM marked;
+  UPDATE volt_internal.session_state SET looked_at = now();
   RETURN marks;
 END $$;
 COMMENT ON FUNCTION volt_internal.mark_sessions() IS

@@ -9,10 +9,11 @@ COMMENT ON COLUMN volt.charging_session.session_id IS 'Stays the same while the 
 COMMENT ON COLUMN volt.charging_session.vehicle_id IS 'The vehicle.';
 COMMENT ON COLUMN volt.charging_session.fleet_id IS 'Its fleet at the start; NULL: none.';
 COMMENT ON COLUMN volt.charging_session.meter_id IS 'Meters that fed it, separated by commas; NULL: none with readings.';
+COMMENT ON COLUMN volt.charging_session.source IS 'Whose AC energy kwh is: meter; onboard (no meter is linked: the vehicle''s own charger); mixed; NULL: neither is known.';
 COMMENT ON COLUMN volt.charging_session.start_date_time IS 'First sign of charging.';
 COMMENT ON COLUMN volt.charging_session.end_date_time IS 'Last sign of charging; NULL while it may go on.';
 COMMENT ON COLUMN volt.charging_session.status IS 'ACTIVE: it may go on. COMPLETED.';
-COMMENT ON COLUMN volt.charging_session.kwh IS 'At the wall: AC energy of the linked meters from the first to the last sign, to the second, its share where others were fed too; NULL: no meter measured.';
+COMMENT ON COLUMN volt.charging_session.kwh IS 'At the wall: AC energy of the linked meters from the first to the last sign, to the second, its share where others were fed too, or of the vehicle''s own charger; NULL: nothing measured it.';
 COMMENT ON COLUMN volt.charging_session.dc_kwh IS 'DC energy that reached the vehicle, of the stretch within which it is known; NULL: nothing is known.';
 COMMENT ON COLUMN volt.charging_session.ac_kwh IS 'AC energy of that stretch: longer than the session where the vehicle was silent at one end.';
 COMMENT ON COLUMN volt.charging_session.comparable_dc_kwh IS 'What the efficiency is made of, as in What is compared.';

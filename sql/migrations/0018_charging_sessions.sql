@@ -8,6 +8,7 @@ CREATE TABLE volt_internal.charging_session (
   vehicle_id          text        NOT NULL,
   fleet_id            text,
   meter_id            text,
+  source              text,
   start_date_time     timestamptz NOT NULL,
   end_date_time       timestamptz,
   status              text        NOT NULL,
@@ -49,10 +50,11 @@ COMMENT ON COLUMN volt_internal.charging_session.session_id IS 'Stays the same w
 COMMENT ON COLUMN volt_internal.charging_session.vehicle_id IS 'The vehicle.';
 COMMENT ON COLUMN volt_internal.charging_session.fleet_id IS 'Its fleet at the start; NULL: none.';
 COMMENT ON COLUMN volt_internal.charging_session.meter_id IS 'Meters that fed it, separated by commas; NULL: none with readings.';
+COMMENT ON COLUMN volt_internal.charging_session.source IS 'Whose AC energy kwh is: meter; onboard (no meter is linked: the vehicle''s own charger); mixed; NULL: neither is known.';
 COMMENT ON COLUMN volt_internal.charging_session.start_date_time IS 'First sign of charging.';
 COMMENT ON COLUMN volt_internal.charging_session.end_date_time IS 'Last sign of charging; NULL while it may go on.';
 COMMENT ON COLUMN volt_internal.charging_session.status IS 'ACTIVE: it may go on. COMPLETED.';
-COMMENT ON COLUMN volt_internal.charging_session.kwh IS 'At the wall: AC energy of the linked meters from the first to the last sign, to the second, its share where others were fed too; NULL: no meter measured.';
+COMMENT ON COLUMN volt_internal.charging_session.kwh IS 'At the wall: AC energy of the linked meters from the first to the last sign, to the second, its share where others were fed too, or of the vehicle''s own charger; NULL: nothing measured it.';
 COMMENT ON COLUMN volt_internal.charging_session.dc_kwh IS 'DC energy that reached the vehicle, of the stretch within which it is known; NULL: nothing is known.';
 COMMENT ON COLUMN volt_internal.charging_session.ac_kwh IS 'AC energy of that stretch: longer than the session where the vehicle was silent at one end.';
 COMMENT ON COLUMN volt_internal.charging_session.comparable_dc_kwh IS 'What the efficiency is made of, as in What is compared.';
@@ -85,6 +87,7 @@ CREATE TABLE volt_internal.session_dirty (
   due_at     timestamptz NOT NULL DEFAULT now(),
   figures    boolean     NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX session_dirty_vehicle_id_idx ON volt_internal.session_dirty (vehicle_id);
 CREATE INDEX session_dirty_due_at_idx ON volt_internal.session_dirty (due_at);
 COMMENT ON TABLE volt_internal.session_dirty IS
   'Periods of vehicles in which sessions must be looked for again. Append only and without a key: no writer waits.';
@@ -120,6 +123,17 @@ COMMENT ON COLUMN volt_internal.session_look.interval_at IS 'The time of its las
 COMMENT ON COLUMN volt_internal.session_look.seen_at IS 'The time of its newest reading then.';
 COMMENT ON COLUMN volt_internal.session_look.looked_at IS 'When its readings were last looked at.';
 COMMENT ON COLUMN volt_internal.session_look.due_at IS 'When they are to be looked at again, whatever the current state says; NULL: never.';
+
+CREATE TABLE volt_internal.session_state (
+  only_row  boolean     NOT NULL DEFAULT true,
+  looked_at timestamptz NOT NULL DEFAULT '-infinity',
+  CONSTRAINT session_state_pkey PRIMARY KEY (only_row),
+  CONSTRAINT session_state_one_row CHECK (only_row)
+);
+INSERT INTO volt_internal.session_state DEFAULT VALUES;
+COMMENT ON TABLE volt_internal.session_state IS 'How far the kept sessions are.';
+COMMENT ON COLUMN volt_internal.session_state.only_row IS 'Always true: the table has one row.';
+COMMENT ON COLUMN volt_internal.session_state.looked_at IS 'When the current state of all vehicles was last looked at.';
 
 -- What is stored already.
 INSERT INTO volt_internal.session_dirty (vehicle_id, from_at, to_at)

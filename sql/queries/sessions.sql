@@ -17,7 +17,7 @@ SELECT fleet_id FROM volt.fleet WHERE fleet_id = %(fleet)s::text
 -- name: sessions_of_month
 -- month date, fleet text (NULL: all). Its sessions, kWh to the watt-hour, with start and end in the fleet's time zone.
 SELECT m.time_zone, m.start_local, m.end_local, (m.session).start_date_time AS started_at, (m.session).end_date_time AS ended_at,
-  (m.session).session_id, (m.session).vehicle_id, (m.session).fleet_id, (m.session).meter_id, (m.session).status,
+  (m.session).session_id, (m.session).vehicle_id, (m.session).fleet_id, (m.session).meter_id, (m.session).source, (m.session).status,
   round((m.session).kwh, 3) AS kwh, round((m.session).dc_kwh, 3) AS dc_kwh, (m.session).efficiency_pct,
   (m.session).efficiency_low_pct, (m.session).efficiency_high_pct, (m.session).quality, (m.session).dc_source,
   (m.session).ac_source, round((m.session).duration_s) AS duration_s, round((m.session).charging_s) AS charging_s,

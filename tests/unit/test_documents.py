@@ -179,3 +179,19 @@ def test_describes_the_kept_columns(migrated_database, view):
     assert [
         row for row in expected if row not in table and (view == "vehicle_quarter_hourly" or row not in hourly)
     ] == []
+
+
+def test_describes_the_columns_of_sessions(migrated_database):
+    """Word for word as in psql, but for links and quotes of code."""
+    with psycopg.connect(migrated_database) as connection:
+        columns = connection.execute(
+            "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute"
+            " WHERE attrelid = 'volt.charging_session'::regclass AND attnum > 0 AND NOT attisdropped"
+        ).fetchall()
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \| (.*) \|$", DOCS["sessions.md"], re.MULTILINE)
+    said = {
+        name: re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", meaning).replace("`", "")
+        for names, meaning in rows
+        for name in re.findall("[a-z_]+", names)
+    }
+    assert {name: said.get(name) for name, _ in columns} == dict(columns)

@@ -81,9 +81,9 @@ def run(args: argparse.Namespace, settings: config.Settings) -> int:
 
 
 _SESSIONS = (
-    "session_id", "vehicle_id", "fleet_id", "meter_id", "start_date_time", "end_date_time", "status", "kwh", "dc_kwh",
-    "efficiency_pct", "efficiency_low_pct", "efficiency_high_pct", "quality", "dc_source", "ac_source", "duration_s",
-    "charging_s", "soc_start_pct", "soc_end_pct", "odometer_start_km", "odometer_end_km", "power_max_kw",
+    "session_id", "vehicle_id", "fleet_id", "meter_id", "source", "start_date_time", "end_date_time", "status", "kwh",
+    "dc_kwh", "efficiency_pct", "efficiency_low_pct", "efficiency_high_pct", "quality", "dc_source", "ac_source",
+    "duration_s", "charging_s", "soc_start_pct", "soc_end_pct", "odometer_start_km", "odometer_end_km", "power_max_kw",
     "battery_temp_max_c", "latitude", "longitude", "found_by", "estimated",
 )  # fmt: skip
 _TOTALS = (

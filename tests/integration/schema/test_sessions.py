@@ -1,5 +1,6 @@
 """Charging sessions: what operators bill by, with figures made by hand."""
 
+import dataclasses
 import datetime as dt
 import itertools
 
@@ -90,7 +91,7 @@ def test_a_session_with_all_that_is_known_of_it(connection):
     assert float(one["kwh"]) == pytest.approx(13.2, abs=1e-6)
     assert float(one["dc_kwh"]) == pytest.approx(12, abs=1e-6)
     assert float(one["efficiency_pct"]) == pytest.approx(100 * 12 / (13.2 - 6.6 * 20 / 3600), abs=0.01)
-    assert (one["dc_source"], one["ac_source"]) == ("register", "register")
+    assert (one["dc_source"], one["ac_source"], one["source"]) == ("register", "register", "meter")
     assert (float(one["duration_s"]), float(one["charging_s"])) == (7500, 7500)
     assert (one["soc_start_pct"], one["soc_end_pct"]) == (45, 52)
     assert (one["odometer_start_km"], one["odometer_end_km"]) == (510, 510)
@@ -248,6 +249,20 @@ def test_two_vehicles_at_one_charger(connection):
         (one,) = _sessions(connection, vehicle)
         assert float(one["kwh"]) == pytest.approx(kwh, abs=1e-6)
         assert (one["quality"], one["meter_id"]) == ("shared_meter", f"{first}-M-0")
+
+
+def test_without_a_meter_the_vehicles_own_charger_counts(connection):
+    """It is the AC side where no meter is linked."""
+    readings = [dataclasses.replace(one, onboard_kwh=round((one.register_kwh - 100) / 0.8, 6)) for one in _evening()]
+    vehicle = _put(connection, readings)
+    connection.execute(
+        "INSERT INTO volt.vehicle_current (vehicle_id, recorded_at, ac_register_kwh, ac_register_at)"
+        " VALUES (%s, %s, 15, %s)",
+        (vehicle, at(5, 5), at(5, 5)),
+    )
+    (one,) = _sessions(connection, vehicle)
+    assert (one["source"], one["meter_id"], one["ac_source"], one["quality"]) == ("onboard", None, "register", "ok")
+    assert (float(one["kwh"]), float(one["efficiency_pct"])) == pytest.approx((15, 80))
 
 
 def test_energy_that_flows_back(connection):

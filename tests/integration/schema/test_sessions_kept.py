@@ -25,9 +25,9 @@ def _kept(connection, vehicle, columns=_COLUMNS):
     ).fetchall()
 
 
-def _found(connection, vehicle):
+def _found(connection, vehicle, by="volt_internal.sessions_from_raw"):
     return connection.execute(
-        f"SELECT {_COLUMNS} FROM volt.charging_sessions(%s, %s, %s) ORDER BY start_date_time",
+        f"SELECT {_COLUMNS} FROM {by}(%s, %s, %s) ORDER BY start_date_time",
         (vehicle, HOUR - dt.timedelta(days=30), HOUR + dt.timedelta(days=9)),
     ).fetchall()
 
@@ -71,6 +71,18 @@ def test_as_readings_arrive(connection, seed):
         _follow(connection)
     assert _kept(connection, vehicle) == _found(connection, vehicle)
     assert len(_kept(connection, vehicle)) > 0
+
+    # The function takes what is kept, until something is marked.
+    connection.execute("INSERT INTO volt_internal.session_look (vehicle_id) VALUES (%s)", (vehicle,))
+    assert _found(connection, vehicle, "volt.charging_sessions") == _kept(connection, vehicle)
+    until = "SELECT volt_internal.sessions_kept_until(%s)"
+    assert connection.execute(until, (vehicle,)).fetchone()[0] > HOUR
+    connection.execute("UPDATE volt_internal.charging_session SET soc_end_pct = 99 WHERE vehicle_id = %s", (vehicle,))
+    assert _found(connection, vehicle, "volt.charging_sessions") == _kept(connection, vehicle)
+    connection.execute("INSERT INTO volt_internal.session_dirty VALUES (%s, %s, %s)", (vehicle, at(0), at(1)))
+    assert connection.execute(until, (vehicle,)).fetchone() == (None,)
+    assert _found(connection, vehicle, "volt.charging_sessions") == _found(connection, vehicle)
+    connection.execute("UPDATE volt_internal.charging_session SET soc_end_pct = NULL WHERE vehicle_id = %s", (vehicle,))
 
 
 def test_an_id_stays_with_its_session(connection):

@@ -22,6 +22,7 @@ class Reading:
     battery_temp_c: float | None = None
     latitude: float | None = None
     longitude: float | None = None
+    onboard_kwh: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ def readings(vehicle: str, world: World) -> list[models.Reading]:
             "charging_power_kw": one.power_kw, "speed_kmh": one.speed_kmh, "odometer_km": one.odometer_km,
             "kwh_delivered_dc": one.interval_kwh, "dc_register_kwh": one.register_kwh,
             "kwh_returned_dc": one.returned_kwh, "soc_pct": one.soc_pct, "battery_temp_c": one.battery_temp_c,
-            "latitude": one.latitude, "longitude": one.longitude,
+            "latitude": one.latitude, "longitude": one.longitude, "ac_register_kwh": one.onboard_kwh,
         }  # fmt: skip
         rows.append(models.VehicleReading(**cast("Any", dict.fromkeys(models.VehicleReading._fields) | values)))
     return rows
