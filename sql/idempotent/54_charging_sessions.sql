@@ -3,6 +3,53 @@
 --       whatever period it is asked for. What is certainly kept is taken from there.
 -- Lock: none on data.
 
+CREATE OR REPLACE FUNCTION volt_internal.session_at_meters(of_vehicle text, began_at timestamptz, ended_at timestamptz)
+RETURNS tstzrange
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+DECLARE
+  quarter CONSTANT interval := INTERVAL '15 minutes';
+  standby_kw CONSTANT numeric := volt_internal.setting_number('efficiency_standby_kw');
+  edge record;
+  near record;
+  cut_at timestamptz;
+  first_at timestamptz := began_at;
+  last_at timestamptz := ended_at;
+BEGIN
+  FOR edge IN
+    SELECT l.meter_id, e.at, e.is_end
+    FROM volt.vehicle_meter l
+    JOIN (VALUES (began_at, false), (ended_at, true)) AS e (at, is_end) ON l.valid @> e.at
+    WHERE l.vehicle_id = of_vehicle
+  LOOP
+    near := volt_internal.meter_readings_near(edge.meter_id, edge.at - 2 * quarter, edge.at + 2 * quarter);
+    -- The step that the edge lies in, if the meter ran in it and stood by in the one beyond.
+    SELECT CASE WHEN edge.is_end THEN s.at ELSE s.since END INTO cut_at
+    FROM (
+      SELECT p.*, CASE WHEN edge.is_end THEN lead(p.runs) OVER w ELSE lag(p.runs) OVER w END AS beyond
+      FROM (
+        SELECT r.at, lag(r.at) OVER v AS since,
+          coalesce(r.shown_kwh::numeric - lag(r.shown_kwh::numeric) OVER v, r.kwh)
+            > standby_kw * extract(epoch FROM r.at - lag(r.at) OVER v) / 3600 AS runs
+        FROM unnest(near.ats, near.kwhs, near.registers) AS r (at, kwh, shown_kwh)
+        WHERE r.kwh IS NOT NULL OR r.shown_kwh IS NOT NULL
+        WINDOW v AS (ORDER BY r.at)
+      ) p
+      WINDOW w AS (ORDER BY p.at)
+    ) s
+    WHERE s.since < edge.at AND s.at > edge.at AND s.at - s.since <= quarter AND s.runs AND NOT s.beyond;
+    IF edge.is_end THEN
+      last_at := greatest(last_at, cut_at);
+    ELSE
+      first_at := least(first_at, cut_at);
+    END IF;
+  END LOOP;
+  RETURN tstzrange(first_at, last_at);
+END $$;
+COMMENT ON FUNCTION volt_internal.session_at_meters(text, timestamptz, timestamptz) IS
+  'A session from where to where its meters know of it: a step of up to 15 minutes that its begin or end cuts is all of the '
+  'session''s, if the meter stood by before, or after it.';
+
 CREATE OR REPLACE FUNCTION volt_internal.session_figures(
   of_vehicle text, began_at timestamptz, ended_at timestamptz, whole tstzrange,
   OUT kwh numeric, OUT dc_kwh numeric, OUT ac_kwh numeric, OUT comparable_dc_kwh numeric, OUT comparable_ac_kwh numeric,
@@ -13,20 +60,23 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
   figures record;
+  at_meters tstzrange;
 BEGIN
   -- A session of one reading has no energy.
   IF ended_at <= began_at THEN
     quality := 'idle';
     RETURN;
   END IF;
+  at_meters := volt_internal.session_at_meters(of_vehicle, began_at, ended_at);
+  whole := range_merge(whole, at_meters);
   SELECT * INTO figures FROM volt_internal.vehicle_periods(of_vehicle, ARRAY[lower(whole)], ARRAY[upper(whole)], false);
   dc_kwh := figures.dc_kwh; ac_kwh := figures.ac_kwh; comparable_dc_kwh := figures.comparable_dc_kwh;
   comparable_ac_kwh := figures.comparable_ac_kwh; efficiency_pct := figures.efficiency_pct;
   efficiency_low_pct := figures.efficiency_low_pct; efficiency_high_pct := figures.efficiency_high_pct;
   quality := figures.quality; meter_id := figures.meter_id; source := figures.source; kwh := figures.ac_kwh;
-  IF whole <> tstzrange(began_at, ended_at) THEN
+  IF whole <> at_meters THEN
     SELECT p.ac_kwh, p.meter_id, p.source INTO kwh, meter_id, source
-    FROM volt_internal.vehicle_periods(of_vehicle, ARRAY[began_at], ARRAY[ended_at], false) p;
+    FROM volt_internal.vehicle_periods(of_vehicle, ARRAY[lower(at_meters)], ARRAY[upper(at_meters)], false) p;
   END IF;
   IF source = 'onboard' THEN
     ac_source := 'register';  -- it has no other
