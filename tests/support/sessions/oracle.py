@@ -24,7 +24,7 @@ from voltd import status_words
 PAUSE = 1800 * model.SECOND
 NO_PAUSE = 300 * model.SECOND
 LEAST_KW = 0.1
-LEAST_KWH = 0.05
+LEAST_KWH = 0.05 + 1e-9  # sums of floats
 STANDBY_KW = 0.05
 _STRENGTH = ("status", "power", "meter", "energy")
 
