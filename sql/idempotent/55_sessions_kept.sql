@@ -97,7 +97,8 @@ DECLARE
 BEGIN
   FOR marked IN
     WITH chosen AS (
-      SELECT d.vehicle_id FROM volt_internal.session_dirty d WHERE d.due_at <= now() ORDER BY d.due_at LIMIT at_once
+      -- The newest marks first: what happens now does not wait for what a changed setting has marked of the past.
+      SELECT d.vehicle_id FROM volt_internal.session_dirty d WHERE d.due_at <= now() ORDER BY d.due_at DESC LIMIT at_once
     ), taken AS (
       DELETE FROM volt_internal.session_dirty d
       WHERE d.due_at <= now() AND d.vehicle_id IN (SELECT c.vehicle_id FROM chosen c)

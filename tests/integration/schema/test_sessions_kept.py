@@ -190,3 +190,21 @@ def test_sessions_outlive_their_readings(connection):
         connection.execute("UPDATE volt_internal.rollup_state SET dropped_before = %s", (since,))
     assert _kept(connection, vehicle) == before
     assert len(before) == 1
+
+
+def test_what_happens_now_comes_before_the_past(connection):
+    """A changed setting marks months of all vehicles; a session that ends meanwhile is found all the same."""
+    past, now = HOUR - dt.timedelta(days=20), HOUR - dt.timedelta(hours=2)
+    _add(connection, "EV-NEW", *_charge(now, now + dt.timedelta(hours=1)))
+    marks = [(f"EV-{n}", past, past + dt.timedelta(days=1), "1 hour") for n in range(20)]
+    marks.append(("EV-NEW", now, now + dt.timedelta(hours=1), "0 s"))
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM volt_internal.session_dirty")
+        cursor.executemany(
+            "INSERT INTO volt_internal.session_dirty (vehicle_id, from_at, to_at, due_at)"
+            " VALUES (%s, %s, %s, now() - %s::interval)",
+            marks,
+        )
+    assert connection.execute("SELECT volt_internal.keep_sessions(1)").fetchall() == [(1,)]
+    left = connection.execute("SELECT count(*), bool_or(vehicle_id = 'EV-NEW') FROM volt_internal.session_dirty")
+    assert left.fetchall() == [(20, False)]
