@@ -28,7 +28,7 @@ SELECT DISTINCT 'onboard', vehicle_id, date_trunc('hour', recorded_at, 'UTC'),
 FROM unnest(%(vehicle_ids)s::text[], %(recorded_ats)s::timestamptz[]) AS late (vehicle_id, recorded_at)
 
 -- name: rollup_try_lock
--- key bigint. One roll-up runner at a time; false: another daemon runs it.
+-- key bigint. One runner of the roll-up, or of the sessions, at a time; false: another daemon runs it.
 SELECT pg_try_advisory_lock(%(key)s::bigint)
 
 -- name: rollup_unlock

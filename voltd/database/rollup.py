@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from voltd import models
-from voltd.database import locks, queries, sqlstate
+from voltd.database import locks, one_runner, queries, sqlstate
 
 _MARKED = {  # what marks of late readings call for, and how many devices a transaction
     "rollup_recompute_vehicles": 2000,
@@ -134,19 +134,8 @@ def run_once(connection: psycopg.Connection[Any], *, within_s: float = 20.0) -> 
         errors.StoreUnavailable: transient; what was committed stays, call again.
     """
     until = time.monotonic() + within_s
-    try:
-        row = connection.execute(queries.text("rollup_try_lock"), {"key": locks.ROLLUP}).fetchone()
-        if row is None or row[0] is not True:
-            return RollupResult(finished=False)
-        row = connection.execute(queries.text("statement_limit")).fetchone()
-        try:
-            connection.execute(queries.text("limit_statements"), {"limit": _STATEMENT_LIMIT})
-            return _run(connection, until)
-        finally:
-            connection.execute(queries.text("rollup_unlock"), {"key": locks.ROLLUP})
-            connection.execute(queries.text("limit_statements"), {"limit": row[0] if row else "0"})
-    except psycopg.Error as error:
-        raise sqlstate.wrap(error) from error
+    with one_runner.only_runner(connection, locks.ROLLUP, _STATEMENT_LIMIT) as alone:
+        return _run(connection, until) if alone else RollupResult(finished=False)
 
 
 def _run(connection: psycopg.Connection[Any], until: float) -> RollupResult:

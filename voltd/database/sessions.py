@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from voltd.database import locks, queries, sqlstate
+from voltd.database import locks, one_runner, queries
 
 _VEHICLES_AT_ONCE = 5
 _STATEMENT_LIMIT = "5min"  # a month of a vehicle that reports each second takes longer than statements of jobs may
@@ -29,20 +29,11 @@ def run_once(connection: psycopg.Connection[Any], *, within_s: float = 10.0) -> 
         errors.StoreUnavailable: transient; what was committed stays, call again.
     """
     until = time.monotonic() + within_s
-    try:
-        row = connection.execute(queries.text("rollup_try_lock"), {"key": locks.SESSIONS}).fetchone()
-        if row is None or row[0] is not True:
+    with one_runner.only_runner(connection, locks.SESSIONS, _STATEMENT_LIMIT) as alone:
+        if not alone:
             return 0
-        row = connection.execute(queries.text("statement_limit")).fetchone()
-        try:
-            connection.execute(queries.text("limit_statements"), {"limit": _STATEMENT_LIMIT})
-            connection.execute(queries.text("mark_sessions"))
-            return _keep(connection, until)
-        finally:
-            connection.execute(queries.text("rollup_unlock"), {"key": locks.SESSIONS})
-            connection.execute(queries.text("limit_statements"), {"limit": row[0] if row else "0"})
-    except psycopg.Error as error:
-        raise sqlstate.wrap(error) from error
+        connection.execute(queries.text("mark_sessions"))
+        return _keep(connection, until)
 
 
 def _keep(connection: psycopg.Connection[Any], until: float) -> int:
