@@ -1,5 +1,5 @@
--- What: which pseudonyms are of one vehicle, after a change of the key. Run by
---       voltd/pipeline/write/store.py in the transaction of the first reading, and by voltd/daemon/jobs.py.
+-- What: which pseudonyms are of one vehicle, after a change of the key. Run by voltd/pipeline/write/pseudonym_changes.py
+--       in the transaction of the first reading, and in a job.
 -- Why:  the owner may join the history of both.
 -- Lock: ROW EXCLUSIVE on volt_internal.pseudonym_change.
 

@@ -24,7 +24,7 @@ from voltd.daemon import leader, policy_watch, scheduler
 from voltd.database import connections, locks, pool, queries, retention, rollup, sessions
 from voltd.host import host_clock, identity, witnesses
 from voltd.pipeline.consume import pseudonyms
-from voltd.pipeline.write import bounds
+from voltd.pipeline.write import bounds, pseudonym_changes
 from voltd.rules.cycle import interfaces
 
 _log = structlog.get_logger()
@@ -242,10 +242,7 @@ class Jobs:
     def _note_pseudonyms_of(self, connection: psycopg.Connection[Any]) -> None:
         if self._pseudonyms is None or not self._pseudonyms.renamed:
             return
-        changes = self._pseudonyms.changes()
-        arguments = {"previous": list(changes), "current": list(changes.values())}
-        connection.execute(queries.text("insert_pseudonym_changes"), arguments)
-        self._pseudonyms.noted(changes)
+        self._pseudonyms.noted(pseudonym_changes.insert(connection, self._pseudonyms))
 
     def _watch_policies(self) -> None:
         if self._policies is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -20,7 +20,7 @@ import structlog
 from voltd import errors, models, readings
 from voltd.database import connections, queries, rollup, sqlstate
 from voltd.pipeline.consume import pseudonyms
-from voltd.pipeline.write import dead_letters, fold, isolate
+from voltd.pipeline.write import dead_letters, fold, isolate, pseudonym_changes
 from voltd.pipeline.write.bounds import Bounds
 from voltd.pipeline.write.excursions import Excursions
 from voltd.pipeline.write.merge import Merge
@@ -137,7 +137,7 @@ class PostgresStore:
         with self._errors():
             connection = self._open()
             with connection.transaction(force_rollback=not self._keep), connection.cursor() as cursor:
-                changes = self._note_pseudonyms(cursor)
+                changes = pseudonym_changes.insert(cursor, self._renamed)  # with the first reading that needs them
                 closing_watermark = rollup.begin_batch(connection)
                 if way is _Way.PLAIN:
                     result.vehicles_written = _copy(cursor, models.DeviceType.VEHICLE, batch.vehicles)
@@ -164,14 +164,6 @@ class PostgresStore:
         if self._renamed is not None:
             self._renamed.noted(changes)
         return result
-
-    def _note_pseudonyms(self, cursor: psycopg.Cursor[Any]) -> Mapping[str, str]:
-        """Notes changes of pseudonyms in the transaction of the first reading that needs them; those that are new."""
-        changes = {} if self._renamed is None else self._renamed.changes()
-        if changes:
-            arguments = {"previous": list(changes), "current": list(changes.values())}
-            cursor.execute(queries.text("insert_pseudonym_changes"), arguments)
-        return changes
 
     def _merge(self, cursor: psycopg.Cursor[Any], batch: models.Batch, way: _Way, result: models.WriteResult) -> None:
         """Readings into their tables beside those that are there; the next batch takes the way that was needed here."""
