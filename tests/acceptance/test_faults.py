@@ -31,7 +31,9 @@ def test_kill_between_copy_and_commit(make_daemon, publisher, database):
     daemon = make_daemon().start()
     with psycopg.connect(database) as blocker:
         blocker.execute("LOCK TABLE volt.dead_letter IN SHARE MODE")  # stops writers only; they come after the readings
-        publisher.flush([*_publish(publisher, daemon, 500), publisher.publish(f"{daemon.name}/vehicle/V0", "no JSON")])
+        # In the middle: behind all readings it might come in a batch after theirs.
+        sent = [*_publish(publisher, daemon, 250), publisher.publish(f"{daemon.name}/vehicle/V0", "no JSON")]
+        publisher.flush([*sent, *_publish(publisher, daemon, 250, first=250)])
         harness.wait_for(lambda: _waits_for_lock(database), what="the batch to reach the dead letters")
         daemon.kill()
         blocker.rollback()
